@@ -1,0 +1,22 @@
+//! Kafka's bytes: messages, error codes, record batches, checksums and compression.
+//!
+//! Pure data: no sockets, no files, no clock. Everything here that reads bytes treats them as hostile: a length is
+//! checked against what remains before anything is allocated, nesting is bounded, and nothing panics.
+//!
+//! - [`ids`]: the newtypes that every room shares (offsets, epochs, ids, times).
+//! - [`primitives`]: reader, writer and the field types of messages.
+//! - [`messages`]: every request, response and record, generated from `schema/` when the crate is built.
+//! - [`protocol`]: the table of API keys, versions and listeners, and the error codes.
+//! - [`batch`]: record batch v2: view, validation, building, control records.
+//! - [`compress`]: the codecs, each with a cap on what it may unpack.
+
+pub mod batch;
+pub mod compress;
+pub mod ids;
+pub mod messages;
+pub mod primitives;
+pub mod protocol;
+
+pub use ids::*;
+pub use primitives::{Message, Records, Request, Str};
+pub use protocol::{ApiKey, ErrorCode, Listener};
