@@ -1,0 +1,67 @@
+//! AlterConfigs (key 33): replaces all settings of a resource. Old clients use it; newer ones alter one by
+//! one.
+
+use std::collections::BTreeSet;
+
+use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
+use ottla_wire::messages::alter_configs_response::AlterConfigsResourceResponse;
+use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, MetadataRecord};
+use ottla_wire::protocol::ErrorCode;
+
+use super::config_change::{self, Wanted};
+use super::{Call, Controller, Failure, Outcome, parts};
+
+impl Controller {
+    /// What a resource has and the request does not name is taken away.
+    pub fn alter_configs(
+        &mut self,
+        call: &mut Call<'_>,
+        request: &AlterConfigsRequest,
+    ) -> Outcome<AlterConfigsResponse> {
+        let mut seen = BTreeSet::new();
+        let repeated: BTreeSet<(i8, &str)> = request
+            .resources
+            .iter()
+            .map(|one| (one.resource_type, one.resource_name.as_str()))
+            .filter(|key| !seen.insert(*key))
+            .collect();
+        let mut records = Vec::new();
+        let mut response = AlterConfigsResponse::default();
+        for asked in &request.resources {
+            let result = if repeated.contains(&(asked.resource_type, asked.resource_name.as_str())) {
+                Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+            } else {
+                replaced(call, asked).map(|new| records.extend(new))
+            };
+            let (error_code, error_message) = parts(result);
+            response.responses.push(AlterConfigsResourceResponse {
+                error_code,
+                error_message,
+                resource_type: asked.resource_type,
+                resource_name: asked.resource_name.clone(),
+            });
+        }
+        if request.validate_only {
+            records.clear();
+        }
+        Outcome::new(records, response)
+    }
+}
+
+fn replaced(call: &Call<'_>, asked: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Failure> {
+    let resource = config_change::resource(call.image, asked.resource_type, &asked.resource_name)?;
+    let own = call.image.config(&resource).into_iter().flatten();
+    let mut wanted: Wanted = own.map(|(name, _)| (name.clone(), None)).collect();
+    let mut named = BTreeSet::new();
+    for config in &asked.configs {
+        if !named.insert(config.name.as_str()) {
+            return Err(Failure::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"));
+        }
+        let Some(value) = &config.value else {
+            let why = format!("Null value not supported for : {}", config.name);
+            return Err(Failure::new(ErrorCode::InvalidRequest, why));
+        };
+        wanted.insert(config.name.clone(), Some(value.clone()));
+    }
+    config_change::records(call, &resource, &wanted)
+}

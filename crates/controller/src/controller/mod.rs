@@ -1,0 +1,136 @@
+//! The controller: every decision about the cluster's metadata.
+//!
+//! A request comes with the image it is decided on; the answer comes with the records that make it true. The
+//! driver proposes the records to the metadata log as one entry and gives the response away when they are
+//! applied. Decisions are taken one after the other: the image of the next call MUST hold the records of the
+//! one before (applied, or as [`Image::apply_all`] foresees it).
+//!
+//! All state that must survive is in the image. [`Controller`] itself only remembers when it last heard of
+//! each broker.
+
+mod allocate_producer_ids;
+mod alter_configs;
+mod alter_partition;
+mod alter_partition_reassignments;
+mod assign_replicas_to_dirs;
+mod bootstrap;
+mod broker_heartbeat;
+mod broker_registration;
+mod change;
+mod config_change;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_configs;
+mod elect_leaders;
+mod incremental_alter_configs;
+mod leadership;
+mod list_config_resources;
+mod list_partition_reassignments;
+mod placement;
+mod requests;
+mod sessions;
+mod tick;
+mod topic_names;
+mod unregister_broker;
+mod update_features;
+
+use ottla_wire::messages::MetadataRecord;
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{Instant, Timestamp, Uuid};
+
+use crate::config::BrokerSettings;
+use crate::image::Image;
+
+pub use allocate_producer_ids::PRODUCER_ID_BLOCK_LEN;
+pub use bootstrap::bootstrap_records;
+pub use describe_configs::describe_configs;
+pub use list_config_resources::list_config_resources;
+pub use list_partition_reassignments::list_partition_reassignments;
+pub use requests::{Request, Response};
+pub use topic_names::is_topic_name;
+
+/// Takes decisions. One at a time is in charge: the one of the node that leads the metadata quorum.
+#[derive(Debug, Default)]
+pub struct Controller {
+    sessions: sessions::Sessions,
+}
+
+/// What a decision is based on.
+pub struct Call<'a> {
+    pub now: Instant,
+    pub wall: Timestamp,
+    pub image: &'a Image,
+    /// What this node was started with; dynamic settings are taken from the image.
+    pub settings: &'a BrokerSettings,
+    pub cluster_id: &'a str,
+    /// The metadata-log offset that the first record of the decision will have at least. It becomes the epoch
+    /// of a broker that registers.
+    pub next_offset: i64,
+    pub ids: &'a mut dyn IdSource,
+}
+
+/// Where randomness comes from.
+pub trait IdSource {
+    /// An id that nothing else has: random, never zero.
+    fn uuid(&mut self) -> Uuid;
+    /// Any number.
+    fn random(&mut self) -> u64;
+}
+
+/// The answer to a request and the records that make it true (none if nothing changes).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome<R> {
+    pub records: Vec<MetadataRecord>,
+    pub response: R,
+}
+
+/// Why a part of a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl<R> Outcome<R> {
+    fn new(records: Vec<MetadataRecord>, response: R) -> Outcome<R> {
+        Outcome { records, response }
+    }
+
+    /// An answer that changes nothing.
+    fn only(response: R) -> Outcome<R> {
+        Outcome { records: Vec::new(), response }
+    }
+
+    fn map<S>(self, to: impl FnOnce(R) -> S) -> Outcome<S> {
+        Outcome { records: self.records, response: to(self.response) }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into() }
+    }
+
+    /// Error code and message as responses carry them.
+    pub(crate) fn parts(self) -> (i16, Option<Str>) {
+        (self.code.code(), Some(self.message.into()))
+    }
+}
+
+/// Error code and message of a result as responses carry them.
+fn parts(result: Result<(), Failure>) -> (i16, Option<Str>) {
+    match result {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(failure) => failure.parts(),
+    }
+}
+
+impl Controller {
+    /// A controller that comes into charge at `now`: every broker that is not fenced gets a whole session to
+    /// be heard of.
+    pub fn new(now: Instant, image: &Image) -> Controller {
+        Controller { sessions: sessions::Sessions::new(now, image) }
+    }
+}
