@@ -1,0 +1,135 @@
+//! Opening or setting up a data directory: whose it is, how it was left.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_wire::{BrokerEpoch, Uuid};
+
+use super::CLEAN;
+use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
+use super::meta::{MetaProperties, TEXT_BYTES_MAX};
+use super::slots::Offsets;
+use crate::disk::{Disk, read_file, replace_file};
+use crate::names::{Folder, parse_folder_name, random_uuid};
+
+const META: &str = "meta.properties";
+
+/// Whose data directory is expected. What is `None` is taken from the directory.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    pub node_id: Option<i32>,
+    pub cluster_id: Option<String>,
+}
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("data directory {dir} is in use by {}", match pid { Some(pid) => format!("process {pid}"), None => "another process".to_owned() })]
+    InUse { dir: PathBuf, pid: Option<u32> },
+    #[error(
+        "data directory {dir} belongs to node {found}, this is node {expected}: start with --set node.id={found}, or choose another --data"
+    )]
+    OtherNode { dir: PathBuf, found: i32, expected: i32 },
+    #[error(
+        "data directory {dir} belongs to cluster {found}, this is cluster {expected}: choose another --data, or join cluster {found}"
+    )]
+    OtherCluster { dir: PathBuf, found: String, expected: String },
+    #[error("data directory {dir} is new: node id and cluster id are needed to set it up")]
+    NoIdentity { dir: PathBuf },
+    #[error(
+        "data directory {dir} has logs but no meta.properties: restore the file, or choose another --data"
+    )]
+    NoMeta { dir: PathBuf },
+    #[error("{path} cannot be read: {error}: restore the file from a backup, or choose another --data")]
+    Damaged { path: PathBuf, error: io::Error },
+    #[error("data directory {dir}: {error}")]
+    Io { dir: PathBuf, error: io::Error },
+}
+
+/// What the mark of a clean shutdown says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CleanShutdown {
+    pub broker_epoch: Option<BrokerEpoch>,
+}
+
+pub(super) fn create_dir_all(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .filter(|part| !part.as_os_str().is_empty())
+        .take_while(|part| disk.read_dir(part).is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+        .collect();
+    for part in missing.into_iter().rev() {
+        disk.create_dir(part)?;
+        match part.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => disk.sync_dir(parent)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_meta(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: &Identity,
+) -> Result<MetaProperties, OpenError> {
+    let path = dir.join(META);
+    let text = match read_file(disk, &path, TEXT_BYTES_MAX) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return create_meta(disk, dir, identity),
+        Err(error) => return Err(OpenError::Damaged { path, error }),
+    };
+    let meta = MetaProperties::parse(&text).map_err(|error| OpenError::Damaged { path, error })?;
+    let dir = dir.to_owned();
+    match (identity.node_id, &identity.cluster_id) {
+        (Some(expected), _) if expected != meta.node_id => {
+            Err(OpenError::OtherNode { dir, found: meta.node_id, expected })
+        }
+        (_, Some(expected)) if *expected != meta.cluster_id => {
+            Err(OpenError::OtherCluster { dir, found: meta.cluster_id, expected: expected.clone() })
+        }
+        _ => Ok(meta),
+    }
+}
+
+fn create_meta(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<MetaProperties, OpenError> {
+    let io = |error| OpenError::Io { dir: dir.to_owned(), error };
+    let is_log = |name: &str| matches!(parse_folder_name(name), Folder::Partition(..));
+    if disk.read_dir(dir).map_err(io)?.iter().any(|entry| entry.is_dir && is_log(&entry.name)) {
+        return Err(OpenError::NoMeta { dir: dir.to_owned() });
+    }
+    let (Some(node_id), Some(cluster_id)) = (identity.node_id, identity.cluster_id.clone()) else {
+        return Err(OpenError::NoIdentity { dir: dir.to_owned() });
+    };
+    let directory_id: Uuid = random_uuid();
+    let meta = MetaProperties { node_id, cluster_id, directory_id };
+    replace_file(disk, dir, META, meta.to_text().as_bytes()).map_err(io)?;
+    Ok(meta)
+}
+
+pub(super) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> io::Result<Option<CleanShutdown>> {
+    let path = dir.join(CLEAN);
+    let text = match read_file(disk, &path, TEXT_BYTES_MAX) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    disk.remove_file(&path)?;
+    disk.sync_dir(dir)?;
+    // `{"version":0,"brokerEpoch":12}`; older Kafka leaves the file empty.
+    let text = String::from_utf8_lossy(&text);
+    let epoch = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
+        rest.trim_start().split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
+    });
+    Ok(Some(CleanShutdown { broker_epoch: epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch) }))
+}
+
+pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Offsets, OpenError> {
+    let path = dir.join(name);
+    match read_file(disk, &path, CHECKPOINT_BYTES_MAX).and_then(|text| parse_offsets(&text)) {
+        Ok(entries) => Ok(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Offsets::new()),
+        // Kafka goes on with what it could read. Doing so could bring back deleted records, so a person is asked.
+        Err(error) => Err(OpenError::Damaged { path, error }),
+    }
+}

@@ -1,0 +1,428 @@
+//! A simulated disk, for tests and for the simulator.
+//!
+//! What was written is readable at once and durable only once it was synced. [`MemDisk::crash`] takes away what was not:
+//! of each file's unsynced writes a random first part stays, the last write that stays may be torn, and now and then a
+//! hole of zeros is left where data was; of each directory's unsynced changes a random first part stays.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Component, Path};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ottla_wire::Timestamp;
+
+use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemDisk {
+    state: Arc<Mutex<State>>,
+}
+
+/// What goes wrong from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Writes that would take the sum of all files' lengths beyond this fail with "no space left".
+    pub capacity: Option<u64>,
+    /// Every sync fails.
+    pub syncs_fail: bool,
+    /// Every write fails.
+    pub writes_fail: bool,
+    /// After so many more changes every change fails, as if the machine had stopped there.
+    pub changes_left: Option<u64>,
+    /// A write takes at most this many bytes.
+    pub short_writes: Option<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    nodes: Vec<Node>,
+    faults: Faults,
+}
+
+#[derive(Debug)]
+enum Node {
+    File { data: Vec<u8>, durable: Vec<u8>, unsynced: Vec<Change> },
+    Dir { names: BTreeMap<String, usize>, durable: BTreeMap<String, usize>, unsynced: Vec<NameChange> },
+}
+
+#[derive(Debug)]
+enum Change {
+    Write { position: usize, bytes: Vec<u8> },
+    SetLen(usize),
+}
+
+/// `None` takes the name away.
+#[derive(Debug)]
+struct NameChange {
+    names: Vec<(String, Option<usize>)>,
+}
+
+#[derive(Debug)]
+struct MemFile {
+    state: Arc<Mutex<State>>,
+    node: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { nodes: vec![Node::new_dir()], faults: Faults::default() }
+    }
+}
+
+impl MemDisk {
+    /// An empty disk.
+    pub fn new() -> MemDisk {
+        MemDisk::default()
+    }
+
+    /// Sets what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock_state().faults = faults;
+    }
+
+    /// Power loss: what was not synced is lost in part, as `random` decides (it gives evenly spread numbers). Files that
+    /// are open stay usable but belong to the past: the caller drops them.
+    pub fn crash(&self, random: &mut dyn FnMut() -> u64) {
+        let mut state = self.lock_state();
+        state.faults = Faults::default();
+        for node in &mut state.nodes {
+            node.crash(random);
+        }
+    }
+
+    /// Changes bytes of a file as bit rot does, beneath everything.
+    pub fn corrupt(&self, path: &Path, position: usize, with: &[u8]) -> io::Result<()> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        let (data, durable, _) = state.file(node)?;
+        for bytes in [data, durable] {
+            if let Some(place) = bytes.get_mut(position..position + with.len()) {
+                place.copy_from_slice(with);
+            }
+        }
+        Ok(())
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+}
+
+impl Disk for MemDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock_state();
+        let node = match state.find(path) {
+            Ok(node) => node,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && how == Open::Create => {
+                let file = Node::File { data: Vec::new(), durable: Vec::new(), unsynced: Vec::new() };
+                state.add(path, file)?
+            }
+            Err(error) => return Err(error),
+        };
+        state.file(node)?;
+        Ok(Arc::new(MemFile { state: Arc::clone(&self.state), node }))
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        Ok(state.file(node)?.0.len() as u64)
+    }
+
+    fn modified(&self, _path: &Path) -> io::Result<Timestamp> {
+        Ok(Timestamp(i64::MAX)) // a simulated disk has no clock: nothing on it is old
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        let names = state.dir(node)?.0.clone();
+        let is_dir = |node: &usize| matches!(state.nodes[*node], Node::Dir { .. });
+        Ok(names.iter().map(|(name, node)| Entry { name: name.clone(), is_dir: is_dir(node) }).collect())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        if state.find(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.add(path, Node::new_dir())?;
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        let node = state.find(from)?;
+        let (old_parent, old_name) = state.place(from)?;
+        let (parent, name) = state.place(to)?;
+        if parent == old_parent {
+            return state.change(parent, vec![(old_name, None), (name, Some(node))]);
+        }
+        state.change(parent, vec![(name, Some(node))])?;
+        state.change(old_parent, vec![(old_name, None)])
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        state.file(node)?;
+        let (parent, name) = state.place(path)?;
+        state.change(parent, vec![(name, None)])
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        state.dir(node)?;
+        let (parent, name) = state.place(path)?;
+        state.change(parent, vec![(name, None)])
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.count_change()?;
+        if state.faults.syncs_fail {
+            return Err(io::Error::other("sync failed"));
+        }
+        let node = state.find(path)?;
+        let (names, durable, unsynced) = state.dir(node)?;
+        durable.clone_from(names);
+        unsynced.clear();
+        Ok(())
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let state = self.lock_state();
+        let total = state.faults.capacity.unwrap_or(u64::MAX);
+        Ok(Space { total, usable: total.saturating_sub(state.used(0)) })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        self.open(path, Open::Create)?;
+        Ok(Lock::Taken(LockGuard { _file: None }))
+    }
+}
+
+impl DiskFile for MemFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut state = locked(&self.state);
+        let (data, _, _) = state.file(self.node)?;
+        let rest = data.get(position as usize..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize> {
+        let mut state = locked(&self.state);
+        let (data, _, _) = state.file(self.node)?;
+        let rest = data.get(position as usize..).unwrap_or_default();
+        let read = rest.len().min(out.capacity() - out.len());
+        out.extend_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let mut state = locked(&self.state);
+        state.count_change()?;
+        if state.faults.writes_fail {
+            return Err(io::Error::other("write failed"));
+        }
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        bytes.truncate(state.faults.short_writes.unwrap_or(usize::MAX));
+        let old = state.file(self.node)?.0.len() as u64;
+        if let Some(capacity) = state.faults.capacity {
+            let room = capacity.saturating_sub(state.used(0)) + old.saturating_sub(position);
+            bytes.truncate(room as usize);
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let (data, _, unsynced) = state.file(self.node)?;
+        let written = bytes.len();
+        let change = Change::Write { position: position as usize, bytes };
+        change.apply(data, usize::MAX);
+        unsynced.push(change);
+        Ok(written)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = locked(&self.state);
+        state.count_change()?;
+        if state.faults.syncs_fail {
+            return Err(io::Error::other("sync failed"));
+        }
+        let (data, durable, unsynced) = state.file(self.node)?;
+        for change in unsynced.drain(..) {
+            change.apply(durable, usize::MAX);
+        }
+        assert_eq!(data, durable, "all changes together are the file");
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(locked(&self.state).file(self.node)?.0.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = locked(&self.state);
+        state.count_change()?;
+        let (data, _, unsynced) = state.file(self.node)?;
+        let change = Change::SetLen(len as usize);
+        change.apply(data, usize::MAX);
+        unsynced.push(change);
+        Ok(())
+    }
+
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn as_std(&self) -> Option<&Arc<std::fs::File>> {
+        None
+    }
+}
+
+impl Change {
+    /// Does the change, of a write only the first `torn` bytes.
+    fn apply(&self, data: &mut Vec<u8>, torn: usize) {
+        match self {
+            Change::SetLen(len) => data.resize(*len, 0),
+            Change::Write { position, bytes } => {
+                let bytes = &bytes[..bytes.len().min(torn)];
+                let end = position + bytes.len();
+                if data.len() < end {
+                    data.resize(end, 0);
+                }
+                data[*position..end].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn new_dir() -> Node {
+        Node::Dir { names: BTreeMap::new(), durable: BTreeMap::new(), unsynced: Vec::new() }
+    }
+
+    fn crash(&mut self, random: &mut dyn FnMut() -> u64) {
+        match self {
+            Node::Dir { names, durable, unsynced } => {
+                let kept = random() as usize % (unsynced.len() + 1);
+                for change in unsynced.drain(..).take(kept) {
+                    change.apply(durable);
+                }
+                names.clone_from(durable);
+            }
+            Node::File { data, durable, unsynced } => {
+                let kept = random() as usize % (unsynced.len() + 1);
+                for (i, change) in unsynced.drain(..).take(kept).enumerate() {
+                    let whole = i + 1 < kept || random().is_multiple_of(2);
+                    let torn = if whole { usize::MAX } else { random() as usize % 4096 };
+                    change.apply(durable, torn);
+                    if let Change::Write { position, bytes } = &change
+                        && random().is_multiple_of(16)
+                    {
+                        let zeros = vec![0; random() as usize % (bytes.len().min(torn) + 1)];
+                        Change::Write { position: *position, bytes: zeros }.apply(durable, usize::MAX);
+                    }
+                }
+                data.clone_from(durable);
+            }
+        }
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        for (name, node) in &self.names {
+            match node {
+                Some(node) => names.insert(name.clone(), *node),
+                None => names.remove(name),
+            };
+        }
+    }
+}
+
+type FileParts<'a> = (&'a mut Vec<u8>, &'a mut Vec<u8>, &'a mut Vec<Change>);
+type DirParts<'a> =
+    (&'a mut BTreeMap<String, usize>, &'a mut BTreeMap<String, usize>, &'a mut Vec<NameChange>);
+
+impl State {
+    /// Bytes of all files below a node.
+    fn used(&self, node: usize) -> u64 {
+        match &self.nodes[node] {
+            Node::File { data, .. } => data.len() as u64,
+            Node::Dir { names, .. } => names.values().map(|node| self.used(*node)).sum(),
+        }
+    }
+
+    /// Counts a change; fails if there may be none.
+    fn count_change(&mut self) -> io::Result<()> {
+        match &mut self.faults.changes_left {
+            Some(0) => Err(io::Error::other("the machine has stopped")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn file(&mut self, node: usize) -> io::Result<FileParts<'_>> {
+        match &mut self.nodes[node] {
+            Node::File { data, durable, unsynced } => Ok((data, durable, unsynced)),
+            Node::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn dir(&mut self, node: usize) -> io::Result<DirParts<'_>> {
+        match &mut self.nodes[node] {
+            Node::Dir { names, durable, unsynced } => Ok((names, durable, unsynced)),
+            Node::File { .. } => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn find(&mut self, path: &Path) -> io::Result<usize> {
+        let mut node = 0;
+        for part in path.components() {
+            if let Component::Normal(name) = part {
+                let name = name.to_string_lossy();
+                let (names, _, _) = self.dir(node)?;
+                node = *names.get(&*name).ok_or(io::ErrorKind::NotFound)?;
+            }
+        }
+        Ok(node)
+    }
+
+    /// Parent directory and name.
+    fn place(&mut self, path: &Path) -> io::Result<(usize, String)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        Ok((self.find(parent)?, name.to_string_lossy().into_owned()))
+    }
+
+    fn add(&mut self, path: &Path, new: Node) -> io::Result<usize> {
+        let (parent, name) = self.place(path)?;
+        let node = self.nodes.len();
+        self.nodes.push(new);
+        self.change(parent, vec![(name, Some(node))])?;
+        Ok(node)
+    }
+
+    fn change(&mut self, dir: usize, changed: Vec<(String, Option<usize>)>) -> io::Result<()> {
+        self.count_change()?;
+        let (names, _, unsynced) = self.dir(dir)?;
+        let change = NameChange { names: changed };
+        change.apply(names);
+        unsynced.push(change);
+        Ok(())
+    }
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // The state is sound after a panic of another test thread: every change of it is made in one go.
+    state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,170 @@
+//! The seam to the file system: everything that this room does to files goes through [`Disk`].
+//!
+//! [`RealDisk`] is the operating system's. [`MemDisk`] is a simulated one that can lose what was not synced, tear
+//! writes, fill up and fail.
+
+mod mem;
+mod real;
+mod slot;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_wire::Timestamp;
+
+pub use mem::{Faults, MemDisk};
+pub use real::RealDisk;
+pub(crate) use slot::FileSlot;
+
+/// A file system.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
+    /// Length of a file in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// When a file was last written to.
+    fn modified(&self, path: &Path) -> io::Result<Timestamp>;
+    /// What a directory holds, in no particular order. Names that are not UTF-8 are left out: none of them is ours.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Creates a directory; its parent MUST exist.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in this directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Takes the lock file `path` for this process until the guard is dropped, and writes the process id into it.
+    fn lock(&self, path: &Path) -> io::Result<Lock>;
+}
+
+/// An open file.
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
+    /// Reads up to `buffer.len()` bytes; 0 at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Reads into the spare capacity of `out`, which need not be initialized for that; says how much was appended.
+    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize>;
+    /// Writes the parts one after the other; may write less than all of them.
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+    fn sync_data(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn size(&self) -> io::Result<u64>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves space without changing the length. A file system that cannot do it does nothing.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// The operating system's file, for `sendfile`; a simulated disk has none.
+    fn as_std(&self) -> Option<&Arc<std::fs::File>>;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; it must exist.
+    Write,
+    /// For reading and writing; it is created if it does not exist.
+    Create,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+}
+
+/// Space of the volume that holds a directory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What an ordinary user can still write.
+    pub usable: u64,
+}
+
+/// What came of taking a lock.
+#[derive(Debug)]
+pub enum Lock {
+    Taken(LockGuard),
+    /// Another process has it; its id, if the file says so.
+    HeldBy(Option<u32>),
+}
+
+/// Gives the lock back when dropped.
+#[derive(Debug)]
+pub struct LockGuard {
+    /// The lock is tied to the open file.
+    _file: Option<std::fs::File>,
+}
+
+/// Reads a whole file of at most `max` bytes; a larger one is an error.
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Open::Read)?;
+    let len = file.size()?;
+    if len > max {
+        let message = format!("{} has {len} bytes, more than the {max} it may have", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut bytes = vec![0; len as usize];
+    let read = read_full(&*file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Replaces a file's contents so that a crash leaves the old or the new: temporary file, fsync, rename, directory fsync.
+pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = folder.join(format!("{name}.tmp"));
+    let file = disk.open(&temporary, Open::Create)?;
+    file.set_len(0)?;
+    write_all(&*file, &[IoSlice::new(bytes)], 0)?;
+    file.sync_data()?;
+    disk.rename(&temporary, &folder.join(name))?;
+    disk.sync_dir(folder)
+}
+
+/// Reads until the buffer is full or the file ends; says how much was read.
+pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Fills the buffer or fails.
+pub(crate) fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    match read_full(file, buffer, position)? {
+        read if read == buffer.len() => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// `IOV_MAX` of Linux.
+const PARTS_MAX: usize = 1024;
+
+/// Writes all parts, going on after short writes.
+pub(crate) fn write_all(file: &dyn DiskFile, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+    let mut position = position;
+    for parts in parts.chunks(PARTS_MAX) {
+        let mut parts = parts.to_vec();
+        let mut rest = &mut parts[..];
+        while !rest.is_empty() {
+            match file.write_at(rest, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}

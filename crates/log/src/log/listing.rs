@@ -1,0 +1,46 @@
+//! The files in a log's folder, by what they are for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use ottla_wire::Offset;
+
+use crate::names::{DELETED, Kind, file_name, parse_file_name};
+use crate::segment::Place;
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub segments: BTreeMap<Offset, BTreeSet<Kind>>,
+    pub snapshots: BTreeSet<Offset>,
+    /// Files that belong to nothing any more.
+    pub leftovers: Vec<String>,
+    /// A file of a compaction that Kafka did not finish.
+    pub unfinished: Option<String>,
+}
+
+pub(super) fn list(place: &Place) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in place.disk.read_dir(&place.folder)? {
+        match parse_file_name(&entry.name) {
+            Some((offset, Kind::Snapshot)) => {
+                listing.snapshots.insert(offset);
+            }
+            Some((base, kind)) => {
+                listing.segments.entry(base).or_default().insert(kind);
+            }
+            None if entry.name.ends_with(".swap") => listing.unfinished = Some(entry.name),
+            None if [DELETED, ".cleaned", ".tmp"].iter().any(|end| entry.name.ends_with(end)) => {
+                listing.leftovers.push(entry.name);
+            }
+            None => {} // checkpoints, and what a person has put there
+        }
+    }
+    // Indexes without a log are what a deletion was about to remove.
+    let orphans = listing.segments.iter().filter(|(_, kinds)| !kinds.contains(&Kind::Log));
+    listing
+        .leftovers
+        .extend(orphans.flat_map(|(base, kinds)| kinds.iter().map(|kind| file_name(*base, *kind))));
+    listing.segments.retain(|_, kinds| kinds.contains(&Kind::Log));
+    Ok(listing)
+}

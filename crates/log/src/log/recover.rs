@@ -1,0 +1,473 @@
+//! Opening the files of a log: finding out what is there, scanning what no recovery point vouches for, cutting what is
+//! not whole, making indexes anew, showing the batches to who rebuilds the producers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_wire::batch::BatchHeader;
+use ottla_wire::messages::ProducerSnapshot;
+use ottla_wire::{LeaderEpoch, Offset};
+
+use super::listing::{Listing, list};
+use super::open::failed;
+use super::{Active, FlushState, LogError, Replay, Snapshots, snapshots};
+use crate::config::LogConfig;
+use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, EpochStart, parse_epochs};
+use crate::dir::{DataDir, Doomed, Recovery};
+use crate::disk::{Open, read_file};
+use crate::names::Kind;
+use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
+use crate::segment::indexer::Indexer;
+use crate::segment::txn_index::ENTRY_LEN;
+use crate::segment::{Place, Segment, Sizes};
+
+/// A log as it was found and made whole.
+pub(super) struct Recovered {
+    pub segments: Vec<Arc<Segment>>,
+    pub active: Active,
+    pub flush: FlushState,
+    pub snapshots: Snapshots,
+    pub epochs: Vec<EpochStart>,
+    pub log_start: Offset,
+    pub log_end: Offset,
+    pub scanned_bytes: u64,
+    pub cut_bytes: u64,
+}
+
+/// See [`super::Log::open`].
+pub(super) fn recover(
+    dir: &DataDir,
+    place: &Arc<Place>,
+    config: &LogConfig,
+    recovery: Recovery,
+    replay: &mut dyn Replay,
+) -> Result<Recovered, LogError> {
+    let trusted = if recovery.clean { Offset(i64::MAX) } else { recovery.recovery_point };
+    let mut loader =
+        Loader { dir, place, config, trusted, scanned_bytes: 0, cut_bytes: 0, changed: Vec::new() };
+    let listing = list(place).map_err(|error| failed(dir, place, error))?;
+    if let Some(name) = &listing.unfinished {
+        return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
+    }
+    let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
+    dir.doom(Doomed::Files(leftovers), Duration::ZERO);
+    loader.load(listing, recovery, replay).map_err(|error| match error {
+        CursorError::Corrupt { position, what } => {
+            LogError::Corrupt { path: place.folder.clone(), position, what }
+        }
+        CursorError::Io(error) => failed(dir, place, error),
+    })
+}
+
+struct Loader<'a> {
+    dir: &'a DataDir,
+    place: &'a Arc<Place>,
+    config: &'a LogConfig,
+    /// Everything below was synced, indexes and all.
+    trusted: Offset,
+    scanned_bytes: u64,
+    cut_bytes: u64,
+    /// Closed segments whose files are not known to be durable.
+    changed: Vec<Arc<Segment>>,
+}
+
+impl Loader<'_> {
+    fn load(
+        &mut self,
+        listing: Listing,
+        recovery: Recovery,
+        replay: &mut dyn Replay,
+    ) -> Result<Recovered, CursorError> {
+        let complete = listing.segments.last_key_value().is_some_and(|(_, kinds)| {
+            recovery.clean && kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex)
+        });
+        let (mut segments, last) = self.load_segments(&listing.segments)?;
+        let active = match last {
+            Some(indexer) => {
+                let Some(last) = segments.last() else { unreachable!("the indexer is the last segment's") };
+                Active::resume(Arc::clone(last), indexer)?
+            }
+            None => {
+                let active = Active::planned(self.place, recovery.log_start)?;
+                segments.push(Arc::clone(active.segment()));
+                active
+            }
+        };
+        let log_end = active.end();
+        let log_start = recovery.log_start.max(segments[0].base);
+        // What is below the first segment was synced before it was deleted.
+        let known = self.trusted.max(segments[0].base).min(log_end);
+        let mut snapshots = Snapshots { offsets: listing.snapshots, newest_len: 0 };
+        let epochs = self.replay(&segments, &mut snapshots, known, log_start, replay)?;
+        let mut flush = FlushState::new(known, self.scanned_bytes, !recovery.clean);
+        for segment in &self.changed {
+            let indexes = [segment.offsets.open_file(), segment.times.open_file(), segment.txns.open_file()];
+            flush.add_closed(segment.file()?, indexes.into_iter().flatten());
+        }
+        if !recovery.clean {
+            for offset in snapshots.offsets.range(known..) {
+                flush.snapshot_written(
+                    self.place.disk.open(&self.place.path(*offset, Kind::Snapshot), Open::Write)?,
+                );
+            }
+            flush.recovered();
+        }
+        if self.cut_bytes > 0 {
+            flush.folder_changed();
+        } else if complete {
+            flush.found_complete();
+        }
+        Ok(Recovered {
+            segments,
+            active,
+            flush,
+            snapshots,
+            epochs,
+            log_start,
+            log_end,
+            scanned_bytes: self.scanned_bytes,
+            cut_bytes: self.cut_bytes,
+        })
+    }
+
+    /// The segments, and the indexer of the last one.
+    fn load_segments(
+        &mut self,
+        found: &BTreeMap<Offset, BTreeSet<Kind>>,
+    ) -> Result<(Vec<Arc<Segment>>, Option<Indexer>), CursorError> {
+        let mut segments = Vec::with_capacity(found.len());
+        let mut indexer = None;
+        let mut rest = found.iter().peekable();
+        while let Some((base, kinds)) = rest.next() {
+            let next = rest.peek().map(|(base, _)| **base);
+            let sizes = self.sizes(*base, kinds)?;
+            let indexed = kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex);
+            // A recovery point at the very end of a segment may be older than the last entries of its indexes.
+            if let Some(next) = next.filter(|next| *next < self.trusted && indexed) {
+                segments.push(Arc::new(Segment::new(self.place, *base, sizes, next)));
+                continue;
+            }
+            let walked = self.walk(*base, sizes, next)?;
+            let segment = Arc::new(walked.segment);
+            if let Some(next) = next.filter(|_| !walked.cut) {
+                self.complete(&segment, walked.indexer, next < self.trusted)?;
+            }
+            segments.push(segment);
+            indexer = Some(walked.indexer);
+            if walked.cut {
+                for (base, _) in rest.by_ref() {
+                    self.remove_segment(*base)?;
+                }
+            }
+        }
+        Ok((segments, indexer))
+    }
+
+    fn sizes(&self, base: Offset, kinds: &BTreeSet<Kind>) -> io::Result<Sizes> {
+        let len = |kind, unit: usize| match kinds.contains(&kind) {
+            true => Ok::<u64, io::Error>(self.place.disk.len(&self.place.path(base, kind))? / unit as u64),
+            false => Ok(0),
+        };
+        Ok(Sizes {
+            log: len(Kind::Log, 1)?,
+            offsets: len(Kind::Index, 8)? as usize,
+            times: len(Kind::TimeIndex, 12)? as usize,
+            txns: len(Kind::TxnIndex, ENTRY_LEN)?,
+        })
+    }
+
+    /// Completes a closed segment that was walked. If the next start will `trust` its indexes, they are synced now.
+    fn complete(&mut self, segment: &Arc<Segment>, mut indexer: Indexer, trust: bool) -> io::Result<()> {
+        indexer.note_time(segment);
+        for index in [&segment.offsets, &segment.times] {
+            let file = index.file(Open::Create)?;
+            index.persist()?;
+            if trust {
+                file.sync_data()?;
+            }
+        }
+        self.changed.push(Arc::clone(segment));
+        Ok(())
+    }
+
+    fn remove_segment(&mut self, base: Offset) -> io::Result<()> {
+        let segment = Segment::new(self.place, base, Sizes::default(), base);
+        self.cut_bytes += self.place.disk.len(&self.place.path(base, Kind::Log))?;
+        let delay = Duration::from_millis(self.config.file_delete_delay_ms);
+        self.dir.doom(Doomed::Files(segment.retire()?), delay);
+        Ok(())
+    }
+
+    /// Walks over a segment from where its indexes are known to be right; scans from the trusted offset on.
+    fn walk(&mut self, base: Offset, sizes: Sizes, next: Option<Offset>) -> Result<Walked, CursorError> {
+        let mut trusted = self.trusted;
+        loop {
+            let (walked, end) = self.walk_once(base, sizes, trusted, next)?;
+            let contradicted = walked.cut || next.is_none() && trusted != Offset(i64::MAX);
+            if end < trusted && trusted > base && contradicted {
+                let segment = self.place.path(base, Kind::Log);
+                tracing::error!(segment = %segment.display(), %end, %trusted,
+                    "log is damaged below what was synced: scanning the segment from its start");
+                trusted = base;
+                continue;
+            }
+            let size = walked.segment.size();
+            if walked.cut {
+                tracing::warn!(segment = %self.place.path(base, Kind::Log).display(), %end,
+                    bytes = sizes.log - size, "cut off the end of a segment that was not whole");
+                self.cut_bytes += sizes.log - size;
+                walked.segment.file()?.set_len(size)?;
+            }
+            return Ok(walked);
+        }
+    }
+
+    fn walk_once(
+        &mut self,
+        base: Offset,
+        sizes: Sizes,
+        trusted: Offset,
+        next: Option<Offset>,
+    ) -> Result<(Walked, Offset), CursorError> {
+        let prefix = self.prefix(base, sizes, trusted)?;
+        let known = Sizes { offsets: prefix.offsets, times: prefix.times, ..sizes };
+        let segment = Segment::new(self.place, base, known, base);
+        if prefix.offsets < sizes.offsets {
+            segment.offsets.truncate(prefix.offsets)?;
+        }
+        if prefix.times < sizes.times {
+            segment.times.truncate(prefix.times)?;
+        }
+        let mut indexer = Indexer::resume(&segment)?;
+        let file = segment.file()?;
+        let window = if trusted == Offset(i64::MAX) { LOOKUP_WINDOW } else { SCAN_WINDOW };
+        let mut cursor = Cursor::new(&file, prefix.position, sizes.log, window);
+        let next_base = next.unwrap_or(Offset(i64::MAX));
+        let mut rules = Rules { end: base, gaps: false, epoch: LeaderEpoch::NONE, next: next_base };
+        let mut size = prefix.position;
+        let cut = loop {
+            let found = match cursor.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => break next.is_some_and(|next| next > trusted && self.has_hole(&rules)),
+                Err(CursorError::Corrupt { .. }) => break true,
+                Err(error) => return Err(error),
+            };
+            let scan = found.header.last_offset() >= trusted;
+            if scan {
+                self.scanned(found.header.total_len() as u64);
+            }
+            if !rules.allow(&found.header, scan) || scan && !cursor.crc_matches(&found)? {
+                break true;
+            }
+            rules.accept(&found.header);
+            if found.position == prefix.position && prefix.offsets > 0 {
+                indexer.skip(&found.header);
+            } else {
+                indexer.note(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
+            }
+            size = found.end();
+        };
+        segment.publish(size, rules.end, indexer.largest());
+        Ok((Walked { segment, indexer, cut }, rules.end))
+    }
+
+    /// Whether the end of a closed segment is missing. Files reach the disk in any order, so the segment after it may be
+    /// whole; it goes too, or the log would have a hole. Only compaction leaves a hole that is none, and other gaps.
+    fn has_hole(&self, rules: &Rules) -> bool {
+        rules.end < rules.next && !(self.config.compact && rules.gaps)
+    }
+
+    /// The index entries that can be believed: all of a cleanly closed log, those below the recovery point otherwise, and
+    /// none if the last of them does not point at its batch.
+    fn prefix(&self, base: Offset, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
+        let found = Segment::new(self.place, base, sizes, base);
+        let clean = trusted == Offset(i64::MAX);
+        if clean && sizes.offsets == 0 {
+            return Ok(Prefix { times: sizes.times, ..Prefix::default() });
+        }
+        if sizes.offsets == 0 || trusted <= base {
+            return Ok(Prefix::default());
+        }
+        let (offsets, last) = if clean {
+            (sizes.offsets, found.offsets.last()?)
+        } else {
+            let mut entries = found.offsets.read_all()?;
+            entries.retain(|entry| base.0 + entry.key < trusted.0);
+            (entries.len(), entries.last().copied())
+        };
+        let Some(last) = last else { return Ok(Prefix::default()) };
+        let position = u64::from(last.value);
+        let mut cursor = Cursor::new(&found.file()?, position.min(sizes.log), sizes.log, LOOKUP_WINDOW);
+        let points_at = cursor.next().ok().flatten();
+        if points_at.is_none_or(|batch| batch.header.last_offset().0 != base.0 + last.key) {
+            return Ok(Prefix::default());
+        }
+        let times = match clean {
+            true => sizes.times,
+            false => found.times.read_all()?.iter().take_while(|e| i64::from(e.value) <= last.key).count(),
+        };
+        Ok(Prefix { offsets, times, position })
+    }
+
+    /// Shows the batches after the newest usable snapshot; gives the leader epochs. The transaction indexes of what was
+    /// scanned are made anew on the way.
+    fn replay(
+        &mut self,
+        segments: &[Arc<Segment>],
+        snapshots: &mut Snapshots,
+        known: Offset,
+        log_start: Offset,
+        replay: &mut dyn Replay,
+    ) -> Result<Vec<EpochStart>, CursorError> {
+        let Some(log_end) = segments.last().map(|segment| segment.end()) else {
+            unreachable!("a log has a segment")
+        };
+        let clean = self.trusted == Offset(i64::MAX);
+        for segment in segments.iter().filter(|segment| !clean && segment.end() >= known) {
+            segment.txns.truncate(known)?;
+        }
+        let snapshot = self.usable_snapshot(snapshots, known, log_end)?;
+        let replay_from = snapshot.as_ref().map_or(segments[0].base, |(offset, _)| *offset);
+        replay.snapshot(snapshot.map(|(_, snapshot)| snapshot));
+        let (mut epochs, epochs_from) = match self.read_epochs()? {
+            Some(epochs) => (epochs, known),
+            None => (Vec::new(), segments[0].base),
+        };
+        // The checkpoint may be newer than what is vouched for: from there on the batches say it.
+        epochs.retain(|epoch| epoch.start < epochs_from.min(log_end));
+        let from = replay_from.min(epochs_from);
+        for segment in segments.iter().filter(|segment| segment.end() > from) {
+            let Some(first) = segment.locate(from, segment.size())? else { continue };
+            let file = segment.file()?;
+            let mut cursor = Cursor::new(&file, first.position, segment.size(), SCAN_WINDOW);
+            while let Some(found) = cursor.next()? {
+                let header = &found.header;
+                if header.last_offset() >= epochs_from {
+                    assign(&mut epochs, header.partition_leader_epoch, header.base_offset);
+                }
+                if header.last_offset() < replay_from {
+                    continue;
+                }
+                let control = read_control(&*file, &found)?;
+                if let Some(aborted) = replay.batch(header, control)
+                    && aborted.last_offset >= known
+                {
+                    segment.txns.append(&[aborted])?;
+                }
+            }
+        }
+        trim_start(&mut epochs, log_start);
+        Ok(epochs)
+    }
+
+    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start there, but for
+    /// those that are damaged or of what is no longer in the log: these must not come back once the log has grown again.
+    fn usable_snapshot(
+        &self,
+        snapshots: &mut Snapshots,
+        known: Offset,
+        log_end: Offset,
+    ) -> io::Result<Option<(Offset, ProducerSnapshot)>> {
+        let mut removed = false;
+        let mut usable = None;
+        for offset in snapshots.offsets.clone().into_iter().rev() {
+            let whole = if offset <= log_end { snapshots::read(self.place, offset)? } else { None };
+            match whole {
+                None => {
+                    snapshots::remove(self.place, offset)?;
+                    snapshots.offsets.remove(&offset);
+                    removed = true;
+                }
+                Some(snapshot) if offset <= known => {
+                    snapshots.newest_len = self.place.disk.len(&self.place.path(offset, Kind::Snapshot))?;
+                    usable = Some((offset, snapshot));
+                    break;
+                }
+                Some(_) => {}
+            }
+        }
+        if removed {
+            self.place.disk.sync_dir(&self.place.folder)?;
+        }
+        Ok(usable)
+    }
+
+    /// `None` if the file is missing or damaged: then the log says what its epochs are.
+    fn read_epochs(&self) -> io::Result<Option<Vec<EpochStart>>> {
+        let path = self.place.folder.join("leader-epoch-checkpoint");
+        let read = read_file(&*self.place.disk, &path, CHECKPOINT_BYTES_MAX);
+        match read.and_then(|text| parse_epochs(&text)) {
+            Ok(epochs) => Ok(Some(epochs)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn scanned(&mut self, bytes: u64) {
+        self.scanned_bytes += bytes;
+        self.dir.progress().add(bytes, bytes);
+    }
+}
+
+struct Walked {
+    segment: Segment,
+    indexer: Indexer,
+    /// The segment ended in something that was not a whole batch.
+    cut: bool,
+}
+
+#[derive(Default)]
+struct Prefix {
+    offsets: usize,
+    times: usize,
+    /// Of the batch of the last of these entries.
+    position: u64,
+}
+
+/// What must hold of one batch after the other.
+struct Rules {
+    end: Offset,
+    /// Offsets are missing between batches.
+    gaps: bool,
+    epoch: LeaderEpoch,
+    /// The base of the next segment.
+    next: Offset,
+}
+
+impl Rules {
+    fn allow(&self, header: &BatchHeader, scan: bool) -> bool {
+        let epoch = header.partition_leader_epoch;
+        let in_order = header.base_offset >= self.end && header.last_offset() < self.next;
+        // An older epoch after a newer one is what a truncation had taken away and a crash has brought back.
+        in_order && !(scan && epoch > LeaderEpoch::NONE && epoch < self.epoch)
+    }
+
+    fn accept(&mut self, header: &BatchHeader) {
+        self.gaps |= header.base_offset > self.end;
+        self.end = header.next_offset();
+        self.epoch = header.partition_leader_epoch;
+    }
+}
+
+/// Adds an epoch as its first batch is met: what contradicts it goes.
+fn assign(epochs: &mut Vec<EpochStart>, epoch: LeaderEpoch, start: Offset) {
+    if epoch < LeaderEpoch(0) || epochs.last().is_some_and(|last| last.epoch == epoch && last.start <= start)
+    {
+        return;
+    }
+    epochs.retain(|old| old.epoch < epoch && old.start < start);
+    epochs.push(EpochStart { epoch, start });
+}
+
+/// The epoch at the log's start starts there.
+fn trim_start(epochs: &mut Vec<EpochStart>, log_start: Offset) {
+    let first = epochs.partition_point(|epoch| epoch.start <= log_start).saturating_sub(1);
+    epochs.drain(..first);
+    if let Some(first) = epochs.first_mut() {
+        first.start = first.start.max(log_start);
+    }
+}

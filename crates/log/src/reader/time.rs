@@ -1,0 +1,165 @@
+//! Finding records by their timestamps.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ottla_wire::batch::{BatchHeader, BatchView, Record};
+use ottla_wire::{LeaderEpoch, Offset, Timestamp};
+
+use super::{Bound, LogReader, NO_TIMESTAMP, ReadError, below, of_segment};
+use crate::disk::read_exact;
+use crate::names::Kind;
+use crate::segment::Segment;
+use crate::segment::cursor::{Cursor, Found, LOOKUP_WINDOW};
+
+/// A record found by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampAndOffset {
+    pub timestamp: Timestamp,
+    pub offset: Offset,
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl LogReader {
+    /// The first record at or after `timestamp`, inside compressed batches too, below `upper`.
+    pub fn find_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upper: Bound,
+    ) -> Result<Option<TimestampAndOffset>, ReadError> {
+        self.retrying(|segments| {
+            let start = self.log_start();
+            for (segment, limit) in below(segments, start, upper) {
+                if segment.largest_timestamp()? < timestamp {
+                    continue;
+                }
+                if let Some(found) = self.find_in(segment, limit, start, timestamp)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The record with the largest timestamp (the first, if several have it) below `upper`; `None` if no record has one.
+    pub fn max_timestamp(&self, upper: Bound) -> Result<Option<TimestampAndOffset>, ReadError> {
+        self.retrying(|segments| {
+            let start = self.log_start();
+            let mut largest: Option<(Timestamp, &Arc<Segment>, Found)> = None;
+            for (segment, limit) in below(segments, start, upper) {
+                let so_far = largest.map_or(NO_TIMESTAMP, |(timestamp, ..)| timestamp);
+                if segment.largest_timestamp()? <= so_far {
+                    continue;
+                }
+                if let Some(found) = largest_in(segment, limit, start, upper.offset)?
+                    && found.header.max_timestamp > so_far
+                {
+                    largest = Some((found.header.max_timestamp, segment, found));
+                }
+            }
+            let Some((timestamp, segment, found)) = largest else { return Ok(None) };
+            self.record_in(segment, &found, |record| record.timestamp >= timestamp)
+        })
+    }
+
+    fn find_in(
+        &self,
+        segment: &Segment,
+        limit: u64,
+        start: Offset,
+        timestamp: Timestamp,
+    ) -> Result<Option<TimestampAndOffset>, ReadError> {
+        // Before this offset every timestamp is smaller.
+        let indexed = segment.times.floor(timestamp.0)?;
+        let from = indexed.map_or(segment.base, |entry| segment.base.plus(i64::from(entry.value))).max(start);
+        walk(segment, from, limit, |found| {
+            if found.header.max_timestamp < timestamp {
+                return Ok(None);
+            }
+            self.record_in(segment, found, |r| r.timestamp >= timestamp && r.offset >= start)
+        })
+    }
+
+    /// The first record of a batch for which `wanted` holds.
+    fn record_in(
+        &self,
+        segment: &Segment,
+        found: &Found,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Option<TimestampAndOffset>, ReadError> {
+        let corrupt = |what: String| ReadError::Corrupt {
+            path: segment.place.path(segment.base, Kind::Log),
+            position: found.position,
+            what,
+        };
+        let mut bytes = vec![0; found.header.total_len()];
+        read_exact(&*segment.file()?, &mut bytes, found.position)?;
+        let view = BatchView::parse(Bytes::from(bytes)).map_err(|error| corrupt(error.to_string()))?;
+        let max = self.shared.max_decompressed_bytes.load(Ordering::Relaxed);
+        for record in view.records(max).map_err(|error| corrupt(error.to_string()))? {
+            let record = record.map_err(|error| corrupt(error.to_string()))?;
+            if wanted(&record) {
+                return Ok(Some(TimestampAndOffset {
+                    timestamp: record.timestamp,
+                    offset: record.offset,
+                    leader_epoch: found.header.partition_leader_epoch,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first batch with the largest timestamp of a part of a segment.
+fn largest_in(
+    segment: &Segment,
+    limit: u64,
+    start: Offset,
+    upper: Offset,
+) -> Result<Option<Found>, ReadError> {
+    let mut from = segment.base;
+    // The newest entries may be above what is asked for; an older one says what is largest up to its offset.
+    for i in (0..segment.times.len()).rev() {
+        let offset = segment.base.plus(i64::from(segment.times.get(i)?.value));
+        if offset < upper {
+            from = if offset >= start { offset } else { start };
+            break;
+        }
+    }
+    let mut largest: Option<Found> = None;
+    walk(segment, from.max(start), limit, |found| {
+        let so_far = largest.map_or(NO_TIMESTAMP, |largest| largest.header.max_timestamp);
+        if found.header.max_timestamp > so_far {
+            largest = Some(*found);
+        }
+        Ok(None::<()>)
+    })?;
+    Ok(largest)
+}
+
+/// Shows the batches from the one that holds `from` on, until `visit` finds what it wants.
+fn walk<T>(
+    segment: &Segment,
+    from: Offset,
+    limit: u64,
+    mut visit: impl FnMut(&Found) -> Result<Option<T>, ReadError>,
+) -> Result<Option<T>, ReadError> {
+    let Some(first) = segment.locate(from, limit).map_err(|error| of_segment(segment, error))? else {
+        return Ok(None);
+    };
+    let mut cursor = Cursor::new(&segment.file()?, first.position, limit, LOOKUP_WINDOW);
+    while let Some(found) = cursor.next().map_err(|error| of_segment(segment, error))? {
+        if has_records(&found.header)
+            && let Some(wanted) = visit(&found)?
+        {
+            return Ok(Some(wanted));
+        }
+    }
+    Ok(None)
+}
+
+/// A batch that compaction has emptied has nothing to find.
+fn has_records(header: &BatchHeader) -> bool {
+    header.record_count > 0
+}

@@ -1,0 +1,145 @@
+//! Walking over the batch headers of a segment file with a bounded buffer.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, HEADER_LEN};
+
+use crate::disk::{DiskFile, read_exact, read_full};
+
+/// A batch at its place in a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub position: u64,
+    pub header: BatchHeader,
+}
+
+impl Found {
+    /// Position after the batch.
+    pub fn end(&self) -> u64 {
+        self.position + self.header.total_len() as u64
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CursorError {
+    /// What lies at `position` is not a whole batch.
+    #[error("no batch at position {position}: {what}")]
+    Corrupt { position: u64, what: String },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Window of a look-up, which ends after a few small batches.
+pub(crate) const LOOKUP_WINDOW: usize = 4096 + HEADER_LEN;
+/// Window of a walk over much of a file.
+pub(crate) const SCAN_WINDOW: usize = 1 << 20;
+/// A control batch holds one small record.
+const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Goes from batch to batch between two positions. Reads a window at a time where batches are small, and headers only
+/// where they are larger than the window.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    file: Arc<dyn DiskFile>,
+    position: u64,
+    end: u64,
+    window: usize,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+}
+
+impl Cursor {
+    /// `position` MUST be where a batch starts (or `end`).
+    pub fn new(file: &Arc<dyn DiskFile>, position: u64, end: u64, window: usize) -> Cursor {
+        Cursor { file: Arc::clone(file), position, end, window, buffer: Vec::new(), buffer_at: position }
+    }
+
+    /// The next batch, or `None` at the end. Its CRC is not checked.
+    pub fn next(&mut self) -> Result<Option<Found>, CursorError> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        let corrupt = |what: String| CursorError::Corrupt { position, what };
+        self.fill(HEADER_LEN)?;
+        let header = BatchHeader::parse(self.buffered()).map_err(|error| corrupt(error.to_string()))?;
+        let found = Found { position, header };
+        if found.end() > self.end {
+            return Err(corrupt(format!("batch of {} bytes is cut off", header.total_len())));
+        }
+        if header.base_offset.0 < 0 || header.last_offset_delta < 0 || header.last_offset().0 == i64::MAX {
+            return Err(corrupt("offsets are impossible".to_owned()));
+        }
+        self.position = found.end();
+        Ok(Some(found))
+    }
+
+    /// Whether the CRC of `found`, which MUST be the batch that [`Cursor::next`] gave last, is right.
+    pub fn crc_matches(&mut self, found: &Found) -> io::Result<bool> {
+        /// The CRC covers the attributes and all that follows.
+        const FROM: usize = 21;
+        let len = found.header.total_len();
+        self.position = found.position;
+        self.fill(len.min(self.window))?;
+        let head = self.buffered();
+        let head = &head[..head.len().min(len)];
+        let (mut crc, mut done) = (crc32c::crc32c(head.get(FROM..).unwrap_or_default()), head.len());
+        while done < len {
+            // The buffer was filled by the window, which is all of it that this batch needs no more.
+            self.buffer.resize(self.window.min(len - done), 0);
+            self.buffer_at = found.position + done as u64;
+            read_exact(&*self.file, &mut self.buffer, self.buffer_at)?;
+            crc = crc32c::crc32c_append(crc, &self.buffer);
+            done += self.buffer.len();
+        }
+        self.position = found.end();
+        Ok(crc == found.header.crc)
+    }
+
+    /// Makes at least `need` bytes from the position on available, or as many as there are.
+    fn fill(&mut self, need: usize) -> io::Result<()> {
+        let need = need.min((self.end - self.position) as usize);
+        if self.buffered().len() >= need {
+            return Ok(());
+        }
+        // After a jump over a batch larger than the window the next one is likely to be large as well.
+        let jumped = self.position > self.buffer_at + self.window as u64;
+        let len = if jumped { need } else { self.window.max(need) };
+        self.buffer.resize(len.min((self.end - self.position) as usize), 0);
+        self.buffer_at = self.position;
+        let read = read_full(&*self.file, &mut self.buffer, self.position)?;
+        self.buffer.truncate(read);
+        Ok(())
+    }
+
+    fn buffered(&self) -> &[u8] {
+        let skip = self.position.wrapping_sub(self.buffer_at);
+        usize::try_from(skip).ok().and_then(|skip| self.buffer.get(skip..)).unwrap_or_default()
+    }
+}
+
+/// The control record of a control batch; `None` for any other batch and for kinds that are not known.
+pub(crate) fn read_control(file: &dyn DiskFile, found: &Found) -> Result<Option<ControlRecord>, CursorError> {
+    if !found.header.is_control() {
+        return Ok(None);
+    }
+    let corrupt = |what: String| CursorError::Corrupt { position: found.position, what };
+    let len = found.header.total_len();
+    if len > CONTROL_BATCH_BYTES_MAX {
+        return Err(corrupt(format!("control batch of {len} bytes")));
+    }
+    let mut bytes = vec![0; len];
+    read_exact(file, &mut bytes, found.position)?;
+    let view = BatchView::parse(Bytes::from(bytes)).map_err(|error| corrupt(error.to_string()))?;
+    let mut records = view.records(CONTROL_BATCH_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
+    match records.next() {
+        None => Ok(None),
+        Some(record) => {
+            let record = record.map_err(|error| corrupt(error.to_string()))?;
+            ControlRecord::parse(record.key.as_ref(), record.value.as_ref())
+                .map_err(|error| corrupt(error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One segment: a `.log` file with its indexes, shared between the owner of the log and its readers.
+
+pub(crate) mod cursor;
+pub(crate) mod index;
+pub(crate) mod indexer;
+pub(crate) mod txn_index;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use ottla_wire::{Offset, Timestamp};
+
+use crate::disk::{Disk, DiskFile, FileSlot, Open};
+use crate::names::{DELETED, Kind, file_name};
+use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
+use index::SparseIndex;
+use txn_index::TxnIndex;
+
+/// Where the files of a log are.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub disk: Arc<dyn Disk>,
+    pub folder: PathBuf,
+}
+
+impl Place {
+    pub fn new(disk: Arc<dyn Disk>, folder: PathBuf) -> Place {
+        Place { disk, folder }
+    }
+
+    pub fn path(&self, base: Offset, kind: Kind) -> PathBuf {
+        self.folder.join(file_name(base, kind))
+    }
+}
+
+/// A segment. The owner of the log writes; what readers may see is in the atomics. A segment that is truncated is
+/// replaced by a new `Segment` over the same file, so `size` and `end` only grow.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub place: Arc<Place>,
+    pub base: Offset,
+    log: FileSlot,
+    pub offsets: SparseIndex,
+    pub times: SparseIndex,
+    pub txns: TxnIndex,
+    size: AtomicU64,
+    end: AtomicI64,
+    largest_timestamp: AtomicI64,
+    /// A descriptor has been used since the last [`Segment::close_if_idle`].
+    used: AtomicBool,
+}
+
+/// `largest_timestamp` of a segment whose time index has not been asked yet.
+const UNKNOWN: i64 = i64::MIN;
+
+/// How many entries and bytes the files of a segment have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    pub log: u64,
+    pub offsets: usize,
+    pub times: usize,
+    pub txns: u64,
+}
+
+impl Segment {
+    /// A segment whose files have these sizes and whose last batch ends at `end`.
+    pub fn new(place: &Arc<Place>, base: Offset, sizes: Sizes, end: Offset) -> Segment {
+        let unknown = sizes.times > 0;
+        Segment {
+            place: Arc::clone(place),
+            base,
+            log: FileSlot::default(),
+            offsets: SparseIndex::new(place, base, Kind::Index, sizes.offsets),
+            times: SparseIndex::new(place, base, Kind::TimeIndex, sizes.times),
+            txns: TxnIndex::new(place, base, sizes.txns),
+            size: AtomicU64::new(sizes.log),
+            end: AtomicI64::new(end.0),
+            largest_timestamp: AtomicI64::new(if unknown { UNKNOWN } else { Timestamp::NONE.0 }),
+            used: AtomicBool::new(true),
+        }
+    }
+
+    /// Bytes that readers may see.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// The offset after the last batch that readers may see.
+    pub fn end(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+
+    /// Shows readers more. Only the owner may.
+    pub fn publish(&self, size: u64, end: Offset, largest_timestamp: Timestamp) {
+        self.largest_timestamp.store(largest_timestamp.0, Ordering::Release);
+        self.size.store(size, Ordering::Release);
+        self.end.store(end.0, Ordering::Release);
+    }
+
+    /// The largest timestamp of a record; `Timestamp::NONE` if no record has one.
+    pub fn largest_timestamp(&self) -> io::Result<Timestamp> {
+        let known = self.largest_timestamp.load(Ordering::Acquire);
+        if known != UNKNOWN {
+            return Ok(Timestamp(known));
+        }
+        let last = self.times.last()?.map_or(Timestamp::NONE.0, |entry| entry.key);
+        self.largest_timestamp.store(last, Ordering::Release);
+        Ok(Timestamp(last))
+    }
+
+    /// The `.log` file, made if there is none.
+    pub fn make_file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Create)
+    }
+
+    /// The `.log` file.
+    pub fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
+    }
+
+    /// The first batch below position `limit` that holds `offset` or a later one.
+    pub fn locate(&self, offset: Offset, limit: u64) -> Result<Option<Found>, CursorError> {
+        if limit == 0 {
+            return Ok(None); // there may be no file yet
+        }
+        let file = self.file()?;
+        let start = match self.offsets.floor(offset.0 - self.base.0)? {
+            Some(entry) if u64::from(entry.value) < limit => u64::from(entry.value),
+            _ => 0,
+        };
+        let seek = |start| {
+            let mut cursor = Cursor::new(&file, start, limit, LOOKUP_WINDOW);
+            while let Some(found) = cursor.next()? {
+                if found.header.last_offset() >= offset {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        };
+        match seek(start) {
+            // An index that leads astray is not worth losing the segment for.
+            Err(CursorError::Corrupt { .. }) if start > 0 => seek(0),
+            found => found,
+        }
+    }
+
+    /// Paths of the files, whether they exist or not.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        Kind::OF_SEGMENT.into_iter().map(|kind| self.place.path(self.base, kind))
+    }
+
+    /// Renames the files out of the log; gives the new names. Those who have the files open can go on reading.
+    pub fn retire(&self) -> io::Result<Vec<PathBuf>> {
+        let mut retired = Vec::new();
+        // The log first: a log without its transaction index would show aborted records as committed, while indexes
+        // without their log are leftovers.
+        for path in self.paths() {
+            if let Some(path) = retire_file(&*self.place.disk, &path)? {
+                retired.push(path);
+            }
+        }
+        Ok(retired)
+    }
+
+    /// Lets go of the descriptors if nothing has used them since the last call.
+    pub fn close_if_idle(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            self.log.close();
+            self.offsets.close();
+            self.times.close();
+            self.txns.close();
+        }
+    }
+}
+
+/// Renames a file to `….deleted`. `None` if there is no such file.
+pub(crate) fn retire_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DELETED);
+    let retired = PathBuf::from(name);
+    match disk.rename(path, &retired) {
+        Ok(()) => Ok(Some(retired)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
