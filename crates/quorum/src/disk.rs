@@ -1,0 +1,140 @@
+//! The one place that touches files, so that tests can make it fail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+/// The most bytes of one file that are read at once, or written as one snapshot. The log's files are far smaller;
+/// a snapshot of a million partitions takes about 200 MB.
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Ending of a file that is not whole yet. One that is found at the start is deleted.
+pub(crate) const UNFINISHED: &str = "tmp";
+
+/// Access to the files of one folder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    #[cfg(test)]
+    pub(crate) faults: std::sync::Arc<faults::Faults>,
+}
+
+impl Disk {
+    /// Appends to a file that was opened for it.
+    pub(crate) fn append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.before_append(file, bytes)?;
+        file.write_all(bytes)
+    }
+
+    /// Returns once the bytes and the length of the file are on stable storage. After a failure nothing is known of
+    /// what is on the disk: the caller MUST NOT try again.
+    pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.before_sync()?;
+        file.sync_data()
+    }
+
+    /// Makes created, renamed and deleted names of the folder durable.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.before_sync()?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// Puts a whole file in place of whatever has that name: after a crash it is the old one or the new one.
+    pub(crate) fn replace(&self, path: &Path, chunks: &[&[u8]]) -> io::Result<()> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".");
+        unfinished.push(UNFINISHED);
+        let unfinished = PathBuf::from(unfinished);
+        let file = File::create(&unfinished)?;
+        for chunk in chunks {
+            self.append(&file, chunk)?;
+        }
+        self.sync(&file)?;
+        fs::rename(&unfinished, path)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    pub(crate) fn open_for_append(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().append(true).open(path)
+    }
+
+    /// Cuts a file, durably.
+    pub(crate) fn cut(&self, path: &Path, len: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(len)?;
+        self.sync(&file)
+    }
+
+    /// The whole file; `None` if there is none.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Bytes>> {
+        let len = match fs::metadata(path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if len > FILE_BYTES_MAX {
+            let message = format!("{} has {len} bytes, more than {FILE_BYTES_MAX}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        fs::read(path).map(|bytes| Some(Bytes::from(bytes)))
+    }
+
+    /// The folder's files with that extension, by name.
+    pub(crate) fn list(&self, dir: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod faults {
+    //! What can be made to go wrong.
+
+    use std::fs::File;
+    use std::io::{self, Write};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Faults {
+        /// The disk is full: half of what is appended is written.
+        pub(crate) full: AtomicBool,
+        /// Every flush fails.
+        pub(crate) sync: AtomicBool,
+        /// Flushes so far.
+        pub(crate) syncs: AtomicU64,
+    }
+
+    impl Faults {
+        pub(crate) fn before_append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+            if self.full.load(Ordering::SeqCst) {
+                file.write_all(&bytes[..bytes.len() / 2])?;
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            Ok(())
+        }
+
+        pub(crate) fn before_sync(&self) -> io::Result<()> {
+            self.syncs.fetch_add(1, Ordering::SeqCst);
+            if self.sync.load(Ordering::SeqCst) {
+                Err(io::Error::other("injected flush failure"))
+            } else {
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the metadata folder holds when a quorum starts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use ottla_wire::ids::BrokerId;
+
+use crate::disk::Disk;
+use crate::journal::{Journal, Replayed};
+use crate::raft::{Entry, Membership, Payload, Vote, log_id};
+use crate::snapshot::{self, Head, Snapshot};
+use crate::types::{StartError, StateMachine};
+use crate::vote;
+
+/// The term in which a quorum of one is made.
+const FIRST_TERM: u64 = 1;
+
+/// Everything that the folder holds.
+pub(crate) struct Opened {
+    pub(crate) journal: Journal,
+    pub(crate) replayed: Replayed,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) snapshot: Option<(Head, PathBuf)>,
+    /// Restored to the snapshot.
+    pub(crate) machine: Box<dyn StateMachine>,
+}
+
+impl Opened {
+    /// Reads the folder, and makes it at the first start: for a quorum of one (`alone`) as if it had been elected
+    /// already, which saves half of the flushes that openraft would do one after the other.
+    pub(crate) fn read(
+        disk: Disk,
+        dir: &Path,
+        segment_bytes: u64,
+        alone: Option<BrokerId>,
+        mut machine: Box<dyn StateMachine>,
+    ) -> Result<Opened, StartError> {
+        let first = alone.map(first_entries).unwrap_or_default();
+        let (journal, replayed) = Journal::open(&disk, dir, segment_bytes, &first)?;
+        let mut vote = vote::load(&disk, dir)?;
+        if let (Some(node), None) = (alone, &vote)
+            && replayed.entries.iter().eq(&first)
+        {
+            // After the log: a crash between the two leaves a log that says who may vote.
+            let elected = Vote::new_committed(FIRST_TERM, node);
+            vote::save(&disk, dir, &elected)
+                .map_err(|source| StartError::Io { dir: dir.to_path_buf(), source })?;
+            vote = Some(elected);
+        }
+        let snapshot = snapshot::load(&disk, dir)?;
+        check(dir, &replayed, vote.as_ref(), snapshot.as_ref().map(|(snapshot, _)| &snapshot.head))?;
+        if replayed.cut > 0 {
+            tracing::warn!(dir = %dir.display(), bytes = replayed.cut, "cut an unfinished write off the metadata log");
+        }
+        let snapshot = snapshot.map(|(Snapshot { head, records }, path)| {
+            machine.restore(head.index, records);
+            (head, path)
+        });
+        Ok(Opened { journal, replayed, vote, snapshot, machine })
+    }
+}
+
+/// What the log of a quorum of one begins with: who votes, and that the first leader leads.
+fn first_entries(node: BrokerId) -> Vec<Entry> {
+    let membership = Membership::new(vec![BTreeSet::from([node])], ());
+    vec![
+        Entry { log_id: log_id(0, 0), payload: Payload::Membership(membership) },
+        Entry { log_id: log_id(FIRST_TERM, 1), payload: Payload::Blank },
+    ]
+}
+
+/// Whether the files fit together.
+fn check(
+    dir: &Path,
+    replayed: &Replayed,
+    vote: Option<&Vote>,
+    snapshot: Option<&Head>,
+) -> Result<(), StartError> {
+    let damaged = |file: PathBuf, reason: String| Err(StartError::Damaged { file, position: 0, reason });
+    if let Some(before) = replayed.before
+        && snapshot.is_none_or(|head| head.last.index < before.index)
+    {
+        let reason = format!("the log begins after entry {}, and no snapshot reaches there", before.index);
+        return damaged(dir.to_path_buf(), reason);
+    }
+    // A vote is saved before anything of its term is appended. Without it this node could vote twice in a term.
+    let log_term = replayed
+        .entries
+        .back()
+        .map(|entry| entry.log_id)
+        .or(replayed.before)
+        .map_or(0, |id| id.leader_id.term);
+    let vote_term = vote.map_or(0, |vote| vote.leader_id.term);
+    if vote_term < log_term {
+        let reason = format!("the vote is of term {vote_term}, and the log of term {log_term}");
+        return damaged(dir.join(vote::FILE), reason);
+    }
+    Ok(())
+}

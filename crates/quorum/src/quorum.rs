@@ -1,0 +1,288 @@
+//! The handle: start, propose, leadership, shut down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::{Config, RaftState, SnapshotPolicy};
+use ottla_wire::ids::BrokerId;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+
+use crate::disk::Disk;
+use crate::folder::Opened;
+use crate::journal::Lease;
+use crate::machine::{Folder, Machine, Signals};
+use crate::network::{self, Network, NoTransport, Transport};
+use crate::observer::Observer;
+use crate::proposer::{self, QUEUED_BYTES_MAX, QUEUED_UNIT_BYTES, Queued};
+use crate::raft::{Proposal, Raft};
+use crate::store::LogStore;
+use crate::types::{
+    Leadership, MetadataLog, PROPOSAL_BYTES_MAX, ProposeError, ReceiveError, Settings, StartError,
+    StateMachine,
+};
+
+/// How long a shutdown waits for proposals that are under way.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a follower may take for one piece of a snapshot, or to install the last one.
+const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+const SNAPSHOT_PIECE_BYTES: u64 = 1 << 20;
+const QUEUED_UNITS: u32 = (QUEUED_BYTES_MAX / QUEUED_UNIT_BYTES) as u32;
+
+/// This node's part in the metadata log. Dropping it without [`shutdown`](MetadataLog::shutdown) is like a crash:
+/// nothing that was acknowledged is lost.
+pub struct Quorum {
+    raft: Raft,
+    store: LogStore,
+    queue: mpsc::Sender<Queued>,
+    /// Room in the queue; closed by the shutdown.
+    room: Arc<Semaphore>,
+    leadership: watch::Receiver<Leadership>,
+    applied: watch::Receiver<u64>,
+    settings: Settings,
+    /// Alive while anything may still write to the folder.
+    lease: Weak<Lease>,
+}
+
+impl Quorum {
+    /// Starts a quorum of one in the folder `dir`, which is made at the first start. Resolves when this node leads
+    /// and everything that was committed is applied to `state_machine`.
+    pub async fn start(
+        dir: impl Into<PathBuf>,
+        node: BrokerId,
+        settings: Settings,
+        state_machine: impl StateMachine,
+    ) -> Result<Quorum, StartError> {
+        Self::start_alone(Disk::default(), dir.into(), node, settings, Box::new(state_machine)).await
+    }
+
+    /// Starts this node's part in a quorum of several. At the first start every one of the `voters` MUST be given the
+    /// same set; later the set that the log holds counts. Resolves when the node takes part; who leads then is told
+    /// by [`leadership`](MetadataLog::leadership). Requests of the others go to [`receive`](Self::receive).
+    pub async fn start_voter(
+        dir: impl Into<PathBuf>,
+        node: BrokerId,
+        voters: BTreeSet<BrokerId>,
+        settings: Settings,
+        state_machine: impl StateMachine,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Quorum, StartError> {
+        let machine = Box::new(state_machine);
+        Self::open(Disk::default(), dir.into(), node, voters, settings, machine, transport).await
+    }
+
+    /// Answers a request that another voter sent through its transport.
+    pub async fn receive(&self, request: Bytes) -> Result<Bytes, ReceiveError> {
+        network::answer(&self.raft, request).await
+    }
+
+    pub(crate) async fn start_alone(
+        disk: Disk,
+        dir: PathBuf,
+        node: BrokerId,
+        settings: Settings,
+        machine: Box<dyn StateMachine>,
+    ) -> Result<Quorum, StartError> {
+        let transport = Arc::new(NoTransport);
+        let quorum =
+            Self::open(disk, dir.clone(), node, BTreeSet::from([node]), settings, machine, transport).await?;
+        let voters = quorum.voters().await?;
+        if voters != [node] {
+            quorum.shutdown().await;
+            return Err(StartError::NotAlone { dir, node, voters });
+        }
+        quorum.wait_until_leading().await?;
+        Ok(quorum)
+    }
+
+    async fn open(
+        disk: Disk,
+        dir: PathBuf,
+        node: BrokerId,
+        voters: BTreeSet<BrokerId>,
+        settings: Settings,
+        machine: Box<dyn StateMachine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Quorum, StartError> {
+        let config = raft_config(&settings)?;
+        let (disk_, dir_, segment_bytes) = (disk.clone(), dir.clone(), settings.segment_bytes);
+        let alone = (voters.len() == 1).then_some(node);
+        let opened = spawn_blocking(move || Opened::read(disk_, &dir_, segment_bytes, alone, machine)).await;
+        let opened = opened.map_err(stopped)??;
+        let (applied, applied_receiver) = watch::channel(0);
+        let snapshot_due = Arc::new(Notify::new());
+        let signals = Signals { applied, snapshot_due: snapshot_due.clone() };
+        let lease = opened.journal.lease();
+        let folder = Folder { disk: disk.clone(), dir: dir.clone(), lease: lease.clone() };
+        let store = LogStore::start(disk, dir.clone(), opened.journal, opened.replayed, opened.vote)
+            .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
+        let machine = Machine::new(folder, opened.machine, opened.snapshot, settings.snapshot_bytes, signals);
+        let raft = Raft::new(node, Arc::new(config), Network(transport), store.clone(), machine)
+            .await
+            .map_err(stopped)?;
+        let (leadership, leadership_receiver) = watch::channel(Leadership::default());
+        let (queue, queued) = mpsc::channel(QUEUED_UNITS as usize);
+        tokio::spawn(proposer::run(raft.clone(), queued, settings.propose_timeout));
+        let observer = Observer {
+            raft: raft.clone(),
+            store: store.clone(),
+            leadership,
+            snapshot_due,
+            settings: settings.clone(),
+        };
+        tokio::spawn(observer.run());
+        let quorum = Quorum {
+            raft,
+            store,
+            queue,
+            room: Arc::new(Semaphore::new(QUEUED_UNITS as usize)),
+            leadership: leadership_receiver,
+            applied: applied_receiver,
+            settings,
+            lease,
+        };
+        quorum.join(dir, node, voters).await?;
+        Ok(quorum)
+    }
+
+    /// Makes the voters known at the first start; later makes sure that this node is one.
+    async fn join(&self, dir: PathBuf, node: BrokerId, voters: BTreeSet<BrokerId>) -> Result<(), StartError> {
+        if self.raft.is_initialized().await.map_err(stopped)? {
+            if self.voters().await? == [node] {
+                // The first tick would do it, too, but a heartbeat later. No-op if it leads as it did before.
+                self.raft.trigger().elect().await.map_err(stopped)?;
+            }
+        } else {
+            let voters: BTreeMap<BrokerId, ()> = voters.into_iter().map(|id| (id, ())).collect();
+            // Another voter may have been faster and have made this one's log meanwhile: that is as good.
+            if let Err(error) = self.raft.initialize(voters).await
+                && let Some(fatal) = error.fatal()
+            {
+                return Err(stopped(fatal));
+            }
+        }
+        let voters = self.voters().await?;
+        // None are known yet to one that only voted so far.
+        if voters.is_empty() || voters.contains(&node) {
+            return Ok(());
+        }
+        self.shutdown().await;
+        Err(StartError::NotVoter { dir, node, voters })
+    }
+
+    async fn voters(&self) -> Result<Vec<BrokerId>, StartError> {
+        // Not from the metrics, which may not know yet what was just initialized.
+        let voters = |state: &RaftState<_, _, _>| state.membership_state.effective().voter_ids().collect();
+        self.raft.with_raft_state(voters).await.map_err(stopped)
+    }
+
+    async fn wait_until_leading(&self) -> Result<(), StartError> {
+        let mut leadership = self.leadership.clone();
+        // The sender goes when openraft stops; why is in its metrics.
+        if leadership.wait_for(|leadership| leadership.me).await.is_err() {
+            let reason = match &self.raft.metrics().borrow().running_state {
+                Ok(()) => "no reason is known".to_string(),
+                Err(fatal) => fatal.to_string(),
+            };
+            return Err(StartError::Stopped(reason));
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&self, epoch: u64, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        let proposal = Proposal { epoch, records };
+        let bytes = proposal.size();
+        if bytes > PROPOSAL_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes });
+        }
+        let permit = self.room.clone().acquire_many_owned(proposer::units(bytes)).await;
+        let permit = permit.map_err(|_| ProposeError::ShuttingDown)?;
+        let (reply, answer) = oneshot::channel();
+        // Never full: it has as many places as there are permits.
+        self.queue.try_send(Queued { proposal, reply, permit }).map_err(|_| ProposeError::ShuttingDown)?;
+        match tokio::time::timeout(self.settings.propose_timeout, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ProposeError::ShuttingDown),
+            Err(_) => Err(ProposeError::Unavailable),
+        }
+    }
+}
+
+impl MetadataLog for Quorum {
+    async fn propose(&self, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        self.enqueue(0, records).await
+    }
+
+    async fn propose_in(&self, epoch: u64, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        self.enqueue(epoch, records).await
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
+    }
+
+    async fn shutdown(&self) {
+        // All the room there is: whoever asks for some later waits behind this, and then finds it closed.
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.room.acquire_many(QUEUED_UNITS)).await;
+        if !self.room.is_closed() {
+            self.room.close();
+            if drained.is_err() {
+                tracing::warn!("metadata proposals were still under way at the shutdown");
+            }
+            if let Err(error) = self.raft.shutdown().await {
+                tracing::warn!(%error, "the metadata log's task ended badly");
+            }
+            self.store.stop().await;
+        }
+        // A snapshot may still be on its way to the disk.
+        while self.lease.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for Quorum {
+    fn drop(&mut self) {
+        if self.room.is_closed() {
+            return; // was shut down
+        }
+        self.store.stop_soon();
+        // openraft's task does not end by itself. Without a runtime its tasks are gone already.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let raft = self.raft.clone();
+            runtime.spawn(async move { raft.shutdown().await });
+        }
+    }
+}
+
+fn stopped(fatal: impl std::fmt::Display) -> StartError {
+    StartError::Stopped(fatal.to_string())
+}
+
+fn raft_config(settings: &Settings) -> Result<Config, StartError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        cluster_name: "metadata".into(),
+        heartbeat_interval: millis(settings.heartbeat_interval),
+        election_timeout_min: millis(settings.election_timeout),
+        election_timeout_max: millis(settings.election_timeout).saturating_mul(2),
+        install_snapshot_timeout: millis(SNAPSHOT_PIECE_TIMEOUT),
+        snapshot_max_chunk_size: SNAPSHOT_PIECE_BYTES,
+        // Both by bytes and not by entries, see the observer.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        ..Config::default()
+    };
+    let config = config.validate().map_err(|error| StartError::Settings(error.to_string()))?;
+    if config.heartbeat_interval == 0 {
+        return Err(StartError::Settings("the heartbeat interval is 0 ms".into()));
+    }
+    Ok(config)
+}
