@@ -1,0 +1,157 @@
+//! The loop of one connection: frames in, the service, responses out.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::admission::Control;
+use crate::close::CloseReason;
+use crate::frame::Frame;
+use crate::limits::Place;
+use crate::link::Link;
+use crate::server::{Phase, Shared};
+use crate::service::{Peer, Service};
+
+/// How long, and for how many bytes, a connection that this side ends is still read: closing a socket with unread bytes
+/// resets it, and the peer would lose the last response.
+const LINGER_MAX: Duration = Duration::from_millis(500);
+const LINGER_BYTES_MAX: u64 = 1 << 20;
+
+/// Starts the task of an accepted connection.
+pub(crate) fn start<S: Service>(
+    stream: TcpStream,
+    peer: Peer,
+    place: Place,
+    service: Arc<S>,
+    shared: Arc<Shared>,
+) {
+    let control = Arc::new(Control::new(shared.settings.connection_queued_bytes_max));
+    shared.register(peer.connection, control.clone());
+    let session = service.open(&peer);
+    let open = Open {
+        service,
+        shared: shared.clone(),
+        peer,
+        session: Some(session),
+        frames: VecDeque::new(),
+        _place: place,
+    };
+    let link = Link::new(stream, shared, control);
+    tokio::spawn(run(open, link));
+}
+
+async fn run<S: Service>(open: Open<S>, link: Link) {
+    // In this order, so that pending futures of the service are dropped before its session is, even by a panic.
+    let mut open = open;
+    let mut link = link;
+    let reason = open.serve(&mut link).await;
+    let stream = link.into_stream();
+    open.close(&reason);
+    if open.lingers(&reason) {
+        Box::pin(linger(stream)).await;
+    }
+}
+
+/// An open connection. However its task ends, the service is told and the place is free again.
+struct Open<S: Service> {
+    service: Arc<S>,
+    shared: Arc<Shared>,
+    peer: Peer,
+    session: Option<S::Session>,
+    frames: VecDeque<Frame>,
+    _place: Place,
+}
+
+impl<S: Service> Open<S> {
+    /// Serves until the connection ends.
+    async fn serve(&mut self, link: &mut Link) -> CloseReason {
+        let Some(session) = &mut self.session else { return CloseReason::Shutdown };
+        loop {
+            if let Err(reason) = poll_fn(|cx| link.poll_frames(cx, &mut self.frames)).await {
+                return reason;
+            }
+            while !self.frames.is_empty() {
+                if let Err(reason) = poll_fn(|cx| link.poll_room(cx)).await {
+                    return reason;
+                }
+                let before = self.frames.len();
+                let served = {
+                    let mut serving = pin!(self.service.serve(session, &mut self.frames));
+                    poll_fn(|cx| match serving.as_mut().poll(cx) {
+                        Poll::Ready(responses) => Poll::Ready(Ok(responses)),
+                        Poll::Pending => link.poll_beside(cx).map(Err),
+                    })
+                    .await
+                };
+                match served {
+                    Ok(_) if self.frames.len() >= before => {
+                        link.push(Err(CloseReason::refused("request was not taken")))
+                    }
+                    Ok(responses) => link.push(responses),
+                    Err(reason) => return reason,
+                }
+                if link.is_finishing() {
+                    self.frames.clear();
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service> Open<S> {
+    /// Tells everyone who counts.
+    fn close(&mut self, reason: &CloseReason) {
+        self.shared.metrics.count_closed(reason);
+        let peer = &self.peer;
+        let (connection, listener, addr) = (peer.connection, &peer.listener, peer.addr);
+        if reason.is_fault() && self.shared.fault_log.allows() {
+            tracing::warn!(%connection, %listener, %addr, %reason, "connection closed");
+        } else {
+            tracing::debug!(%connection, %listener, %addr, %reason, "connection closed");
+        }
+        if let Some(session) = self.session.take() {
+            self.service.closed(session);
+        }
+    }
+
+    /// Whether the peer may still be reading.
+    fn lingers(&self, reason: &CloseReason) -> bool {
+        match reason {
+            CloseReason::Eof | CloseReason::Idle | CloseReason::Stalled(_) | CloseReason::Io(_) => false,
+            CloseReason::SlowRequest { .. }
+            | CloseReason::RequestTooLarge { .. }
+            | CloseReason::NegativeLength(_)
+            | CloseReason::ResponseTooLarge(_)
+            | CloseReason::Responded
+            | CloseReason::Refused(_)
+            | CloseReason::Shutdown => self.shared.phase() < Phase::Cut,
+        }
+    }
+}
+
+impl<S: Service> Drop for Open<S> {
+    fn drop(&mut self) {
+        self.shared.unregister(self.peer.connection);
+        // Still here only if the task panicked, or ended with its runtime.
+        if let Some(session) = self.session.take() {
+            self.service.closed(session);
+        }
+    }
+}
+
+/// Ends this side, and waits a little for the peer to end its own.
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        // What comes is dropped; an error or the timeout ends the wait as the end of the stream does.
+        let drain =
+            async { tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };
+        let _ = timeout(LINGER_MAX, drain).await;
+    }
+}

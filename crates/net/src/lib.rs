@@ -1,0 +1,37 @@
+//! The connection layer: listeners, connections, frames, responses in order.
+//!
+//! It knows length-prefixed frames and nothing of what is in them: a [`Service`] turns frames into responses. Each connection
+//! is one task. It cuts what one read brings into frames and hands them over together, goes on reading while earlier answers
+//! are pending, and sends all that is ready, in order, with one call. All memory that a peer can claim is bounded: requests
+//! by [`admission`], responses for each connection, connections by [`ConnectionLimits`].
+//!
+//! - `service`, `frame`, `close`, `settings`, `metrics`: what a service and its owner see
+//! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how fast
+//! - `connection`: the loop of one connection; `link`: its socket, timers and pending answers
+//! - `reader`: bytes to frames; `admission`: memory for them; `writer`, `file_part`: responses to bytes
+
+pub mod admission;
+mod close;
+mod connection;
+mod file_part;
+mod frame;
+mod limits;
+mod link;
+mod listener;
+mod log_limit;
+mod metrics;
+mod reader;
+mod server;
+mod service;
+mod settings;
+mod timer;
+mod writer;
+
+pub use admission::Permit;
+pub use close::{CloseReason, KINDS};
+pub use frame::Frame;
+pub use listener::{BindError, Listener};
+pub use metrics::NetMetrics;
+pub use server::{Limits, Server, Stopped};
+pub use service::{ConnectionId, LaterResponses, Part, Peer, Response, Responses, Service};
+pub use settings::{ConnectionLimits, NetSettings};

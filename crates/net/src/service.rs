@@ -1,0 +1,131 @@
+//! What a server is to this room: something that turns frames into responses.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::close::CloseReason;
+use crate::frame::Frame;
+
+/// Serves the connections of a [`Server`](crate::Server).
+pub trait Service: Send + Sync + 'static {
+    /// What the service keeps for one connection.
+    type Session: Send + 'static;
+
+    /// A connection was accepted.
+    fn open(&self, peer: &Peer) -> Self::Session;
+
+    /// Takes one or more frames off the front of `frames` (never none) and starts their work in order.
+    ///
+    /// `frames` holds what one read brought; what is left is given again at once, so a run of like frames can be served
+    /// together and the others one by one. Awaiting here delays later frames of this connection only; a response that takes
+    /// long belongs into [`Responses::Later`]. After the peer has closed its side, the frames that came before are still
+    /// served, but the future is dropped if it takes more than a second.
+    fn serve(
+        &self,
+        session: &mut Self::Session,
+        frames: &mut VecDeque<Frame>,
+    ) -> impl Future<Output = Result<Responses, CloseReason>> + Send;
+
+    /// The connection is gone. Called once for every session, after every future of the connection was dropped.
+    fn closed(&self, session: Self::Session);
+}
+
+/// Numbers the connections of a server from 1, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The address the connection came from.
+    pub addr: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// The name of the listener it came through.
+    pub listener: Arc<str>,
+    /// The number of the connection.
+    pub connection: ConnectionId,
+}
+
+/// The answer to the frames that one [`Service::serve`] took, in their order.
+///
+/// There may be fewer responses than frames: acks=0 has none.
+pub enum Responses {
+    /// They are here.
+    Ready(Vec<Response>),
+    /// They come later; meanwhile the connection goes on to the next frames.
+    Later(LaterResponses),
+}
+
+/// Polled once when it arrives and then only while it is first in line, because nothing behind the first may leave: work
+/// that must go on beside it belongs to a task or a shard. It is dropped when the peer goes away.
+pub type LaterResponses = Pin<Box<dyn Future<Output = Result<Vec<Response>, CloseReason>> + Send>>;
+
+/// One response. The 4-byte length before it is written by this room.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Header and body, in order.
+    pub parts: Vec<Part>,
+    /// For how long nothing more is read or served once the response has left (throttling). Zero: not at all.
+    pub mute: Duration,
+    /// Whether the connection is closed once the response has left. Responses behind it are dropped.
+    pub close: bool,
+}
+
+impl Response {
+    /// A response in one piece.
+    pub fn new(bytes: Bytes) -> Response {
+        Response { parts: vec![Part::Bytes(bytes)], ..Response::default() }
+    }
+}
+
+impl From<Bytes> for Response {
+    fn from(bytes: Bytes) -> Response {
+        Response::new(bytes)
+    }
+}
+
+/// A piece of a response.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A range of a file that is sent by the kernel. The range MUST exist and stay: when the file turns out to be shorter, the
+    /// connection is closed, because the length of the response is already promised.
+    File {
+        /// The file, open for reading.
+        file: Arc<File>,
+        /// Where the range begins, in bytes.
+        position: u64,
+        /// The size of the range, in bytes.
+        len: usize,
+    },
+}
+
+impl Part {
+    /// The size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
