@@ -1,0 +1,111 @@
+//! The admin client: topics, configs, records, and what the cluster is made of.
+//!
+//! - `topics`: create, list, describe, delete; more partitions.
+//! - `configs`: describe and alter configs.
+//! - `records`: delete records, list offsets.
+//! - `describe`: the cluster and its log directories.
+//!
+//! An `Err` of a call is about the whole of it; what became of each topic, resource or partition is in its answer.
+
+mod configs;
+mod describe;
+mod records;
+mod topics;
+
+use std::future::Future;
+
+use ottla_wire::BrokerId;
+use ottla_wire::primitives::Request;
+
+use crate::cluster::{Cluster, Lane};
+use crate::config::ClientConfig;
+use crate::connection::Connection;
+use crate::error::{Advice, Error};
+use crate::seam;
+pub use configs::{AlterOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSynonym, ResourceType};
+pub use describe::{ClusterDescription, DescribedBroker, LogDir, LogDirPartition};
+pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicListing};
+
+/// Administers a cluster. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    cluster: Cluster,
+}
+
+/// Whether a request may be sent again when it is not known whether it took effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It only reads, or doing it twice is the same as doing it once.
+    Harmless,
+    /// A second time would fail or do more: the caller is told that the outcome is unknown.
+    OnlyIfNotDone,
+}
+
+impl Admin {
+    /// An admin client with a cluster of its own. Never creates topics by asking for them.
+    pub fn new(client: ClientConfig) -> Result<Admin, Error> {
+        Ok(Admin::on(Cluster::new(ClientConfig { allow_auto_create_topics: false, ..client })?))
+    }
+
+    /// An admin client on a cluster that others may use, too.
+    pub fn on(cluster: Cluster) -> Admin {
+        Admin { cluster }
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Sends any request to any broker, once.
+    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
+        self.cluster.any().await?.call(request).await
+    }
+
+    /// Sends any request to one broker, once.
+    pub async fn call_broker<R: Request>(&self, broker: BrokerId, request: &R) -> Result<R::Response, Error> {
+        self.broker(broker).await?.call(request).await
+    }
+
+    /// Sends any request to the controller, once.
+    pub async fn call_controller<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
+        self.cluster.controller().await?.call(request).await
+    }
+
+    /// Does `attempt` until it succeeds or fails for good, for up to `default.api.timeout.ms`.
+    async fn repeat<T, F>(&self, repeat: Repeat, attempt: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = seam::now() + self.cluster.config().default_api_timeout;
+        for failures in 1.. {
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let may_repeat = match repeat {
+                Repeat::Harmless => error.is_retriable(),
+                Repeat::OnlyIfNotDone => error.advice() == Advice::Retry,
+            };
+            let again = seam::now() + self.cluster.retry_delay(failures);
+            if !may_repeat || again >= deadline {
+                return Err(error);
+            }
+            // Another controller or leader may be the reason.
+            self.cluster.refresh_soon();
+            tokio::time::sleep_until(again).await;
+        }
+        unreachable!("the attempts have no end")
+    }
+
+    async fn broker(&self, broker: BrokerId) -> Result<Connection, Error> {
+        if !self.cluster.metadata().brokers.contains_key(&broker) {
+            self.cluster.refresh().await?;
+        }
+        self.cluster.connection(broker, Lane::SHARED).await
+    }
+
+    /// What requests say about how long the broker may take.
+    fn timeout_ms(&self) -> i32 {
+        i32::try_from(self.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+}

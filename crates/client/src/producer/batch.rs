@@ -1,0 +1,192 @@
+//! A batch on its way: open while records are added, sealed once it is first sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_wire::batch::{BatchBuilder, BatchError, BatchHeader, BatchView, HEADER_LEN};
+use ottla_wire::compress::Codec;
+use ottla_wire::primitives::Records;
+use ottla_wire::{LeaderEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp};
+
+use super::delivery::{Outcome, Settlement};
+use super::record::{ProduceError, ProducerRecord};
+use super::sequences::Stamp;
+use crate::cluster::TopicPartition;
+use crate::error::Error;
+use crate::seam::Instant;
+
+/// Orders the batches of a producer by age. Halves of a batch that was split lie between it and the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BatchId(u64);
+
+impl BatchId {
+    /// Room for the ids of the parts into which one batch may be split: one for each record would do, and a batch of
+    /// `max.request.size` cannot have more records than that.
+    const SPAN: u64 = 1 << 24;
+
+    pub(super) const FIRST: BatchId = BatchId(0);
+
+    pub(super) fn next(self) -> BatchId {
+        BatchId(self.0 + Self::SPAN)
+    }
+}
+
+/// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not bounded already.
+const UNPACKED_BYTES_MAX: usize = i32::MAX as usize;
+
+pub(super) struct Batch {
+    pub(super) id: BatchId,
+    /// Ids from `id` on that belong to this batch and its parts.
+    span: u64,
+    pub(super) partition: TopicPartition,
+    content: Content,
+    /// Of `buffer.memory`.
+    pub(super) reserved: usize,
+    pub(super) created: Instant,
+    pub(super) attempts: u32,
+    pub(super) last_attempt: Option<Attempt>,
+    /// What went wrong last.
+    pub(super) last_error: Option<Box<Error>>,
+    /// An attempt ended so that the broker may have the batch.
+    pub(super) maybe_stored: bool,
+    pub(super) settlement: Arc<Settlement>,
+}
+
+/// When the batch was last sent, and to the leader of which epoch.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) at: Instant,
+    pub(super) leader_epoch: LeaderEpoch,
+}
+
+enum Content {
+    Open(BatchBuilder),
+    Sealed { bytes: Bytes, records: i32, stamp: Option<Stamp> },
+}
+
+impl Batch {
+    pub(super) fn new(
+        id: BatchId,
+        partition: TopicPartition,
+        packing: (Codec, Option<i32>),
+        now: Instant,
+    ) -> Batch {
+        let mut builder = BatchBuilder::new().codec(packing.0);
+        if let Some(level) = packing.1 {
+            builder = builder.level(level);
+        }
+        Batch {
+            id,
+            span: BatchId::SPAN,
+            partition,
+            content: Content::Open(builder),
+            reserved: 0,
+            created: now,
+            attempts: 0,
+            last_attempt: None,
+            last_error: None,
+            maybe_stored: false,
+            settlement: Arc::default(),
+        }
+    }
+
+    pub(super) fn record_count(&self) -> i32 {
+        match &self.content {
+            Content::Open(builder) => builder.record_count(),
+            Content::Sealed { records, .. } => *records,
+        }
+    }
+
+    /// Bytes it takes in a request; before it is sealed, the most.
+    pub(super) fn len(&self) -> usize {
+        match &self.content {
+            Content::Open(builder) => builder.unpacked_len(),
+            Content::Sealed { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// Whether a record of `size` bytes may be added. An empty batch takes any.
+    pub(super) fn has_room(&self, size: usize, batch_size: usize) -> bool {
+        match &self.content {
+            Content::Open(builder) => {
+                builder.record_count() == 0
+                    || builder.unpacked_len() + size <= batch_size && builder.record_count() < i32::MAX
+            }
+            Content::Sealed { .. } => false,
+        }
+    }
+
+    /// Adds a record and gives its place. MUST have been allowed by [`Batch::has_room`].
+    pub(super) fn push(&mut self, record: &ProducerRecord, timestamp: Timestamp) -> usize {
+        let Content::Open(builder) = &mut self.content else { unreachable!("a sealed batch has no room") };
+        let index = builder.record_count() as usize;
+        builder.push_with_headers(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        index
+    }
+
+    /// The bytes to send. Seals the batch the first time; later a changed `stamp` is put into the header.
+    pub(super) fn records(&mut self, stamp: Option<Stamp>) -> Result<Records, BatchError> {
+        match &mut self.content {
+            Content::Open(builder) => {
+                let records = builder.record_count();
+                let (id, epoch, sequence) = fields(stamp);
+                let bytes = std::mem::take(builder).producer(id, epoch, sequence).build()?;
+                self.content = Content::Sealed { bytes: bytes.clone(), records, stamp };
+                Ok(Records::Bytes(bytes))
+            }
+            Content::Sealed { bytes, stamp: sealed, .. } if *sealed == stamp => {
+                Ok(Records::Bytes(bytes.clone()))
+            }
+            Content::Sealed { bytes, .. } => {
+                let mut header = BatchHeader::parse(bytes)?;
+                (header.producer_id, header.producer_epoch, header.base_sequence) = fields(stamp);
+                let body = bytes.slice(HEADER_LEN..);
+                header.seal(&body)?;
+                Ok(Records::Chain(vec![Bytes::copy_from_slice(&header.encode()), body]))
+            }
+        }
+    }
+
+    /// Splits a sealed batch that the broker found too large into two halves, each with its share of the memory. The first
+    /// keeps the id. Those who wait for the records of this one then wait for the halves.
+    pub(super) fn split(&self, packing: (Codec, Option<i32>)) -> Result<[Batch; 2], BatchError> {
+        let Content::Sealed { bytes, records, .. } = &self.content else {
+            unreachable!("a batch is sealed before a broker can refuse it")
+        };
+        assert!(*records > 1, "a batch of one record cannot be split");
+        let at = *records as usize / 2;
+        let half = self.span / 2;
+        let part = |id, span, reserved| {
+            let empty = Batch::new(BatchId(id), self.partition.clone(), packing, self.created);
+            Batch { span, reserved, maybe_stored: self.maybe_stored, ..empty }
+        };
+        let mut first = part(self.id.0, half, self.reserved / 2);
+        let mut second = part(self.id.0 + half, self.span - half, self.reserved - self.reserved / 2);
+        for (index, record) in BatchView::parse(bytes.clone())?.records(UNPACKED_BYTES_MAX)?.enumerate() {
+            let record = record?;
+            let half = if index < at { &mut first } else { &mut second };
+            let Content::Open(builder) = &mut half.content else { unreachable!("it was made just now") };
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            builder.push_with_headers(record.timestamp, key, value, &record.headers);
+        }
+        let (into_first, into_second) = (first.settlement.clone(), second.settlement.clone());
+        self.settlement.settle(Outcome::Split { at, first: into_first, second: into_second });
+        Ok([first, second])
+    }
+
+    /// How the batch ends when it is given up: what was never sent, or refused each time, is not stored.
+    pub(super) fn given_up(&self, otherwise: ProduceError) -> ProduceError {
+        if self.maybe_stored {
+            ProduceError::OutcomeUnknown { last: self.last_error.clone() }
+        } else {
+            otherwise
+        }
+    }
+}
+
+fn fields(stamp: Option<Stamp>) -> (ProducerId, ProducerEpoch, Sequence) {
+    match stamp {
+        Some(stamp) => (stamp.id, stamp.epoch, stamp.sequence),
+        None => (ProducerId::NONE, ProducerEpoch(-1), Sequence::NONE),
+    }
+}

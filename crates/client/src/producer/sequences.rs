@@ -1,0 +1,491 @@
+//! Idempotence (KIP-98, KIP-360): the sequence number of each batch, and what an answer means for those that follow. Pure.
+//!
+//! A batch gets its number when it is first sent and keeps it over retries, so that the broker knows a repeat. When a
+//! number is lost (a batch failed for good, the broker forgot the producer), the epoch is raised and numbering starts
+//! again from 0 for the partitions concerned; the others move to the new epoch when nothing of theirs is in flight.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence};
+
+use super::batch::BatchId;
+use crate::cluster::TopicPartition;
+
+/// What a batch carries of its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) id: ProducerId,
+    pub(super) epoch: ProducerEpoch,
+    pub(super) sequence: Sequence,
+}
+
+/// One incarnation of this producer.
+type Identity = (ProducerId, ProducerEpoch);
+
+#[derive(Debug, Default)]
+pub(super) struct Sequences {
+    /// None until the broker has given an id, and again when the epochs of one are used up.
+    identity: Option<Identity>,
+    streams: BTreeMap<TopicPartition, Stream>,
+    /// Partitions whose numbering must start again in a new epoch.
+    restart: BTreeSet<TopicPartition>,
+}
+
+/// The numbering of one partition.
+#[derive(Debug)]
+struct Stream {
+    identity: Identity,
+    next: Sequence,
+    last_acked: Option<Sequence>,
+    /// Sent and not settled (also those that wait for a retry), in the order of their numbers.
+    in_flight: VecDeque<InFlight>,
+    /// A batch was given up although the broker may have it; the number after its last. Nothing new is sent until what is
+    /// in flight has shown whether it was stored.
+    unresolved: Option<Sequence>,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    batch: BatchId,
+    first: Sequence,
+    records: i32,
+}
+
+impl InFlight {
+    fn last(&self) -> Sequence {
+        self.first.plus(self.records - 1)
+    }
+}
+
+/// What an error answer to a batch means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Retry,
+    Fail,
+}
+
+impl Sequences {
+    /// Whether an id must be asked for before anything can be sent.
+    pub(super) fn needs_id(&self) -> bool {
+        self.identity.is_none()
+    }
+
+    /// The broker gave an id.
+    pub(super) fn identify(&mut self, id: ProducerId, epoch: ProducerEpoch) {
+        self.identity = Some((id, epoch));
+        self.start_again();
+    }
+
+    /// Whether a batch that was never sent may be sent now.
+    pub(super) fn may_start(&self, partition: &TopicPartition) -> bool {
+        let Some(identity) = self.identity else { return false };
+        let Some(stream) = self.streams.get(partition) else { return true };
+        if stream.in_flight.is_empty() {
+            return stream.unresolved.is_none();
+        }
+        // Number 0 of a new epoch must not reach the broker before what is in flight from the old one. And the first batch
+        // goes alone: a broker without state takes any number from a producer, so that with a second one in flight a first
+        // that is refused and sent again would be taken for a repeat, and lost.
+        stream.unresolved.is_none() && stream.identity == identity && stream.last_acked.is_some()
+    }
+
+    /// Whether a batch that was sent before may be sent again now: the first in line only, so that order is kept.
+    pub(super) fn may_resend(&self, partition: &TopicPartition, batch: BatchId) -> bool {
+        let first = self.streams.get(partition).and_then(|stream| stream.in_flight.front());
+        self.identity.is_some() && first.is_some_and(|first| first.batch == batch)
+    }
+
+    /// Numbers a batch that is sent for the first time. MUST be allowed by [`Sequences::may_start`].
+    pub(super) fn assign(&mut self, partition: &TopicPartition, batch: BatchId, records: i32) {
+        let Some(identity) = self.identity else { unreachable!("may_start needs an id") };
+        let fresh = || Stream {
+            identity,
+            next: Sequence(0),
+            last_acked: None,
+            in_flight: VecDeque::new(),
+            unresolved: None,
+        };
+        let stream = self.streams.entry(partition.clone()).or_insert_with(fresh);
+        if stream.identity != identity {
+            assert!(stream.in_flight.is_empty(), "batches of two epochs in flight for {partition}");
+            *stream = fresh();
+        }
+        let first = stream.next;
+        stream.next = first.plus(records);
+        stream.in_flight.push_back(InFlight { batch, first, records });
+    }
+
+    /// What the batch carries now; changes when the epoch is raised. None if it is not in flight.
+    pub(super) fn stamp(&self, partition: &TopicPartition, batch: BatchId) -> Option<Stamp> {
+        let stream = self.streams.get(partition)?;
+        let found = stream.in_flight.iter().find(|in_flight| in_flight.batch == batch)?;
+        Some(Stamp { id: stream.identity.0, epoch: stream.identity.1, sequence: found.first })
+    }
+
+    /// The batch is stored, with what it carried when it was `sent`.
+    pub(super) fn acked(&mut self, partition: &TopicPartition, batch: BatchId, sent: Stamp) {
+        let is_current = self.stamp(partition, batch) == Some(sent);
+        let Some(stream) = self.streams.get_mut(partition) else { return };
+        let Some(acked) = stream.remove(batch) else { return };
+        if !is_current {
+            // It was stored under numbers of an epoch that has passed, so its new ones will never come: a gap.
+            self.restart.insert(partition.clone());
+        } else if !follows_or_equals(stream.last_acked, acked.last()) {
+            stream.last_acked = Some(acked.last());
+        }
+    }
+
+    /// Judges an error answer; may ask for a new epoch. `sent` is what the batch carried when it was sent.
+    pub(super) fn judge(
+        &mut self,
+        partition: &TopicPartition,
+        batch: BatchId,
+        sent: Stamp,
+        error: ErrorCode,
+        log_start: Option<Offset>,
+    ) -> Verdict {
+        if self.stamp(partition, batch) != Some(sent) && is_of_producer_state(error) {
+            // An answer to the numbers of an epoch that has passed.
+            return Verdict::Retry;
+        }
+        let Some(stream) = self.streams.get(partition) else { return Verdict::Fail };
+        let Some(found) = stream.in_flight.iter().find(|in_flight| in_flight.batch == batch) else {
+            return Verdict::Fail;
+        };
+        match error {
+            // The broker does not know this producer: its records were deleted, or its state expired. An old broker does
+            // not say where the log begins, and is asked again.
+            ErrorCode::UnknownProducerId => {
+                if log_start.is_some() {
+                    self.restart.insert(partition.clone());
+                }
+                Verdict::Retry
+            }
+            ErrorCode::OutOfOrderSequenceNumber => {
+                let proves_a_gap = match stream.unresolved {
+                    // If it is not the next one, one before it has failed and is itself on the way again.
+                    None => stream.is_next(found.first),
+                    // Only the one right after the batch that was given up does.
+                    Some(after) => found.first == after,
+                };
+                if proves_a_gap {
+                    self.restart.insert(partition.clone());
+                }
+                Verdict::Retry
+            }
+            error if error.is_retriable() => Verdict::Retry,
+            _ => Verdict::Fail,
+        }
+    }
+
+    /// The batch failed for good. If `maybe_stored`, the broker may have it all the same; if not, its numbers are a gap
+    /// that those after it must close.
+    pub(super) fn failed(&mut self, partition: &TopicPartition, batch: BatchId, maybe_stored: bool) {
+        let Some(stream) = self.streams.get_mut(partition) else { return };
+        let Some(failed) = stream.remove(batch) else { return };
+        if maybe_stored {
+            stream.unresolved = Some(failed.last().plus(1));
+        } else {
+            self.restart.insert(partition.clone());
+        }
+    }
+
+    /// The batch was too large and is sent as two: the first `records` keep its id.
+    pub(super) fn split(
+        &mut self,
+        partition: &TopicPartition,
+        batch: BatchId,
+        records: i32,
+        second: BatchId,
+    ) {
+        let Some(stream) = self.streams.get_mut(partition) else { return };
+        let Some(at) = stream.in_flight.iter().position(|in_flight| in_flight.batch == batch) else { return };
+        let whole = &mut stream.in_flight[at];
+        let mut rest = whole.clone();
+        whole.records = records;
+        rest.batch = second;
+        rest.first = whole.first.plus(records);
+        rest.records -= records;
+        stream.in_flight.insert(at + 1, rest);
+    }
+
+    /// Settles what can be settled between two sends: partitions with a batch of unknown fate and nothing in flight go on
+    /// if nothing is missing; where something is, the epoch is raised.
+    pub(super) fn settle(&mut self) {
+        for (partition, stream) in &mut self.streams {
+            if stream.unresolved.is_some() && stream.in_flight.is_empty() {
+                stream.unresolved = None;
+                if !stream.is_next(stream.next) {
+                    self.restart.insert(partition.clone());
+                }
+            }
+        }
+        if self.restart.is_empty() {
+            return;
+        }
+        // The client raises the epoch by itself; the broker takes a higher one that starts at 0 (KIP-360).
+        self.identity = match self.identity {
+            Some((id, ProducerEpoch(epoch))) if epoch < i16::MAX => Some((id, ProducerEpoch(epoch + 1))),
+            _ => None,
+        };
+        if self.identity.is_some() {
+            self.start_again();
+        }
+    }
+
+    /// Numbers what is in flight for the partitions that must restart anew, in the present epoch.
+    fn start_again(&mut self) {
+        let Some(identity) = self.identity else { return };
+        for partition in std::mem::take(&mut self.restart) {
+            let Some(stream) = self.streams.get_mut(&partition) else { continue };
+            let mut next = Sequence(0);
+            for in_flight in &mut stream.in_flight {
+                in_flight.first = next;
+                next = next.plus(in_flight.records);
+            }
+            (stream.identity, stream.next) = (identity, next);
+            (stream.last_acked, stream.unresolved) = (None, None);
+        }
+    }
+}
+
+impl Stream {
+    fn remove(&mut self, batch: BatchId) -> Option<InFlight> {
+        let at = self.in_flight.iter().position(|in_flight| in_flight.batch == batch)?;
+        self.in_flight.remove(at)
+    }
+
+    /// Whether `sequence` comes right after the last one that was acknowledged.
+    fn is_next(&self, sequence: Sequence) -> bool {
+        sequence == self.last_acked.map_or(Sequence(0), |last| last.plus(1))
+    }
+}
+
+/// Whether `known` is at or after `sequence`, where numbers wrap.
+fn follows_or_equals(known: Option<Sequence>, sequence: Sequence) -> bool {
+    const HALF: i64 = 1 << 30;
+    known.is_some_and(|known| (i64::from(known.0) - i64::from(sequence.0)).rem_euclid(2 * HALF) < HALF)
+}
+
+/// Errors that speak of the numbers a batch carried.
+fn is_of_producer_state(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ProducerId = ProducerId(7);
+
+    struct Story {
+        sequences: Sequences,
+        of: TopicPartition,
+        ids: Vec<BatchId>,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            let mut sequences = Sequences::default();
+            sequences.identify(ID, ProducerEpoch(0));
+            let ids = std::iter::successors(Some(BatchId::FIRST), |id| Some(id.next())).take(10).collect();
+            Story { sequences, of: TopicPartition::new("t", 0), ids }
+        }
+
+        /// A story that begins after a first batch (the ninth) was stored.
+        fn under_way() -> Story {
+            let mut story = Story::new();
+            story.send(9);
+            story.acked(9);
+            story
+        }
+
+        /// Sends batch `n` of ten records and gives what it carries: epoch and number.
+        fn send(&mut self, n: usize) -> (i16, i32) {
+            assert!(self.sequences.may_start(&self.of), "batch {n} may not start");
+            self.sequences.assign(&self.of, self.ids[n], 10);
+            self.carries(n)
+        }
+
+        fn send_all(&mut self, batches: impl IntoIterator<Item = usize>) {
+            for n in batches {
+                self.send(n);
+            }
+        }
+
+        fn carries(&self, n: usize) -> (i16, i32) {
+            let stamp = self.stamp(n);
+            (stamp.epoch.0, stamp.sequence.0)
+        }
+
+        fn stamp(&self, n: usize) -> Stamp {
+            self.sequences.stamp(&self.of, self.ids[n]).unwrap()
+        }
+
+        fn acked(&mut self, n: usize) {
+            let stamp = self.stamp(n);
+            self.sequences.acked(&self.of, self.ids[n], stamp);
+        }
+
+        fn answer(&mut self, n: usize, sent: Stamp, error: ErrorCode) -> Verdict {
+            self.sequences.judge(&self.of, self.ids[n], sent, error, Some(Offset(0)))
+        }
+
+        fn failed(&mut self, n: usize, maybe_stored: bool) {
+            self.sequences.failed(&self.of, self.ids[n], maybe_stored);
+            self.sequences.settle();
+        }
+
+        fn may_resend(&self, n: usize) -> bool {
+            self.sequences.may_resend(&self.of, self.ids[n])
+        }
+    }
+
+    #[test]
+    fn numbers_follow_each_other_and_stay_over_retries() {
+        let mut story = Story::under_way();
+        assert_eq!([story.send(0), story.send(1), story.send(2)], [(0, 10), (0, 20), (0, 30)]);
+        story.acked(0);
+        assert!(story.may_resend(1) && !story.may_resend(2), "the first in line goes first");
+        assert_eq!(story.carries(2), (0, 30));
+    }
+
+    #[test]
+    fn the_first_batch_goes_alone() {
+        let mut story = Story::new();
+        assert_eq!(story.send(0), (0, 0));
+        assert!(!story.sequences.may_start(&story.of));
+        story.acked(0);
+        story.send(1);
+        assert!(story.sequences.may_start(&story.of));
+    }
+
+    #[test]
+    fn a_gap_behind_a_failed_batch_is_not_proof_of_loss() {
+        let mut story = Story::under_way();
+        let sent = [story.send(0), story.send(1)];
+        let (first, second) = (story.stamp(0), story.stamp(1));
+        assert_eq!(story.answer(0, first, ErrorCode::NotEnoughReplicas), Verdict::Retry);
+        assert_eq!(story.answer(1, second, ErrorCode::OutOfOrderSequenceNumber), Verdict::Retry);
+        story.sequences.settle();
+        assert_eq!([story.carries(0), story.carries(1)], sent);
+    }
+
+    #[test]
+    fn a_broker_that_lost_its_state_gets_a_new_epoch_once() {
+        for error in [ErrorCode::UnknownProducerId, ErrorCode::OutOfOrderSequenceNumber] {
+            let mut story = Story::under_way();
+            story.send_all([1, 2]);
+            let (first, second) = (story.stamp(1), story.stamp(2));
+            assert_eq!(story.answer(1, first, error), Verdict::Retry);
+            story.sequences.settle();
+            assert_eq!([story.carries(1), story.carries(2)], [(1, 0), (1, 10)]);
+            // The answer to what was sent in the old epoch comes late and changes nothing.
+            assert_eq!(story.answer(2, second, error), Verdict::Retry);
+            story.sequences.settle();
+            assert_eq!([story.carries(1), story.carries(2)], [(1, 0), (1, 10)]);
+        }
+    }
+
+    #[test]
+    fn a_refused_batch_leaves_no_gap() {
+        let mut story = Story::under_way();
+        story.send_all([0, 1]);
+        let first = story.stamp(0);
+        assert_eq!(story.answer(0, first, ErrorCode::InvalidRecord), Verdict::Fail);
+        story.failed(0, false);
+        assert_eq!(story.carries(1), (1, 0));
+    }
+
+    #[test]
+    fn a_batch_stored_under_old_numbers_does_not_leave_a_gap_in_the_new() {
+        let mut story = Story::under_way();
+        story.send_all([0, 1, 2]);
+        let second = story.stamp(1);
+        story.failed(0, false);
+        story.sequences.acked(&story.of, story.ids[1], second);
+        story.sequences.settle();
+        assert_eq!(story.carries(2), (2, 0));
+    }
+
+    #[test]
+    fn after_an_unknown_outcome_nothing_new_starts_before_the_rest_is_settled() {
+        let mut story = Story::under_way();
+        story.send_all([0, 1]);
+        story.failed(0, true);
+        assert!(!story.sequences.may_start(&story.of));
+        // What followed it was stored, so it was stored, too.
+        story.acked(1);
+        story.sequences.settle();
+        assert_eq!(story.send(2), (0, 30));
+        // This time nothing shows it: a new epoch, where whatever the broker has does no harm.
+        story.failed(2, true);
+        assert_eq!(story.send(3), (1, 0));
+    }
+
+    #[test]
+    fn the_batch_after_one_of_unknown_fate_proves_the_gap() {
+        let mut story = Story::under_way();
+        story.send_all([0, 1]);
+        let second = story.stamp(1);
+        story.failed(0, true);
+        assert_eq!(story.answer(1, second, ErrorCode::OutOfOrderSequenceNumber), Verdict::Retry);
+        story.sequences.settle();
+        assert_eq!(story.carries(1), (1, 0));
+    }
+
+    #[test]
+    fn another_partition_moves_to_the_new_epoch_when_nothing_of_it_is_in_flight() {
+        let mut story = Story::under_way();
+        let other = TopicPartition::new("t", 1);
+        story.sequences.assign(&other, story.ids[7], 5);
+        let stamp = story.sequences.stamp(&other, story.ids[7]).unwrap();
+        story.send(0);
+        story.failed(0, false);
+        assert!(!story.sequences.may_start(&other), "the old epoch is in flight");
+        assert!(story.sequences.may_resend(&other, story.ids[7]));
+        story.sequences.acked(&other, story.ids[7], stamp);
+        assert!(story.sequences.may_start(&other));
+        story.sequences.assign(&other, story.ids[8], 5);
+        let stamp = story.sequences.stamp(&other, story.ids[8]).unwrap();
+        assert_eq!((stamp.epoch, stamp.sequence), (ProducerEpoch(1), Sequence(0)));
+    }
+
+    #[test]
+    fn used_up_epochs_ask_for_another_id() {
+        let mut story = Story::new();
+        story.sequences.identify(ID, ProducerEpoch(i16::MAX));
+        story.send(2);
+        story.acked(2);
+        story.send_all([0, 1]);
+        story.failed(0, false);
+        assert!(story.sequences.needs_id() && !story.may_resend(1));
+        story.sequences.identify(ProducerId(8), ProducerEpoch(0));
+        let fresh = Stamp { id: ProducerId(8), epoch: ProducerEpoch(0), sequence: Sequence(0) };
+        assert_eq!(story.stamp(1), fresh);
+    }
+
+    #[test]
+    fn halves_of_a_batch_share_its_numbers() {
+        let mut story = Story::under_way();
+        story.send_all([0, 1]);
+        let half = story.ids[5];
+        story.sequences.split(&story.of, story.ids[0], 4, half);
+        let second = story.sequences.stamp(&story.of, half).unwrap();
+        assert_eq!((story.carries(0).1, second.sequence.0, story.carries(1).1), (10, 14, 20));
+        assert!(!story.sequences.may_resend(&story.of, half));
+        story.acked(0);
+        assert!(story.sequences.may_resend(&story.of, half));
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        assert!(follows_or_equals(Some(Sequence(5)), Sequence(i32::MAX - 3)));
+        assert!(!follows_or_equals(Some(Sequence(i32::MAX - 3)), Sequence(5)));
+        assert!(follows_or_equals(Some(Sequence(9)), Sequence(9)) && !follows_or_equals(None, Sequence(0)));
+    }
+}
