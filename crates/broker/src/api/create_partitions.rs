@@ -1,0 +1,26 @@
+//! CreatePartitions (key 37): more partitions for topics; the count is the new total. KIP-195.
+
+use ottla_wire::messages::create_partitions_response::CreatePartitionsTopicResult;
+use ottla_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::controllers::AskError;
+
+pub async fn handle(call: &mut Call<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let names: Vec<Str> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let answer = call.ctx.controller.ask_within(request.timeout_ms, request).await;
+    answer.unwrap_or_else(|error| refuse(names, error))
+}
+
+fn refuse(names: Vec<Str>, error: AskError) -> CreatePartitionsResponse {
+    let message: Str = error.to_string().into();
+    let code = ErrorCode::from(error).code();
+    let results = names.into_iter().map(|name| CreatePartitionsTopicResult {
+        name,
+        error_code: code,
+        error_message: Some(message.clone()),
+    });
+    CreatePartitionsResponse { results: results.collect(), ..Default::default() }
+}

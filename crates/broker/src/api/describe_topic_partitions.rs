@@ -1,0 +1,129 @@
+//! DescribeTopicPartitions (key 75): topics with their eligible leader replicas, page by page. KIP-966.
+
+use ottla_controller::controller::is_topic_name;
+use ottla_controller::{Image, Partition, Topic};
+use ottla_wire::messages::describe_topic_partitions_request::Cursor as AskedCursor;
+use ottla_wire::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, PartitionIndex};
+
+use super::metadata::{is_internal, offline_replicas};
+use super::{Call, authorized};
+
+pub async fn handle(
+    call: &mut Call<'_>,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let published = call.ctx.published.load();
+    let limit_max = call.ctx.settings().integer("max.request.partition.size.limit");
+    let limit = i64::from(request.response_partition_limit).clamp(1, limit_max.max(1));
+    let from = request.cursor.as_ref();
+    let mut page = Page { left: usize::try_from(limit).unwrap_or(1), response: Default::default() };
+    for name in names(&published.image, &request, from) {
+        let first =
+            from.filter(|cursor| cursor.topic_name == name).map_or(0, |cursor| cursor.partition_index);
+        match published.image.topic(&name) {
+            Some(topic) if !page.add(&published.image, topic, PartitionIndex(first.max(0))) => break,
+            Some(_) => {}
+            None => page.add_unknown(name),
+        }
+    }
+    page.response
+}
+
+/// The topics to describe, in order of their names, from the cursor on. None asked for means all.
+fn names(image: &Image, request: &DescribeTopicPartitionsRequest, from: Option<&AskedCursor>) -> Vec<Str> {
+    let start = from.map_or("", |cursor| cursor.topic_name.as_str());
+    if request.topics.is_empty() {
+        return image.topic_names_from(start).cloned().collect();
+    }
+    let mut names: Vec<Str> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    names.retain(|name| name.as_str() >= start);
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// An answer that is filled until its partitions are used up.
+struct Page {
+    left: usize,
+    response: DescribeTopicPartitionsResponse,
+}
+
+impl Page {
+    /// Adds a topic from partition `first` on; false if the page ends within it or before it.
+    fn add(&mut self, image: &Image, topic: &Topic, first: PartitionIndex) -> bool {
+        if self.left == 0 {
+            self.end(topic, first);
+            return false;
+        }
+        let mut answer = DescribeTopicPartitionsResponseTopic {
+            name: Some(topic.name.clone()),
+            topic_id: topic.id,
+            is_internal: is_internal(&topic.name),
+            topic_authorized_operations: authorized::topic(true),
+            ..Default::default()
+        };
+        let mut next = None;
+        for (index, partition) in topic.partitions.range(first..) {
+            if self.left == 0 {
+                next = Some(*index);
+                break;
+            }
+            self.left -= 1;
+            answer.partitions.push(describe(image, *index, partition));
+        }
+        self.response.topics.push(answer);
+        match next {
+            Some(index) => {
+                self.end(topic, index);
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn add_unknown(&mut self, name: Str) {
+        let code = match is_topic_name(&name) {
+            true => ErrorCode::UnknownTopicOrPartition,
+            false => ErrorCode::InvalidTopicException,
+        };
+        let answer = DescribeTopicPartitionsResponseTopic {
+            error_code: code.code(),
+            name: Some(name),
+            ..Default::default()
+        };
+        self.response.topics.push(answer);
+    }
+
+    fn end(&mut self, topic: &Topic, next: PartitionIndex) {
+        self.response.next_cursor = Some(Cursor { topic_name: topic.name.clone(), partition_index: next.0 });
+    }
+}
+
+fn describe(
+    image: &Image,
+    index: PartitionIndex,
+    partition: &Partition,
+) -> DescribeTopicPartitionsResponsePartition {
+    let code = if partition.leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+    DescribeTopicPartitionsResponsePartition {
+        error_code: code.code(),
+        partition_index: index.0,
+        leader_id: partition.leader_id().0,
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes: numbers(&partition.replicas),
+        isr_nodes: numbers(&partition.isr),
+        eligible_leader_replicas: Some(numbers(&partition.elr)),
+        last_known_elr: Some(numbers(&partition.last_known_elr)),
+        offline_replicas: offline_replicas(image, partition),
+    }
+}
+
+fn numbers(brokers: &[BrokerId]) -> Vec<i32> {
+    brokers.iter().map(|id| id.0).collect()
+}

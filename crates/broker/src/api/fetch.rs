@@ -1,0 +1,435 @@
+//! Fetch (key 1): records for consumers and followers.
+//! KIP-227 (sessions), KIP-320 (epochs), KIP-516 (topic ids), KIP-595 (diverging epochs), KIP-951 (new leaders).
+//!
+//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has something gone
+//! wrong, it answers at once; else it waits once for more. Large pieces leave straight from the page cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::ReadPlan;
+use ottla_net::{CloseReason, Part, Response};
+use ottla_wire::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use ottla_wire::messages::{FetchRequest, FetchResponse};
+use ottla_wire::primitives::{Part as WirePart, Records};
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerEpoch, BrokerId, Offset, PartitionIndex};
+
+use super::new_leaders::endpoints;
+use super::{Call, encode_parts};
+use crate::fetch::{
+    Asked, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef, epoch, plan,
+};
+use crate::partition::{PartitionError, PartitionHandle};
+use crate::published::Published;
+use crate::shard::Mail;
+use crate::waiters::Wait;
+
+/// From this version on, topics are named by their ids.
+const BY_ID_VERSION: i16 = 13;
+
+/// Pieces up to this size are copied into the response: below it a system call more costs more than the copy.
+const COPIED_BYTES_MAX: usize = 32 * 1024;
+
+/// Serves one Fetch.
+pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
+    let mut files = Vec::new();
+    let response = match Fetch::of(call, &request) {
+        Ok(fetch) => fetch.serve(call, &request, &mut files).await,
+        Err(error) => FetchResponse { error_code: ErrorCode::from(error).code(), ..Default::default() },
+    };
+    let encoded = encode_parts(call.key, call.version, call.correlation_id, &response)?;
+    let mut parts = Vec::with_capacity(encoded.parts.len());
+    for part in encoded.parts {
+        parts.push(match part {
+            WirePart::Bytes(bytes) => Part::Bytes(bytes),
+            WirePart::Gap { id, .. } => file_part(&files, id)?,
+        });
+    }
+    Ok(Response { parts, ..Response::default() })
+}
+
+fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
+    let plan = files.get(id as usize);
+    match plan.and_then(|plan| Some((plan, plan.file()?.clone()))) {
+        Some((plan, file)) => Ok(Part::File { file, position: plan.position(), len: plan.len() }),
+        None => Err(CloseReason::refused("a gap that nothing fills")),
+    }
+}
+
+/// One fetch: which partitions, for whom, and in which session.
+struct Fetch {
+    reader: Reader,
+    broker_epoch: Option<BrokerEpoch>,
+    kind: Kind,
+    wanted: Vec<(PartitionId, Asked)>,
+}
+
+/// How a fetch relates to sessions.
+enum Kind {
+    /// All partitions are answered.
+    Full { session: Option<Opened> },
+    /// Only partitions with something new are answered.
+    Incremental(Opened),
+}
+
+/// What one pass over the partitions has found.
+struct Pass {
+    found: Vec<Result<Found, ReadFailure>>,
+    partitions: Vec<Option<Arc<PartitionHandle>>>,
+    bytes: usize,
+    /// Something must be told now: an error, or a log that parts from the reader's.
+    urgent: bool,
+}
+
+impl Fetch {
+    fn of(call: &Call<'_>, request: &FetchRequest) -> Result<Fetch, SessionError> {
+        let by_id = call.version >= BY_ID_VERSION;
+        let now = call.ctx.clock.now();
+        let sessions = &call.ctx.fetch_sessions;
+        let reader = reader(request);
+        let follower = matches!(reader, Reader::Follower(_));
+        let broker_epoch = (request.replica_state.replica_epoch >= 0)
+            .then_some(BrokerEpoch(request.replica_state.replica_epoch));
+        let mut fetch =
+            Fetch { reader, broker_epoch, kind: Kind::Full { session: None }, wanted: Vec::new() };
+        match request.session_epoch {
+            // The end of a session, or none.
+            ..=-1 => {
+                sessions.close(request.session_id);
+                fetch.wanted = asked(request, by_id);
+            }
+            0 => {
+                sessions.close(request.session_id);
+                fetch.wanted = asked(request, by_id);
+                let mut session = FetchSession::default();
+                fetch.wanted.iter().for_each(|(id, asked)| session.want(id.clone().detached(), *asked));
+                fetch.kind = Kind::Full { session: sessions.open(now, session, follower, by_id) };
+            }
+            next => {
+                let opened = sessions.resume(now, request.session_id, next, by_id)?;
+                {
+                    let mut session = lock(&opened);
+                    asked(request, by_id)
+                        .into_iter()
+                        .for_each(|(id, asked)| session.want(id.detached(), asked));
+                    forgotten(request, by_id).iter().for_each(|id| session.forget(id));
+                    fetch.wanted = session.wanted().map(|(id, asked)| (id.clone(), asked)).collect();
+                    sessions.resized(opened.id, session.len());
+                }
+                fetch.kind = Kind::Incremental(opened);
+            }
+        }
+        Ok(fetch)
+    }
+
+    async fn serve(
+        self,
+        call: &Call<'_>,
+        request: &FetchRequest,
+        files: &mut Vec<ReadPlan>,
+    ) -> FetchResponse {
+        let limits = Limits::of(call, request);
+        let mut pass = self.look(call, &limits);
+        self.follow(&pass).await;
+        if !limits.content_with(&pass) && !self.wanted.is_empty() {
+            self.wait(&mut pass, call, &limits).await;
+        }
+        self.answer(call, pass, files)
+    }
+
+    /// Looks at every partition in order, until the response is full.
+    fn look(&self, call: &Call<'_>, limits: &Limits) -> Pass {
+        let published = call.ctx.published.load();
+        let mut pass = Pass {
+            found: Vec::with_capacity(self.wanted.len()),
+            partitions: Vec::with_capacity(self.wanted.len()),
+            bytes: 0,
+            urgent: false,
+        };
+        for (id, asked) in &self.wanted {
+            let partition = find(&published, id);
+            let left = limits.max_bytes.saturating_sub(pass.bytes);
+            let max_bytes = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
+            let found = match &partition {
+                Ok(partition) => self.plan(&published, partition, asked, max_bytes, pass.bytes == 0),
+                Err(error) => Err(ReadFailure::Partition(*error)),
+            };
+            match &found {
+                Ok(found) => {
+                    pass.bytes += found.plan.len();
+                    pass.urgent |= found.diverging.is_some();
+                }
+                Err(_) => pass.urgent = true,
+            }
+            pass.partitions.push(partition.ok());
+            pass.found.push(found);
+        }
+        pass
+    }
+
+    fn plan(
+        &self,
+        published: &Published,
+        partition: &PartitionHandle,
+        asked: &Asked,
+        max_bytes: usize,
+        whole_batch: bool,
+    ) -> Result<Found, ReadFailure> {
+        if let Reader::Follower(broker) = self.reader
+            && !published
+                .image
+                .partition(partition.topic_id, partition.index)
+                .is_some_and(|known| known.is_replica(broker))
+        {
+            return Err(ReadFailure::NotAReplica(broker));
+        }
+        plan(partition, asked, self.reader, max_bytes, whole_batch)
+    }
+
+    /// Tells the leaders' cores how far this follower has come.
+    async fn follow(&self, pass: &Pass) {
+        let Reader::Follower(broker) = self.reader else { return };
+        for ((partition, found), (_, asked)) in pass.partitions.iter().zip(&pass.found).zip(&self.wanted) {
+            let (Some(partition), Ok(Found { view, diverging: None, .. })) = (partition, found) else {
+                continue;
+            };
+            let fetch = ottla_replica::FollowerFetch {
+                broker,
+                broker_epoch: self.broker_epoch,
+                epoch: view.replica.leader_epoch,
+                offset: asked.offset,
+                log_start: asked.log_start,
+            };
+            let _stopping = partition.shard.send(Mail::FollowerFetched(partition.key, fetch)).await;
+        }
+    }
+
+    /// Waits until there is enough, something happens, or time is up; then looks again.
+    async fn wait(&self, pass: &mut Pass, call: &Call<'_>, limits: &Limits) {
+        let lacking = limits.min_bytes.saturating_sub(pass.bytes).max(1);
+        let wait = Wait::new(i64::try_from(lacking).unwrap_or(i64::MAX));
+        for partition in pass.partitions.iter().flatten() {
+            partition.waiters.register(&wait, self.reader.limit());
+        }
+        // What came between the look and the registration would wake nobody.
+        *pass = self.look(call, limits);
+        if limits.content_with(pass) {
+            return;
+        }
+        let _time_is_up = tokio::time::timeout(limits.wait, wait.woken()).await;
+        *pass = self.look(call, limits);
+    }
+
+    fn answer(self, call: &Call<'_>, pass: Pass, files: &mut Vec<ReadPlan>) -> FetchResponse {
+        let mut response = FetchResponse::default();
+        let session = match &self.kind {
+            Kind::Full { session } => session.as_ref(),
+            Kind::Incremental(session) => Some(session),
+        };
+        response.session_id = session.map_or(0, |session| session.id);
+        let mut session = session.map(lock);
+        let mut sent = 0;
+        for ((id, asked), (found, partition)) in
+            self.wanted.iter().zip(pass.found.into_iter().zip(&pass.partitions))
+        {
+            let data = self.partition_data(id, asked, found, partition.as_deref(), files);
+            let news = session.as_mut().is_none_or(|session| session.tell(id, &data));
+            if news || matches!(self.kind, Kind::Full { .. }) {
+                sent += data.records.as_ref().map_or(0, Records::len);
+                push(&mut response, id, data);
+            }
+        }
+        drop(session);
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let leaders = partitions.map(|partition| partition.current_leader.leader_id);
+        let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
+        let listener = &call.session.peer.listener;
+        response.node_endpoints = endpoints(&call.ctx.published.load(), listener, leaders, endpoint);
+        crate::metrics::add(&call.ctx.metrics.bytes_out, sent);
+        response
+    }
+
+    fn partition_data(
+        &self,
+        id: &PartitionId,
+        asked: &Asked,
+        found: Result<Found, ReadFailure>,
+        partition: Option<&PartitionHandle>,
+        files: &mut Vec<ReadPlan>,
+    ) -> PartitionData {
+        let found = match found {
+            Ok(found) => found,
+            Err(failure) => return failed(id.index, &failure),
+        };
+        let replica = &found.view.replica;
+        let mut data = PartitionData {
+            partition_index: id.index.0,
+            high_watermark: replica.high_watermark.0,
+            last_stable_offset: replica.last_stable.0,
+            log_start_offset: replica.log_start.0,
+            records: Some(Records::default()),
+            aborted_transactions: None,
+            ..Default::default()
+        };
+        if let Some(end) = found.diverging {
+            data.diverging_epoch = EpochEndOffset { epoch: end.epoch.0, end_offset: end.end.0 };
+        }
+        if self.reader == (Reader::Consumer { committed_only: true }) {
+            data.aborted_transactions = Some(Vec::new());
+        }
+        if found.plan.is_empty() {
+            return data;
+        }
+        if let (Some(aborted), Some(partition)) = (&mut data.aborted_transactions, partition) {
+            match aborted_in(partition, asked.offset, found.view.last_stable.offset) {
+                Ok(transactions) => *aborted = transactions,
+                Err(failure) => return failed(id.index, &failure),
+            }
+        }
+        match records(found.plan, files) {
+            Ok(records) => data.records = Some(records),
+            Err(failure) => return failed(id.index, &failure),
+        }
+        data
+    }
+}
+
+/// The bytes of a plan: copied if they are few, else left in their file.
+fn records(plan: ReadPlan, files: &mut Vec<ReadPlan>) -> Result<Records, ReadFailure> {
+    if plan.len() <= COPIED_BYTES_MAX || plan.file().is_none() {
+        return plan.read().map(Records::Bytes).map_err(|error| ReadFailure::Storage(error.into()));
+    }
+    let (id, len) = (files.len() as u32, plan.len() as u32);
+    files.push(plan);
+    Ok(Records::Gap { id, len })
+}
+
+fn aborted_in(
+    partition: &PartitionHandle,
+    from: Offset,
+    to: Offset,
+) -> Result<Vec<AbortedTransaction>, ReadFailure> {
+    let aborted = partition.reader.aborted_transactions(from, to).map_err(ReadFailure::Storage)?;
+    let aborted = aborted.into_iter();
+    Ok(aborted
+        .map(|txn| AbortedTransaction { producer_id: txn.producer_id.0, first_offset: txn.first_offset.0 })
+        .collect())
+}
+
+fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
+    let mut data = PartitionData {
+        partition_index: index.0,
+        error_code: ErrorCode::from(failure).code(),
+        high_watermark: -1,
+        records: Some(Records::default()),
+        aborted_transactions: None,
+        ..Default::default()
+    };
+    match failure {
+        ReadFailure::OutOfRange(view) => data.log_start_offset = view.replica.log_start.0,
+        ReadFailure::Partition(PartitionError::NotLeader { leader: Some(leader), epoch }) => {
+            data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+        }
+        ReadFailure::Storage(error) => {
+            tracing::error!(partition = index.0, %error, "a fetch cannot be served")
+        }
+        ReadFailure::Partition(_) | ReadFailure::NotAReplica(_) => {}
+    }
+    data
+}
+
+/// Adds a partition under its topic; partitions of a topic that follow each other share one entry.
+fn push(response: &mut FetchResponse, id: &PartitionId, data: PartitionData) {
+    let same = response.responses.last().is_some_and(|topic| match &id.topic {
+        TopicRef::Name(name) => topic.topic == *name,
+        TopicRef::Id(id) => topic.topic_id == *id,
+    });
+    if !same {
+        let mut topic = FetchableTopicResponse::default();
+        match &id.topic {
+            TopicRef::Name(name) => topic.topic = name.clone(),
+            TopicRef::Id(id) => topic.topic_id = *id,
+        }
+        response.responses.push(topic);
+    }
+    if let Some(topic) = response.responses.last_mut() {
+        topic.partitions.push(data);
+    }
+}
+
+/// How much a fetch may bring and how long it may take.
+struct Limits {
+    min_bytes: usize,
+    max_bytes: usize,
+    wait: Duration,
+}
+
+impl Limits {
+    fn of(call: &Call<'_>, request: &FetchRequest) -> Limits {
+        let most = call.ctx.settings().integer("fetch.max.bytes");
+        let max_bytes = i64::from(request.max_bytes).min(most);
+        let positive = |number: i64| usize::try_from(number).unwrap_or(0);
+        Limits {
+            // More than the maximum can never come.
+            min_bytes: positive(i64::from(request.min_bytes).min(max_bytes)),
+            max_bytes: positive(max_bytes),
+            wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+        }
+    }
+
+    fn content_with(&self, pass: &Pass) -> bool {
+        pass.urgent || pass.bytes >= self.min_bytes || self.wait.is_zero()
+    }
+}
+
+fn reader(request: &FetchRequest) -> Reader {
+    match request.replica_state.replica_id.max(request.replica_id) {
+        id if id >= 0 => Reader::Follower(BrokerId(id)),
+        _ => Reader::Consumer { committed_only: request.isolation_level == 1 },
+    }
+}
+
+fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, Asked)> {
+    let mut all = Vec::new();
+    for topic in &request.topics {
+        let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
+        for partition in &topic.partitions {
+            let id = PartitionId { topic: named.clone(), index: PartitionIndex(partition.partition) };
+            let asked = Asked {
+                offset: Offset(partition.fetch_offset),
+                max_bytes: partition.partition_max_bytes,
+                current_epoch: epoch(partition.current_leader_epoch),
+                last_fetched_epoch: epoch(partition.last_fetched_epoch),
+                log_start: Offset(partition.log_start_offset),
+            };
+            all.push((id, asked));
+        }
+    }
+    all
+}
+
+fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<PartitionId> {
+    let mut all = Vec::new();
+    for topic in &request.forgotten_topics_data {
+        let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
+        let partitions = topic.partitions.iter();
+        all.extend(
+            partitions.map(|index| PartitionId { topic: named.clone(), index: PartitionIndex(*index) }),
+        );
+    }
+    all
+}
+
+fn find(published: &Published, id: &PartitionId) -> Result<Arc<PartitionHandle>, PartitionError> {
+    match &id.topic {
+        TopicRef::Name(name) => published.partition(name, id.index).cloned(),
+        TopicRef::Id(topic) => published.partition_by_id(*topic, id.index).cloned(),
+    }
+}
+
+fn lock(session: &Opened) -> std::sync::MutexGuard<'_, FetchSession> {
+    session.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

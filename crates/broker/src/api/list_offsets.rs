@@ -1,0 +1,230 @@
+//! ListOffsets (key 2): where a partition begins, ends, or reaches a time.
+//! KIP-207 (a new leader knows its end late), KIP-734 (largest timestamp), KIP-405 (local start), KIP-1005, KIP-1023.
+
+use std::io;
+use std::sync::Arc;
+
+use ottla_log::{ReadError, TimestampAndOffset};
+use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
+use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
+
+use super::Call;
+use crate::fetch::epoch;
+use crate::partition::{PartitionError, PartitionHandle, PartitionView};
+use crate::waiters::ReadLimit;
+
+pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let reader = Asker::of(&request, call.version);
+    let mut response = ListOffsetsResponse::default();
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let published = call.ctx.published.load();
+            let partition = published.partition(&topic.name, PartitionIndex(asked.partition_index)).cloned();
+            drop(published);
+            let found = match partition {
+                Ok(partition) => list(partition, &asked, reader).await,
+                Err(error) => Err(error.into()),
+            };
+            let mut answer = answer(asked.partition_index, found);
+            // The field is there from version 4 on (KIP-320).
+            if call.version < 4 {
+                answer.leader_epoch = LeaderEpoch::NONE.0;
+            }
+            partitions.push(answer);
+        }
+        response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+    }
+    response
+}
+
+/// Who asks, and in which version.
+#[derive(Clone, Copy)]
+struct Asker {
+    limit: ReadLimit,
+    version: i16,
+}
+
+impl Asker {
+    fn of(request: &ListOffsetsRequest, version: i16) -> Asker {
+        let limit = match (request.replica_id, request.isolation_level) {
+            (0.., _) => ReadLimit::LogEnd,
+            (_, 1) => ReadLimit::LastStable,
+            _ => ReadLimit::HighWatermark,
+        };
+        Asker { limit, version }
+    }
+}
+
+/// What is asked for: the protocol's magic timestamps, by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spec {
+    Latest,
+    Earliest,
+    MaxTimestamp,
+    EarliestLocal,
+    LatestTiered,
+    EarliestPendingUpload,
+    At(Timestamp),
+}
+
+impl Spec {
+    fn of(timestamp: i64, version: i16) -> Result<Spec, ListError> {
+        let (spec, since) = match timestamp {
+            -1 => (Spec::Latest, 0),
+            -2 => (Spec::Earliest, 0),
+            -3 => (Spec::MaxTimestamp, 7),
+            -4 => (Spec::EarliestLocal, 8),
+            -5 => (Spec::LatestTiered, 9),
+            -6 => (Spec::EarliestPendingUpload, 11),
+            at => (Spec::At(Timestamp(at)), 0),
+        };
+        if version < since { Err(ListError::NotInVersion) } else { Ok(spec) }
+    }
+}
+
+/// Where it is, and in which leader's epoch.
+struct Found {
+    timestamp: Timestamp,
+    offset: Offset,
+    epoch: LeaderEpoch,
+}
+
+impl Found {
+    const NOTHING: Found = Found { timestamp: Timestamp::NONE, offset: Offset(-1), epoch: LeaderEpoch::NONE };
+
+    fn offset(offset: Offset, epoch: LeaderEpoch) -> Found {
+        Found { timestamp: Timestamp::NONE, offset, epoch }
+    }
+}
+
+impl From<TimestampAndOffset> for Found {
+    fn from(found: TimestampAndOffset) -> Found {
+        Found { timestamp: found.timestamp, offset: found.offset, epoch: found.leader_epoch }
+    }
+}
+
+async fn list(
+    partition: Arc<PartitionHandle>,
+    asked: &ListOffsetsPartition,
+    asker: Asker,
+) -> Result<Found, ListError> {
+    let spec = Spec::of(asked.timestamp, asker.version)?;
+    let view = partition.leader_view(epoch(asked.current_leader_epoch)).map(|view| Arc::clone(&view))?;
+    let replica = &view.replica;
+    let upper = view.bound(asker.limit);
+    let about_end = matches!(spec, Spec::Latest | Spec::MaxTimestamp | Spec::At(_));
+    if about_end && asker.limit != ReadLimit::LogEnd && knows_its_end_late(&view) {
+        let known_since_v5 = asker.version >= 5;
+        return Err(if known_since_v5 { ListError::NotAvailable } else { ListError::LeaderNotAvailable });
+    }
+    match spec {
+        Spec::Latest => Ok(Found::offset(upper.offset, replica.leader_epoch)),
+        Spec::Earliest | Spec::EarliestLocal => {
+            Ok(Found::offset(replica.log_start, epoch_at(&view, replica.log_start)))
+        }
+        // Nothing is tiered.
+        Spec::LatestTiered | Spec::EarliestPendingUpload => Ok(Found::NOTHING),
+        Spec::MaxTimestamp => search(move || partition.reader.max_timestamp(upper)).await,
+        Spec::At(timestamp) => search(move || partition.reader.find_timestamp(timestamp, upper)).await,
+    }
+}
+
+/// A leader whose high watermark has not reached its own first offset does not know yet what is committed (KIP-207).
+fn knows_its_end_late(view: &PartitionView) -> bool {
+    let replica = &view.replica;
+    let current = replica.epochs.entries().last().filter(|entry| entry.epoch == replica.leader_epoch);
+    current.is_some_and(|entry| replica.high_watermark < entry.start)
+}
+
+/// The epoch that wrote the record at `offset`.
+fn epoch_at(view: &PartitionView, offset: Offset) -> LeaderEpoch {
+    let entries = view.replica.epochs.entries();
+    let after = entries.partition_point(|entry| entry.start <= offset);
+    after.checked_sub(1).map_or(LeaderEpoch::NONE, |at| entries[at].epoch)
+}
+
+/// Searches files on a thread that may wait for the disk.
+async fn search(
+    search: impl FnOnce() -> Result<Option<TimestampAndOffset>, ReadError> + Send + 'static,
+) -> Result<Found, ListError> {
+    let found = tokio::task::spawn_blocking(search).await.map_err(io::Error::other)?;
+    Ok(found?.map_or(Found::NOTHING, Found::from))
+}
+
+fn answer(index: i32, found: Result<Found, ListError>) -> ListOffsetsPartitionResponse {
+    let mut answer = ListOffsetsPartitionResponse { partition_index: index, ..Default::default() };
+    match found {
+        Ok(found) => {
+            answer.timestamp = found.timestamp.0;
+            answer.offset = found.offset.0;
+            answer.leader_epoch = found.epoch.0;
+        }
+        Err(error) => {
+            if let ListError::Storage(error) = &error {
+                tracing::error!(partition = index, %error, "a log cannot be searched");
+            }
+            answer.error_code = ErrorCode::from(error).code();
+        }
+    }
+    answer
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ListError {
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error("this version of the request cannot ask for it")]
+    NotInVersion,
+    #[error("the new leader does not know yet what is committed")]
+    NotAvailable,
+    #[error("the new leader does not know yet what is committed")]
+    LeaderNotAvailable,
+    #[error(transparent)]
+    Storage(#[from] ReadError),
+}
+
+impl From<io::Error> for ListError {
+    fn from(error: io::Error) -> ListError {
+        ListError::Storage(error.into())
+    }
+}
+
+impl From<ListError> for ErrorCode {
+    fn from(error: ListError) -> ErrorCode {
+        match error {
+            ListError::Partition(error) => error.into(),
+            ListError::NotInVersion => ErrorCode::UnsupportedVersion,
+            ListError::NotAvailable => ErrorCode::OffsetNotAvailable,
+            ListError::LeaderNotAvailable => ErrorCode::LeaderNotAvailable,
+            ListError::Storage(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magic_timestamps_have_their_versions() {
+        let cases = [
+            (-1, 1, Some(Spec::Latest)),
+            (-2, 1, Some(Spec::Earliest)),
+            (-3, 6, None),
+            (-3, 7, Some(Spec::MaxTimestamp)),
+            (-4, 7, None),
+            (-4, 8, Some(Spec::EarliestLocal)),
+            (-5, 9, Some(Spec::LatestTiered)),
+            (-6, 10, None),
+            (-6, 11, Some(Spec::EarliestPendingUpload)),
+            (1_700_000_000_000, 1, Some(Spec::At(Timestamp(1_700_000_000_000)))),
+        ];
+        for (timestamp, version, spec) in cases {
+            assert_eq!(Spec::of(timestamp, version).ok(), spec, "{timestamp} in version {version}");
+        }
+    }
+}

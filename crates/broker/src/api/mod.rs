@@ -1,0 +1,131 @@
+//! The APIs that are served: one file for each key, named as Kafka names it, and the table that joins them.
+//!
+//! What is not in the table is not advertised, and a request for it closes the connection.
+
+mod alter_configs;
+mod api_versions;
+mod authorized;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_config_resources;
+mod list_offsets;
+mod metadata;
+mod new_leaders;
+mod offset_for_leader_epoch;
+mod produce;
+mod update_features;
+
+use ottla_net::{CloseReason, Part, Response};
+use ottla_wire::messages::ResponseHeader;
+use ottla_wire::primitives::{Encoded, Message, Part as WirePart, Reader, Request, encode_with_header};
+use ottla_wire::protocol::{ApiKey, response_header_version};
+
+use crate::context::Context;
+use crate::service::Session;
+
+pub use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use produce::start as start_produce;
+
+/// One request on its way: who asks, and in which version.
+pub struct Call<'a> {
+    pub ctx: &'a Context,
+    pub session: &'a mut Session,
+    pub key: ApiKey,
+    pub version: i16,
+    pub correlation_id: i32,
+}
+
+/// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
+macro_rules! served {
+    ($($key:ident => $handler:path),+ $(,)?) => {
+        /// Every API that is served. Produce is served in runs ([`start_produce`]), all others by [`dispatch`].
+        pub const SERVED: &[ApiKey] = &[ApiKey::Produce, ApiKey::Fetch, $(ApiKey::$key),+];
+
+        /// Serves one request of a version that has been checked.
+        pub async fn dispatch(mut call: Call<'_>, body: Reader) -> Result<Response, CloseReason> {
+            match call.key {
+                // Its answer holds pieces of files.
+                ApiKey::Fetch => {
+                    let request = decode(call.key, call.version, body)?;
+                    fetch::handle(&mut call, request).await
+                }
+                $(ApiKey::$key => {
+                    let request = decode(call.key, call.version, body)?;
+                    let response = $handler(&mut call, request).await;
+                    encode(call.key, call.version, call.correlation_id, &response)
+                })+
+                other => Err(CloseReason::refused(format!("{other} is not served"))),
+            }
+        }
+    };
+}
+
+served! {
+    ListOffsets => list_offsets::handle,
+    Metadata => metadata::handle,
+    ApiVersions => api_versions::handle,
+    CreateTopics => create_topics::handle,
+    DeleteTopics => delete_topics::handle,
+    DeleteRecords => delete_records::handle,
+    InitProducerId => init_producer_id::handle,
+    OffsetForLeaderEpoch => offset_for_leader_epoch::handle,
+    DescribeConfigs => describe_configs::handle,
+    AlterConfigs => alter_configs::handle,
+    DescribeLogDirs => describe_log_dirs::handle,
+    CreatePartitions => create_partitions::handle,
+    IncrementalAlterConfigs => incremental_alter_configs::handle,
+    UpdateFeatures => update_features::handle,
+    DescribeCluster => describe_cluster::handle,
+    DescribeProducers => describe_producers::handle,
+    ListConfigResources => list_config_resources::handle,
+    DescribeTopicPartitions => describe_topic_partitions::handle,
+}
+
+/// Reads a request body. One that does not parse ends the connection: nothing after it can be trusted to be in step.
+fn decode<R: Request>(key: ApiKey, version: i16, mut body: Reader) -> Result<R, CloseReason> {
+    // Bytes after the end are left alone, as Kafka does: librdkafka sends some after Metadata.
+    R::decode(&mut body, version)
+        .map_err(|error| CloseReason::refused(format!("{key} version {version}: {error}")))
+}
+
+/// A response with its header.
+fn encode<M: Message>(
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+) -> Result<Response, CloseReason> {
+    let encoded = encode_parts(key, version, correlation_id, response)?;
+    let mut parts = Vec::with_capacity(encoded.parts.len());
+    for part in encoded.parts {
+        match part {
+            WirePart::Bytes(bytes) => parts.push(Part::Bytes(bytes)),
+            WirePart::Gap { .. } => return Err(CloseReason::refused(format!("{key} answered with a gap"))),
+        }
+    }
+    Ok(Response { parts, ..Response::default() })
+}
+
+fn encode_parts<M: Message>(
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+) -> Result<Encoded, CloseReason> {
+    let header = ResponseHeader { correlation_id };
+    let header_version = response_header_version(key, version);
+    encode_with_header((&header, header_version), (response, version)).map_err(|error| {
+        tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
+        CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
+    })
+}

@@ -1,0 +1,426 @@
+//! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
+//! KIP-98 (idempotence), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (new leaders in the answer).
+//!
+//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each shard in one
+//! message, and answered in one piece when the last of them has its outcome.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_controller::config::Compression;
+use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
+use ottla_replica::{Acks, Appended};
+use ottla_wire::batch::{self, BatchError, BatchLimits, Origin, Scratch, TimestampType, ValidatedBatch};
+use ottla_wire::compress::Codec;
+use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use ottla_wire::messages::{ProduceRequest, ProduceResponse};
+use ottla_wire::primitives::{Records, Str};
+use ottla_wire::protocol::{ApiKey, ErrorCode};
+use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp};
+
+use super::new_leaders::endpoints;
+use super::{decode, encode};
+use crate::context::Context;
+use crate::partition::{PartitionError, PartitionHandle};
+use crate::published::{LocalTopic, Published};
+use crate::service::{ParsedHeader, Session};
+use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+
+/// Batches before version 7 of Produce cannot be zstd (KIP-110).
+const ZSTD_VERSION_MIN: i16 = 7;
+
+/// Takes a run of Produce requests, hands their batches to the shards in order, and promises the answers.
+pub async fn start(
+    ctx: &Arc<Context>,
+    session: &mut Session,
+    frames: Vec<Frame>,
+) -> Result<Responses, CloseReason> {
+    let started = ctx.clock.now();
+    let published = ctx.published.load_full();
+    let mut run =
+        Run { ctx, published: &published, now: started, wall: ctx.clock.wall(), appends: Vec::new() };
+    let mut requests = Vec::with_capacity(frames.len());
+    let mut permits = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let (bytes, permit) = frame.into_parts();
+        permits.push(permit);
+        requests.push(run.take_request(session, bytes)?);
+    }
+    let appends = run.appends;
+    if appends.is_empty() {
+        return answer_all(ctx, (&published, &session.peer.listener), requests, None, started)
+            .map(Responses::Ready);
+    }
+    let group = AppendGroup::new(appends.len());
+    let mut batches = ShardBatches::new(&group);
+    for (partition, append) in appends {
+        batches.add(&partition, append);
+    }
+    batches.send().await;
+    session.appends = Some(group.clone());
+    let (ctx, listener) = (ctx.clone(), session.peer.listener.clone());
+    Ok(Responses::Later(Box::pin(async move {
+        group.done().await;
+        drop::<Vec<Permit>>(permits);
+        answer_all(&ctx, (&published, &listener), requests, Some(&group), started)
+    })))
+}
+
+/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be put.
+struct Pending {
+    version: i16,
+    correlation_id: i32,
+    acks: i16,
+    response: ProduceResponse,
+    /// Where in the response the outcomes of this request's appends go, in order.
+    places: Vec<Place>,
+    /// Number of this request's first append in the group.
+    first_append: usize,
+}
+
+/// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
+struct Place {
+    topic: usize,
+    partition: usize,
+    bytes: usize,
+}
+
+/// What the requests of one run have in common.
+struct Run<'a> {
+    ctx: &'a Context,
+    published: &'a Published,
+    now: Instant,
+    wall: Timestamp,
+    appends: Vec<(Arc<PartitionHandle>, AppendRequest)>,
+}
+
+impl Run<'_> {
+    fn take_request(&mut self, session: &mut Session, frame: Bytes) -> Result<Pending, CloseReason> {
+        let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
+        if !key.versions().contains(&version) {
+            return Err(CloseReason::refused(format!("{key} version {version} is not served")));
+        }
+        session.client_id = header.client_id;
+        let request: ProduceRequest = decode(key, version, body)?;
+        let mut pending = Pending {
+            version,
+            correlation_id: header.correlation_id,
+            acks: request.acks,
+            response: ProduceResponse::default(),
+            places: Vec::new(),
+            first_append: self.appends.len(),
+        };
+        let terms = Terms::of(self, &request, version);
+        pending.response.responses.reserve_exact(request.topic_data.len());
+        for topic in request.topic_data {
+            self.take_topic(&mut pending, topic, &terms);
+        }
+        Ok(pending)
+    }
+
+    fn take_topic(
+        &mut self,
+        pending: &mut Pending,
+        topic: TopicProduceData,
+        terms: &Result<Terms, ErrorCode>,
+    ) {
+        let by_id = pending.version >= 13;
+        let local = match by_id {
+            true => self.published.topic_by_id(topic.topic_id),
+            false => self.published.topic(&topic.name),
+        };
+        let topic_at = pending.response.responses.len();
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let index = data.index;
+            let taken = terms.as_ref().map_err(|code| Refusal::from(*code)).and_then(|terms| {
+                let already = answers.iter().any(|a: &PartitionProduceResponse| a.index == index);
+                let partition = self.find(local, &topic.name, topic.topic_id, by_id, index)?;
+                self.take_batch(local, data, terms, already).map(|batch| (partition, batch, *terms))
+            });
+            let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+            match taken {
+                Ok((partition, batch, terms)) => {
+                    let bytes = batch.total_len();
+                    pending.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    let append = AppendRequest { batch, acks: terms.acks, deadline: terms.deadline };
+                    self.appends.push((partition, append));
+                }
+                Err(refusal) => {
+                    crate::metrics::add(&self.ctx.metrics.batches_refused, 1);
+                    refusal.write_to(&mut answer);
+                }
+            }
+            answers.push(answer);
+        }
+        pending.response.responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+        });
+    }
+
+    fn find(
+        &self,
+        local: Option<&Arc<LocalTopic>>,
+        name: &Str,
+        id: ottla_wire::TopicId,
+        by_id: bool,
+        index: i32,
+    ) -> Result<Arc<PartitionHandle>, Refusal> {
+        let index = PartitionIndex(index);
+        if let Some(found) = local.and_then(|topic| topic.partition(index)) {
+            return Ok(found.clone());
+        }
+        let found = match by_id {
+            true => self.published.partition_by_id(id, index),
+            false => self.published.partition(name, index),
+        };
+        found.cloned().map_err(Refusal::from)
+    }
+
+    fn take_batch(
+        &self,
+        local: Option<&Arc<LocalTopic>>,
+        data: PartitionProduceData,
+        terms: &Terms,
+        already: bool,
+    ) -> Result<ValidatedBatch, Refusal> {
+        if already {
+            return Err(Refusal::new(ErrorCode::InvalidRecord, "one batch for a partition in a request"));
+        }
+        let Some(topic) = local else { return Err(PartitionError::Unknown.into()) };
+        let bytes = match data.records {
+            Some(Records::Bytes(bytes)) if !bytes.is_empty() => bytes,
+            _ => return Err(Refusal::new(ErrorCode::InvalidRecord, "a partition without a batch")),
+        };
+        let limits = batch_limits(topic, self.ctx, self.wall);
+        SCRATCH.with_borrow_mut(|scratch| {
+            let batch =
+                batch::validate(bytes, &limits, scratch).map_err(|error| Refusal::of_batch(&error))?;
+            terms.check(&batch)?;
+            repack(batch, topic, &limits, scratch)
+        })
+    }
+}
+
+thread_local! {
+    /// Room to unpack batches into, one for each thread of the runtime.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+/// What a topic takes now.
+fn batch_limits(topic: &LocalTopic, ctx: &Context, now: Timestamp) -> BatchLimits {
+    let config = &topic.config;
+    BatchLimits {
+        origin: Origin::Client,
+        max_bytes: usize::try_from(config.max_message_bytes).unwrap_or(0),
+        max_decompressed_bytes: ctx.limits.decompressed_bytes_max,
+        require_key: config.cleanup_compact,
+        timestamp_type: match config.log_append_time {
+            true => TimestampType::LogAppendTime,
+            false => TimestampType::CreateTime,
+        },
+        now,
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+    }
+}
+
+/// Packs a batch as the topic wants it stored, and holds the result against the size limit again.
+fn repack(
+    batch: ValidatedBatch,
+    topic: &LocalTopic,
+    limits: &BatchLimits,
+    scratch: &mut Scratch,
+) -> Result<ValidatedBatch, Refusal> {
+    let Some((codec, level)) = stored_as(topic.config.compression) else { return Ok(batch) };
+    let packed = batch::recompress(batch, codec, level, limits.max_decompressed_bytes, scratch)
+        .map_err(|error| Refusal::of_batch(&error))?;
+    match packed.total_len() {
+        len if len > limits.max_bytes => {
+            Err(Refusal::of_batch(&BatchError::TooLarge { len, max: limits.max_bytes }))
+        }
+        _ => Ok(packed),
+    }
+}
+
+/// Codec and level that a topic asks for; `None` if batches stay as they came.
+fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
+    match compression {
+        Compression::Producer => None,
+        Compression::Uncompressed => Some((Codec::None, None)),
+        // -1 is the codec's own default.
+        Compression::Gzip { level } => Some((Codec::Gzip, (level >= 0).then_some(level))),
+        Compression::Snappy => Some((Codec::Snappy, None)),
+        Compression::Lz4 { level } => Some((Codec::Lz4, Some(level))),
+        Compression::Zstd { level } => Some((Codec::Zstd, Some(level))),
+    }
+}
+
+/// What a request says for all its batches.
+#[derive(Clone, Copy)]
+struct Terms {
+    acks: Acks,
+    deadline: Instant,
+    transactional: bool,
+    zstd: bool,
+}
+
+impl Terms {
+    fn of(run: &Run<'_>, request: &ProduceRequest, version: i16) -> Result<Terms, ErrorCode> {
+        let acks = match request.acks {
+            0 => Acks::None,
+            1 => Acks::Leader,
+            -1 => Acks::InSync,
+            _ => return Err(ErrorCode::InvalidRequiredAcks),
+        };
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        Ok(Terms {
+            acks,
+            deadline: run.now + timeout,
+            transactional: request.transactional_id.is_some(),
+            zstd: version >= ZSTD_VERSION_MIN,
+        })
+    }
+
+    fn check(&self, batch: &ValidatedBatch) -> Result<(), Refusal> {
+        let header = batch.header();
+        if header.is_transactional() && !self.transactional {
+            return Err(Refusal::new(
+                ErrorCode::InvalidRecord,
+                "a transactional batch in a request without a transactional id",
+            ));
+        }
+        if !self.zstd && header.codec() == Ok(Codec::Zstd) {
+            return Err(Refusal::new(
+                ErrorCode::UnsupportedCompressionType,
+                "zstd needs version 7 of Produce (KIP-110)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Why a batch was not taken, as the response says it.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<Str>,
+    records: Vec<BatchIndexAndErrorMessage>,
+    leader: Option<(BrokerId, LeaderEpoch)>,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: &'static str) -> Refusal {
+        Refusal { message: Some(Str::from_static(message)), ..Refusal::from(code) }
+    }
+
+    fn of_batch(error: &BatchError) -> Refusal {
+        let records = error.record_errors().iter().map(|record| BatchIndexAndErrorMessage {
+            batch_index: record.index,
+            batch_index_error_message: Some(record.to_string().into()),
+        });
+        Refusal {
+            message: Some(error.to_string().into()),
+            records: records.collect(),
+            ..Refusal::from(error.code())
+        }
+    }
+
+    fn write_to(self, answer: &mut PartitionProduceResponse) {
+        answer.error_code = self.code.code();
+        answer.error_message = self.message;
+        answer.record_errors = self.records;
+        answer.base_offset = -1;
+        if let Some((leader, epoch)) = self.leader {
+            answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+        }
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Refusal {
+        Refusal { code, message: None, records: Vec::new(), leader: None }
+    }
+}
+
+impl From<PartitionError> for Refusal {
+    fn from(error: PartitionError) -> Refusal {
+        let leader = match error {
+            PartitionError::NotLeader { leader: Some(leader), epoch } => Some((leader, epoch)),
+            _ => None,
+        };
+        Refusal { leader, ..Refusal::from(ErrorCode::from(error)) }
+    }
+}
+
+/// The responses to a run of requests, in order; none for those with acks=0.
+fn answer_all(
+    ctx: &Context,
+    (published, listener): (&Published, &str),
+    requests: Vec<Pending>,
+    group: Option<&AppendGroup>,
+    started: Instant,
+) -> Result<Vec<Response>, CloseReason> {
+    let mut responses = Vec::with_capacity(requests.len());
+    for mut pending in requests {
+        for (at, place) in pending.places.iter().enumerate() {
+            let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
+            let outcome = group.and_then(|group| group.outcome(pending.first_append + at));
+            match outcome {
+                Some(Ok(_)) => crate::metrics::add(&ctx.metrics.bytes_in, place.bytes),
+                _ => crate::metrics::add(&ctx.metrics.batches_refused, 1),
+            }
+            put_outcome(answer, outcome);
+        }
+        if pending.acks == 0 {
+            refuse_acks_0(&pending.response)?;
+            continue;
+        }
+        name_new_leaders(published, listener, &mut pending.response);
+        responses.push(encode(ApiKey::Produce, pending.version, pending.correlation_id, &pending.response)?);
+    }
+    let latency = ctx.clock.now().since(started);
+    ctx.metrics.requests_served(ApiKey::Produce, responses.len(), latency);
+    Ok(responses)
+}
+
+fn put_outcome(answer: &mut PartitionProduceResponse, outcome: Option<&Outcome>) {
+    match outcome {
+        Some(Ok(Appended { base_offset, log_append_time, log_start, .. })) => {
+            answer.base_offset = base_offset.0;
+            answer.log_append_time_ms = log_append_time.0;
+            answer.log_start_offset = log_start.0;
+        }
+        Some(Err(error)) => {
+            let code = ErrorCode::from(*error);
+            Refusal { message: Some(error.to_string().into()), ..Refusal::from(code) }.write_to(answer);
+        }
+        // `AppendGroup::done` has returned, so every outcome is there.
+        None => Refusal::from(ErrorCode::UnknownServerError).write_to(answer),
+    }
+}
+
+/// A producer with acks=0 hears of an error by the loss of its connection, and refreshes its metadata.
+fn refuse_acks_0(response: &ProduceResponse) -> Result<(), CloseReason> {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match answers.find(|answer| answer.error_code != 0) {
+        None => Ok(()),
+        Some(failed) => {
+            let name = ErrorCode::from_code(failed.error_code).map_or("an unknown error", ErrorCode::name);
+            Err(CloseReason::refused(format!("produce with acks=0 to partition {}: {name}", failed.index)))
+        }
+    }
+}
+
+fn name_new_leaders(published: &Published, listener: &str, response: &mut ProduceResponse) {
+    let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let leaders = answers.map(|answer| answer.current_leader.leader_id);
+    let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
+    response.node_endpoints = endpoints(published, listener, leaders, endpoint);
+}

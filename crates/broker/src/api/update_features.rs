@@ -1,0 +1,46 @@
+//! UpdateFeatures (key 57): raises or lowers the finalized level of features. KIP-584, KIP-1022.
+
+use ottla_wire::messages::update_features_response::UpdatableFeatureResult;
+use ottla_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::controllers::AskError;
+
+pub async fn handle(call: &mut Call<'_>, mut request: UpdateFeaturesRequest) -> UpdateFeaturesResponse {
+    let features: Vec<Str> = request.feature_updates.iter().map(|update| update.feature.clone()).collect();
+    // Version 0 had a flag for what is an enumeration since: an allowed downgrade is one that loses nothing.
+    if call.version == 0 {
+        for update in &mut request.feature_updates {
+            update.upgrade_type = if update.allow_downgrade { SAFE_DOWNGRADE } else { UPGRADE };
+            update.allow_downgrade = false;
+        }
+    }
+    let answer = call.ctx.controller.ask_within(request.timeout_ms, request).await;
+    let mut response = answer.unwrap_or_else(|error| refuse(features, error));
+    // From version 2 on, one failure fails all, and the results are left out.
+    if call.version >= 2 {
+        response.results.clear();
+    }
+    response
+}
+
+const UPGRADE: i8 = 1;
+const SAFE_DOWNGRADE: i8 = 2;
+
+fn refuse(features: Vec<Str>, error: AskError) -> UpdateFeaturesResponse {
+    let message: Str = error.to_string().into();
+    let code = ErrorCode::from(error).code();
+    let results = features.into_iter().map(|feature| UpdatableFeatureResult {
+        feature,
+        error_code: code,
+        error_message: Some(message.clone()),
+    });
+    UpdateFeaturesResponse {
+        error_code: code,
+        error_message: Some(message.clone()),
+        results: results.collect(),
+        ..Default::default()
+    }
+}

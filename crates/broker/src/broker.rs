@@ -1,0 +1,354 @@
+//! The life of a broker: start, readiness, stop.
+
+mod node;
+mod registration;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ottla_controller::BrokerSettings;
+use ottla_controller::config::Listener as Setting;
+use ottla_controller::image::Endpoint;
+use ottla_net::{ConnectionLimits, Listener, NetSettings, Server};
+use ottla_quorum::MetadataLog;
+use ottla_wire::BrokerEpoch;
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::metadata::RecoveryProgress;
+use crate::service::KafkaService;
+use crate::shard::Mail;
+use node::{Node, open_data_dir};
+use registration::Membership;
+use status::{Parts, Status};
+
+/// How long a stop waits for requests that are under way.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A broker that serves clients.
+pub struct Broker {
+    node: Node,
+    server: Server,
+    membership: Membership,
+    /// Heartbeats, and the adjustment of what can be set while the broker runs.
+    chores: [JoinHandle<()>; 2],
+    listening: Vec<Listening>,
+    fatal: watch::Receiver<Option<FatalError>>,
+    status: Arc<Status>,
+    http: Option<Http>,
+}
+
+/// The HTTP server of metrics and health.
+struct Http {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// An address that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    pub listener: String,
+    pub addr: SocketAddr,
+    /// `host:port` as clients are told.
+    pub advertised: String,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] ottla_log::OpenError),
+    #[error(
+        "data directory {dir} holds {count} partitions (such as {example}) that the metadata log does not know: it was made by another program; choose another --data"
+    )]
+    ForeignPartitions { dir: PathBuf, count: usize, example: String },
+    #[error(transparent)]
+    Quorum(#[from] ottla_quorum::StartError),
+    #[error(transparent)]
+    Bind(#[from] ottla_net::BindError),
+    #[error(
+        "metrics.listener={host}:{port} cannot be used: {error}; choose another port, or leave the setting out"
+    )]
+    BindMetrics { host: String, port: u16, error: std::io::Error },
+    #[error("{0}")]
+    Settings(String),
+    #[error("the broker could not join its cluster: {0}")]
+    Join(String),
+    #[error("{doing}: {error}")]
+    Io { doing: String, error: std::io::Error },
+}
+
+/// Why a broker cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FatalError {
+    #[error("the metadata log cannot be applied: {0}")]
+    Metadata(String),
+    #[error("the metadata log has stopped: its disk has failed, and what it says is in the log above")]
+    MetadataLog,
+    #[error("every data directory has failed: {0}")]
+    DataDirs(String),
+    #[error("a part of the broker has failed: {0}")]
+    Task(String),
+}
+
+/// Why a stop was not clean. What was acknowledged is safe; the next start may have more to recover.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    #[error("the data directory could not be marked as cleanly stopped: {0}")]
+    NotClean(std::io::Error),
+}
+
+impl Broker {
+    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once clients are
+    /// served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
+        settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let progress = Arc::new(RecoveryProgress::default());
+        let status = Status::new(progress.clone(), seconds_since_1970());
+        let http = Http::start(&settings, &status).await?;
+        let listeners = bind(&settings).await?;
+        let dir = open_data_dir(&settings).await?;
+        status.recovers(dir.clone());
+        status.step("recovering logs");
+        let mut node = Node::open(&settings, dir, Clock::start(), progress).await?;
+        status.step("joining the cluster");
+        let listening = listening(&settings, &listeners);
+        let endpoints = endpoints(&settings, &listeners);
+        let (ctx, meta) = (node.ctx.clone(), node.dir.meta());
+        let previous = previous_epoch(&node);
+        let membership = Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], previous).await?;
+        let heartbeats = tokio::spawn(membership.clone().stay());
+        let service = Arc::new(KafkaService::new(ctx.clone()));
+        let server = Server::start(service, listeners, net_settings(&ctx.settings()));
+        let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
+        let fatal = watch_parts(&mut node, status.clone());
+        status.ready(Parts { ctx, net: server.metrics() });
+        Ok(Broker { node, server, membership, chores, listening, fatal, status, http })
+    }
+
+    /// Where clients are served.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// Where metrics and health are served, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.addr)
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.node.dir.path()
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.node.ctx.cluster_id
+    }
+
+    pub fn node_id(&self) -> i32 {
+        self.node.ctx.node.0
+    }
+
+    /// Resolves when the broker cannot go on by itself. Safe to drop and call again.
+    pub async fn failed(&self) -> FatalError {
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
+            Ok(Some(fatal)) => fatal,
+            Ok(None) | Err(_) => FatalError::Task("nobody watches the parts of the broker any more".into()),
+        }
+    }
+
+    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves, it no longer
+    /// waits for clients.
+    pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
+        self.status.stopping();
+        let patient = async {
+            self.membership.leave().await;
+            self.server.shutdown(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            () = patient => {}
+            () = hurry => tracing::warn!("hurrying: requests under way are cut"),
+        }
+        self.chores.iter().for_each(JoinHandle::abort);
+        for shard in self.node.shards.iter() {
+            let (stopped, stopping) = oneshot::channel();
+            if shard.send(Mail::Stop(stopped)).await.is_ok() {
+                let _ended = stopping.await;
+            }
+        }
+        self.node.quorum.shutdown().await;
+        let (dir, epoch) = (self.node.dir.clone(), self.membership.epoch());
+        let marked = tokio::task::spawn_blocking(move || dir.mark_clean(Some(epoch))).await;
+        if let Some(http) = self.http {
+            http.end().await;
+        }
+        marked.unwrap_or_else(|error| Err(error.into())).map_err(ShutdownError::NotClean)
+    }
+}
+
+/// How often the health of the data directories is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata log.
+async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
+    let mut known = ctx.settings().into_owned();
+    while published.changed().await.is_ok() {
+        let now = ctx.settings();
+        if *now != known {
+            limits.set(net_settings(&now).limits);
+            known = now.into_owned();
+        }
+    }
+}
+
+/// Watches what can end a broker.
+fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<FatalError>> {
+    let (told, fatal) = watch::channel(None);
+    let health = node.dir.health().clone();
+    let publisher = node.publisher.take();
+    let mut leadership = node.quorum.leadership();
+    tokio::spawn(async move {
+        let disk = async {
+            while health.is_online() {
+                tokio::time::sleep(HEALTH_INTERVAL).await;
+            }
+            FatalError::DataDirs(health.failure().map(ToString::to_string).unwrap_or_default())
+        };
+        let metadata = async {
+            match publisher {
+                Some(publisher) => {
+                    publisher.await.unwrap_or_else(|error| FatalError::Task(error.to_string()))
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let quorum = async {
+            // Its sender goes with the task of the log.
+            while leadership.changed().await.is_ok() {}
+            FatalError::MetadataLog
+        };
+        let ended =
+            tokio::select! { ended = disk => ended, ended = metadata => ended, ended = quorum => ended };
+        status.failed(ended.to_string());
+        told.send_replace(Some(ended));
+    });
+    fatal
+}
+
+impl Http {
+    async fn start(settings: &BrokerSettings, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+        let Some((host, port)) = settings.metrics_listener() else { return Ok(None) };
+        let bound =
+            TcpListener::bind((host.as_str(), port)).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
+        let (addr, bound) = bound.map_err(|error| StartError::BindMetrics { host, port, error })?;
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _asked_or_dropped = stopped.await;
+        };
+        let task = tokio::spawn(crate::http::serve(bound, status.http(), shutdown));
+        Ok(Some(Http { addr, stop, task }))
+    }
+
+    async fn end(self) {
+        let _gone = self.stop.send(());
+        let _ended = self.task.await;
+    }
+}
+
+/// The epoch of this broker's last registration, if everything that it acknowledged then is still here: it stopped
+/// cleanly, or it had flushed all before it acknowledged, or nobody else could have it either (KIP-966).
+fn previous_epoch(node: &Node) -> Option<BrokerEpoch> {
+    let clean = node.dir.clean_broker_epoch().filter(|_| node.dir.was_clean());
+    let published = node.ctx.published.load();
+    let flushed_first = published.topics().all(|topic| topic.config.flush_messages == 1);
+    let alone = published.image.brokers.keys().all(|id| *id == node.ctx.node);
+    clean.or_else(|| published.image.broker_epoch(node.ctx.node).filter(|_| flushed_first || alone))
+}
+
+async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
+    let backlog = u32::try_from(settings.integer("socket.listen.backlog.size")).unwrap_or(50);
+    let mut bound = Vec::new();
+    for Setting { name, host, port } in settings.listeners() {
+        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
+        let doing = || format!("look up {host} of listener {name}");
+        let found = lookup_host((host.as_str(), port)).await.map(|mut all| all.next());
+        let addr = match found {
+            Ok(Some(addr)) => addr,
+            Ok(None) => return Err(StartError::Settings(format!("listener {name}: {host} has no address"))),
+            Err(error) => return Err(StartError::Io { doing: doing(), error }),
+        };
+        bound.push(Listener::bind(&name, addr, backlog)?);
+    }
+    Ok(bound)
+}
+
+/// What clients are told of each listener: the advertised address, with the port that was found where none is set.
+fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
+    let known = settings.advertised_listeners();
+    let of = |listener: &Listener| {
+        let bound = listener.addr();
+        let known = known.iter().find(|one| one.name == listener.name());
+        let host =
+            known.map(|one| one.host.clone()).filter(|host| !host.is_empty()).unwrap_or_else(host_name);
+        let port = known.map(|one| one.port).filter(|port| *port != 0).unwrap_or(bound.port());
+        (listener.name().to_owned(), host, port, bound)
+    };
+    listeners.iter().map(of).collect()
+}
+
+fn listening(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Listening> {
+    let all = advertised(settings, listeners).into_iter();
+    all.map(|(listener, host, port, addr)| Listening { listener, addr, advertised: format!("{host}:{port}") })
+        .collect()
+}
+
+fn endpoints(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Endpoint> {
+    let all = advertised(settings, listeners).into_iter();
+    // Listeners with TLS or SASL are refused with the settings: all are PLAINTEXT, 0.
+    let endpoint = |(name, host, port, _): (String, String, u16, SocketAddr)| Endpoint {
+        name: name.into(),
+        host: host.into(),
+        port,
+        security_protocol: 0,
+    };
+    all.map(endpoint).collect()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn net_settings(settings: &BrokerSettings) -> NetSettings {
+    let defaults = NetSettings::default();
+    let size = |name| usize::try_from(settings.integer(name)).ok();
+    let idle = settings.integer("connections.max.idle.ms");
+    let rate = settings.integer("max.connection.creation.rate");
+    let overrides = settings.max_connections_per_ip_overrides().into_iter();
+    NetSettings {
+        request_bytes_max: size("socket.request.max.bytes").unwrap_or(defaults.request_bytes_max),
+        queued_bytes_max: size("queued.max.request.bytes").unwrap_or(defaults.queued_bytes_max),
+        idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
+        send_buffer_bytes: size("socket.send.buffer.bytes"),
+        receive_buffer_bytes: size("socket.receive.buffer.bytes"),
+        limits: ConnectionLimits {
+            connections_max: size("max.connections").unwrap_or(usize::MAX),
+            per_ip_max: size("max.connections.per.ip").unwrap_or(usize::MAX),
+            per_ip_overrides: overrides
+                .filter_map(|(ip, limit)| Some((ip.parse().ok()?, usize::try_from(limit).ok()?)))
+                .collect(),
+            creation_rate_max: u32::try_from(rate).ok().filter(|rate| *rate < i32::MAX as u32),
+        },
+        ..defaults
+    }
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,230 @@
+//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log, shards,
+//! controller, publisher.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ottla_controller::BrokerSettings;
+use ottla_controller::controller::{IdSource, bootstrap_records};
+use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
+use ottla_quorum::{MetadataLog, Quorum};
+use ottla_wire::BrokerId;
+use ottla_wire::messages::MetadataRecord;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{FatalError, StartError};
+use crate::clock::Clock;
+use crate::context::{Context, Limits};
+use crate::controllers::{ControllerHandle, ControllerTask, Random};
+use crate::fetch::Sessions;
+use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::published::Published;
+use crate::shard::{ShardHandle, ShardSettings, Shards};
+
+/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a number.
+const METADATA_DIR: &str = "__cluster_metadata";
+
+/// Node id of a new data directory when none is set.
+const FIRST_NODE_ID: i32 = 1;
+
+/// Threads that flush. Disks serve many flushes at once far better than one after the other.
+const FLUSH_THREADS: usize = 16;
+
+/// A node that is not yet known to its cluster.
+pub struct Node {
+    pub ctx: Arc<Context>,
+    pub dir: DataDir,
+    pub quorum: Arc<Quorum>,
+    pub shards: Shards,
+    /// How far the metadata log is published.
+    pub published: watch::Receiver<u64>,
+    /// Ends when the metadata log brings what cannot be applied.
+    pub publisher: Option<JoinHandle<FatalError>>,
+}
+
+impl Node {
+    /// Opens everything. Returns when the metadata log is applied and the partitions that it names are open.
+    pub async fn open(
+        settings: &BrokerSettings,
+        dir: DataDir,
+        clock: Clock,
+        progress: Arc<RecoveryProgress>,
+    ) -> Result<Node, StartError> {
+        let id = dir.meta().node_id;
+        let settings =
+            settings.with("node.id", &id.to_string()).map_err(|e| StartError::Settings(e.to_string()))?;
+        let settings = Arc::new(settings);
+        let node = BrokerId(id);
+        let applied = Arc::new(ArcSwap::from_pointee(Applied::default()));
+        let inbox = Arc::new(Inbox::default());
+        let quorum = open_quorum(&settings, &dir, node, Machine::new(applied.clone(), inbox.clone())).await?;
+        let quorum = Arc::new(quorum);
+        let found = found_partitions(&dir, applied.load().index)?;
+        let shards = start_shards(&settings, &clock)?;
+        let opener = Opener {
+            node,
+            settings: settings.clone(),
+            dir: dir.clone(),
+            found: Arc::new(found),
+            shards: shards.clone(),
+            next_key: Arc::new(AtomicU64::new(0)),
+            progress,
+        };
+        let published = Arc::new(ArcSwap::from_pointee(Published::default()));
+        let (index, published_index) = watch::channel(0);
+        let publisher =
+            Publisher { node, inbox, published: published.clone(), index, shards: shards.clone(), opener };
+        let publisher = tokio::spawn(publisher.run());
+        bootstrap(&quorum, &applied, &settings).await?;
+        wait_for(published_index.clone(), applied.load().index).await?;
+
+        let (controller, asked) = ControllerHandle::new();
+        let task = ControllerTask {
+            quorum: quorum.clone(),
+            settings: settings.clone(),
+            cluster_id: dir.meta().cluster_id.clone(),
+            clock: clock.clone(),
+            applied,
+            published: published_index.clone(),
+        };
+        tokio::spawn(task.run(asked));
+        let ctx = Arc::new(context(node, settings, clock, published, controller, &dir));
+        Ok(Node { ctx, dir, quorum, shards, published: published_index, publisher: Some(publisher) })
+    }
+}
+
+/// Opens the data directory; a new one gets a cluster id and, if none is set, a node id.
+pub async fn open_data_dir(settings: &BrokerSettings) -> Result<DataDir, StartError> {
+    let dirs = settings.log_dirs();
+    let [dir] = dirs.as_slice() else {
+        return Err(StartError::Settings(format!(
+            "log.dirs names {} directories, and exactly one is served so far: put them together with LVM or RAID",
+            dirs.len()
+        )));
+    };
+    let (path, node_id) = (PathBuf::from(dir), settings.node_id().map(|id| id.0));
+    let opened = tokio::task::spawn_blocking(move || {
+        let known = DataDir::open(&path, &Identity { node_id, cluster_id: None });
+        match known {
+            Err(ottla_log::OpenError::NoIdentity { .. }) => {
+                let cluster_id = Some(Random.uuid().to_string());
+                let node_id = node_id.or(Some(FIRST_NODE_ID));
+                DataDir::open(&path, &Identity { node_id, cluster_id })
+            }
+            known => known,
+        }
+    });
+    match opened.await {
+        Ok(opened) => Ok(opened?),
+        Err(error) => Err(StartError::Io { doing: "open the data directory".into(), error: error.into() }),
+    }
+}
+
+async fn open_quorum(
+    settings: &BrokerSettings,
+    dir: &DataDir,
+    node: BrokerId,
+    machine: Machine,
+) -> Result<Quorum, StartError> {
+    let path = settings.get("metadata.log.dir").map_or_else(|| dir.path().to_owned(), PathBuf::from);
+    let snapshot_bytes = settings.integer("metadata.log.max.record.bytes.between.snapshots");
+    let defaults = ottla_quorum::Settings::default();
+    let quorum = ottla_quorum::Settings {
+        snapshot_bytes: u64::try_from(snapshot_bytes).unwrap_or(defaults.snapshot_bytes),
+        ..defaults
+    };
+    Ok(Quorum::start(path.join(METADATA_DIR), node, quorum, machine).await?)
+}
+
+/// The partitions that have folders. With an empty metadata log they are somebody else's.
+fn found_partitions(
+    dir: &DataDir,
+    applied_index: u64,
+) -> Result<BTreeMap<(String, i32), FoundPartition>, StartError> {
+    let found = dir.partitions().map_err(|error| StartError::Io { doing: list_of(dir.path()), error })?;
+    if applied_index == 0
+        && let Some(first) = found.first()
+    {
+        return Err(StartError::ForeignPartitions {
+            dir: dir.path().to_owned(),
+            count: found.len(),
+            example: format!("{}-{}", first.topic, first.partition),
+        });
+    }
+    Ok(found.into_iter().map(|one| ((one.topic.clone(), one.partition.0), one)).collect())
+}
+
+fn list_of(path: &Path) -> String {
+    format!("list the partitions in {}", path.display())
+}
+
+fn start_shards(settings: &BrokerSettings, clock: &Clock) -> Result<Shards, StartError> {
+    let flusher = Flusher::start(FLUSH_THREADS);
+    let flusher =
+        flusher.map_err(|error| StartError::Io { doing: "start the threads that flush".into(), error })?;
+    let flusher = Arc::new(flusher);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let retention = settings.integer("log.retention.check.interval.ms");
+    let shard = |number| {
+        let settings = ShardSettings {
+            clock: clock.clone(),
+            flusher: flusher.clone(),
+            retention_interval: Duration::from_millis(u64::try_from(retention).unwrap_or(u64::MAX)),
+        };
+        ShardHandle::spawn(number, settings)
+    };
+    Ok(Shards::new((0..cores).map(shard).collect()))
+}
+
+/// Gives a new cluster its first records.
+async fn bootstrap(
+    quorum: &Quorum,
+    applied: &ArcSwap<Applied>,
+    settings: &BrokerSettings,
+) -> Result<(), StartError> {
+    if applied.load().index > 0 {
+        return Ok(());
+    }
+    let join = |error: String| StartError::Join(error);
+    let records = bootstrap_records(settings);
+    let frames: Result<Vec<_>, _> = records.iter().map(MetadataRecord::to_frame).collect();
+    let frames = frames.map_err(|error| join(error.to_string()))?;
+    quorum.propose(frames).await.map_err(|error| join(error.to_string()))?;
+    Ok(())
+}
+
+async fn wait_for(mut published: watch::Receiver<u64>, index: u64) -> Result<(), StartError> {
+    let reached = published.wait_for(|at| *at >= index).await;
+    reached.map(drop).map_err(|_| StartError::Join("the metadata log cannot be applied; see the log".into()))
+}
+
+fn context(
+    node: BrokerId,
+    settings: Arc<BrokerSettings>,
+    clock: Clock,
+    published: Arc<ArcSwap<Published>>,
+    controller: ControllerHandle,
+    dir: &DataDir,
+) -> Context {
+    let slots = settings.integer("max.incremental.fetch.session.cache.slots");
+    Context {
+        node,
+        cluster_id: dir.meta().cluster_id.as_str().into(),
+        started_with: settings,
+        limits: Limits::default(),
+        clock,
+        published,
+        controller,
+        fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
+        producer_ids: ProducerIds::default(),
+        data_dirs: Arc::new([dir.clone()]),
+        metrics: Arc::new(Metrics::new()),
+    }
+}

@@ -1,0 +1,138 @@
+//! The broker's place in its cluster: registration, heartbeats, controlled shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_controller::controller::IdSource;
+use ottla_controller::image::{Endpoint, Feature};
+use ottla_wire::messages::broker_registration_request::{Feature as SupportedFeature, Listener};
+use ottla_wire::messages::{
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerEpoch, Uuid};
+
+use super::StartError;
+use crate::context::Context;
+use crate::controllers::Random;
+
+/// How long a controlled shutdown waits for the controller.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How often a broker that must wait asks again.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A broker that its cluster knows.
+#[derive(Clone)]
+pub struct Membership {
+    ctx: Arc<Context>,
+    epoch: BrokerEpoch,
+}
+
+impl Membership {
+    /// Registers, and asks to be let in until it is.
+    pub async fn join(
+        ctx: Arc<Context>,
+        endpoints: Vec<Endpoint>,
+        directories: Vec<Uuid>,
+        previous_epoch: Option<BrokerEpoch>,
+    ) -> Result<Membership, StartError> {
+        let request = registration(&ctx, endpoints, directories, previous_epoch);
+        let response: BrokerRegistrationResponse =
+            ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        if let Some(code) = failure(response.error_code) {
+            return Err(StartError::Join(format!("the registration was refused: {code}")));
+        }
+        let membership = Membership { ctx, epoch: BrokerEpoch(response.broker_epoch) };
+        while membership.beat(false).await?.is_fenced {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        Ok(membership)
+    }
+
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.epoch
+    }
+
+    /// Tells the controller again and again that this broker is there. Never returns.
+    pub async fn stay(self) {
+        let interval = self.ctx.started_with.integer("broker.heartbeat.interval.ms");
+        let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(2000).max(1));
+        loop {
+            tokio::time::sleep(interval).await;
+            if let Err(error) = self.beat(false).await {
+                tracing::warn!(%error, "a heartbeat was not answered");
+            }
+        }
+    }
+
+    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`].
+    pub async fn leave(&self) {
+        let leaving = async {
+            while !self.beat(true).await.is_ok_and(|answer| answer.should_shut_down) {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_MAX, leaving).await.is_err() {
+            tracing::warn!("the controller did not let this broker go in time; it leaves without");
+        }
+    }
+
+    async fn beat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, StartError> {
+        let offline = self.ctx.data_dirs.iter().filter(|dir| !dir.health().is_online());
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.ctx.node.0,
+            broker_epoch: self.epoch.0,
+            current_metadata_offset: i64::try_from(self.ctx.published.load().index).unwrap_or(i64::MAX),
+            want_fence: false,
+            want_shut_down,
+            offline_log_dirs: offline.map(|dir| dir.meta().directory_id).collect(),
+            ..Default::default()
+        };
+        let response: BrokerHeartbeatResponse =
+            self.ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        match failure(response.error_code) {
+            None => Ok(response),
+            Some(code) => Err(StartError::Join(format!("the heartbeat was refused: {code}"))),
+        }
+    }
+}
+
+fn registration(
+    ctx: &Context,
+    endpoints: Vec<Endpoint>,
+    log_dirs: Vec<Uuid>,
+    previous_epoch: Option<BrokerEpoch>,
+) -> BrokerRegistrationRequest {
+    let listener = |at: Endpoint| Listener {
+        name: at.name,
+        host: at.host,
+        port: at.port,
+        security_protocol: at.security_protocol,
+    };
+    let feature = |feature: &Feature| SupportedFeature {
+        name: Str::from_static(feature.name),
+        min_supported_version: feature.min,
+        max_supported_version: feature.max,
+    };
+    BrokerRegistrationRequest {
+        broker_id: ctx.node.0,
+        cluster_id: ctx.cluster_id.clone(),
+        incarnation_id: Random.uuid(),
+        listeners: endpoints.into_iter().map(listener).collect(),
+        features: Feature::ALL.iter().map(feature).collect(),
+        rack: ctx.started_with.rack().map(Str::from),
+        is_migrating_zk_broker: false,
+        log_dirs,
+        previous_broker_epoch: previous_epoch.map_or(-1, |epoch| epoch.0),
+    }
+}
+
+fn failure(error_code: i16) -> Option<String> {
+    match ErrorCode::from_code(error_code) {
+        Some(ErrorCode::None) => None,
+        Some(code) => Some(code.name().to_owned()),
+        None => Some(format!("error {error_code}")),
+    }
+}

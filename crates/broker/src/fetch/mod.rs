@@ -1,0 +1,13 @@
+//! Reading for consumers and followers: sessions, plans, long polls.
+//!
+//! - [`session`]: what one incremental fetch session knows of its partitions (KIP-227).
+//! - [`cache`]: all sessions of the broker, bounded.
+//! - [`read`]: what one partition has for one fetch.
+
+mod cache;
+mod read;
+mod session;
+
+pub use cache::{Opened, SessionError, Sessions};
+pub use read::{Asked, Found, ReadFailure, Reader, plan};
+pub use session::{FetchSession, PartitionId, TopicRef, epoch};

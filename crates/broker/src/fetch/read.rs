@@ -1,0 +1,106 @@
+//! What one partition has for one fetch: a plan of bytes in a file, bounded by what the reader may see.
+
+use std::sync::Arc;
+
+use ottla_log::{ReadError, ReadPlan};
+use ottla_replica::EpochEnd;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, LeaderEpoch, Offset};
+
+use crate::partition::{PartitionError, PartitionHandle, PartitionView};
+use crate::waiters::ReadLimit;
+
+/// What a fetch wants of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub offset: Offset,
+    pub max_bytes: i32,
+    /// The leader epoch that the reader believes in (KIP-320).
+    pub current_epoch: Option<LeaderEpoch>,
+    /// The epoch of the last record that the reader has; a leader tells it where its log parts from this one.
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// Where a follower's own log starts.
+    pub log_start: Offset,
+}
+
+/// Who reads, and so how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    Consumer { committed_only: bool },
+    Follower(BrokerId),
+}
+
+impl Reader {
+    pub fn limit(self) -> ReadLimit {
+        match self {
+            Reader::Consumer { committed_only: false } => ReadLimit::HighWatermark,
+            Reader::Consumer { committed_only: true } => ReadLimit::LastStable,
+            Reader::Follower(_) => ReadLimit::LogEnd,
+        }
+    }
+}
+
+/// What a partition has for a fetch.
+pub struct Found {
+    pub view: Arc<PartitionView>,
+    /// The bytes to send; empty at the end of what the reader may see.
+    pub plan: ReadPlan,
+    /// The reader's log and this one part here; it gets no records.
+    pub diverging: Option<EpochEnd>,
+}
+
+/// Why a partition has nothing for a fetch.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFailure {
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error("the offset is not in the log")]
+    OutOfRange(Arc<PartitionView>),
+    #[error("broker {0} holds no replica of the partition")]
+    NotAReplica(BrokerId),
+    #[error("the log cannot be read: {0}")]
+    Storage(ReadError),
+}
+
+impl From<&ReadFailure> for ErrorCode {
+    fn from(failure: &ReadFailure) -> ErrorCode {
+        match failure {
+            ReadFailure::Partition(error) => (*error).into(),
+            ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
+            ReadFailure::NotAReplica(_) => ErrorCode::NotLeaderOrFollower,
+            ReadFailure::Storage(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one.
+pub fn plan(
+    partition: &PartitionHandle,
+    asked: &Asked,
+    reader: Reader,
+    max_bytes: usize,
+    whole_batch: bool,
+) -> Result<Found, ReadFailure> {
+    let view = partition.leader_view(asked.current_epoch)?;
+    let view = Arc::clone(&view);
+    let replica = &view.replica;
+    if let Some(last) = asked.last_fetched_epoch
+        && let Some(end) = replica.epochs.divergence(last, asked.offset, replica.log_end)
+    {
+        return Ok(Found { view, plan: ReadPlan::empty(), diverging: Some(end) });
+    }
+    // Beyond its own limit a reader waits; beyond the log it has lost its way.
+    if asked.offset < replica.log_start || asked.offset > replica.log_end {
+        return Err(ReadFailure::OutOfRange(view));
+    }
+    let bound = view.bound(reader.limit());
+    if asked.offset >= bound.offset || (max_bytes == 0 && !whole_batch) {
+        return Ok(Found { view, plan: ReadPlan::empty(), diverging: None });
+    }
+    match partition.reader.read(asked.offset, max_bytes, bound, whole_batch) {
+        Ok(plan) => Ok(Found { view, plan, diverging: None }),
+        // Retention was faster than this reader.
+        Err(ReadError::OutOfRange { .. }) => Err(ReadFailure::OutOfRange(view)),
+        Err(error) => Err(ReadFailure::Storage(error)),
+    }
+}

@@ -1,0 +1,184 @@
+//! What one incremental fetch session knows of its partitions (KIP-227).
+//!
+//! A client that holds a session names only what has changed; the broker answers only for partitions that have
+//! something new. Partitions that got data go to the end of the order, so that all get their turn.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ottla_wire::messages::fetch_response::PartitionData;
+use ottla_wire::primitives::Str;
+use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId};
+
+use super::read::Asked;
+
+/// A topic as a request names it: by name up to version 12, by id from 13 on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TopicRef {
+    Name(Str),
+    Id(TopicId),
+}
+
+/// A partition as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PartitionId {
+    pub topic: TopicRef,
+    pub index: PartitionIndex,
+}
+
+/// A partition of a session: what the client wants of it, and what it was told last.
+#[derive(Clone, Debug)]
+pub struct SessionPartition {
+    pub asked: Asked,
+    told: Option<Told>,
+    /// Place in the order of service.
+    turn: u64,
+}
+
+/// What the client knows from the last answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    high_watermark: i64,
+    last_stable: i64,
+    log_start: i64,
+    error: i16,
+}
+
+/// One session.
+#[derive(Debug, Default)]
+pub struct FetchSession {
+    partitions: HashMap<PartitionId, SessionPartition>,
+    order: BTreeMap<u64, PartitionId>,
+    next_turn: u64,
+}
+
+impl FetchSession {
+    pub fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Adds a partition or changes what is wanted of it. The place of a known one stays.
+    pub fn want(&mut self, id: PartitionId, asked: Asked) {
+        if let Some(known) = self.partitions.get_mut(&id) {
+            known.asked = asked;
+            return;
+        }
+        let turn = self.take_turn();
+        self.order.insert(turn, id.clone());
+        self.partitions.insert(id, SessionPartition { asked, told: None, turn });
+    }
+
+    /// The client does not want this partition any more.
+    pub fn forget(&mut self, id: &PartitionId) {
+        if let Some(gone) = self.partitions.remove(id) {
+            self.order.remove(&gone.turn);
+        }
+    }
+
+    /// All partitions in the order of service.
+    pub fn wanted(&self) -> impl Iterator<Item = (&PartitionId, Asked)> {
+        self.order.values().filter_map(|id| self.partitions.get(id).map(|partition| (id, partition.asked)))
+    }
+
+    /// Notes what the answer says of a partition; false if it says nothing new and can be left out.
+    pub fn tell(&mut self, id: &PartitionId, answer: &PartitionData) -> bool {
+        let has_records = answer.records.as_ref().is_some_and(|records| !records.is_empty());
+        let telling = Told {
+            high_watermark: answer.high_watermark,
+            last_stable: answer.last_stable_offset,
+            log_start: answer.log_start_offset,
+            error: answer.error_code,
+        };
+        let Some(known) = self.partitions.get_mut(id) else { return true };
+        let news = known.told != Some(telling) || answer.error_code != 0 || answer.diverging_epoch.epoch >= 0;
+        // An error is told again each time: the client must not take silence for recovery.
+        known.told = if answer.error_code == 0 { Some(telling) } else { None };
+        if has_records {
+            let before = known.turn;
+            let turn = self.take_turn();
+            if let Some(known) = self.partitions.get_mut(id) {
+                known.turn = turn;
+            }
+            self.order.remove(&before);
+            self.order.insert(turn, id.clone());
+        }
+        has_records || news
+    }
+
+    fn take_turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+}
+
+impl PartitionId {
+    /// The same, without keeping the frame alive that it was read from.
+    pub fn detached(self) -> PartitionId {
+        let topic = match self.topic {
+            TopicRef::Name(name) => TopicRef::Name(name.detached()),
+            id @ TopicRef::Id(_) => id,
+        };
+        PartitionId { topic, ..self }
+    }
+}
+
+/// `-1` on the wire means that the client does not say.
+pub fn epoch(wire: i32) -> Option<LeaderEpoch> {
+    (wire >= 0).then_some(LeaderEpoch(wire))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::Offset;
+    use ottla_wire::primitives::Records;
+
+    use super::*;
+
+    fn id(index: i32) -> PartitionId {
+        PartitionId { topic: TopicRef::Name("t".into()), index: PartitionIndex(index) }
+    }
+
+    fn asked(offset: i64) -> Asked {
+        Asked {
+            offset: Offset(offset),
+            max_bytes: 100,
+            current_epoch: None,
+            last_fetched_epoch: None,
+            log_start: Offset(-1),
+        }
+    }
+
+    fn answer(high_watermark: i64, bytes: &'static [u8]) -> PartitionData {
+        PartitionData {
+            high_watermark,
+            records: Some(Records::Bytes(bytes::Bytes::from_static(bytes))),
+            ..Default::default()
+        }
+    }
+
+    fn order(session: &FetchSession) -> Vec<i32> {
+        session.wanted().map(|(id, _)| id.index.0).collect()
+    }
+
+    #[test]
+    fn partitions_that_got_data_go_to_the_end() {
+        let mut session = FetchSession::default();
+        (0..3).for_each(|index| session.want(id(index), asked(0)));
+        assert!(session.tell(&id(0), &answer(1, b"x")));
+        assert_eq!(order(&session), [1, 2, 0]);
+        session.want(id(1), asked(7));
+        session.forget(&id(2));
+        assert_eq!(order(&session), [1, 0]);
+    }
+
+    #[test]
+    fn what_the_client_knows_is_left_out() {
+        let mut session = FetchSession::default();
+        session.want(id(0), asked(0));
+        assert!(session.tell(&id(0), &answer(5, b"")), "the first answer is news");
+        assert!(!session.tell(&id(0), &answer(5, b"")));
+        assert!(session.tell(&id(0), &answer(6, b"")), "the high watermark moved");
+        let failed = PartitionData { error_code: 3, ..answer(6, b"") };
+        assert!(session.tell(&id(0), &failed) && session.tell(&id(0), &failed), "errors are repeated");
+        assert!(session.tell(&id(0), &answer(6, b"")), "and so is their end");
+    }
+}

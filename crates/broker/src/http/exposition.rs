@@ -1,0 +1,299 @@
+//! The text of `/metrics`: Prometheus' text format 0.0.4.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_net::NetMetrics;
+
+use super::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
+use super::families::{self as f, Family};
+use crate::metrics::{ApiMetrics, LATENCY_BOUNDS_S, Metrics};
+
+/// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small whatever
+/// clients create.
+pub const TOPICS_ITEMIZED_MAX: usize = 500;
+
+/// The label of the topics that are added up. No topic can have this name.
+const OTHERS: &str = "(others)";
+
+/// What a scrape is made of.
+pub struct Sources<'a> {
+    pub node: &'a NodeFacts,
+    pub process: Option<ProcessFacts>,
+    pub broker: &'a Metrics,
+    pub net: &'a NetMetrics,
+    /// In the order of their names.
+    pub topics: &'a [TopicFacts],
+    pub dirs: &'a [DirFacts],
+}
+
+/// Writes it all down.
+pub fn render(sources: &Sources) -> String {
+    let mut text = Text(String::with_capacity(64 << 10));
+    node(&mut text, sources.node);
+    requests(&mut text, sources.broker.apis());
+    text.counter(&f::PRODUCED_BYTES, &sources.broker.bytes_in);
+    text.counter(&f::FETCHED_BYTES, &sources.broker.bytes_out);
+    text.counter(&f::BATCHES_REFUSED, &sources.broker.batches_refused);
+    net(&mut text, sources.net);
+    topics(&mut text, sources.topics);
+    dirs(&mut text, sources.dirs);
+    process(&mut text, sources);
+    text.0
+}
+
+fn node(text: &mut Text, node: &NodeFacts) {
+    text.family(&f::BUILD_INFO);
+    text.sample(&f::BUILD_INFO, "", &[("version", node.version)], 1);
+    text.family(&f::NODE_INFO);
+    let id = node.id.0.to_string();
+    text.sample(&f::NODE_INFO, "", &[("node_id", &id), ("cluster_id", &node.cluster_id)], 1);
+}
+
+fn requests(text: &mut Text, apis: &[ApiMetrics]) {
+    text.family(&f::REQUEST_SECONDS);
+    for api in apis {
+        let name = api.key.name();
+        let mut total = 0;
+        let bounds = LATENCY_BOUNDS_S.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (bound, count) in bounds.zip(api.buckets()) {
+            total += count;
+            text.sample(&f::REQUEST_SECONDS, "_bucket", &[("api", name), ("le", &bound)], total);
+        }
+        text.sample(&f::REQUEST_SECONDS, "_sum", &[("api", name)], api.seconds());
+        // Not `api.requests()`: one that is counted meanwhile would make the count differ from the last bucket.
+        text.sample(&f::REQUEST_SECONDS, "_count", &[("api", name)], total);
+    }
+}
+
+fn net(text: &mut Text, net: &NetMetrics) {
+    text.counter(&f::CONNECTIONS_OPEN, &net.connections_open);
+    text.counter(&f::CONNECTIONS_ACCEPTED, &net.connections_accepted);
+    text.family(&f::CONNECTIONS_CLOSED);
+    for (reason, count) in net.closed() {
+        text.sample(&f::CONNECTIONS_CLOSED, "", &[("reason", reason)], count);
+    }
+    text.counter(&f::CONNECTIONS_REFUSED_PER_IP, &net.connections_refused_per_ip);
+    text.counter(&f::ACCEPT_WAITS_CONNECTIONS, &net.accept_waits_connections);
+    text.counter(&f::ACCEPT_WAITS_RATE, &net.accept_waits_rate);
+    text.counter(&f::ACCEPT_ERRORS, &net.accept_errors);
+    text.counter(&f::NET_REQUESTS, &net.requests);
+    text.counter(&f::NET_RESPONSES, &net.responses);
+    text.counter(&f::NET_RECEIVED_BYTES, &net.bytes_in);
+    text.counter(&f::NET_SENT_BYTES, &net.bytes_out);
+    text.counter(&f::NET_SENT_FILE_BYTES, &net.file_bytes_out);
+    text.counter(&f::NET_READS, &net.reads);
+    text.counter(&f::NET_WRITES, &net.writes);
+    text.counter(&f::NET_COLD_READS, &net.cold_reads);
+    text.counter(&f::NET_ADMISSION_WAITS, &net.admission_waits);
+    text.counter(&f::NET_MUTES, &net.mutes);
+}
+
+fn topics(text: &mut Text, topics: &[TopicFacts]) {
+    let itemized = topics.len().min(TOPICS_ITEMIZED_MAX);
+    let (itemized, rest) = topics.split_at(itemized);
+    let others = sum(OTHERS, rest);
+    let all = itemized.iter().fold(others.clone(), |mut all, topic| {
+        all.add(topic);
+        all
+    });
+    text.one(&f::TOPICS, topics.len());
+    text.one(&f::TOPICS_ITEMIZED, itemized.len());
+    text.one(&f::PARTITIONS, all.partitions);
+    text.one(&f::PARTITIONS_LEADING, all.leading);
+    text.one(&f::PARTITIONS_UNDER_REPLICATED, all.under_replicated);
+    text.one(&f::PARTITIONS_UNDER_MIN_ISR, all.under_min_isr);
+    text.one(&f::PARTITIONS_UNCOMPACTED, all.uncompacted);
+    text.one(&f::PARTITIONS_OFFLINE, all.offline);
+    text.one(&f::LOG_BYTES, all.log_bytes);
+    let lines: Vec<&TopicFacts> = itemized.iter().chain((!rest.is_empty()).then_some(&others)).collect();
+    type Number = fn(&TopicFacts) -> u64;
+    let numbers: [(&Family, Number); 3] = [
+        (&f::TOPIC_PARTITIONS, |topic| topic.partitions),
+        (&f::TOPIC_LOG_BYTES, |topic| topic.log_bytes),
+        (&f::TOPIC_END_OFFSETS, |topic| topic.end_offsets),
+    ];
+    for (family, number) in numbers {
+        text.family(family);
+        for topic in &lines {
+            text.sample(family, "", &[("topic", &topic.name)], number(topic));
+        }
+    }
+}
+
+fn sum(name: &'static str, topics: &[TopicFacts]) -> TopicFacts {
+    let mut sum = TopicFacts { name: name.into(), ..TopicFacts::default() };
+    for topic in topics {
+        sum.add(topic);
+    }
+    sum
+}
+
+fn dirs(text: &mut Text, dirs: &[DirFacts]) {
+    text.family(&f::DATA_DIR_ONLINE);
+    for dir in dirs {
+        text.sample(&f::DATA_DIR_ONLINE, "", &[("dir", &dir.path)], u8::from(dir.online));
+    }
+    let space = || dirs.iter().filter_map(|dir| Some((&dir.path, dir.space?)));
+    text.family(&f::DATA_DIR_TOTAL_BYTES);
+    for (path, (total, _)) in space() {
+        text.sample(&f::DATA_DIR_TOTAL_BYTES, "", &[("dir", path)], total);
+    }
+    text.family(&f::DATA_DIR_USABLE_BYTES);
+    for (path, (_, usable)) in space() {
+        text.sample(&f::DATA_DIR_USABLE_BYTES, "", &[("dir", path)], usable);
+    }
+}
+
+fn process(text: &mut Text, sources: &Sources) {
+    text.one(&f::PROCESS_START, sources.node.started_s);
+    let Some(process) = sources.process else { return };
+    text.one(&f::PROCESS_CPU, process.cpu_s);
+    text.one(&f::PROCESS_RESIDENT, process.resident_bytes);
+    text.one(&f::PROCESS_VIRTUAL, process.virtual_bytes);
+    text.one(&f::PROCESS_THREADS, process.threads);
+    text.one(&f::PROCESS_OPEN_FDS, process.open_fds);
+    text.one(&f::PROCESS_MAX_FDS, process.max_fds);
+}
+
+/// The text as it grows.
+struct Text(String);
+
+impl Text {
+    /// What stands before the samples of a metric.
+    fn family(&mut self, family: &Family) {
+        let Family { name, kind, help } = family;
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
+    }
+
+    fn sample(&mut self, family: &Family, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.line(format_args!("{}{suffix}", family.name));
+        for (at, (label, value)) in labels.iter().enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            self.line(format_args!("{before}{label}=\""));
+            self.0.extend(value.chars().flat_map(escaped));
+            self.0.push('"');
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        self.line(format_args!("{end} {value}\n"));
+    }
+
+    /// A metric without labels.
+    fn one(&mut self, family: &Family, value: impl Display) {
+        self.family(family);
+        self.sample(family, "", &[], value);
+    }
+
+    fn counter(&mut self, family: &Family, value: &AtomicU64) {
+        self.one(family, value.load(Ordering::Relaxed));
+    }
+
+    fn line(&mut self, what: std::fmt::Arguments) {
+        // Writing to a string does not fail.
+        let _ = self.0.write_fmt(what);
+    }
+}
+
+/// A character of a label's value.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let (first, second) = match c {
+        '\\' => ('\\', Some('\\')),
+        '"' => ('\\', Some('"')),
+        '\n' => ('\\', Some('n')),
+        c => (c, None),
+    };
+    [first].into_iter().chain(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ottla_wire::BrokerId;
+    use ottla_wire::protocol::ApiKey;
+
+    use super::*;
+
+    fn topic(name: &str, partitions: u64, log_bytes: u64, end_offsets: u64) -> TopicFacts {
+        let name = ottla_wire::primitives::Str::from(name);
+        TopicFacts { name, partitions, leading: partitions, log_bytes, end_offsets, ..TopicFacts::default() }
+    }
+
+    /// Everything but the requests, whose list grows with the broker.
+    #[test]
+    fn text_is_as_it_was() {
+        let broker = Metrics::new();
+        broker.bytes_in.store(1000, Ordering::Relaxed);
+        let net = NetMetrics::default();
+        net.connections_open.store(2, Ordering::Relaxed);
+        let sources = Sources {
+            node: &NodeFacts {
+                id: BrokerId(1),
+                cluster_id: "p0XxMz0jTbuHn3nqvRuB6w".into(),
+                version: "0.1.0",
+                started_s: 1_700_000_000.25,
+            },
+            process: Some(ProcessFacts {
+                resident_bytes: 12_345_678,
+                virtual_bytes: 100_000_000,
+                cpu_s: 0.5,
+                threads: 4,
+                open_fds: 12,
+                max_fds: 1024,
+            }),
+            broker: &broker,
+            net: &net,
+            topics: &[topic("a", 1, 100, 10), topic("b", 2, 50, 5)],
+            dirs: &[
+                DirFacts { path: "/data/\"1\"".to_owned(), online: true, space: Some((2000, 1000)) },
+                DirFacts { path: "/data/2".to_owned(), online: false, space: None },
+            ],
+        };
+        let text = render(&sources);
+        let lines = text.lines().filter(|line| !line.starts_with(f::REQUEST_SECONDS.name));
+        let rest: String = lines.flat_map(|line| [line, "\n"]).collect();
+        assert_eq!(rest, include_str!("golden_metrics.txt"), "{rest}");
+    }
+
+    #[test]
+    fn latencies_are_cumulative_and_end_at_the_count() {
+        let metrics = Metrics::new();
+        metrics.request_served(ApiKey::ApiVersions, Duration::from_micros(200));
+        metrics.request_served(ApiKey::ApiVersions, Duration::from_millis(2));
+        metrics.request_served(ApiKey::ApiVersions, Duration::from_secs(7));
+        let mut text = Text(String::new());
+        requests(&mut text, metrics.apis());
+        let of_api: Vec<&str> = text.0.lines().filter(|line| line.contains("\"ApiVersions\"")).collect();
+        let expected = [
+            "_bucket{api=\"ApiVersions\",le=\"0.0001\"} 0",
+            "_bucket{api=\"ApiVersions\",le=\"0.00025\"} 1",
+            "_bucket{api=\"ApiVersions\",le=\"0.0005\"} 1",
+            "_bucket{api=\"ApiVersions\",le=\"0.001\"} 1",
+            "_bucket{api=\"ApiVersions\",le=\"0.0025\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"0.005\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"0.01\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"0.025\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"0.1\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"0.5\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"1\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"5\"} 2",
+            "_bucket{api=\"ApiVersions\",le=\"+Inf\"} 3",
+            "_sum{api=\"ApiVersions\"} 7.0022",
+            "_count{api=\"ApiVersions\"} 3",
+        ];
+        assert_eq!(of_api, expected.map(|end| format!("ottla_request_seconds{end}")));
+    }
+
+    #[test]
+    fn topics_beyond_the_limit_are_added_up() {
+        let many: Vec<TopicFacts> =
+            (0..TOPICS_ITEMIZED_MAX + 2).map(|i| topic(&format!("t{i:04}"), 1, 10, 1)).collect();
+        let mut text = Text(String::new());
+        topics(&mut text, &many);
+        let has = |line: &str| text.0.lines().any(|other| other == line);
+        assert!(has("ottla_topics 502") && has("ottla_topics_itemized 500") && has("ottla_partitions 502"));
+        assert!(has("ottla_topic_log_bytes{topic=\"t0499\"} 10"));
+        assert!(has("ottla_topic_log_bytes{topic=\"(others)\"} 20"));
+        assert!(!text.0.contains("t0500"));
+    }
+}

@@ -1,0 +1,28 @@
+//! The broker: partitions in shards, one file for each API, and the life of the process from start to stop.
+//!
+//! Decisions are taken by the cores (`ottla-replica`, `ottla-controller`); here they are fed, and what they ask for is
+//! carried out.
+//!
+//! - [`service`]: frames to requests to responses; [`api`]: one file for each API key.
+//! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everybody may read of them.
+//! - [`fetch`], [`waiters`]: fetch sessions and long polls.
+//! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
+//! - [`broker`]: start, readiness, stop.
+
+mod api;
+mod broker;
+mod clock;
+mod context;
+mod controllers;
+mod fetch;
+mod http;
+mod metadata;
+mod metrics;
+mod partition;
+mod producer_ids;
+mod published;
+mod service;
+mod shard;
+mod waiters;
+
+pub use broker::{Broker, FatalError, Listening, ShutdownError, StartError};

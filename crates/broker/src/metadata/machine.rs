@@ -1,0 +1,108 @@
+//! The state machine of the metadata log: keeps the image, and notes records for the publisher.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_controller::Image;
+use ottla_quorum::StateMachine;
+use ottla_wire::messages::MetadataRecord;
+use tokio::sync::Notify;
+
+/// The image as the metadata log has it on this node.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    pub image: Image,
+    pub index: u64,
+}
+
+/// What the metadata log has brought since the publisher last looked.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Everything known before is void: `records` build the image from nothing.
+    pub restart: bool,
+    pub records: Vec<MetadataRecord>,
+    pub index: u64,
+    /// The log holds what this node does not understand: it MUST stop.
+    pub broken: Option<String>,
+}
+
+/// Where the machine leaves news and the publisher finds them. Holds no more than was applied since the last look.
+#[derive(Default)]
+pub struct Inbox {
+    news: Mutex<News>,
+    came: Notify,
+}
+
+impl Inbox {
+    /// Waits for news and takes them.
+    pub async fn take(&self) -> News {
+        self.came.notified().await;
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn leave(&self, note: impl FnOnce(&mut News)) {
+        note(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.came.notify_one();
+    }
+}
+
+/// Applies the records of the metadata log in order.
+pub struct Machine {
+    applied: Arc<ArcSwap<Applied>>,
+    inbox: Arc<Inbox>,
+}
+
+impl Machine {
+    pub fn new(applied: Arc<ArcSwap<Applied>>, inbox: Arc<Inbox>) -> Machine {
+        Machine { applied, inbox }
+    }
+
+    fn take(&mut self, base: Image, index: u64, frames: Vec<Bytes>, restart: bool) {
+        let read = read(frames).and_then(|records| {
+            let (image, _delta) = base.apply_all(&records).map_err(|error| error.to_string())?;
+            Ok((image, records))
+        });
+        match read {
+            Ok((image, records)) => {
+                self.applied.store(Arc::new(Applied { image, index }));
+                self.inbox.leave(|news| {
+                    if restart {
+                        news.restart = true;
+                        news.records.clear();
+                    }
+                    news.records.extend(records);
+                    news.index = index;
+                });
+            }
+            Err(why) => {
+                tracing::error!(index, why, "the metadata log holds what this node cannot apply");
+                self.inbox.leave(|news| news.broken = Some(why));
+            }
+        }
+    }
+}
+
+impl StateMachine for Machine {
+    fn apply(&mut self, index: u64, records: Vec<Bytes>) {
+        self.take(self.applied.load().image.clone(), index, records, false);
+    }
+
+    fn snapshot(&self) -> Vec<Bytes> {
+        let records = self.applied.load().image.to_records();
+        let frames: Result<Vec<Bytes>, _> = records.iter().map(MetadataRecord::to_frame).collect();
+        match frames {
+            Ok(frames) => frames,
+            Err(error) => unreachable!("an image consists of records that were read, and {error}"),
+        }
+    }
+
+    fn restore(&mut self, index: u64, records: Vec<Bytes>) {
+        self.take(Image::default(), index, records, true);
+    }
+}
+
+fn read(frames: Vec<Bytes>) -> Result<Vec<MetadataRecord>, String> {
+    let read = |frame| MetadataRecord::from_frame(frame).map_err(|error| error.to_string());
+    frames.into_iter().map(read).collect()
+}

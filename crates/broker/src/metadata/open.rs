@@ -1,0 +1,247 @@
+//! One partition from its folder to its driver.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ottla_controller::{BrokerSettings, Image, TopicConfig};
+use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay, Replay};
+use ottla_replica::{Durability, EpochStart, Epochs, Replica, ReplicaConfig, Restored, Restorer};
+use ottla_wire::batch::{BatchHeader, ControlRecord, TimestampType};
+use ottla_wire::messages::ProducerSnapshot;
+use ottla_wire::primitives::Str;
+use ottla_wire::{BrokerId, Offset, PartitionIndex, TopicId};
+use tokio::task::JoinSet;
+
+use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
+use crate::shard::{PartitionDriver, Shards};
+
+/// Opens the partitions of this broker, many at once.
+#[derive(Clone)]
+pub struct Opener {
+    pub node: BrokerId,
+    pub settings: Arc<BrokerSettings>,
+    pub dir: DataDir,
+    /// The folders that were there when the broker started, until each is opened.
+    pub found: Arc<BTreeMap<(String, i32), FoundPartition>>,
+    pub shards: Shards,
+    pub next_key: Arc<AtomicU64>,
+    pub progress: Arc<RecoveryProgress>,
+}
+
+/// How far the opening of partitions has come, for readiness.
+#[derive(Debug, Default)]
+pub struct RecoveryProgress {
+    pub partitions: AtomicUsize,
+    pub opened: AtomicUsize,
+}
+
+/// A partition to open.
+struct Wanted {
+    topic: Str,
+    id: TopicId,
+    index: PartitionIndex,
+    config: TopicConfig,
+}
+
+type Opening = Result<Box<PartitionDriver>, LogError>;
+
+impl Opener {
+    /// What holds for a topic on this broker.
+    pub fn topic_config(&self, image: &Image, topic: &str) -> TopicConfig {
+        TopicConfig::effective(image, &self.settings, topic)
+    }
+
+    /// Opens partitions on as many threads as `num.recovery.threads.per.data.dir` says.
+    pub async fn open_all(
+        &self,
+        image: &Image,
+        wanted: &BTreeMap<TopicId, Vec<PartitionIndex>>,
+    ) -> Vec<(TopicId, PartitionIndex, Opening)> {
+        let mut all = Vec::new();
+        for (id, indexes) in wanted {
+            let Some(topic) = image.topic_by_id(*id) else { continue };
+            let config = self.topic_config(image, &topic.name);
+            super::publisher::warn_of_compaction(&topic.name, &config);
+            let wanted = |index: &PartitionIndex| Wanted {
+                topic: topic.name.clone(),
+                id: *id,
+                index: *index,
+                config: config.clone(),
+            };
+            all.extend(indexes.iter().map(wanted));
+        }
+        self.progress.partitions.fetch_add(all.len(), Ordering::Relaxed);
+        let threads =
+            usize::try_from(self.settings.integer("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
+        let share = all.len().div_ceil(threads).max(1);
+        let settings = Arc::new(self.settings.with_dynamic(image));
+        let mut threads = JoinSet::new();
+        while !all.is_empty() {
+            let part = all.split_off(all.len().saturating_sub(share));
+            let (opener, settings) = (self.clone(), settings.clone());
+            threads.spawn_blocking(move || opener.open_some(&settings, part));
+        }
+        let mut opened = Vec::new();
+        while let Some(part) = threads.join_next().await {
+            match part {
+                Ok(part) => opened.extend(part),
+                Err(error) => tracing::error!(%error, "a thread that opens partitions has failed"),
+            }
+        }
+        opened
+    }
+
+    fn open_some(
+        &self,
+        settings: &BrokerSettings,
+        wanted: Vec<Wanted>,
+    ) -> Vec<(TopicId, PartitionIndex, Opening)> {
+        let open = |one: Wanted| {
+            let opened = self.open(settings, &one);
+            self.progress.opened.fetch_add(1, Ordering::Relaxed);
+            (one.id, one.index, opened)
+        };
+        wanted.into_iter().map(open).collect()
+    }
+
+    fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
+        let config = replica_config(self.node, settings, &wanted.config);
+        let mut rebuilt = Rebuilt { restorer: Restorer::new(&config, []) };
+        let Known { log, epochs, high_watermark } = self.open_log(wanted, &mut rebuilt)?;
+        let (producers, _) = rebuilt.restorer.finish();
+        let restored = Restored {
+            log_start: log.log_start(),
+            log_end: log.log_end(),
+            durable_end: log.durable_end(),
+            high_watermark,
+            epochs,
+            producers,
+        };
+        let core = Replica::new(config, restored);
+        let view = core.view();
+        let view = PartitionView {
+            high_watermark: log.bound(view.high_watermark),
+            last_stable: log.bound(view.last_stable),
+            log_end: log.bound(view.log_end),
+            replica: view,
+        };
+        let key = PartitionKey(self.next_key.fetch_add(1, Ordering::Relaxed));
+        let shard = self.shards.for_key(key).clone();
+        let name = (wanted.topic.clone(), wanted.id, wanted.index);
+        let directory = self.dir.meta().directory_id;
+        let handle = Arc::new(PartitionHandle::new(name, key, shard, directory, log.reader(), view));
+        Ok(Box::new(PartitionDriver::new(handle, core, log)))
+    }
+
+    /// The log from its folder; a new one if there is none, or if what is there is of an older topic of the same name.
+    fn open_log(&self, wanted: &Wanted, rebuilt: &mut Rebuilt) -> Result<Known, LogError> {
+        let config = log_config(&wanted.config);
+        let (topic, index) = (&wanted.topic, wanted.index);
+        let found = self.found.get(&(topic.to_string(), index.0)).filter(|found| found.path.exists());
+        let ours = |found: &&FoundPartition| found.topic_id.is_none_or(|id| id == wanted.id);
+        let Some(found) = found.filter(ours) else {
+            found.map_or(Ok(()), |of_another| self.set_aside(of_another))?;
+            let log = Log::create(&self.dir, topic, index, wanted.id, config)?;
+            return Ok(Known { log, epochs: Vec::new(), high_watermark: Offset::ZERO });
+        };
+        let opened = Log::open(&self.dir, topic, index, Some(wanted.id), config, found.recovery, rebuilt)?;
+        if opened.cut_bytes > 0 {
+            let (partition, cut_bytes) = (index.0, opened.cut_bytes);
+            tracing::warn!(%topic, partition, cut_bytes, "what was not whole at the end of the log is cut off");
+        }
+        let starts = opened.epochs.iter();
+        let epochs = starts.map(|entry| EpochStart { epoch: entry.epoch, start: entry.start }).collect();
+        Ok(Known { log: opened.log, epochs, high_watermark: found.high_watermark })
+    }
+
+    /// Takes a folder out of service that belongs to no partition of this broker; its files are kept.
+    pub fn set_aside(&self, found: &FoundPartition) -> Result<(), LogError> {
+        tracing::warn!(folder = %found.path.display(), "the cluster does not know this partition: set aside");
+        let (topic, index, config) = (&found.topic, found.partition, LogConfig::default());
+        let recovery = found.recovery;
+        Log::open(&self.dir, topic, index, found.topic_id, config, recovery, &mut NoReplay)?.log.set_aside()
+    }
+}
+
+/// A log with what is known of it from elsewhere than its batches.
+struct Known {
+    log: Log,
+    epochs: Vec<EpochStart>,
+    high_watermark: Offset,
+}
+
+/// What the log of a partition says of its producers, as it is replayed.
+struct Rebuilt {
+    restorer: Restorer,
+}
+
+impl Replay for Rebuilt {
+    fn snapshot(&mut self, snapshot: Option<ProducerSnapshot>) {
+        self.restorer.snapshot(&snapshot.unwrap_or_default());
+    }
+
+    fn batch(
+        &mut self,
+        header: &BatchHeader,
+        control: Option<ControlRecord>,
+    ) -> Option<ottla_log::AbortedTxn> {
+        self.restorer.batch(header, control.as_ref()).map(aborted)
+    }
+}
+
+/// An aborted transaction as the transaction index keeps it.
+pub fn aborted(txn: ottla_replica::AbortedTxn) -> ottla_log::AbortedTxn {
+    ottla_log::AbortedTxn {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset,
+        last_offset: txn.last_offset,
+        last_stable_offset: txn.last_stable_offset,
+    }
+}
+
+/// Leader epochs as the checkpoint keeps them.
+pub fn epoch_starts(epochs: &Epochs) -> Vec<ottla_log::EpochStart> {
+    let starts = epochs.entries().iter();
+    starts.map(|entry| ottla_log::EpochStart { epoch: entry.epoch, start: entry.start }).collect()
+}
+
+/// What a replica is told of its topic and broker.
+pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicConfig) -> ReplicaConfig {
+    let millis = |name| Duration::from_millis(u64::try_from(settings.integer(name)).unwrap_or(0));
+    ReplicaConfig {
+        min_isr: u32::try_from(topic.min_insync_replicas).unwrap_or(1),
+        durability: if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache },
+        timestamp_type: match topic.log_append_time {
+            true => TimestampType::LogAppendTime,
+            false => TimestampType::CreateTime,
+        },
+        lag_max: millis("replica.lag.time.max.ms"),
+        producer_expiry: millis("producer.id.expiration.ms"),
+        records_deletable: topic.cleanup_delete,
+        hash_seed: rand::random(),
+        ..ReplicaConfig::new(node)
+    }
+}
+
+/// What a log is told of its topic.
+pub fn log_config(topic: &TopicConfig) -> LogConfig {
+    let bytes = |value: i32| u64::try_from(value).unwrap_or(0);
+    LogConfig {
+        segment_bytes: bytes(topic.segment_bytes),
+        segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
+        segment_index_bytes: bytes(topic.segment_index_bytes),
+        index_interval_bytes: bytes(topic.index_interval_bytes),
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        flush_messages: topic.flush_messages,
+        flush_ms: topic.flush_ms,
+        file_delete_delay_ms: u64::try_from(topic.file_delete_delay_ms).unwrap_or(0),
+        preallocate: topic.preallocate,
+        delete: topic.cleanup_delete,
+        compact: topic.cleanup_compact,
+        ..LogConfig::default()
+    }
+}

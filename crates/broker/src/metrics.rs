@@ -1,0 +1,93 @@
+//! What the broker counts. Counting is an atomic addition; the text that Prometheus reads is made when it is asked for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_wire::protocol::ApiKey;
+
+use crate::api::SERVED;
+
+/// Upper bounds of the latency buckets in seconds: from a request that is served from memory to one that waits.
+pub const LATENCY_BOUNDS_S: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
+
+/// Counts since the start of the broker.
+pub struct Metrics {
+    apis: Vec<ApiMetrics>,
+    /// Bytes of batches that were appended for producers.
+    pub bytes_in: AtomicU64,
+    /// Bytes of records that were sent to consumers.
+    pub bytes_out: AtomicU64,
+    /// Batches that were refused, for whatever reason.
+    pub batches_refused: AtomicU64,
+}
+
+/// Requests of one API, and how long they took from their arrival to their answer.
+pub struct ApiMetrics {
+    pub key: ApiKey,
+    micros: AtomicU64,
+    /// One more than there are bounds: the last has none.
+    buckets: [AtomicU64; LATENCY_BOUNDS_S.len() + 1],
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        Metrics {
+            apis: SERVED.iter().map(|key| ApiMetrics::new(*key)).collect(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            batches_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one request.
+    pub fn request_served(&self, key: ApiKey, latency: Duration) {
+        self.requests_served(key, 1, latency);
+    }
+
+    /// Counts `n` requests that were served together.
+    pub fn requests_served(&self, key: ApiKey, n: usize, latency: Duration) {
+        if let Some(api) = self.apis.iter().find(|api| api.key == key) {
+            api.count(n as u64, latency);
+        }
+    }
+
+    pub fn apis(&self) -> &[ApiMetrics] {
+        &self.apis
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl ApiMetrics {
+    fn new(key: ApiKey) -> ApiMetrics {
+        ApiMetrics { key, micros: AtomicU64::new(0), buckets: Default::default() }
+    }
+
+    fn count(&self, n: u64, latency: Duration) {
+        let seconds = latency.as_secs_f64();
+        let bucket = LATENCY_BOUNDS_S.partition_point(|bound| *bound < seconds);
+        self.buckets[bucket].fetch_add(n, Ordering::Relaxed);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.micros.fetch_add(micros.saturating_mul(n), Ordering::Relaxed);
+    }
+
+    /// All latencies added up, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.micros.load(Ordering::Relaxed) as f64 / 1e6
+    }
+
+    /// Requests in each bucket (not cumulative), the one without a bound last.
+    pub fn buckets(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))
+    }
+}
+
+/// Adds to a counter.
+pub fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}

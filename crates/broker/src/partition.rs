@@ -1,0 +1,168 @@
+//! A partition that this broker holds, as request handlers see it: the newest view, its files, and who waits for it.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use ottla_log::{Bound, LogReader};
+use ottla_replica::{View, ViewRole};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
+
+use crate::shard::ShardHandle;
+use crate::waiters::{Progress, ReadLimit, Waiters};
+
+/// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionKey(pub u64);
+
+/// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the files.
+#[derive(Clone, Debug)]
+pub struct PartitionView {
+    pub replica: View,
+    pub high_watermark: Bound,
+    pub last_stable: Bound,
+    pub log_end: Bound,
+}
+
+impl PartitionView {
+    /// Where a reader with this limit must stop.
+    pub fn bound(&self, limit: ReadLimit) -> Bound {
+        match limit {
+            ReadLimit::HighWatermark => self.high_watermark,
+            ReadLimit::LastStable => self.last_stable,
+            ReadLimit::LogEnd => self.log_end,
+        }
+    }
+
+    /// What a waiting fetch must know of the step from `before` to this view.
+    fn progress_since(&self, before: &PartitionView) -> Progress {
+        let (old, new) = (&before.replica, &self.replica);
+        let other_rule =
+            old.role != new.role || old.leader_epoch != new.leader_epoch || old.leader != new.leader;
+        if other_rule || new.log_end < old.log_end || new.high_watermark < old.high_watermark {
+            return Progress::Everything;
+        }
+        Progress::Bytes {
+            high_watermark: gained(before.high_watermark, self.high_watermark),
+            last_stable: gained(before.last_stable, self.last_stable),
+            log_end: gained(before.log_end, self.log_end),
+        }
+    }
+}
+
+/// Bytes from one bound to a later one. Across segments the exact number is not worth a look into the files: enough.
+fn gained(from: Bound, to: Bound) -> i64 {
+    if from.offset == to.offset {
+        0
+    } else if from.segment_base == to.segment_base {
+        i64::try_from(to.position.saturating_sub(from.position)).unwrap_or(i64::MAX)
+    } else {
+        i64::MAX
+    }
+}
+
+/// A partition of this broker. Owned by a shard, read by everybody.
+pub struct PartitionHandle {
+    pub topic: Str,
+    pub topic_id: TopicId,
+    pub index: PartitionIndex,
+    pub key: PartitionKey,
+    pub shard: ShardHandle,
+    /// The id of the data directory that holds it.
+    pub directory: Uuid,
+    pub reader: LogReader,
+    pub waiters: Waiters,
+    view: ArcSwap<PartitionView>,
+}
+
+impl PartitionHandle {
+    pub fn new(
+        (topic, topic_id, index): (Str, TopicId, PartitionIndex),
+        key: PartitionKey,
+        shard: ShardHandle,
+        directory: Uuid,
+        reader: LogReader,
+        view: PartitionView,
+    ) -> PartitionHandle {
+        let view = ArcSwap::from_pointee(view);
+        PartitionHandle {
+            topic,
+            topic_id,
+            index,
+            key,
+            shard,
+            directory,
+            reader,
+            waiters: Waiters::default(),
+            view,
+        }
+    }
+
+    /// The newest view.
+    pub fn view(&self) -> Guard<Arc<PartitionView>> {
+        self.view.load()
+    }
+
+    /// The newest view, if this broker leads and the caller's idea of the leader epoch is right (KIP-320). `None`
+    /// stands for a caller that does not say.
+    pub fn leader_view(
+        &self,
+        current_leader_epoch: Option<LeaderEpoch>,
+    ) -> Result<Guard<Arc<PartitionView>>, PartitionError> {
+        let view = self.view();
+        let replica = &view.replica;
+        match replica.role {
+            ViewRole::Leader => {}
+            ViewRole::Offline => return Err(PartitionError::Offline),
+            ViewRole::Follower | ViewRole::Idle | ViewRole::Retired => {
+                return Err(PartitionError::NotLeader {
+                    leader: replica.leader,
+                    epoch: replica.leader_epoch,
+                });
+            }
+        }
+        match current_leader_epoch {
+            Some(epoch) if epoch < replica.leader_epoch => Err(PartitionError::FencedEpoch),
+            Some(epoch) if epoch > replica.leader_epoch => Err(PartitionError::UnknownEpoch),
+            _ => Ok(view),
+        }
+    }
+
+    /// Publishes what a turn has changed and wakes those who wait for it. For the owning shard only.
+    pub fn publish(&self, view: PartitionView) {
+        let view = Arc::new(view);
+        let before = self.view.swap(view.clone());
+        self.waiters.tell(view.progress_since(&before));
+    }
+}
+
+/// Why a partition cannot serve a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionError {
+    #[error("there is no such topic or partition on this broker")]
+    Unknown,
+    #[error("there is no topic with this id on this broker")]
+    UnknownId,
+    #[error("this broker does not lead the partition; refresh the metadata and ask the leader")]
+    NotLeader { leader: Option<BrokerId>, epoch: LeaderEpoch },
+    #[error("the leader epoch of the request has passed")]
+    FencedEpoch,
+    #[error("the leader epoch of the request is not known here yet")]
+    UnknownEpoch,
+    #[error("the log directory of this partition has failed")]
+    Offline,
+}
+
+impl From<PartitionError> for ErrorCode {
+    fn from(error: PartitionError) -> ErrorCode {
+        match error {
+            PartitionError::Unknown => ErrorCode::UnknownTopicOrPartition,
+            PartitionError::UnknownId => ErrorCode::UnknownTopicId,
+            PartitionError::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
+            PartitionError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
+            PartitionError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
+            PartitionError::Offline => ErrorCode::KafkaStorageError,
+        }
+    }
+}

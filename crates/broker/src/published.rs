@@ -1,0 +1,141 @@
+//! What the whole broker currently knows: the metadata image and the partitions held here, one immutable snapshot.
+//!
+//! An image is published only after the partitions it brings to this broker are open: a topic that a client is told of
+//! can be used.
+
+use std::sync::Arc;
+
+use ottla_controller::{Image, TopicConfig};
+use ottla_wire::primitives::Str;
+use ottla_wire::{PartitionIndex, TopicId};
+
+use crate::partition::{PartitionError, PartitionHandle};
+
+/// A topic with partitions on this broker.
+#[derive(Clone)]
+pub struct LocalTopic {
+    pub name: Str,
+    pub id: TopicId,
+    pub config: TopicConfig,
+    /// By partition index.
+    places: Vec<Place>,
+}
+
+/// Where a partition is, as this broker sees it.
+#[derive(Clone)]
+pub enum Place {
+    Here(Arc<PartitionHandle>),
+    /// It should be here and cannot be opened.
+    Failed,
+    /// Other brokers hold it.
+    Elsewhere,
+}
+
+impl LocalTopic {
+    pub fn new(name: Str, id: TopicId, config: TopicConfig) -> LocalTopic {
+        LocalTopic { name, id, config, places: Vec::new() }
+    }
+
+    /// The same topic with other settings.
+    pub fn with_config(&self, config: TopicConfig) -> LocalTopic {
+        LocalTopic { config, ..self.clone() }
+    }
+
+    /// Says where a partition is.
+    pub fn put(&mut self, index: PartitionIndex, place: Place) {
+        let at = usize::try_from(index.0).unwrap_or(0);
+        if at >= self.places.len() {
+            self.places.resize(at + 1, Place::Elsewhere);
+        }
+        self.places[at] = place;
+    }
+
+    /// A partition that is held here.
+    pub fn partition(&self, index: PartitionIndex) -> Option<&Arc<PartitionHandle>> {
+        match self.place(index)? {
+            Place::Here(handle) => Some(handle),
+            Place::Failed | Place::Elsewhere => None,
+        }
+    }
+
+    /// The partitions held here, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = &Arc<PartitionHandle>> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Here(handle) => Some(handle),
+            Place::Failed | Place::Elsewhere => None,
+        })
+    }
+
+    fn place(&self, index: PartitionIndex) -> Option<&Place> {
+        self.places.get(usize::try_from(index.0).ok()?)
+    }
+}
+
+/// One snapshot of what the broker knows.
+#[derive(Clone, Default)]
+pub struct Published {
+    pub image: Image,
+    /// How far the metadata log is applied.
+    pub index: u64,
+    by_name: imbl::HashMap<Str, Arc<LocalTopic>>,
+    by_id: imbl::HashMap<TopicId, Arc<LocalTopic>>,
+}
+
+impl Published {
+    pub fn topic(&self, name: &str) -> Option<&Arc<LocalTopic>> {
+        self.by_name.get(name)
+    }
+
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<LocalTopic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics with partitions here, in no order.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<LocalTopic>> {
+        self.by_id.values()
+    }
+
+    /// A partition by its topic's name, or why it is not here.
+    pub fn partition(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+    ) -> Result<&Arc<PartitionHandle>, PartitionError> {
+        match self.topic(topic).and_then(|local| local.place(index)) {
+            Some(Place::Here(handle)) => return Ok(handle),
+            Some(Place::Failed) => return Err(PartitionError::Offline),
+            Some(Place::Elsewhere) | None => {}
+        }
+        let known = self.image.topic(topic).and_then(|known| known.partition(index));
+        let known = known.ok_or(PartitionError::Unknown)?;
+        Err(PartitionError::NotLeader { leader: known.leader, epoch: known.leader_epoch })
+    }
+
+    /// A partition by its topic's id, or why it is not here.
+    pub fn partition_by_id(
+        &self,
+        id: TopicId,
+        index: PartitionIndex,
+    ) -> Result<&Arc<PartitionHandle>, PartitionError> {
+        match self.image.topic_by_id(id) {
+            Some(topic) => self.partition(&topic.name, index),
+            None => Err(PartitionError::UnknownId),
+        }
+    }
+
+    /// Adds a topic or replaces it.
+    pub fn insert(&mut self, topic: LocalTopic) {
+        let topic = Arc::new(topic);
+        self.by_name.insert(topic.name.clone(), topic.clone());
+        self.by_id.insert(topic.id, topic);
+    }
+
+    /// Removes a topic. A younger one of the same name stays.
+    pub fn remove(&mut self, id: TopicId) -> Option<Arc<LocalTopic>> {
+        let topic = self.by_id.remove(&id)?;
+        if self.by_name.get(&topic.name).is_some_and(|named| named.id == id) {
+            self.by_name.remove(&topic.name);
+        }
+        Some(topic)
+    }
+}

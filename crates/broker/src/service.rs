@@ -1,0 +1,123 @@
+//! From frames to responses: reads request headers, gates versions, and hands requests to their API files.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use ottla_net::{CloseReason, Frame, Peer, Response, Responses};
+use ottla_wire::messages::RequestHeader;
+use ottla_wire::primitives::{Message, Reader, Str};
+use ottla_wire::protocol::{ApiKey, request_header_version};
+
+use crate::api::{self, Call};
+use crate::context::Context;
+use crate::shard::AppendGroup;
+
+/// Serves Kafka's protocol on the connections of all listeners.
+#[derive(Clone)]
+pub struct KafkaService {
+    ctx: Arc<Context>,
+}
+
+/// What is kept for one connection.
+pub struct Session {
+    pub peer: Peer,
+    /// The client's name for itself, from its newest request.
+    pub client_id: Option<Str>,
+    /// The newest group of appends that this connection has in flight.
+    pub appends: Option<Arc<AppendGroup>>,
+}
+
+impl KafkaService {
+    pub fn new(ctx: Arc<Context>) -> KafkaService {
+        KafkaService { ctx }
+    }
+}
+
+impl ottla_net::Service for KafkaService {
+    type Session = Session;
+
+    fn open(&self, peer: &Peer) -> Session {
+        Session { peer: peer.clone(), client_id: None, appends: None }
+    }
+
+    async fn serve(
+        &self,
+        session: &mut Session,
+        frames: &mut VecDeque<Frame>,
+    ) -> Result<Responses, CloseReason> {
+        if frames.front().is_some_and(is_produce) {
+            return api::start_produce(&self.ctx, session, take_run(frames)).await;
+        }
+        let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
+        // Kafka serves the requests of a connection one after the other. Only appends overtake the answers to appends.
+        if let Some(appends) = session.appends.take() {
+            appends.done().await;
+        }
+        let response = self.serve_one(session, frame).await?;
+        Ok(Responses::Ready(vec![response]))
+    }
+
+    fn closed(&self, _session: Session) {}
+}
+
+impl KafkaService {
+    async fn serve_one(&self, session: &mut Session, frame: Frame) -> Result<Response, CloseReason> {
+        let started = self.ctx.clock.now();
+        let (bytes, permit) = frame.into_parts();
+        let ParsedHeader { key, version, header, body } = ParsedHeader::read(bytes)?;
+        // The frame's share of the admission pool is held until the request is answered, but not by what may wait.
+        let _permit = (key != ApiKey::Fetch).then_some(permit);
+        session.client_id = header.client_id;
+        if key == ApiKey::ApiVersions && !key.versions().contains(&version) {
+            return api::unsupported_api_versions(&self.ctx, header.correlation_id);
+        }
+        if !api::SERVED.contains(&key) {
+            return Err(CloseReason::refused(format!("{key} is not served")));
+        }
+        if !key.versions().contains(&version) {
+            return Err(CloseReason::refused(format!("{key} version {version} is not served")));
+        }
+        let call = Call { ctx: &self.ctx, session, key, version, correlation_id: header.correlation_id };
+        let response = Box::pin(api::dispatch(call, body)).await;
+        self.ctx.metrics.request_served(key, self.ctx.clock.now().since(started));
+        response
+    }
+}
+
+/// A frame whose header has been read.
+pub struct ParsedHeader {
+    pub key: ApiKey,
+    pub version: i16,
+    pub header: RequestHeader,
+    /// What follows the header.
+    pub body: Reader,
+}
+
+impl ParsedHeader {
+    /// Reads the header; the version is not yet checked against what is served.
+    pub fn read(frame: Bytes) -> Result<ParsedHeader, CloseReason> {
+        let (code, version) =
+            peek(&frame).ok_or_else(|| CloseReason::refused("a request without a header"))?;
+        let key = ApiKey::try_from(code).map_err(|unknown| CloseReason::refused(unknown.to_string()))?;
+        let mut body = Reader::new(frame);
+        let header = RequestHeader::decode(&mut body, request_header_version(key, version))
+            .map_err(|error| CloseReason::refused(format!("header of {key} version {version}: {error}")))?;
+        Ok(ParsedHeader { key, version, header, body })
+    }
+}
+
+/// API key and version, which every header begins with.
+fn peek(frame: &Bytes) -> Option<(i16, i16)> {
+    let mut start = frame.get(..4)?;
+    Some((start.get_i16(), start.get_i16()))
+}
+
+fn is_produce(frame: &Frame) -> bool {
+    peek(&frame.bytes).is_some_and(|(code, _)| code == ApiKey::Produce.code())
+}
+
+fn take_run(frames: &mut VecDeque<Frame>) -> Vec<Frame> {
+    let len = frames.iter().take_while(|frame| is_produce(frame)).count();
+    frames.drain(..len).collect()
+}

@@ -1,0 +1,88 @@
+//! The appends of one read from a connection, on their way through the shards and back.
+//!
+//! All Produce requests that one read brought form one group: each shard gets its appends in one message, and the
+//! connection wakes once, when the last of them has its outcome.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ottla_replica::{AppendError, Appended};
+use tokio::sync::Notify;
+
+/// What became of one append.
+pub type Outcome = Result<Appended, AppendError>;
+
+/// Outcomes of a group of appends. Each is set once, by the shard that owns its partition.
+pub struct AppendGroup {
+    outcomes: Box<[OnceLock<Outcome>]>,
+    waiting_for: AtomicUsize,
+    all_there: Notify,
+}
+
+impl AppendGroup {
+    /// A group of `len` appends; MUST NOT be empty, for nothing would ever wake its waiter.
+    pub fn new(len: usize) -> Arc<AppendGroup> {
+        assert!(len > 0, "a group of no appends is answered at once");
+        Arc::new(AppendGroup {
+            outcomes: (0..len).map(|_| OnceLock::new()).collect(),
+            waiting_for: AtomicUsize::new(len),
+            all_there: Notify::new(),
+        })
+    }
+
+    /// Waits until every append has its outcome. For one waiter at a time; safe to drop and call again.
+    pub async fn done(&self) {
+        while self.waiting_for.load(Ordering::Acquire) > 0 {
+            self.all_there.notified().await;
+        }
+        // A later caller must not wait for a wake-up that this one has taken.
+        self.all_there.notify_one();
+    }
+
+    /// The outcome of append `index`, once [`AppendGroup::done`] has returned.
+    pub fn outcome(&self, index: usize) -> Option<&Outcome> {
+        self.outcomes.get(index).and_then(OnceLock::get)
+    }
+
+    fn set(&self, index: usize, outcome: Outcome) {
+        if self.outcomes[index].set(outcome).is_ok() && self.waiting_for.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all_there.notify_one();
+        }
+    }
+}
+
+/// The right and duty to answer one append. Dropped unanswered (its shard is gone), it answers that the outcome is
+/// unknown, so that no connection waits for ever.
+pub struct Ticket {
+    group: Arc<AppendGroup>,
+    index: usize,
+}
+
+impl Ticket {
+    pub fn new(group: &Arc<AppendGroup>, index: usize) -> Ticket {
+        Ticket { group: group.clone(), index }
+    }
+
+    pub fn answer(self, outcome: Outcome) {
+        self.group.set(self.index, outcome);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.group.set(self.index, Err(AppendError::TimedOut));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_ticket_answers_that_the_outcome_is_unknown() {
+        let group = AppendGroup::new(1);
+        drop(Ticket::new(&group, 0));
+        group.done().await;
+        assert!(matches!(group.outcome(0), Some(Err(AppendError::TimedOut))));
+    }
+}

@@ -1,0 +1,365 @@
+//! One partition in its shard: feeds events to the core, carries its effects out on the log, and publishes the view.
+//!
+//! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
+//! what the core has promised meanwhile is held back until that write has succeeded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
+use ottla_replica::{
+    Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
+    ReplicaConfig, ReplyId,
+};
+use ottla_wire::batch::Origin;
+use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
+use tokio::sync::oneshot;
+
+use super::appends::{Outcome, Ticket};
+use super::mailbox::AppendRequest;
+use crate::metadata::{aborted, epoch_starts};
+use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
+
+/// How long what was written to a topic that has given up flushes may stay in the page cache only.
+const VOUCH_INTERVAL_RELAXED: Duration = Duration::from_secs(30);
+
+/// The times of a turn.
+#[derive(Clone, Copy)]
+pub struct Turn {
+    pub now: Instant,
+    pub wall: Timestamp,
+}
+
+/// What is due at a tick, besides deadlines.
+#[derive(Clone, Copy)]
+pub struct Due {
+    /// Removing what has outlived its retention.
+    pub retention: bool,
+    /// Moving the recovery points of logs that have become quiet.
+    pub vouching: bool,
+}
+
+/// Who asked for a flush.
+#[derive(Clone, Copy)]
+enum Asker {
+    /// The core, in this epoch: the outcome is for that epoch.
+    Core(LeaderEpoch),
+    /// The shard, of its own accord: the outcome is for whatever epoch it then is.
+    Shard,
+}
+
+/// A partition and all that its shard keeps for it.
+pub struct PartitionDriver {
+    handle: Arc<PartitionHandle>,
+    core: Replica,
+    log: Log,
+    /// Who waits for which reply. Ids are given in order, so the oldest waiters come first.
+    appends: BTreeMap<ReplyId, Ticket>,
+    deletions: BTreeMap<ReplyId, oneshot::Sender<Result<Offset, DeleteError>>>,
+    next_reply: u64,
+    /// Replies of this turn: they leave when its writes have succeeded.
+    held: Vec<(Ticket, Outcome)>,
+    effects: Vec<Effect>,
+    /// A flush that has been asked for and not begun.
+    flush_wanted: Option<Asker>,
+    /// The next flush is to move the recovery point, too.
+    vouch_wanted: bool,
+    vouched_at: Instant,
+    /// Who asked for the flush under way.
+    flushing: Option<Asker>,
+    /// A turn has begun and has not ended.
+    touched: bool,
+}
+
+impl PartitionDriver {
+    pub fn new(handle: Arc<PartitionHandle>, core: Replica, log: Log) -> PartitionDriver {
+        PartitionDriver {
+            handle,
+            core,
+            log,
+            appends: BTreeMap::new(),
+            deletions: BTreeMap::new(),
+            next_reply: 0,
+            held: Vec::new(),
+            effects: Vec::new(),
+            flush_wanted: None,
+            vouch_wanted: false,
+            vouched_at: Instant(0),
+            flushing: None,
+            touched: false,
+        }
+    }
+
+    pub fn key(&self) -> PartitionKey {
+        self.handle.key
+    }
+
+    pub fn handle(&self) -> &Arc<PartitionHandle> {
+        &self.handle
+    }
+
+    /// Marks the partition as part of this turn; true the first time.
+    pub fn touch(&mut self) -> bool {
+        !std::mem::replace(&mut self.touched, true)
+    }
+
+    /// A producer's batch.
+    pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
+        if self.log.roll_due(request.batch.header(), turn.wall)
+            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
+        {
+            self.storage_failed(turn, &error);
+        }
+        let reply = self.next_reply();
+        self.appends.insert(reply, ticket);
+        let AppendRequest { batch, acks, deadline } = request;
+        let append =
+            Append { batch, acks, deadline, reply, expected: None, origin: Origin::Client, verified: None };
+        self.step(turn, Event::Append(append));
+    }
+
+    pub fn delete_records(
+        &mut self,
+        turn: Turn,
+        before: DeleteTo,
+        deadline: Instant,
+        waiter: oneshot::Sender<Result<Offset, DeleteError>>,
+    ) {
+        let reply = self.next_reply();
+        self.deletions.insert(reply, waiter);
+        self.step(turn, Event::DeleteRecords(DeleteRecords { before, deadline, reply }));
+    }
+
+    pub fn configure(&mut self, turn: Turn, replica: ReplicaConfig, log: LogConfig) {
+        self.log.set_config(log);
+        self.step(turn, Event::Configured(replica));
+    }
+
+    /// A flush has ended: what it has made durable counts from now on.
+    pub fn flushed(&mut self, turn: Turn, done: FlushDone) {
+        let asker = self.flushing.take().unwrap_or(Asker::Shard);
+        let epoch = self.epoch_of(asker);
+        let failed = done.result.as_ref().err().map(|error| LogError::Offline(error.to_string()));
+        let end = self.log.finish_flush(done);
+        match failed {
+            None => self.step(turn, Event::Flushed { epoch, end }),
+            Some(error) => self.storage_failed(turn, &error),
+        }
+    }
+
+    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Tells whether anything may have come of it.
+    pub fn tick(&mut self, turn: Turn, due: Due) -> bool {
+        if due.retention {
+            self.retain(turn);
+        }
+        if due.vouching {
+            self.vouch(turn.now);
+        }
+        self.step(turn, Event::Tick);
+        if self.log.flush_due(turn.now) {
+            self.want_flush();
+        }
+        due.retention || self.has_waiters() || self.flush_wanted.is_some()
+    }
+
+    fn retain(&mut self, turn: Turn) {
+        let high_watermark = self.handle.view().replica.high_watermark;
+        let core = &self.core;
+        match self.log.retain(turn.wall, high_watermark, &mut || core.snapshot_producers()) {
+            Ok(retained) => {
+                if retained.log_start > self.handle.view().replica.log_start {
+                    self.step(turn, Event::LogStartMoved(retained.log_start));
+                }
+            }
+            Err(error) => self.storage_failed(turn, &error),
+        }
+        self.log.close_idle_files();
+    }
+
+    pub fn producers(&self) -> Vec<ProducerState> {
+        self.core.producers()
+    }
+
+    /// Somebody waits for an answer.
+    pub fn has_waiters(&self) -> bool {
+        !self.appends.is_empty() || !self.deletions.is_empty()
+    }
+
+    /// A flush is under way.
+    pub fn is_flushing(&self) -> bool {
+        self.flushing.is_some()
+    }
+
+    /// Asks for a flush at the end of the turn.
+    pub fn want_flush(&mut self) {
+        self.flush_wanted.get_or_insert(Asker::Shard);
+    }
+
+    /// The partition is this shard's from now on. What a crash has left unflushed is flushed, so that it counts.
+    pub fn adopted(&mut self) {
+        if self.log.unvouched_bytes() > 0 {
+            // Recovery may have learnt of epochs that the checkpoint does not have.
+            self.log.store_epochs(&epoch_starts(self.core.epochs()));
+        }
+        if self.log.durable_end() < self.log.log_end() {
+            self.want_flush();
+        }
+    }
+
+    /// Asks for a flush that lets a crash find nothing to do here; for logs that have become quiet. One that has given up
+    /// flushes is asked rarely.
+    fn vouch(&mut self, now: Instant) {
+        let interval = if self.log.is_relaxed() { VOUCH_INTERVAL_RELAXED } else { Duration::ZERO };
+        if self.log.unvouched_bytes() > 0 && now.since(self.vouched_at) >= interval {
+            self.vouched_at = now;
+            self.vouch_wanted = true;
+            self.want_flush();
+        }
+    }
+
+    /// Gives the partition's files up for deletion.
+    pub fn delete(self) {
+        if let Err(error) = self.log.delete() {
+            tracing::error!(topic = %self.handle.topic, partition = self.handle.index.0, %error, "files stay behind");
+        }
+    }
+
+    /// Makes the files of the log complete, as a clean stop leaves them, and gives the flush that is to be run for it.
+    /// There MUST be no flush under way.
+    pub fn close(&mut self) -> Option<FlushJob> {
+        match self.log.close(&self.core.snapshot_producers()) {
+            Ok(job) => {
+                self.flushing = job.as_ref().map(|_| Asker::Shard);
+                job
+            }
+            Err(error) => {
+                tracing::error!(topic = %self.handle.topic, partition = self.handle.index.0, %error, "not closed cleanly");
+                None
+            }
+        }
+    }
+
+    /// Feeds one event and carries out what comes of it.
+    pub fn step(&mut self, turn: Turn, event: Event) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(turn.now, turn.wall, event, &mut effects);
+        for effect in effects.drain(..) {
+            if let Err(error) = self.carry_out(effect) {
+                self.storage_failed(turn, &error);
+                break;
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), LogError> {
+        match effect {
+            Effect::Write(batch) => self.log.append(batch)?,
+            Effect::Flush { epoch, .. } => self.flush_wanted = Some(Asker::Core(epoch)),
+            Effect::Reply { to, outcome } => {
+                if let Some(ticket) = self.appends.remove(&to) {
+                    self.held.push((ticket, outcome));
+                }
+            }
+            Effect::DeleteReplied { to, outcome } => {
+                if let Some(waiter) = self.deletions.remove(&to) {
+                    let _gone = waiter.send(outcome);
+                }
+            }
+            Effect::MoveLogStart(start) => self.log.move_start(start)?,
+            Effect::EpochsChanged => self.log.store_epochs(&epoch_starts(self.core.epochs())),
+            Effect::Aborted(txn) => self.log.append_aborted(aborted(txn)),
+            // What a follower and a leader with followers need comes with clusters of several nodes: there the effects
+            // have a driver between brokers. A cluster of one never asks for them.
+            Effect::Truncate { .. } | Effect::RestartAt(_) | Effect::Fetch(_) | Effect::ProposeIsr(_) => {
+                let (topic, partition) = (&self.handle.topic, self.handle.index.0);
+                tracing::error!(%topic, partition, ?effect, "replication between brokers is not there yet");
+            }
+            Effect::StopFetching => {}
+        }
+        Ok(())
+    }
+
+    /// Writes what the turn has queued, starts a flush if one is wanted, publishes, and lets the replies leave.
+    pub fn end_turn(&mut self, turn: Turn) -> Option<FlushJob> {
+        self.touched = false;
+        if let Err(error) = self.log.write() {
+            self.storage_failed(turn, &error);
+        }
+        let job = self.begin_flush(turn);
+        // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
+        self.publish();
+        for (ticket, outcome) in self.held.drain(..) {
+            ticket.answer(outcome);
+        }
+        job
+    }
+
+    fn begin_flush(&mut self, turn: Turn) -> Option<FlushJob> {
+        if self.flushing.is_some() {
+            return None;
+        }
+        let asker = self.flush_wanted?;
+        let core = &self.core;
+        let mut producers = || core.snapshot_producers();
+        let job = match std::mem::take(&mut self.vouch_wanted) {
+            true => self.log.begin_vouch(&mut producers),
+            false => self.log.begin_flush(&mut producers),
+        };
+        let Some(job) = job else {
+            self.flush_wanted = None;
+            // All is durable: a flush that an earlier epoch had asked for covered it, and the core did not listen to that.
+            let epoch = self.epoch_of(asker);
+            self.step(turn, Event::Flushed { epoch, end: self.log.durable_end() });
+            return None;
+        };
+        self.flush_wanted = None;
+        self.flushing = Some(asker);
+        Some(job)
+    }
+
+    fn epoch_of(&self, asker: Asker) -> LeaderEpoch {
+        match asker {
+            Asker::Core(epoch) => epoch,
+            Asker::Shard => self.core.view().leader_epoch,
+        }
+    }
+
+    fn publish(&self) {
+        let view = self.core.view();
+        self.log.set_high_watermark(view.high_watermark);
+        self.handle.publish(PartitionView {
+            high_watermark: self.log.bound(view.high_watermark),
+            last_stable: self.log.bound(view.last_stable),
+            log_end: self.log.bound(view.log_end),
+            replica: view,
+        });
+    }
+
+    /// The disk has failed: nothing that this turn promised may leave as a success.
+    fn storage_failed(&mut self, turn: Turn, error: &LogError) {
+        tracing::error!(topic = %self.handle.topic, partition = self.handle.index.0, %error, "the log failed: the partition goes offline");
+        for (_, outcome) in &mut self.held {
+            if outcome.is_ok() {
+                *outcome = Err(AppendError::Storage);
+            }
+        }
+        let mut effects = Vec::new();
+        self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Reply { .. } | Effect::DeleteReplied { .. } => {
+                    let _answers_only = self.carry_out(effect);
+                }
+                // Nothing is asked of a disk that has failed.
+                _ => {}
+            }
+        }
+    }
+
+    fn next_reply(&mut self) -> ReplyId {
+        self.next_reply += 1;
+        ReplyId(self.next_reply)
+    }
+}

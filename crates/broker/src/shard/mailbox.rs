@@ -1,0 +1,133 @@
+//! What a shard is told, and how to reach it.
+
+use std::sync::Arc;
+
+use ottla_replica::{
+    Acks, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
+};
+use ottla_wire::batch::ValidatedBatch;
+use ottla_wire::{Instant, Offset};
+use tokio::sync::{mpsc, oneshot};
+
+use super::appends::{AppendGroup, Ticket};
+use super::driver::PartitionDriver;
+use crate::partition::{PartitionHandle, PartitionKey};
+
+/// Messages that may wait for a shard. A sender waits for room: a slow disk slows its producers.
+const MAILBOX_LEN: usize = 1024;
+
+/// A message to a shard.
+pub enum Mail {
+    /// The appends of one group that are this shard's.
+    Append(Vec<AddressedAppend>),
+    /// Take over a partition that has been opened.
+    Adopt(Box<PartitionDriver>),
+    /// The metadata of a partition has changed.
+    Assign(PartitionKey, PartitionState),
+    /// Settings of a partition have changed.
+    Configure(PartitionKey, ReplicaConfig, ottla_log::LogConfig),
+    DeleteRecords {
+        partition: PartitionKey,
+        before: DeleteTo,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<Offset, DeleteError>>,
+    },
+    /// A follower has fetched.
+    FollowerFetched(PartitionKey, FollowerFetch),
+    /// Everything known of the producers of a partition.
+    DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
+    /// Give a partition up and delete its files. Answers when its folder is out of the way.
+    Retire { partition: PartitionKey, done: oneshot::Sender<()> },
+    /// Answers when all mail before it has been taken in.
+    Barrier(oneshot::Sender<()>),
+    /// Flush and close every partition, and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// An append with the partition it is for and who waits for it.
+pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
+
+/// A batch for a partition and how its sender wants to hear of it.
+pub struct AppendRequest {
+    pub batch: ValidatedBatch,
+    pub acks: Acks,
+    pub deadline: Instant,
+}
+
+/// The shard has ended: the broker is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker is stopping")]
+pub struct ShardGone;
+
+/// The way to one shard. Cheap to clone.
+#[derive(Clone)]
+pub struct ShardHandle {
+    number: usize,
+    mailbox: mpsc::Sender<Mail>,
+}
+
+impl ShardHandle {
+    /// A shard's handle and the end that its task reads.
+    pub fn new(number: usize) -> (ShardHandle, mpsc::Receiver<Mail>) {
+        let (mailbox, mail) = mpsc::channel(MAILBOX_LEN);
+        (ShardHandle { number, mailbox }, mail)
+    }
+
+    /// Sends when there is room.
+    pub async fn send(&self, mail: Mail) -> Result<(), ShardGone> {
+        self.mailbox.send(mail).await.map_err(|_| ShardGone)
+    }
+}
+
+/// All shards of the broker.
+#[derive(Clone)]
+pub struct Shards {
+    shards: Arc<[ShardHandle]>,
+}
+
+impl Shards {
+    pub fn new(shards: Vec<ShardHandle>) -> Shards {
+        assert!(!shards.is_empty(), "a broker has at least one shard");
+        Shards { shards: shards.into() }
+    }
+
+    /// The shard for the partition with this key.
+    pub fn for_key(&self, key: PartitionKey) -> &ShardHandle {
+        let number = key.0 % self.shards.len() as u64;
+        &self.shards[number as usize]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &ShardHandle> {
+        self.shards.iter()
+    }
+}
+
+/// The appends of a group, sorted by shard.
+pub struct ShardBatches<'a> {
+    group: &'a Arc<AppendGroup>,
+    added: usize,
+    by_shard: Vec<(ShardHandle, Vec<AddressedAppend>)>,
+}
+
+impl<'a> ShardBatches<'a> {
+    pub fn new(group: &'a Arc<AppendGroup>) -> ShardBatches<'a> {
+        ShardBatches { group, added: 0, by_shard: Vec::new() }
+    }
+
+    /// Adds the next append of the group.
+    pub fn add(&mut self, partition: &PartitionHandle, append: AppendRequest) {
+        let item = (partition.key, append, Ticket::new(self.group, self.added));
+        self.added += 1;
+        match self.by_shard.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
+            Some((_, items)) => items.push(item),
+            None => self.by_shard.push((partition.shard.clone(), vec![item])),
+        }
+    }
+
+    /// Sends each shard its part. A shard that is gone drops its tickets, which answers them.
+    pub async fn send(self) {
+        for (shard, items) in self.by_shard {
+            let _gone = shard.send(Mail::Append(items)).await;
+        }
+    }
+}

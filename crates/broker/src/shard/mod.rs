@@ -1,0 +1,16 @@
+//! Shards: tasks that own partitions. One owner for each partition, one bounded mailbox for each shard, no locks.
+//!
+//! - [`appends`]: groups of appends and their outcomes.
+//! - [`mailbox`]: what a shard is told, and how to reach it.
+//! - [`driver`]: one partition: its core, its log, and the effects between them.
+//! - [`run`]: the turns of a shard.
+
+mod appends;
+mod driver;
+mod mailbox;
+mod run;
+
+pub use appends::{AppendGroup, Outcome};
+pub use driver::PartitionDriver;
+pub use mailbox::{AppendRequest, Mail, ShardBatches, ShardHandle, Shards};
+pub use run::ShardSettings;

@@ -1,0 +1,279 @@
+//! The turns of a shard.
+//!
+//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each partition
+//! that was touched: one write, the replies, one flush at the most, one publication. Batches that come while a partition
+//! is being flushed are covered by the next flush together: that is the group commit.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::{FlushDone, FlushJob, Flusher};
+use ottla_replica::Event;
+use ottla_wire::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+use super::driver::{Due, PartitionDriver, Turn};
+use super::mailbox::{Mail, ShardHandle};
+use crate::clock::Clock;
+use crate::partition::PartitionKey;
+
+/// Mail that one turn takes at the most: what waits behind it sees a written log.
+const TURN_MAIL_MAX: usize = 256;
+
+/// How often partitions with waiting requests look at their deadlines.
+const DEADLINE_TICK: Duration = Duration::from_millis(100);
+
+/// How often all partitions hear that time has passed.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// How often quiet logs move their recovery points: what was written longer ago is not scanned after a crash.
+const VOUCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so this is a bound
+/// on partitions, and never reached.
+const FLUSHES_DONE_MAX: usize = 1 << 20;
+
+/// What a shard works with.
+pub struct ShardSettings {
+    pub clock: Clock,
+    pub flusher: Arc<Flusher>,
+    /// `log.retention.check.interval.ms`
+    pub retention_interval: Duration,
+}
+
+type Flushed = (PartitionKey, FlushDone);
+
+struct Shard {
+    settings: ShardSettings,
+    partitions: HashMap<PartitionKey, PartitionDriver>,
+    /// Partitions of this turn.
+    touched: Vec<PartitionKey>,
+    /// Partitions with requests that wait: their deadlines are looked at more often.
+    waiting: BTreeSet<PartitionKey>,
+    flushed: mpsc::Sender<Flushed>,
+    retained_at: Instant,
+    vouched_at: Instant,
+    /// When all partitions heard that time has passed.
+    ticked_at: Instant,
+    /// When those with waiting requests did.
+    deadlines_at: Instant,
+}
+
+/// Runs a shard until it is told to stop or nobody can reach it any more.
+pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
+    let (flushed, mut flushes) = mpsc::channel(FLUSHES_DONE_MAX);
+    let now = settings.clock.now();
+    let mut shard = Shard {
+        settings,
+        partitions: HashMap::new(),
+        touched: Vec::new(),
+        waiting: BTreeSet::new(),
+        flushed,
+        retained_at: now,
+        vouched_at: now,
+        ticked_at: now,
+        deadlines_at: now,
+    };
+    let mut letters = Vec::with_capacity(TURN_MAIL_MAX);
+    let mut done = Vec::new();
+    loop {
+        let tick = tokio::time::sleep(shard.time_to_tick());
+        tokio::select! {
+            biased;
+            _ = flushes.recv_many(&mut done, TURN_MAIL_MAX) => {}
+            count = mail.recv_many(&mut letters, TURN_MAIL_MAX) => if count == 0 { return },
+            () = tick => {}
+        }
+        if let Some(stopping) = shard.turn(&mut done, &mut letters) {
+            mail.close();
+            shard.stop(stopping, &mut flushes).await;
+            return;
+        }
+    }
+}
+
+impl Shard {
+    /// One turn. Gives back who waits for the shard to stop, if it is to.
+    fn turn(&mut self, done: &mut Vec<Flushed>, letters: &mut Vec<Mail>) -> Option<oneshot::Sender<()>> {
+        let turn = self.now();
+        let mut stopping = None;
+        for (key, done) in done.drain(..) {
+            self.with(key, |partition| partition.flushed(turn, done));
+        }
+        for letter in letters.drain(..) {
+            match letter {
+                Mail::Stop(stopped) => stopping = Some(stopped),
+                letter => self.take(turn, letter),
+            }
+        }
+        self.tick(turn);
+        self.end(turn);
+        stopping
+    }
+
+    fn take(&mut self, turn: Turn, letter: Mail) {
+        match letter {
+            Mail::Append(appends) => {
+                for (key, request, ticket) in appends {
+                    // A ticket for a partition that is gone answers itself.
+                    self.with(key, |partition| partition.append(turn, request, ticket));
+                }
+            }
+            Mail::Adopt(partition) => self.adopt(*partition),
+            Mail::Assign(key, state) => {
+                self.with(key, |partition| partition.step(turn, Event::Assigned(state)))
+            }
+            Mail::Configure(key, replica, log) => {
+                self.with(key, |partition| partition.configure(turn, replica, log));
+            }
+            Mail::DeleteRecords { partition, before, deadline, reply } => {
+                self.with(partition, |partition| partition.delete_records(turn, before, deadline, reply));
+            }
+            Mail::FollowerFetched(key, fetch) => {
+                self.with(key, |partition| partition.step(turn, Event::FollowerFetched(fetch)));
+            }
+            Mail::DescribeProducers(key, reply) => self.with(key, |partition| {
+                let _gone = reply.send(partition.producers());
+            }),
+            Mail::Retire { partition, done } => self.retire(turn, partition, done),
+            Mail::Barrier(passed) => {
+                let _gone = passed.send(());
+            }
+            Mail::Stop(_) => unreachable!("the turn takes it out"),
+        }
+    }
+
+    /// Does something with a partition and makes it part of the turn.
+    fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut PartitionDriver)) {
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        act(partition);
+        if partition.touch() {
+            self.touched.push(key);
+        }
+    }
+
+    fn adopt(&mut self, partition: PartitionDriver) {
+        let key = partition.key();
+        self.partitions.insert(key, partition);
+        self.with(key, PartitionDriver::adopted);
+    }
+
+    fn retire(&mut self, turn: Turn, key: PartitionKey, done: oneshot::Sender<()>) {
+        if let Some(mut partition) = self.partitions.remove(&key) {
+            partition.step(turn, Event::Retired);
+            let _no_flush = partition.end_turn(turn);
+            self.waiting.remove(&key);
+            partition.delete();
+        }
+        let _gone = done.send(());
+    }
+
+    /// Ends the turn of every partition that was touched.
+    fn end(&mut self, turn: Turn) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            let Some(partition) = self.partitions.get_mut(&key) else { continue };
+            let job = partition.end_turn(turn);
+            match partition.has_waiters() {
+                true => self.waiting.insert(key),
+                false => self.waiting.remove(&key),
+            };
+            if let Some(job) = job {
+                self.submit(key, job);
+            }
+        }
+        // Its room is kept for the next turn.
+        self.touched = touched;
+    }
+
+    fn submit(&self, key: PartitionKey, job: FlushJob) {
+        let flushed = self.flushed.clone();
+        let done = Box::new(move |done| {
+            // Full cannot be; closed is a shard that has stopped.
+            let _stopped = flushed.try_send((key, done));
+        });
+        if let Err((job, done)) = self.settings.flusher.submit(job, done) {
+            tracing::warn!("more flushes wait than the pool takes: flushing here");
+            done(job.run());
+        }
+    }
+
+    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a second, and
+    /// carries out retention when it is due.
+    fn tick(&mut self, turn: Turn) {
+        let mut due = Due { retention: false, vouching: false };
+        if turn.now.since(self.retained_at) >= self.settings.retention_interval {
+            (self.retained_at, due.retention) = (turn.now, true);
+        }
+        if turn.now.since(self.vouched_at) >= VOUCH_INTERVAL {
+            (self.vouched_at, due.vouching) = (turn.now, true);
+        }
+        if due.retention || due.vouching || turn.now.since(self.ticked_at) >= IDLE_TICK {
+            self.ticked_at = turn.now;
+            self.deadlines_at = turn.now;
+            for (key, partition) in &mut self.partitions {
+                if partition.tick(turn, due) && partition.touch() {
+                    self.touched.push(*key);
+                }
+            }
+        } else if turn.now.since(self.deadlines_at) >= DEADLINE_TICK {
+            self.deadlines_at = turn.now;
+            for key in std::mem::take(&mut self.waiting) {
+                self.with(key, |partition| partition.step(turn, Event::Tick));
+            }
+        }
+    }
+
+    fn time_to_tick(&self) -> Duration {
+        let now = self.settings.clock.now();
+        let idle = IDLE_TICK.saturating_sub(now.since(self.ticked_at));
+        match self.waiting.is_empty() {
+            true => idle,
+            false => idle.min(DEADLINE_TICK.saturating_sub(now.since(self.deadlines_at))),
+        }
+    }
+
+    /// Flushes and closes every partition.
+    async fn stop(&mut self, stopped: oneshot::Sender<()>, flushes: &mut mpsc::Receiver<Flushed>) {
+        let turn = self.now();
+        for (key, partition) in &mut self.partitions {
+            partition.want_flush();
+            if partition.touch() {
+                self.touched.push(*key);
+            }
+        }
+        self.end(turn);
+        self.await_flushes(flushes).await;
+        let mut closing = Vec::new();
+        for (key, partition) in &mut self.partitions {
+            closing.extend(partition.close().map(|job| (*key, job)));
+        }
+        closing.into_iter().for_each(|(key, job)| self.submit(key, job));
+        self.await_flushes(flushes).await;
+        self.partitions.clear();
+        let _gone = stopped.send(());
+    }
+
+    async fn await_flushes(&mut self, flushes: &mut mpsc::Receiver<Flushed>) {
+        while self.partitions.values().any(PartitionDriver::is_flushing) {
+            let Some((key, done)) = flushes.recv().await else { break };
+            let turn = self.now();
+            self.with(key, |partition| partition.flushed(turn, done));
+            self.end(turn);
+        }
+    }
+
+    fn now(&self) -> Turn {
+        Turn { now: self.settings.clock.now(), wall: self.settings.clock.wall() }
+    }
+}
+
+impl ShardHandle {
+    /// Starts a shard's task.
+    pub fn spawn(number: usize, settings: ShardSettings) -> ShardHandle {
+        let (handle, mail) = ShardHandle::new(number);
+        tokio::spawn(run(mail, settings));
+        handle
+    }
+}
