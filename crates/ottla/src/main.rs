@@ -1,0 +1,50 @@
+//! The one binary: a broker, and the commands to try it.
+//!
+//! - [`args`]: what may be said on the command line; [`exit`]: what the exit codes mean, and errors that say what to do.
+//! - [`start`]: runs a broker, from settings to the signal that stops it; [`logging`]: its log on stderr.
+//! - [`topic`], [`produce`], [`consume`]: commands for a running cluster, through [`cluster`]; [`output`]: how they answer.
+
+mod args;
+mod cluster;
+mod consume;
+mod exit;
+mod logging;
+mod output;
+mod produce;
+mod start;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = help_or_error.print();
+            return ExitCode::from(u8::try_from(help_or_error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        None => start::run(cli.start),
+        Some(Command::Start(start)) => start::run(start),
+        Some(Command::Topic(topic)) => cluster::run(&topic.cluster.clone(), topic::run(topic)),
+        Some(Command::Produce(produce)) => cluster::run(&produce.cluster.clone(), produce::run(produce)),
+        Some(Command::Consume(consume)) => cluster::run(&consume.cluster.clone(), consume::run(consume)),
+    }
+}
