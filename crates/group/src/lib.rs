@@ -1,0 +1,31 @@
+//! Consumer groups: who reads which partition, and how far each group has read.
+//!
+//! One [`GroupCoordinator`] keeps the groups of one partition of `__consumer_offsets`. It is a pure core behind the frame that
+//! all coordinators share ([`ottla_coordinator`]): requests in, records and answers out; its lasting state is what its records
+//! say, in Kafka's formats.
+//!
+//! - [`coordinator`]: the dispatch of requests, records and timers.
+//! - [`request`]: what can be asked, and the answers.
+//! - [`record`]: the records of `__consumer_offsets`.
+//! - [`config`]: settings of the coordinator and of single groups; limits.
+//! - [`topics`]: what a group must know of topics.
+//! - [`timers`]: deadlines of groups and members.
+//! - [`context`]: what a step is given.
+//! - [`group`]: a group of either kind.
+//! - [`classic`]: groups whose members agree among themselves (JoinGroup, SyncGroup).
+//! - [`consumer`]: groups whose assignment the broker makes (KIP-848).
+//! - [`assignor`]: how the broker spreads partitions over members.
+//! - [`offsets`]: committed offsets: commit, fetch, expiry, transactions.
+//! - [`history`]: why a group rebalanced.
+
+pub mod config;
+pub mod context;
+pub mod record;
+pub mod request;
+pub mod timers;
+pub mod topics;
+
+pub use config::{GroupConfig, GroupOverrides};
+pub use record::GroupRecord;
+pub use request::{Call, Caller, Reply, Request, Response};
+pub use topics::{TopicFacts, Topics};
