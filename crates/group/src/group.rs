@@ -102,7 +102,7 @@ impl Group {
         }
     }
 
-    /// It has no members, and nobody is about to become one.
+    /// It has no members. Somebody may be about to become one: [`Group::is_expecting`].
     pub fn is_empty(&self) -> bool {
         match self {
             Group::Classic(group) => group.is_empty(),
@@ -110,7 +110,15 @@ impl Group {
         }
     }
 
-    /// Nothing was ever recorded of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
+    /// Somebody was given a member id and has not joined with it yet.
+    pub fn is_expecting(&self) -> bool {
+        match self {
+            Group::Classic(group) => group.is_expecting(),
+            Group::Consumer(_) => false,
+        }
+    }
+
+    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
     pub fn is_unrecorded(&self) -> bool {
         match self {
             Group::Classic(group) => group.is_unrecorded(),

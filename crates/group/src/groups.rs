@@ -80,8 +80,9 @@ impl Groups {
 
     /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
     pub fn is_left_over(&self, offsets: &Offsets, id: &str) -> bool {
-        self.get(id).is_some_and(|group| group.is_unrecorded() && group.is_empty())
-            && !offsets.has_offsets(id)
+        let holds_itself =
+            |group: &Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
+        self.get(id).is_some_and(|group| !holds_itself(group)) && !offsets.has_offsets(id)
     }
 
     /// Removes an empty group for good: with its records, but without its offsets.
