@@ -12,15 +12,15 @@ use crate::record::GroupRecord;
 
 /// A group with its kind.
 pub enum Group {
-    Classic(ClassicGroup),
-    Consumer(ConsumerGroup),
+    Classic(Box<ClassicGroup>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// What becomes of a group after a step.
 pub enum Next {
     Stays,
     /// It takes another kind. The step has written the records that say so.
-    Becomes(Box<Group>),
+    Becomes(Group),
     /// It is gone. The step has written its tombstones.
     Goes,
 }
@@ -162,5 +162,17 @@ impl Group {
             Group::Classic(group) => group.id(),
             Group::Consumer(group) => group.id(),
         }
+    }
+}
+
+impl From<ClassicGroup> for Group {
+    fn from(group: ClassicGroup) -> Group {
+        Group::Classic(Box::new(group))
+    }
+}
+
+impl From<ConsumerGroup> for Group {
+    fn from(group: ConsumerGroup) -> Group {
+        Group::Consumer(Box::new(group))
     }
 }

@@ -30,7 +30,7 @@ impl Groups {
     /// ([`Groups::settle`]) unless it gets members or offsets.
     pub fn get_or_create(&mut self, id: &Str) -> &mut Group {
         if !self.by_id.contains_key(id) {
-            self.put(Group::Classic(ClassicGroup::new(id.detached())));
+            self.put(ClassicGroup::new(id.detached()).into());
         }
         match self.by_id.get_mut(id) {
             Some(group) => group,
@@ -70,7 +70,7 @@ impl Groups {
     pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &Offsets, id: &Str, next: Next) {
         match next {
             Next::Becomes(group) => {
-                self.put(*group);
+                self.put(group);
             }
             Next::Stays if self.is_left_over(offsets, id) => self.forget(ctx.timers, ctx.histories, id),
             Next::Stays => {}

@@ -13,7 +13,6 @@ use super::group::{ClassicGroup, State};
 use super::member::Member;
 use super::rebalance::Why;
 use crate::context::Context;
-use crate::group::Group;
 use crate::groups::Groups;
 use crate::history::Cause;
 use crate::request::{Caller, Response};
@@ -42,7 +41,7 @@ pub fn first_join(
     }
     groups.delete(ctx, &id);
     group.join(ctx, ticket, caller, request);
-    groups.put(Group::Classic(group));
+    groups.put(group.into());
 }
 
 impl ClassicGroup {

@@ -69,11 +69,11 @@ pub fn replay(
     match value {
         Some(value) => {
             let group = recorded(id, value)?;
-            groups.put(Group::Classic(group));
+            groups.put(group.into());
         }
         None => match groups.get(&id) {
             Some(Group::Classic(_)) => {
-                groups.put(Group::Classic(ClassicGroup::new(id)));
+                groups.put(ClassicGroup::new(id).into());
             }
             // A consumer group has taken the place of the classic one.
             Some(Group::Consumer(_)) | None => {}
