@@ -1,1 +1,4 @@
 //! Classic groups.
+
+mod client;
+mod join;
