@@ -5,12 +5,13 @@
 //! - [`load`]: the generator. [`histogram`]: its latencies.
 //! - [`raw`]: the baseline, a server that does the least that could be done.
 //! - [`server`], [`process`], [`admin`]: processes under test, what the kernel says of them, and their topics.
-//! - [`compare`], [`startup`]: the measurements. [`report`]: what came out.
+//! - [`compare`], [`startup`], [`groups`]: the measurements. [`report`]: what came out.
 
 mod admin;
 mod args;
 mod compare;
 mod frames;
+mod groups;
 mod histogram;
 mod load;
 mod process;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 
-use args::{Cli, Command, CommonArgs, CompareArgs, StartArgs};
+use args::{Cli, Command, CommonArgs, CompareArgs, GroupsArgs, StartArgs};
 use compare::{Arena, Plan};
 use report::Report;
 use server::{Kind, Setup};
@@ -37,6 +38,7 @@ fn main() -> Result<()> {
         Command::Fetch(args) => compare(&args, |shape| shape.kind == shape::Kind::Fetch),
         Command::All(args) => compare(&args, |_| true),
         Command::Start(args) => start(&args),
+        Command::Groups(args) => groups(&args),
         Command::Raw(args) => raw::serve(&args),
     }
 }
@@ -92,6 +94,19 @@ fn start(args: &StartArgs) -> Result<()> {
     Ok(())
 }
 
+fn groups(args: &GroupsArgs) -> Result<()> {
+    let setup = setup(&args.common)?;
+    for kind in &args.servers {
+        let groups = groups::measure(&setup, *kind, args.seconds)?;
+        if args.common.json {
+            println!("{}", serde_json::to_string(&groups)?);
+        } else {
+            print!("{}", groups.to_text());
+        }
+    }
+    Ok(())
+}
+
 fn setup(args: &CommonArgs) -> Result<Setup> {
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
     Ok(Setup {
@@ -100,5 +115,6 @@ fn setup(args: &CommonArgs) -> Result<Setup> {
         dir: args.dir.canonicalize()?,
         segment_bytes: args.segment_mib << 20,
         settings: args.settings.clone(),
+        common: Vec::new(),
     })
 }
