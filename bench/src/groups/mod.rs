@@ -38,6 +38,8 @@ const HEARTBEAT_ROUNDS: usize = 20;
 /// Heartbeats of the consumer protocol until every member must have its partitions.
 const RECONCILE_ROUNDS_MAX: usize = 400;
 const RECONCILE_PAUSE: Duration = Duration::from_millis(50);
+/// A group that has not changed for so long is at rest: assignments are made once a second at the most.
+const REST: Duration = Duration::from_secs(2);
 /// Long enough that the members of a large group come in one rebalance.
 const DELAY_MS: u64 = 2_000;
 
@@ -246,6 +248,7 @@ fn consumer(server: &Server) -> Result<Consumer> {
     let mut epochs = vec![0; MEMBERS];
     let mut owned: Vec<Option<Vec<TopicPartitions>>> = vec![None; MEMBERS];
     let began = Instant::now();
+    let (mut rest, mut formed_s) = (None, 0.0);
     for round in 0.. {
         ensure!(round < RECONCILE_ROUNDS_MAX, "the group does not come to rest");
         let asks: Vec<(usize, Bytes)> = (0..MEMBERS)
@@ -272,12 +275,19 @@ fn consumer(server: &Server) -> Result<Consumer> {
         })?;
         let assigned = owned.iter().flatten().flatten().map(|topic| topic.partitions.len()).sum::<usize>();
         let agreed = epochs.iter().all(|epoch| *epoch == epochs[0]);
-        if assigned == TOPIC_PARTITIONS as usize && agreed {
-            break;
+        if assigned != TOPIC_PARTITIONS as usize || !agreed {
+            rest = None;
+        } else {
+            let (epoch, since) = *rest.get_or_insert((epochs[0], Instant::now()));
+            if epoch != epochs[0] {
+                rest = None;
+            } else if since.elapsed() > REST {
+                formed_s = since.saturating_duration_since(began).as_secs_f64();
+                break;
+            }
         }
         std::thread::sleep(RECONCILE_PAUSE);
     }
-    let formed_s = began.elapsed().as_secs_f64();
     let frames: Vec<(usize, Bytes)> = (0..MEMBERS)
         .map(|at| {
             let frame = asks::consumer_heartbeat(GROUP, TOPIC, &name(at), epochs[at], None)?;
