@@ -13,7 +13,7 @@ use ottla_wire::messages::{
 };
 use ottla_wire::primitives::{Reader, decode_from};
 use ottla_wire::protocol::response_header_version;
-use ottla_wire::{ErrorCode, Message, Records, Request};
+use ottla_wire::{ErrorCode, Message, Records, Request, Str};
 
 use crate::frames::{PRODUCE_VERSION, request};
 
@@ -87,20 +87,22 @@ impl Admin {
         Ok(())
     }
 
-    /// Whether groups have coordinators that serve them. `groups` of them are looked up, and asked for their offsets.
-    pub fn has_coordinators(&mut self, groups: usize) -> Result<bool> {
-        let names = || (0..groups).map(|group| format!("commits-{group}").into());
-        let body = FindCoordinatorRequest { coordinator_keys: names().collect(), ..Default::default() };
+    /// Whether these keys (groups: type 0, transactional ids: 1) have coordinators. Makes the topic that they need.
+    pub fn has_coordinators(&mut self, key_type: i8, keys: Vec<Str>) -> Result<bool> {
+        let body = FindCoordinatorRequest { key_type, coordinator_keys: keys, ..Default::default() };
         let found = self.call(&body, FIND_COORDINATOR_VERSION)?;
-        if found.coordinators.iter().any(|one| one.error_code != 0) {
-            return Ok(false);
-        }
+        Ok(found.coordinators.iter().all(|one| one.error_code == 0))
+    }
+
+    /// Whether the coordinators of these groups are loaded.
+    pub fn serves_groups(&mut self, groups: Vec<Str>) -> Result<bool> {
         let group = |group_id| offset_fetch_request::OffsetFetchRequestGroup {
             group_id,
             topics: None,
             ..Default::default()
         };
-        let body = OffsetFetchRequest { groups: names().map(group).collect(), ..Default::default() };
+        let body =
+            OffsetFetchRequest { groups: groups.into_iter().map(group).collect(), ..Default::default() };
         let fetched = self.call(&body, OFFSET_FETCH_VERSION)?;
         Ok(fetched.groups.iter().all(|group| group.error_code == 0))
     }

@@ -26,7 +26,9 @@ pub enum Command {
     /// Start-up time, memory, many partitions, restart after a kill
     Start(StartArgs),
     /// Consumer groups: commits, one large group, many small ones
-    Groups(GroupsArgs),
+    Groups(CoordinatorArgs),
+    /// Transactions of 1, 10 and 100 records
+    Transactions(CoordinatorArgs),
     /// The raw server itself, as the other commands start it
     Raw(RawArgs),
 }
@@ -90,13 +92,13 @@ pub struct StartArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub struct GroupsArgs {
+pub struct CoordinatorArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Who is measured
     #[arg(long, value_enum, value_name = "SERVER", value_delimiter = ',', default_value = "ottla")]
     pub servers: Vec<Kind>,
-    /// Of commits
+    /// Of each measurement
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
 }

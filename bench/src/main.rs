@@ -2,14 +2,15 @@
 //!
 //! - [`shape`]: the table of loads, topics and targets.
 //! - [`frames`]: requests built before the load runs.
-//! - [`load`]: the generator. [`histogram`]: its latencies.
+//! - [`load`]: the generator; [`fleet`]: one for requests that depend on answers. [`histogram`]: its latencies.
 //! - [`raw`]: the baseline, a server that does the least that could be done.
 //! - [`server`], [`process`], [`admin`]: processes under test, what the kernel says of them, and their topics.
-//! - [`compare`], [`startup`], [`groups`]: the measurements. [`report`]: what came out.
+//! - [`compare`], [`startup`], [`groups`], [`transactions`]: the measurements. [`report`]: what came out.
 
 mod admin;
 mod args;
 mod compare;
+mod fleet;
 mod frames;
 mod groups;
 mod histogram;
@@ -20,15 +21,17 @@ mod report;
 mod server;
 mod shape;
 mod startup;
+mod transactions;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 
-use args::{Cli, Command, CommonArgs, CompareArgs, GroupsArgs, StartArgs};
+use args::{Cli, Command, CommonArgs, CompareArgs, CoordinatorArgs, StartArgs};
 use compare::{Arena, Plan};
 use report::Report;
+use serde::Serialize;
 use server::{Kind, Setup};
 use shape::{SHAPES, Shape};
 
@@ -38,7 +41,10 @@ fn main() -> Result<()> {
         Command::Fetch(args) => compare(&args, |shape| shape.kind == shape::Kind::Fetch),
         Command::All(args) => compare(&args, |_| true),
         Command::Start(args) => start(&args),
-        Command::Groups(args) => groups(&args),
+        Command::Groups(args) => coordinators(&args, groups::measure, groups::Groups::to_text),
+        Command::Transactions(args) => {
+            coordinators(&args, transactions::measure, transactions::Transactions::to_text)
+        }
         Command::Raw(args) => raw::serve(&args),
     }
 }
@@ -94,14 +100,18 @@ fn start(args: &StartArgs) -> Result<()> {
     Ok(())
 }
 
-fn groups(args: &GroupsArgs) -> Result<()> {
+fn coordinators<M: Serialize>(
+    args: &CoordinatorArgs,
+    measure: impl Fn(&Setup, Kind, f64) -> Result<M>,
+    to_text: impl Fn(&M) -> String,
+) -> Result<()> {
     let setup = setup(&args.common)?;
     for kind in &args.servers {
-        let groups = groups::measure(&setup, *kind, args.seconds)?;
+        let measured = measure(&setup, *kind, args.seconds)?;
         if args.common.json {
-            println!("{}", serde_json::to_string(&groups)?);
+            println!("{}", serde_json::to_string(&measured)?);
         } else {
-            print!("{}", groups.to_text());
+            print!("{}", to_text(&measured));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use ottla_wire::messages::{JoinGroupRequest, SyncGroupRequest};
 use ottla_wire::{ErrorCode, Str};
 
 use super::asks::{self, Member};
-use super::fleet::Fleet;
+use crate::fleet::Fleet;
 
 /// Where a member is on its way into the group.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! Loads of group coordinators: many commits, one large group, many small groups.
 //!
-//! - `fleet`: many connections on one thread; `asks`: the requests; `classic`: the way of a member into its group.
+//! - `asks`: the requests; `classic`: the way of a member into its group.
 
 mod asks;
 mod classic;
-mod fleet;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,15 +18,17 @@ use ottla_wire::messages::{
 };
 use serde::Serialize;
 
+use crate::fleet::Fleet;
 use crate::histogram::Histogram;
 use crate::process::{cpu_seconds, load_average, machine, resident_mib};
 use crate::server::{Kind, Server, Setup};
 use asks::Member;
 use classic::{Joining, join_all};
-use fleet::Fleet;
 
 const TOPIC: &str = "bench-groups";
 const TOPIC_PARTITIONS: i32 = 1_000;
+/// Type of a group's name in FindCoordinator.
+const GROUP_KEY: i8 = 0;
 const COMMIT_GROUPS: usize = 64;
 const COMMIT_CONNECTIONS: usize = 16;
 const COMMIT_DEPTH: usize = 100;
@@ -145,7 +146,8 @@ fn start(setup: &Setup, kind: Kind) -> Result<Server> {
     admin.create_topic(TOPIC, TOPIC_PARTITIONS, &[])?;
     server.await_served(&mut admin, TOPIC, TOPIC_PARTITIONS)?;
     let began = Instant::now();
-    while !admin.has_coordinators(COMMIT_GROUPS)? {
+    let groups = || (0..COMMIT_GROUPS).map(|group| format!("commits-{group}").into()).collect();
+    while !(admin.has_coordinators(GROUP_KEY, groups())? && admin.serves_groups(groups())?) {
         ensure!(began.elapsed() < Duration::from_secs(60), "there is no coordinator after a minute");
         std::thread::sleep(Duration::from_millis(50));
     }

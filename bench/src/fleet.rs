@@ -19,6 +19,20 @@ const EVENTS_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 const RESPONSE_BYTES_MAX: usize = 16 << 20;
 
+/// What a connection does after an answer.
+pub enum Next {
+    Rest,
+    Ask(Bytes),
+    /// After a pause, as clients do when they are told to try again.
+    AskLater(Bytes, Duration),
+}
+
+impl From<Option<Bytes>> for Next {
+    fn from(frame: Option<Bytes>) -> Next {
+        frame.map_or(Next::Rest, Next::Ask)
+    }
+}
+
 /// The connections, and the latencies of what they were asked.
 pub struct Fleet {
     epoll: OwnedFd,
@@ -59,11 +73,11 @@ impl Fleet {
     }
 
     /// Sends `asks` (connection and frame) and goes on until nothing is under way. For each answer `next` is told the
-    /// connection and the response without its length, and gives what the connection asks next, if anything.
-    pub fn exchange(
+    /// connection and the response without its length, and says what the connection does next.
+    pub fn exchange<N: Into<Next>>(
         &mut self,
         asks: impl IntoIterator<Item = (usize, Bytes)>,
-        mut next: impl FnMut(usize, Bytes) -> Result<Option<Bytes>>,
+        mut next: impl FnMut(usize, Bytes) -> Result<N>,
     ) -> Result<()> {
         let now = Instant::now();
         let mut under_way = 0;
@@ -76,9 +90,13 @@ impl Fleet {
         }
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let mut progress = Instant::now();
+        let mut later: Vec<(Instant, usize, Bytes)> = Vec::new();
         while under_way > 0 {
             events.clear();
-            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            let timeout = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: if later.is_empty() { 20_000_000 } else { 1_000_000 },
+            };
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -89,11 +107,17 @@ impl Fleet {
                 while let Some((response, began)) = self.connections[at].take_response()? {
                     progress = Instant::now();
                     self.latencies.record(progress.saturating_duration_since(began));
-                    match next(at, response)? {
-                        Some(frame) => self.connections[at].ask(&frame, progress),
-                        None => under_way -= 1,
+                    match next(at, response)?.into() {
+                        Next::Ask(frame) => self.connections[at].ask(&frame, progress),
+                        Next::AskLater(frame, pause) => later.push((progress + pause, at, frame)),
+                        Next::Rest => under_way -= 1,
                     }
                 }
+                self.connections[at].send()?;
+            }
+            let now = Instant::now();
+            for (_, at, frame) in later.extract_if(.., |(due, _, _)| *due <= now) {
+                self.connections[at].ask(&frame, now);
                 self.connections[at].send()?;
             }
             ensure!(progress.elapsed() < STALL_MAX, "{under_way} requests have no response");
