@@ -30,7 +30,8 @@ fn list(world: &mut World, states: &[&str], types: &[&str]) -> Vec<(String, Stri
 }
 
 fn delete(world: &mut World, group: &str) -> ErrorCode {
-    match world.call(&Caller::default(), Request::DeleteGroup(group.into())) {
+    let caller = Caller { version: 2, ..Caller::default() };
+    match world.call(&caller, Request::DeleteGroup(group.into())) {
         Response::DeleteGroup(result) => {
             assert_eq!(result.group_id, group);
             error(result.error_code)
