@@ -296,7 +296,9 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn tick(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        while let Some(timer) = self.timers.pop_due(at.now) {
+        // As many as there are: one that is set anew for now waits for the next tick, so that this one ends.
+        for _ in 0..self.timers.len() {
+            let Some(timer) = self.timers.pop_due(at.now) else { return };
             self.parts(at, out).on_timer(timer);
         }
     }
