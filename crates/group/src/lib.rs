@@ -18,6 +18,7 @@
 //! - [`offsets`]: committed offsets: commit, fetch, expiry, transactions.
 //! - [`history`]: why a group rebalanced.
 
+pub mod assignor;
 pub mod config;
 pub mod context;
 pub mod record;
