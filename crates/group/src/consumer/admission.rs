@@ -11,7 +11,7 @@ use crate::config::{GroupConfig, ID_BYTES_MAX};
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::{JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State};
 use crate::consumer::refusal::Refusal;
-use crate::consumer::regex;
+use crate::consumer::topic_regex;
 use crate::context::Context;
 
 /// From this version on the client makes the member's id (KIP-1082).
@@ -26,6 +26,8 @@ pub struct Admission {
     pub regex: Option<Regex>,
     /// What the member says that it has.
     pub owned: Option<Partitions>,
+    /// The member makes a classic group a consumer group.
+    pub converts: bool,
 }
 
 /// Checks what can be checked without a group.
@@ -131,7 +133,7 @@ impl ConsumerGroup {
             true => ctx.at.uuid.to_string().as_str().into(),
             false => request.member_id.detached(),
         };
-        Ok(Admission { member_id, replaces, regex: self.new_regex(request)?, owned })
+        Ok(Admission { member_id, replaces, regex: self.new_regex(request)?, owned, converts: false })
     }
 
     /// Checks that the group has room for a member, if it is not in it.
@@ -161,9 +163,10 @@ impl ConsumerGroup {
         if self.lasting.members_by_regex(regex) > 0 {
             return Ok(None);
         }
-        regex::compile(regex).map(Some).map_err(|problem| {
+        topic_regex::compile(regex).map(Some).map_err(|problem| {
             let shown: String = regex.chars().take(REGEX_SHOWN_CHARS_MAX).collect();
-            let message = format!("SubscribedTopicRegex `{shown}` is not a valid regular expression: {problem}.");
+            let message =
+                format!("SubscribedTopicRegex `{shown}` is not a valid regular expression: {problem}.");
             Refusal::new(ErrorCode::InvalidRegularExpression, message)
         })
     }
@@ -188,7 +191,8 @@ fn check_member(
     }
     // The answer with the newer epoch may have been lost.
     let catches_up = received == member.current.previous_epoch
-        && owned.is_some_and(|owned| owned.iter().all(|(topic, p)| member.current.assigned.contains(topic, p)));
+        && owned
+            .is_some_and(|owned| owned.iter().all(|(topic, p)| member.current.assigned.contains(topic, p)));
     if received > known || (received < known && !catches_up) {
         let relation = if received > known { "greater" } else { "smaller" };
         let message = format!(

@@ -75,7 +75,7 @@ impl ConsumerGroup {
         match timer {
             Timer::ConsumerSession { member, .. } => self.fence(ctx, &member, Cause::SessionExpired),
             Timer::ConsumerRevocation { member, .. } => match self.lasting.member(&member) {
-                Some(late) if late.current.state == State::UnrevokedPartitions => {
+                Some(late) if late.current.state == State::UnrevokedPartitions && !late.is_classic() => {
                     self.fence(ctx, &member, Cause::RebalanceTimedOut)
                 }
                 Some(_) | None => Next::Stays,

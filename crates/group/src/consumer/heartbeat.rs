@@ -3,7 +3,6 @@
 //! In one step: the member is noted, the group's epoch moves on if subscriptions or topics changed, an assignment is made if one
 //! is due, and the member goes on toward it.
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use ottla_wire::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ConsumerGroupMemberMetadataValue,
@@ -13,7 +12,9 @@ use ottla_wire::primitives::Str;
 use crate::assignor::Partitions;
 use crate::consumer::admission::{Admission, check_fields};
 use crate::consumer::group::{ConsumerGroup, rebalance_timeout};
-use crate::consumer::member::{Current, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State, regex_of};
+use crate::consumer::member::{
+    Current, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State, regex_of,
+};
 use crate::consumer::reconcile::{self, Facts};
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
@@ -47,7 +48,10 @@ impl ConsumerGroup {
     ) -> ConsumerGroupHeartbeatResponse {
         let id = &admission.member_id;
         let joining = request.member_epoch == JOIN_EPOCH;
-        let begin = self.begin_of_change(id, admission.replaces.as_ref());
+        let begin = match admission.converts {
+            true => self.begin(Cause::ProtocolChanged, None, None),
+            false => self.begin_of_change(id, admission.replaces.as_ref()),
+        };
         if let Some(old) = &admission.replaces {
             self.replace_member(ctx, old, id);
         }
@@ -198,10 +202,9 @@ impl ConsumerGroup {
             State::UnrevokedPartitions if !member.is_classic() => {
                 ctx.timers.set(timer, ctx.at.now + rebalance_timeout(member));
             }
-            State::UnrevokedPartitions
-            | State::Stable
-            | State::UnreleasedPartitions
-            | State::Unknown => ctx.timers.cancel(&timer),
+            State::UnrevokedPartitions | State::Stable | State::UnreleasedPartitions | State::Unknown => {
+                ctx.timers.cancel(&timer)
+            }
         }
         let (at, through) = (ctx.at, self.lasting.is_reconciled());
         if member.is_reconciled_to(self.lasting.epoch) {
@@ -230,11 +233,6 @@ impl ConsumerGroup {
             ..Default::default()
         }
     }
-}
-
-/// ConsumerGroupHeartbeat to a group that does not exist.
-pub(super) fn no_group(group: &str) -> Refusal {
-    Refusal::new(ErrorCode::GroupIdNotFound, format!("Consumer group {group} not found."))
 }
 
 /// Says who calls, as members are described.

@@ -13,7 +13,7 @@ use ottla_wire::primitives::Str;
 use crate::assignor::Partitions;
 use crate::consumer::member::{Current, Member};
 use crate::consumer::owned::Owned;
-use crate::consumer::regex::Resolved;
+use crate::consumer::topic_regex::Resolved;
 use crate::record::GroupRecord;
 
 /// The lasting state of a group.
@@ -211,7 +211,8 @@ impl Lasting {
     fn set_target(&mut self, value: &ConsumerGroupTargetAssignmentMetadataValue) {
         self.target.epoch = value.assignment_epoch;
         self.target.assigned_at = value.assignment_timestamp;
-        let reconciled = self.members.values().filter(|member| member.is_reconciled_to(value.assignment_epoch));
+        let reconciled =
+            self.members.values().filter(|member| member.is_reconciled_to(value.assignment_epoch));
         self.facts.reconciled = reconciled.count();
     }
 
@@ -243,7 +244,7 @@ impl Facts {
         if let Some(assignor) = &metadata.server_assignor {
             self.assignors.up(assignor);
         }
-        for classic in &metadata.classic_member_metadata {
+        if let Some(classic) = &metadata.classic_member_metadata {
             self.classic_members += 1;
             for protocol in &classic.supported_protocols {
                 self.classic_protocols.up(&protocol.name);
@@ -266,7 +267,7 @@ impl Facts {
         if let Some(assignor) = &metadata.server_assignor {
             self.assignors.down(assignor);
         }
-        for classic in &metadata.classic_member_metadata {
+        if let Some(classic) = &metadata.classic_member_metadata {
             self.classic_members -= 1;
             for protocol in &classic.supported_protocols {
                 self.classic_protocols.down(&protocol.name);

@@ -28,7 +28,8 @@ impl Refusal {
     }
 
     pub fn fenced_instance(member: &str, instance: &str, by: &str) -> Refusal {
-        let message = format!("Static member {member} with instance id {instance} was fenced by member {by}.");
+        let message =
+            format!("Static member {member} with instance id {instance} was fenced by member {by}.");
         Refusal::new(ErrorCode::FencedInstanceId, message)
     }
 

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::lasting::Lasting;
-use crate::consumer::regex::{self, Resolved};
+use crate::consumer::topic_regex::{self, Resolved};
 use crate::context::Context;
 use crate::history::{Begin, Cause};
 use crate::topics::Topics;
@@ -48,7 +48,7 @@ impl ConsumerGroup {
         }
         let mut changed = false;
         let compiled = self.compiled(&regexes);
-        for (regex, topics) in regex::resolve(&compiled, ctx.topics) {
+        for (regex, topics) in topic_regex::resolve(&compiled, ctx.topics) {
             let before = self.lasting.regexes().get(&regex);
             let other = before.map_or(!topics.is_empty(), |before| before.topics != topics);
             if other || before.is_none() {
@@ -75,7 +75,7 @@ impl ConsumerGroup {
         let mut compiled = BTreeMap::new();
         for regex in regexes {
             if !self.soft.compiled.contains_key(regex) {
-                self.soft.compiled.insert(regex.clone(), regex::compile(regex).ok());
+                self.soft.compiled.insert(regex.clone(), topic_regex::compile(regex).ok());
             }
             if let Some(Some(known)) = self.soft.compiled.get(regex) {
                 compiled.insert(regex.clone(), known.clone());

@@ -65,7 +65,9 @@ impl ConsumerGroup {
 pub fn assignor(lasting: &Lasting, config: &GroupConfig) -> Assignor {
     let known = config.assignors.iter().filter_map(|name| Assignor::named(name));
     let votes = |assignor: Assignor| lasting.assignors().get(assignor.name()).copied().unwrap_or(0);
-    known.reduce(|best, other| if votes(other) > votes(best) { other } else { best }).unwrap_or(Assignor::Uniform)
+    known
+        .reduce(|best, other| if votes(other) > votes(best) { other } else { best })
+        .unwrap_or(Assignor::Uniform)
 }
 
 /// What the assignor gives to each member that had something else before.

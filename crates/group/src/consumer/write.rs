@@ -7,7 +7,7 @@ use crate::assignor::Partitions;
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::lasting::target_to;
 use crate::consumer::member::{Current, Member};
-use crate::consumer::regex::Resolved;
+use crate::consumer::topic_regex::Resolved;
 use crate::context::Context;
 use crate::record::GroupRecord;
 
@@ -65,15 +65,19 @@ impl ConsumerGroup {
         let members = || lasting.members().iter();
         records.extend(members().map(|(key, member)| member_record(id, key, Some(member.metadata.clone()))));
         records.extend(lasting.regexes().iter().map(|(regex, value)| regex_record(id, regex, Some(value))));
-        records.push(epoch_record(id, lasting.epoch, lasting.metadata_hash));
+        if lasting.epoch > 0 {
+            records.push(epoch_record(id, lasting.epoch, lasting.metadata_hash));
+        }
         let targets = lasting.target.by_member.iter();
         records.extend(targets.map(|(member, target)| target_record(id, member, Some(target))));
-        let value = target_epoch_value(lasting.target.epoch, lasting.target.assigned_at);
-        records.push(target_epoch_record(id, Some(value)));
+        if lasting.target.epoch > 0 {
+            let value = target_epoch_value(lasting.target.epoch, lasting.target.assigned_at);
+            records.push(target_epoch_record(id, Some(value)));
+        }
         let recorded = members().filter(|(_, member)| member.current != Current::default());
-        records.extend(recorded.map(|(key, member): (&Str, &Member)| {
-            current_record(id, key, Some(&member.current))
-        }));
+        records.extend(
+            recorded.map(|(key, member): (&Str, &Member)| current_record(id, key, Some(&member.current))),
+        );
         records
     }
 
