@@ -246,15 +246,13 @@ impl ConsumerGroup {
         let changed = self.note_member(ctx, &id, metadata);
         let begin = Begin { by: Some(self.who(&id)), reason: request.reason.map(|r| r.detached()), ..begin };
         let owned = embedded::owned(&subscription, ctx.topics);
-        let mut next = Next::Stays;
         if last_of_its_kind {
             if !changed {
                 self.reconcile(ctx, &id, Some(&owned), false);
             }
             let response = self.join_response(&id);
-            next = self.downgrade(ctx, &BTreeSet::new(), changed.then_some(begin));
             ctx.reply(ticket, Response::JoinGroup(response));
-            return next;
+            return self.downgrade(ctx, &BTreeSet::new());
         }
         self.refresh(ctx, changed.then_some(begin));
         self.assign_if_due(ctx);
@@ -266,7 +264,7 @@ impl ConsumerGroup {
             ctx.timers.set(timer, ctx.at.now + rebalance_timeout(member));
         }
         ctx.reply(ticket, Response::JoinGroup(self.join_response(&id)));
-        next
+        Next::Stays
     }
 
     fn join_response(&self, id: &Str) -> JoinGroupResponse {

@@ -29,12 +29,13 @@ pub fn first_heartbeat(
         Err(refusal) => return ctx.reply(ticket, refusal.into_heartbeat()),
     };
     if let Some(Group::Classic(mut classic)) = groups.take(&group.id) {
-        classic.dissolve(ctx);
+        classic.dissolve(ctx, ErrorCode::RebalanceInProgress);
         classic.tombstones(ctx);
+        ctx.timers.cancel_group(&group.id);
     }
     group.write_upgraded(ctx);
     let response = group.serve_admitted(ctx, caller, &request, admission);
-    groups.put(Group::Consumer(group));
+    groups.put(group.into());
     ctx.reply(ticket, Response::ConsumerGroupHeartbeat(response));
 }
 
@@ -84,7 +85,7 @@ pub fn replay(groups: &mut Groups, record: GroupRecord) -> Result<(), ReplayErro
         Some(Group::Classic(_)) | None if is_value => {
             let mut group = ConsumerGroup::new(id.detached());
             group.lasting.apply(record);
-            groups.put(Group::Consumer(group));
+            groups.put(group.into());
         }
         Some(Group::Classic(_)) | None => {}
     }

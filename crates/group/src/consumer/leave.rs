@@ -76,7 +76,7 @@ impl ConsumerGroup {
             return Next::Stays;
         }
         if self.may_downgrade_without(ctx, &members) {
-            return self.downgrade(ctx, &members, Some(begin));
+            return self.downgrade(ctx, &members);
         }
         for id in &members {
             let regex = self.lasting.member(id).and_then(|member| member.regex().cloned());

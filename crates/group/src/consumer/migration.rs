@@ -3,7 +3,7 @@
 //!
 //! The records of both kinds are written in one step, tombstones first, so the group is one or the other at every moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::consumer_group_member_metadata_value::{ClassicMemberMetadata, ClassicProtocol};
@@ -11,16 +11,15 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
-use crate::classic::{ClassicGroup, ClassicParts, PartsMember};
-use crate::consumer::embedded;
+use crate::classic::{ClassicGroup, Member as ClassicMember, Protocol};
+use crate::consumer::embedded::{self, PROTOCOL_TYPE};
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::lasting::target_to;
 use crate::consumer::member::{Current, Member};
 use crate::consumer::owned::Owned;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
-use crate::group::{Group, Next};
-use crate::history::Begin;
+use crate::group::Next;
 use crate::record::GroupRecord;
 
 impl ConsumerGroup {
@@ -34,21 +33,22 @@ impl ConsumerGroup {
         if !ctx.config.migration.may_upgrade() {
             return Err(refused("online upgrade is disabled"));
         }
-        let parts = classic.parts();
-        let parts = parts.ok_or_else(|| refused("the group does not use the consumer embedded protocol"))?;
-        if parts.members.len() > ctx.config.consumer_size_max {
+        if classic.protocol_type().is_none_or(|name| *name != PROTOCOL_TYPE) {
+            return Err(refused("the group does not use the consumer embedded protocol"));
+        }
+        if classic.members().count() > ctx.config.consumer_size_max {
             return Err(refused("the group size exceeds the consumer group maximum size"));
         }
-        let mut group = ConsumerGroup::new(parts.id.clone());
-        for member in &parts.members {
-            let (metadata, assigned) = upgraded_member(ctx, &parts, member)
+        let mut group = ConsumerGroup::new(classic.id().clone());
+        for (id, member) in classic.members() {
+            let (metadata, assigned) = upgraded_member(ctx, classic.protocol(), member)
                 .map_err(|_| refused("the embedded consumer protocol is malformed"))?;
             if assigned.has_user_data {
                 return Err(refused("an unsupported custom assignor is in use"));
             }
-            group.take_over(&member.id, metadata, &assigned.partitions, parts.generation);
+            group.take_over(id, metadata, &assigned.partitions, classic.generation());
         }
-        group.take_over_epochs(ctx, parts.generation);
+        group.take_over_epochs(ctx, classic.generation());
         Ok(group)
     }
 
@@ -116,32 +116,29 @@ impl ConsumerGroup {
         speaks_consumer && self.lasting.classic_members() + 1 == members && may_downgrade(ctx, members)
     }
 
-    /// Becomes a classic group without `leaving`. It rebalances if `begin` says why.
-    pub(super) fn downgrade(
-        &mut self,
-        ctx: &mut Context<'_>,
-        leaving: &BTreeSet<Str>,
-        begin: Option<Begin>,
-    ) -> Next {
+    /// Becomes a classic group without `leaving`, which rebalances.
+    pub(super) fn downgrade(&mut self, ctx: &mut Context<'_>, leaving: &BTreeSet<Str>) -> Next {
         let staying = self.lasting.members().iter().filter(|(id, _)| !leaving.contains(*id));
-        let members = staying.filter_map(|(id, member)| self.downgraded_member(ctx, id, member)).collect();
-        let parts =
-            ClassicParts { id: self.id.clone(), generation: self.lasting.epoch, protocol: None, members };
+        let members: BTreeMap<Str, ClassicMember> = staying
+            .filter_map(|(id, member)| Some((id.clone(), self.downgraded_member(ctx, id, member)?)))
+            .collect();
+        let protocol = shared_protocol(&members);
         self.tombstones(ctx);
         ctx.timers.cancel_group(&self.id);
-        let classic = ClassicGroup::from_parts(ctx, parts, begin);
-        Next::Becomes(Box::new(Group::Classic(classic)))
+        let generation = self.lasting.epoch;
+        Next::Becomes(ClassicGroup::take_over(ctx, self.id.clone(), generation, protocol, members).into())
     }
 
-    fn downgraded_member(&self, ctx: &Context<'_>, id: &Str, member: &Member) -> Option<PartsMember> {
+    fn downgraded_member(&self, ctx: &Context<'_>, id: &Str, member: &Member) -> Option<ClassicMember> {
         let classic = member.classic()?;
         let protocols = classic.supported_protocols.iter();
-        let protocols: Vec<_> = protocols.map(|known| (known.name.clone(), known.metadata.clone())).collect();
-        let version = protocols.first().and_then(|(_, metadata)| embedded::subscription(metadata).ok());
+        let protocols: Vec<Protocol> = protocols
+            .map(|known| Protocol { name: known.name.clone(), metadata: known.metadata.clone() })
+            .collect();
+        let subscription = protocols.first().and_then(|first| embedded::subscription(&first.metadata).ok());
+        let version = subscription.map_or(0, |(version, _)| version);
         let target = self.lasting.target.by_member.get(id).into_iter().flat_map(|target| target.iter());
-        let version = version.map_or(0, |(version, _)| version);
-        Some(PartsMember {
-            id: id.clone(),
+        Some(ClassicMember {
             instance: member.metadata.instance_id.clone(),
             client_id: member.metadata.client_id.clone(),
             client_host: member.metadata.client_host.clone(),
@@ -149,8 +146,21 @@ impl ConsumerGroup {
             session_timeout: millis(classic.session_timeout_ms),
             protocols,
             assignment: embedded::encode_assignment(target, version, ctx.topics),
+            is_new: false,
+            joining: None,
+            syncing: None,
+            deadline: ctx.at.now,
+            timer: None,
         })
     }
+}
+
+/// A protocol that all members know. There is one: nobody was let in without.
+fn shared_protocol(members: &BTreeMap<Str, ClassicMember>) -> Str {
+    let known = |member: &ClassicMember, name: &Str| member.protocols.iter().any(|known| known.name == *name);
+    let names = || members.values().flat_map(|member| &member.protocols).map(|protocol| &protocol.name);
+    let shared = names().find(|name| members.values().all(|member| known(member, name)));
+    shared.or_else(|| names().next()).cloned().unwrap_or_default()
 }
 
 fn may_downgrade(ctx: &Context<'_>, members: usize) -> bool {
@@ -159,18 +169,17 @@ fn may_downgrade(ctx: &Context<'_>, members: usize) -> bool {
 
 fn upgraded_member(
     ctx: &Context<'_>,
-    parts: &ClassicParts,
-    member: &PartsMember,
+    protocol: Option<&Str>,
+    member: &ClassicMember,
 ) -> Result<(ConsumerGroupMemberMetadataValue, embedded::Assigned), ottla_wire::primitives::DecodeError> {
-    let chosen = |(name, _): &&(Str, bytes::Bytes)| parts.protocol.as_ref() == Some(name);
-    let protocol = member.protocols.iter().find(chosen).or(member.protocols.first());
-    let metadata = protocol.map(|(_, metadata)| metadata.clone()).unwrap_or_default();
+    let chosen = member.protocols.iter().find(|known| Some(&known.name) == protocol);
+    let metadata =
+        chosen.or(member.protocols.first()).map(|known| known.metadata.clone()).unwrap_or_default();
     let (_, subscription) = embedded::subscription(&metadata)?;
     let assigned = embedded::assignment(&member.assignment, ctx.topics)?;
     let ms = |timeout: std::time::Duration| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let protocols = member.protocols.iter();
     let known =
-        protocols.map(|(name, metadata)| ClassicProtocol { name: name.clone(), metadata: metadata.clone() });
+        |known: &Protocol| ClassicProtocol { name: known.name.clone(), metadata: known.metadata.clone() };
     let metadata = ConsumerGroupMemberMetadataValue {
         instance_id: member.instance.clone(),
         rack_id: subscription.rack_id.filter(|rack| !rack.is_empty()),
@@ -180,7 +189,7 @@ fn upgraded_member(
         rebalance_timeout_ms: ms(member.rebalance_timeout),
         classic_member_metadata: Some(ClassicMemberMetadata {
             session_timeout_ms: ms(member.session_timeout),
-            supported_protocols: known.collect(),
+            supported_protocols: member.protocols.iter().map(known).collect(),
         }),
         ..Default::default()
     };
