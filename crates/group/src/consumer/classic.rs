@@ -18,7 +18,7 @@ use crate::config::GroupConfig;
 use crate::consumer::embedded::{self, PROTOCOL_TYPE};
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::heartbeat::{note_caller, sorted};
-use crate::consumer::member::{Member, State};
+use crate::consumer::member::{Member, State, unknown_metadata};
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
 use crate::group::Next;
@@ -288,7 +288,7 @@ impl ConsumerGroup {
         subscription: &ConsumerProtocolSubscription,
     ) -> ConsumerGroupMemberMetadataValue {
         let known = self.lasting.member(id).map(|member| member.metadata.clone());
-        let mut metadata = known.unwrap_or_default();
+        let mut metadata = known.unwrap_or_else(unknown_metadata);
         if let Some(instance) = &request.group_instance_id {
             metadata.instance_id = Some(instance.detached());
         }

@@ -13,7 +13,7 @@ use crate::assignor::Partitions;
 use crate::consumer::admission::{Admission, check_fields};
 use crate::consumer::group::{ConsumerGroup, rebalance_timeout};
 use crate::consumer::member::{
-    Current, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State, regex_of,
+    Current, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State, regex_of, unknown_metadata,
 };
 use crate::consumer::reconcile::{self, Facts};
 use crate::consumer::refusal::Refusal;
@@ -99,7 +99,7 @@ impl ConsumerGroup {
         request: &ConsumerGroupHeartbeatRequest,
     ) -> ConsumerGroupMemberMetadataValue {
         let known = self.lasting.member(id).map(|member| member.metadata.clone());
-        let mut metadata = known.unwrap_or_default();
+        let mut metadata = known.unwrap_or_else(unknown_metadata);
         let keep = |kept: &mut Option<Str>, said: &Option<Str>| {
             if said.is_some() && said != kept {
                 *kept = said.as_ref().map(Str::detached);
@@ -131,7 +131,7 @@ impl ConsumerGroup {
         if before == Some(&metadata) {
             return false;
         }
-        let nothing = ConsumerGroupMemberMetadataValue::default();
+        let nothing = unknown_metadata();
         let before = before.unwrap_or(&nothing);
         let old_regex = regex_of(before).cloned();
         let regex_changed = old_regex.as_ref() != regex_of(&metadata);

@@ -30,7 +30,7 @@ pub enum State {
 }
 
 /// A member: what it said of itself, and what it has.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// As its record says; topics are sorted, each once.
     pub metadata: ConsumerGroupMemberMetadataValue,
@@ -58,6 +58,23 @@ impl Default for Current {
             assigned: Owned::default(),
             revoking: Owned::default(),
         }
+    }
+}
+
+impl Default for Member {
+    fn default() -> Member {
+        Member { metadata: unknown_metadata(), current: Current::default() }
+    }
+}
+
+/// The metadata of a member that nothing is known of. The schema's defaults are empty names instead of none.
+pub fn unknown_metadata() -> ConsumerGroupMemberMetadataValue {
+    ConsumerGroupMemberMetadataValue {
+        instance_id: None,
+        rack_id: None,
+        subscribed_topic_regex: None,
+        server_assignor: None,
+        ..Default::default()
     }
 }
 

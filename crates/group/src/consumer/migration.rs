@@ -15,7 +15,7 @@ use crate::classic::{ClassicGroup, Member as ClassicMember, Protocol};
 use crate::consumer::embedded::{self, PROTOCOL_TYPE};
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::lasting::target_to;
-use crate::consumer::member::{Current, Member};
+use crate::consumer::member::{Current, Member, unknown_metadata};
 use crate::consumer::owned::Owned;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
@@ -191,7 +191,7 @@ fn upgraded_member(
             session_timeout_ms: ms(member.session_timeout),
             supported_protocols: member.protocols.iter().map(known).collect(),
         }),
-        ..Default::default()
+        ..unknown_metadata()
     };
     Ok((metadata, assigned))
 }

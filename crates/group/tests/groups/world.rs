@@ -180,6 +180,10 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    pub fn topics(&self) -> &TestTopics {
+        &self.topics
+    }
+
     pub fn core(&self) -> &GroupCoordinator {
         self.frame.core()
     }
