@@ -12,7 +12,6 @@ use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
 use crate::consumer::member::{Current, Member};
-use crate::consumer::owned::Owned;
 use crate::consumer::topic_regex::Resolved;
 use crate::record::GroupRecord;
 
@@ -277,14 +276,14 @@ impl Facts {
 
     fn note_current(&mut self, id: &Str, member: &Member, target_epoch: i32) {
         self.reconciled += usize::from(member.is_reconciled_to(target_epoch));
-        for (topic, partition, _) in held(&member.current.assigned, &member.current.revoking) {
+        for (topic, partition, _) in member.current.held() {
             self.owners.insert((topic, partition), id.clone());
         }
     }
 
     fn forget_current(&mut self, id: &Str, member: &Member, target_epoch: i32) {
         self.reconciled -= usize::from(member.is_reconciled_to(target_epoch));
-        for (topic, partition, _) in held(&member.current.assigned, &member.current.revoking) {
+        for (topic, partition, _) in member.current.held() {
             // While a log is loaded that is being compacted, the new owner may be known before the old one's change.
             if self.owners.get(&(topic, partition)) == Some(id) {
                 self.owners.remove(&(topic, partition));
@@ -315,10 +314,6 @@ impl Counts {
         }
         gone
     }
-}
-
-fn held<'a>(assigned: &'a Owned, revoking: &'a Owned) -> impl Iterator<Item = (TopicId, i32, i32)> + 'a {
-    assigned.iter().chain(revoking.iter())
 }
 
 fn target_from(value: &ConsumerGroupTargetAssignmentMemberValue) -> Partitions {

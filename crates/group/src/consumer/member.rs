@@ -1,5 +1,6 @@
 //! A member of a consumer group.
 
+use ottla_wire::TopicId;
 use ottla_wire::messages::{
     ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
     consumer_group_member_metadata_value::ClassicMemberMetadata,
@@ -103,6 +104,11 @@ pub fn regex_of(metadata: &ConsumerGroupMemberMetadataValue) -> Option<&Str> {
 }
 
 impl Current {
+    /// What the member may read: what it is assigned, and what it has not given up yet.
+    pub fn held(&self) -> impl Iterator<Item = (TopicId, i32, i32)> + '_ {
+        self.assigned.iter().chain(self.revoking.iter())
+    }
+
     pub fn from_record(value: &ConsumerGroupCurrentMemberAssignmentValue) -> Current {
         Current {
             epoch: value.member_epoch,

@@ -119,40 +119,40 @@ impl ConsumerGroup {
     /// Becomes a classic group without `leaving`, which rebalances.
     pub(super) fn downgrade(&mut self, ctx: &mut Context<'_>, leaving: &BTreeSet<Str>) -> Next {
         let staying = self.lasting.members().iter().filter(|(id, _)| !leaving.contains(*id));
-        let members: BTreeMap<Str, ClassicMember> = staying
-            .filter_map(|(id, member)| Some((id.clone(), self.downgraded_member(ctx, id, member)?)))
-            .collect();
+        let members: BTreeMap<Str, ClassicMember> =
+            staying.filter_map(|(id, member)| Some((id.clone(), downgraded_member(ctx, member)?))).collect();
         let protocol = shared_protocol(&members);
         self.tombstones(ctx);
         ctx.timers.cancel_group(&self.id);
         let generation = self.lasting.epoch;
         Next::Becomes(ClassicGroup::take_over(ctx, self.id.clone(), generation, protocol, members).into())
     }
+}
 
-    fn downgraded_member(&self, ctx: &Context<'_>, id: &Str, member: &Member) -> Option<ClassicMember> {
-        let classic = member.classic()?;
-        let protocols = classic.supported_protocols.iter();
-        let protocols: Vec<Protocol> = protocols
-            .map(|known| Protocol { name: known.name.clone(), metadata: known.metadata.clone() })
-            .collect();
-        let subscription = protocols.first().and_then(|first| embedded::subscription(&first.metadata).ok());
-        let version = subscription.map_or(0, |(version, _)| version);
-        let target = self.lasting.target.by_member.get(id).into_iter().flat_map(|target| target.iter());
-        Some(ClassicMember {
-            instance: member.metadata.instance_id.clone(),
-            client_id: member.metadata.client_id.clone(),
-            client_host: member.metadata.client_host.clone(),
-            rebalance_timeout: rebalance_timeout(member),
-            session_timeout: millis(classic.session_timeout_ms),
-            protocols,
-            assignment: embedded::encode_assignment(target, version, ctx.topics),
-            is_new: false,
-            joining: None,
-            syncing: None,
-            deadline: ctx.at.now,
-            timer: None,
-        })
-    }
+fn downgraded_member(ctx: &Context<'_>, member: &Member) -> Option<ClassicMember> {
+    let classic = member.classic()?;
+    let protocols = classic.supported_protocols.iter();
+    let protocols: Vec<Protocol> = protocols
+        .map(|known| Protocol { name: known.name.clone(), metadata: known.metadata.clone() })
+        .collect();
+    let subscription = protocols.first().and_then(|first| embedded::subscription(&first.metadata).ok());
+    let version = subscription.map_or(0, |(version, _)| version);
+    // What it has, not what it was to have: if the group is upgraded again before it has rebalanced, this must be true.
+    let has: Partitions = member.current.held().map(|(topic, partition, _)| (topic, partition)).collect();
+    Some(ClassicMember {
+        instance: member.metadata.instance_id.clone(),
+        client_id: member.metadata.client_id.clone(),
+        client_host: member.metadata.client_host.clone(),
+        rebalance_timeout: rebalance_timeout(member),
+        session_timeout: millis(classic.session_timeout_ms),
+        protocols,
+        assignment: embedded::encode_assignment(has.iter(), version, ctx.topics),
+        is_new: false,
+        joining: None,
+        syncing: None,
+        deadline: ctx.at.now,
+        timer: None,
+    })
 }
 
 /// A protocol that all members know. There is one: nobody was let in without.
