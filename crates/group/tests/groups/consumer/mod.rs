@@ -2,6 +2,8 @@
 
 mod classic_client;
 mod client;
+mod commit;
 mod heartbeat;
 mod laws;
 mod migration;
+mod regex;
