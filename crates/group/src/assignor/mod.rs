@@ -13,7 +13,7 @@ pub mod spec;
 pub mod uniform;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

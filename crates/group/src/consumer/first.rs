@@ -5,6 +5,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
 use ottla_wire::primitives::Str;
 
+use crate::classic::ClassicGroup;
 use crate::consumer::admission::{Admission, check_fields};
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::JOIN_EPOCH;
@@ -74,8 +75,9 @@ pub fn replay(groups: &mut Groups, record: GroupRecord) -> Result<(), ReplayErro
     let id = id.clone();
     let is_end = matches!(record, GroupRecord::ConsumerGroup { value: None, .. });
     match groups.get_mut(&id) {
+        // The group is what its offsets make of it.
         Some(Group::Consumer(_)) if is_end => {
-            groups.take(&id);
+            groups.put(ClassicGroup::new(id).into());
         }
         Some(Group::Consumer(group)) => group.lasting.apply(record),
         Some(Group::Classic(classic)) if is_value && !classic.is_unrecorded() => {

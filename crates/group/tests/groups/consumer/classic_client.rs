@@ -1,4 +1,5 @@
-//! A member that speaks the classic protocol, as old clients do: it gives everything up before it joins.
+//! A member that speaks the classic protocol, as old clients do: it gives everything up before it joins, or (KIP-429) keeps what
+//! it has and joins again for what it gave up.
 
 use bytes::Bytes;
 use ottla_coordinator::Ticket;
@@ -27,6 +28,8 @@ pub struct ClassicClient {
     pub topics: Vec<Str>,
     pub owned: Owned,
     pub standing: Standing,
+    /// It keeps what it has while it joins. Such members lead no classic group here.
+    pub is_cooperative: bool,
 }
 
 impl ClassicClient {
@@ -38,6 +41,7 @@ impl ClassicClient {
             topics: topics.iter().map(|topic| Str::from(*topic)).collect(),
             owned: Owned::new(),
             standing: Standing::MustJoin,
+            is_cooperative: false,
         }
     }
 
@@ -52,11 +56,13 @@ impl ClassicClient {
     }
 
     pub fn join(&mut self, world: &mut World) {
-        self.owned.clear();
-        let protocol = join_group_request::JoinGroupRequestProtocol {
-            name: "range".into(),
-            metadata: subscription(&self.topics),
+        let metadata = if self.is_cooperative {
+            self.cooperative_subscription(world)
+        } else {
+            self.owned.clear();
+            subscription(&self.topics)
         };
+        let protocol = join_group_request::JoinGroupRequestProtocol { name: "range".into(), metadata };
         let request = JoinGroupRequest {
             group_id: GROUP.into(),
             session_timeout_ms: 30_000,
@@ -105,11 +111,27 @@ impl ClassicClient {
         let Some(Response::SyncGroup(response)) = world.answer(ticket) else { return };
         match ErrorCode::from_code(response.error_code).expect("a code of the protocol") {
             ErrorCode::None => {
-                self.owned = assigned(world, &response.assignment);
-                self.standing = Standing::Stable;
+                let assigned = assigned(world, &response.assignment);
+                let gives_up = self.is_cooperative && !self.owned.is_subset(&assigned);
+                self.owned = assigned;
+                self.standing = if gives_up { Standing::MustJoin } else { Standing::Stable };
             }
             error => self.refused(error),
         }
+    }
+
+    fn cooperative_subscription(&self, world: &World) -> Bytes {
+        let owned = self.owned.iter().filter_map(|(id, partition)| {
+            let topic = world.topics().by_id(*id)?.name;
+            Some(consumer_protocol_subscription::TopicPartition { topic, partitions: vec![*partition] })
+        });
+        let subscription = ConsumerProtocolSubscription {
+            topics: self.topics.clone(),
+            owned_partitions: owned.collect(),
+            generation_id: self.generation,
+            ..Default::default()
+        };
+        encode_prefixed(2, &subscription, 2).expect("a subscription")
     }
 
     pub fn beat(&mut self, world: &mut World) {

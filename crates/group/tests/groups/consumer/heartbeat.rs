@@ -397,6 +397,56 @@ fn most_members_choose_the_assignor() {
 }
 
 #[test]
+fn members_get_what_is_near_them() {
+    let mut world = world();
+    world.change_topics(|topics| {
+        topics.set_racks("b", 0, &["r2", "r3"]);
+        topics.set_racks("b", 1, &["r1"]);
+    });
+    let mut members = [Client::of("m1", &["b"]), Client::of("m2", &["b"])];
+    for (client, rack) in members.iter_mut().zip(["r1", "r2"]) {
+        client.rack = Some(rack.into());
+        client.beat(&mut world);
+    }
+    let [mut m1, mut m2] = members;
+    settle(&mut world, &mut [&mut m1, &mut m2]);
+    let partitions = |client: &Client| client.owned.iter().map(|(_, index)| *index).collect::<Vec<_>>();
+    assert_eq!((partitions(&m1), partitions(&m2)), (vec![1], vec![0]));
+}
+
+#[test]
+fn the_history_says_why_and_how_long() {
+    use ottla_group::history::{Cause, Outcome};
+    let mut world = world();
+    let (mut m1, mut m2) = (Client::of("m1", &["a"]), Client::of("m2", &["a"]));
+    m1.beat(&mut world);
+    m2.beat(&mut world);
+    settle(&mut world, &mut [&mut m1, &mut m2]);
+    m2.leave(&mut world, -1);
+    let request = ottla_group::Request::History(GROUP.into());
+    let ottla_group::Response::History(history) = world.call(&super::client::caller(0), request) else {
+        panic!("another answer");
+    };
+    let told: Vec<_> = history
+        .iter()
+        .map(|it| {
+            let by = it.by.as_ref().map(|by| by.member.as_str());
+            (it.cause, by, it.outcome, it.generation_before, it.generation_after, it.members_after)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Cause::Joined, Some("m1"), Outcome::Completed, 0, Some(1), Some(1)),
+            (Cause::Joined, Some("m2"), Outcome::Completed, 1, Some(2), Some(2)),
+            (Cause::Left, Some("m2"), Outcome::Running, 2, None, None),
+        ]
+    );
+    let slowest = history[1].phases[1].slowest.as_ref().map(|(who, _)| who.member.as_str());
+    assert_eq!(slowest, Some("m2"));
+}
+
+#[test]
 fn the_last_to_leave_leaves_an_empty_group() {
     let mut world = world();
     let mut m1 = Client::of("m1", &["a"]);

@@ -192,7 +192,7 @@ impl Game {
         let mut known = Vec::new();
         self.world.change_topics(|topics| {
             ottla_group::Topics::each_name(topics, &mut |name| {
-                known.push(ottla_group::Topics::by_name(topics, name).unwrap());
+                known.extend(ottla_group::Topics::by_name(topics, name));
             });
         });
         for facts in known {
