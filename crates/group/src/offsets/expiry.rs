@@ -113,14 +113,7 @@ impl Offsets {
     }
 
     /// Adds the places of a deleted topic whose offsets say nothing of a topic that there is now.
-    fn collect_stale(
-        &self,
-        ctx: &Context<'_>,
-        group: &Str,
-        topic: &Str,
-        rank: u64,
-        places: &mut Vec<Place>,
-    ) {
+    fn collect_stale(&self, ctx: &Context<'_>, group: &Str, topic: &Str, rank: u64, places: &mut Vec<Place>) {
         let now = ctx.topics.by_name(topic).map(|facts| facts.id);
         let is_stale = |entry: &Entry| {
             let id = entry.committed.topic_id;
@@ -223,9 +216,7 @@ fn is_expired(ctx: &Context<'_>, expiry: OffsetExpiry, committed: &CommittedOffs
     match expiry {
         OffsetExpiry::Never => false,
         // Old clients say when; then nothing else counts.
-        OffsetExpiry::FromCommit | OffsetExpiry::FromEmpty(_)
-            if committed.expires_at != Timestamp::NONE =>
-        {
+        OffsetExpiry::FromCommit | OffsetExpiry::FromEmpty(_) if committed.expires_at != Timestamp::NONE => {
             ctx.at.wall >= committed.expires_at
         }
         OffsetExpiry::FromCommit => is_over(committed.committed_at),

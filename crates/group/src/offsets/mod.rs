@@ -25,7 +25,11 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, ProducerId};
 
 pub use expiry::{SWEEP_PAUSE, SWEEP_WORK_MAX};
+pub use offset_commit::refuse_commit;
+pub use offset_delete::refuse_delete;
+pub use offset_fetch::refuse_fetch;
 pub use store::{CommittedOffset, Place};
+pub use txn_offset_commit::refuse_txn_commit;
 
 use crate::context::Context;
 use crate::groups::Groups;
@@ -124,18 +128,13 @@ impl Offsets {
     pub fn iter(&self) -> impl Iterator<Item = (&Str, &Str, PartitionIndex, &CommittedOffset)> {
         self.store.groups().flat_map(|(group, topics)| {
             topics.iter().flat_map(move |(topic, partitions)| {
-                partitions
-                    .iter()
-                    .map(move |(partition, entry)| (group, topic, *partition, &entry.committed))
+                partitions.iter().map(move |(partition, entry)| (group, topic, *partition, &entry.committed))
             })
         })
     }
 
     /// The committed offsets of one group, in order.
-    pub fn of_group(
-        &self,
-        group: &Str,
-    ) -> impl Iterator<Item = (&Str, PartitionIndex, &CommittedOffset)> {
+    pub fn of_group(&self, group: &Str) -> impl Iterator<Item = (&Str, PartitionIndex, &CommittedOffset)> {
         self.store.group(group).into_iter().flatten().flat_map(|(topic, partitions)| {
             partitions.iter().map(move |(partition, entry)| (topic, *partition, &entry.committed))
         })

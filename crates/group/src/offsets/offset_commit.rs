@@ -7,9 +7,7 @@ use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, 
 use ottla_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use ottla_wire::messages::{
-    OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue,
-};
+use ottla_wire::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex, Timestamp, Uuid};
 
@@ -58,7 +56,8 @@ impl Offsets {
         by: &Committer<'_>,
     ) {
         match groups.get_mut(group) {
-            Some(group) if by.transactional => {}
+            // As in Kafka, a commit in a transaction is no sign of life.
+            Some(_) if by.transactional => {}
             Some(group) => group.committed(ctx, by),
             None if self.has_offsets(group) => {
                 groups.get_or_create(group);

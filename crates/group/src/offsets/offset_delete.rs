@@ -1,9 +1,7 @@
 //! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to offsets.
 
 use ottla_coordinator::Ticket;
-use ottla_wire::messages::offset_delete_request::{
-    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
-};
+use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };

@@ -105,9 +105,7 @@ impl Fetch<'_> {
         committed: Option<&CommittedOffset>,
     ) -> OffsetFetchResponsePartitions {
         match committed {
-            _ if self.is_unstable(topic, partition) => {
-                nothing(partition, ErrorCode::UnstableOffsetCommit)
-            }
+            _ if self.is_unstable(topic, partition) => nothing(partition, ErrorCode::UnstableOffsetCommit),
             None => nothing(partition, ErrorCode::None),
             Some(committed) => OffsetFetchResponsePartitions {
                 partition_index: partition.0,

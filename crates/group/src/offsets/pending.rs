@@ -99,9 +99,6 @@ impl Pending {
     }
 
     fn entries(&self, place: &Place, producers: &BTreeSet<ProducerId>) -> Vec<&Entry> {
-        producers
-            .iter()
-            .filter_map(|producer| self.by_producer.get(producer)?.get(place))
-            .collect()
+        producers.iter().filter_map(|producer| self.by_producer.get(producer)?.get(place)).collect()
     }
 }

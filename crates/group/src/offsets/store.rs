@@ -1,7 +1,6 @@
 //! Where committed offsets are kept: by group, topic and partition.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use ottla_wire::messages::{OffsetCommitKey, OffsetCommitValue};
 use ottla_wire::primitives::Str;
@@ -68,11 +67,7 @@ impl CommittedOffset {
 
 impl Place {
     pub(super) fn of(key: &OffsetCommitKey) -> Place {
-        Place {
-            group: key.group.clone(),
-            topic: key.topic.clone(),
-            partition: PartitionIndex(key.partition),
-        }
+        Place { group: key.group.clone(), topic: key.topic.clone(), partition: PartitionIndex(key.partition) }
     }
 
     pub(super) fn into_key(self) -> OffsetCommitKey {
@@ -111,11 +106,6 @@ impl Store {
 
     pub fn groups(&self) -> impl Iterator<Item = (&Str, &Topics)> {
         self.groups.iter()
-    }
-
-    /// The first group behind `group` that has offsets.
-    pub fn group_after(&self, group: Bound<&Str>) -> Option<&Str> {
-        self.groups.range::<Str, _>((group, Bound::Unbounded)).next().map(|(group, _)| group)
     }
 
     pub fn put(&mut self, group: &Str, topic: &Str, partition: PartitionIndex, entry: Entry) {
