@@ -140,6 +140,15 @@ impl Offsets {
         })
     }
 
+    /// The records that stand for the committed offsets, without pending ones.
+    pub fn records(&self) -> Vec<GroupRecord> {
+        let record = |(group, topic, partition, committed): (&Str, &Str, _, &CommittedOffset)| {
+            let place = Place { group: group.clone(), topic: topic.clone(), partition };
+            GroupRecord::Offset { key: place.into_key(), value: Some(committed.to_value()) }
+        };
+        self.iter().map(record).collect()
+    }
+
     /// Every offset that waits for the end of a transaction, in order.
     pub fn pending(&self) -> impl Iterator<Item = (ProducerId, &Place, &CommittedOffset)> {
         self.pending.iter().map(|(producer, place, entry)| (producer, place, &entry.committed))

@@ -59,6 +59,18 @@ impl CommittedOffset {
         }
     }
 
+    /// As it is recorded.
+    pub(super) fn to_value(&self) -> OffsetCommitValue {
+        OffsetCommitValue {
+            offset: self.offset.0,
+            leader_epoch: self.leader_epoch.0,
+            metadata: self.metadata.clone(),
+            commit_timestamp: self.committed_at.0,
+            expire_timestamp: self.expires_at.0,
+            topic_id: self.topic_id,
+        }
+    }
+
     /// Whether the offset was committed for a topic of another id than `asked`. A zero on either side is no statement.
     pub(super) fn is_of_another_topic(&self, asked: TopicId) -> bool {
         !self.topic_id.is_zero() && !asked.is_zero() && self.topic_id != asked
