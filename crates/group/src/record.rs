@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_coordinator::{Record, ReplayError};
 use ottla_wire::messages::*;
-use ottla_wire::primitives::{Reader, decode_from};
+use ottla_wire::primitives::{Reader, Str, decode_from};
 
 /// Declares the record types, each a key with a value that a tombstone lacks, and the versions that values are written at.
 macro_rules! records {
@@ -50,6 +50,23 @@ macro_rules! records {
             }
         }
     };
+}
+
+impl GroupRecord {
+    /// The group that the record is about.
+    pub fn group(&self) -> &Str {
+        match self {
+            GroupRecord::Offset { key, .. } => &key.group,
+            GroupRecord::Group { key, .. } => &key.group,
+            GroupRecord::ConsumerGroup { key, .. } => &key.group_id,
+            GroupRecord::ConsumerGroupPartitions { key, .. } => &key.group_id,
+            GroupRecord::ConsumerGroupMember { key, .. } => &key.group_id,
+            GroupRecord::TargetAssignment { key, .. } => &key.group_id,
+            GroupRecord::TargetAssignmentMember { key, .. } => &key.group_id,
+            GroupRecord::CurrentAssignment { key, .. } => &key.group_id,
+            GroupRecord::RegularExpression { key, .. } => &key.group_id,
+        }
+    }
 }
 
 records! {
