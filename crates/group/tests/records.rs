@@ -8,7 +8,6 @@ use ottla_coordinator::{Coordinator, Record, ReplayError};
 use ottla_group::offsets::{CommittedOffset, Place};
 use ottla_group::{GroupConfig, GroupCoordinator, GroupRecord, TopicFacts, Topics};
 use ottla_wire::batch::batches;
-use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 

@@ -188,7 +188,8 @@ impl Offsets {
     /// All topics of the group have been looked at: it goes if it has nothing left.
     fn finish_group(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, id: &Str) {
         groups.settle(ctx, self, id, Next::Stays);
-        if groups.get(id).is_some_and(Group::is_empty) && !self.has_offsets(id) {
+        let is_idle = |group: &Group| group.is_empty() && !group.is_expecting();
+        if groups.get(id).is_some_and(is_idle) && !self.has_offsets(id) {
             groups.delete(ctx, id);
         }
     }

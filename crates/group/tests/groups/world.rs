@@ -180,6 +180,11 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    /// When the coordinator wants to be woken.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.frame.next_deadline()
+    }
+
     pub fn core(&self) -> &GroupCoordinator {
         self.frame.core()
     }

@@ -1,1 +1,13 @@
 //! Classic groups.
+
+mod admin;
+mod client;
+mod heartbeat;
+mod history;
+mod join;
+mod lasting;
+mod leave;
+mod rebalance;
+mod statics;
+mod sync;
+mod vanish;
