@@ -1,6 +1,5 @@
 //! How a member fetches where it is to begin, and commits how far it has come, in transactions or not.
 
-use std::time::Duration;
 
 use ottla_coordinator::Producer;
 use ottla_group::{Request, Response};
