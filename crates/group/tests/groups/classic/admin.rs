@@ -180,7 +180,7 @@ fn a_group_that_somebody_is_about_to_join_can_be_deleted() {
     let mut client = Client { id: join_answer(&mut world, ticket).member_id, ..client };
     assert_eq!(delete(&mut world, GROUP), ErrorCode::None);
     assert!(world.log().is_empty(), "the log knew nothing of it");
-    assert!(world.next_deadline().is_none());
+    assert!(world.core().timers().of_group(GROUP).is_empty());
     assert_eq!(client.join_error(&mut world), ErrorCode::UnknownMemberId);
 }
 

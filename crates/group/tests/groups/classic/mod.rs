@@ -7,6 +7,7 @@ mod history;
 mod join;
 mod lasting;
 mod leave;
+mod random;
 mod rebalance;
 mod statics;
 mod sync;

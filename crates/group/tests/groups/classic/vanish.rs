@@ -154,7 +154,7 @@ fn nothing_is_left_of_a_group_that_vanishes_but_its_record() {
             Some(group) => assert!(group.is_empty() && !group.is_unrecorded(), "{step:?}"),
             None => assert!(world.log().is_empty(), "{step:?}"),
         }
-        assert!(world.next_deadline().is_none(), "{step:?}: no timer is left");
+        assert!(world.core().timers().of_group(GROUP).is_empty(), "{step:?}: no timer is left");
         world.check_against_log();
     }
 }
