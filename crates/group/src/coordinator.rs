@@ -231,7 +231,7 @@ impl Parts<'_> {
                 ctx.reply(ticket, Response::DescribeGroup(response));
             }
             Request::ConsumerGroupDescribe(id) => {
-                let response = admin::describe_consumer_group(groups, ctx.topics, id);
+                let response = admin::describe_consumer_group(groups, ctx.config, ctx.topics, id);
                 ctx.reply(ticket, Response::ConsumerGroupDescribe(response));
             }
             Request::DeleteGroup(id) => {

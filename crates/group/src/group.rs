@@ -58,7 +58,8 @@ impl Group {
         }
     }
 
-    /// Whether `by`, who may commit, may do so for this partition.
+    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero for one that there
+    /// is not.
     pub fn validate_commit_of(
         &self,
         by: &Committer<'_>,

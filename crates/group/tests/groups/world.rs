@@ -180,6 +180,10 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    pub fn topics(&self) -> &TestTopics {
+        &self.topics
+    }
+
     /// Sets `group.max.size` and gives what it was.
     pub fn set_size(&mut self, len: usize) -> usize {
         let before = self.config.classic_size_max;
@@ -252,9 +256,14 @@ impl World {
             by_key.collect::<BTreeMap<_, _>>().into_values().collect::<Vec<_>>()
         };
         let replayed = other.core().records();
-        assert!(replayed.in_motion.is_empty(), "nothing moves after loading");
-        assert_eq!(sorted(replayed.records.clone()), self.compacted(), "replayed, and the compacted log");
         let lived = self.core().records();
+        // What was about to move (a group that had just become classic) moves at once after loading.
+        let moves = replayed.in_motion.difference(&lived.in_motion).next();
+        assert_eq!(moves, None, "nothing else moves after loading");
+        let settled = |record: &GroupRecord| !replayed.in_motion.contains(&group_of(record));
+        let compacted: Vec<_> = self.compacted().into_iter().filter(settled).collect();
+        let found: Vec<_> = replayed.records.iter().filter(|record| settled(record)).cloned().collect();
+        assert_eq!(sorted(found), compacted, "replayed, and the compacted log");
         let settled = |record: &GroupRecord| !lived.in_motion.contains(&group_of(record));
         let expected: Vec<_> = replayed.records.into_iter().filter(settled).collect();
         let found: Vec<_> = lived.records.iter().filter(|record| settled(record)).cloned().collect();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::{
-    Coordinator, Frame, Moment, Producer, Record, Refusal, ReplayError, Ticket,
-};
+use ottla_coordinator::{Coordinator, Frame, Moment, Producer, Record, Refusal, ReplayError, Ticket};
 use ottla_group::{Call, GroupConfig, GroupCoordinator, Reply};
 use ottla_wire::{Instant, Offset};
 
@@ -15,9 +13,15 @@ use crate::rng::Rng;
 /// What is appended as a whole or not at all.
 #[derive(Clone, Debug)]
 pub enum Appended {
-    Batch { producer: Option<Producer>, records: Vec<Record> },
+    Batch {
+        producer: Option<Producer>,
+        records: Vec<Record>,
+    },
     /// A transaction has ended.
-    Marker { producer: Producer, commit: bool },
+    Marker {
+        producer: Producer,
+        commit: bool,
+    },
 }
 
 /// A coordinator, if a broker leads the partition now, and the log.

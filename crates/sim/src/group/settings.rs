@@ -69,8 +69,7 @@ impl Settings {
                 let protocol =
                     if migrates { rng.pick(&[Protocol::Classic, Protocol::Consumer]) } else { common };
                 let instance = rng.chance(250).then(|| Str::from(format!("instance-{}", members.len())));
-                let mut subscription: Vec<Str> =
-                    names.iter().filter(|_| rng.chance(800)).cloned().collect();
+                let mut subscription: Vec<Str> = names.iter().filter(|_| rng.chance(800)).cloned().collect();
                 if subscription.is_empty() {
                     subscription.push(names[0].clone());
                 }

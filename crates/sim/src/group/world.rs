@@ -37,15 +37,30 @@ const TRANSACTION_MAX: Duration = Duration::from_secs(6);
 pub(super) enum Event {
     Turn(u64),
     Arrive(Letter),
-    Answer { process: u64, id: RequestId, response: Box<Response> },
+    Answer {
+        process: u64,
+        id: RequestId,
+        response: Box<Response>,
+    },
     /// The leader of this term takes its batches to the log.
-    Append { term: u64 },
+    Append {
+        term: u64,
+    },
     /// The log is replicated up to here.
-    Commit { term: u64, end: usize },
-    Tick { term: u64 },
+    Commit {
+        term: u64,
+        end: usize,
+    },
+    Tick {
+        term: u64,
+    },
     Mark,
     TransactionExpires(Producer),
-    TransactionEnded { slot: usize, next: Producer, commit: bool },
+    TransactionEnded {
+        slot: usize,
+        next: Producer,
+        commit: bool,
+    },
     Chaos,
     TakeOver,
     Writable,
@@ -257,7 +272,9 @@ impl<'t> World<'t> {
                 self.trace.note(self.now, format_args!("process {process} asks {}", asked(&sent.request)));
                 let may_repeat = !matches!(
                     sent.request,
-                    Request::ConsumerGroupHeartbeat(_) | Request::OffsetCommit(_) | Request::TxnOffsetCommit(_)
+                    Request::ConsumerGroupHeartbeat(_)
+                        | Request::OffsetCommit(_)
+                        | Request::TxnOffsetCommit(_)
                 );
                 let letter = Letter { process, sent };
                 if may_repeat && self.rng.chance(self.chaos.duplicated) {
@@ -340,7 +357,8 @@ impl<'t> World<'t> {
                     epoch: ottla_wire::ProducerEpoch(request.producer_epoch),
                 };
                 if !self.transactions.is_open(producer) {
-                    let refused = door::refusal(Request::TxnOffsetCommit(request), ErrorCode::InvalidTxnState);
+                    let refused =
+                        door::refusal(Request::TxnOffsetCommit(request), ErrorCode::InvalidTxnState);
                     self.answer(process, id, refused);
                     return None;
                 }
@@ -490,10 +508,9 @@ impl<'t> World<'t> {
     fn take_over(&mut self) -> Result<(), Broken> {
         let at = self.moment();
         self.append_planned = false;
-        self.host.start(&at, &self.topics).map_err(|why| Broken {
-            invariant: "the log can be read",
-            why: why.to_string(),
-        })?;
+        self.host
+            .start(&at, &self.topics)
+            .map_err(|why| Broken { invariant: "the log can be read", why: why.to_string() })?;
         let (end, _) = self.host.ends();
         self.trace.note(self.now, format_args!("a broker takes over, the log has {end} batches"));
         if let Some(core) = self.host.core() {
@@ -562,7 +579,10 @@ fn asked(request: &Request) -> String {
         Request::TxnOffsetCommit(request) => {
             let offsets = request.topics.iter().flat_map(|topic| &topic.partitions);
             let offsets: Vec<i64> = offsets.map(|partition| partition.committed_offset).collect();
-            format!("TxnOffsetCommit in {} epoch {} {offsets:?}", request.generation_id, request.producer_epoch)
+            format!(
+                "TxnOffsetCommit in {} epoch {} {offsets:?}",
+                request.generation_id, request.producer_epoch
+            )
         }
         Request::OffsetFetch { .. } => "OffsetFetch".to_owned(),
         Request::OffsetDelete(request) => format!("OffsetDelete {:?}", request.topics),

@@ -44,11 +44,8 @@ impl Invariant for OffsetsDoNotGoBack {
     fn heard(&mut self, group: &Str, heard: &Heard, topics: &SimTopics) -> Verdict {
         let Heard::Committed(offsets) = heard;
         for ((topic, partition), offset) in offsets {
-            let place = Place {
-                group: group.clone(),
-                topic: topic.clone(),
-                partition: PartitionIndex(*partition),
-            };
+            let place =
+                Place { group: group.clone(), topic: topic.clone(), partition: PartitionIndex(*partition) };
             // A topic that was deleted meanwhile took its offsets with it. So does a deletion that was asked for later
             // than the commit: then there is none to be seen.
             if topics.by_name(topic).is_some() && self.seen.contains_key(&place) {

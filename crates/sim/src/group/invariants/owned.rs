@@ -25,7 +25,10 @@ pub fn unrest(scene: &Scene<'_>) -> Option<String> {
         for member in scene.members.iter().filter(|member| member.settings.group == *group) {
             for partition in member.holdings().partitions() {
                 if !member.settings.subscription.contains(&partition.0) {
-                    return Some(format!("process {} holds {partition:?}, which it does not read", member.process));
+                    return Some(format!(
+                        "process {} holds {partition:?}, which it does not read",
+                        member.process
+                    ));
                 }
                 if let Some(other) = owners.insert(partition, member.process) {
                     return Some(format!("{partition:?} is held by {other} and {}", member.process));

@@ -34,8 +34,7 @@ pub fn assign(
             subscribers.entry(topic).or_default().push(index);
         }
     }
-    let seen: Seen =
-        subscribers.keys().map(|topic| (topic.clone(), topics.partitions(topic))).collect();
+    let seen: Seen = subscribers.keys().map(|topic| (topic.clone(), topics.partitions(topic))).collect();
     let mut shares: Vec<BTreeMap<Str, Vec<i32>>> = vec![BTreeMap::new(); members.len()];
     for (topic, members) in &subscribers {
         for partition in 0..seen[topic] {
@@ -59,7 +58,10 @@ pub fn assigned(bytes: Bytes) -> BTreeSet<Partition> {
     let assignment = versioned(bytes)
         .and_then(|(version, rest)| decode_from::<ConsumerProtocolAssignment>(rest, version).ok());
     let topics = assignment.unwrap_or_default().assigned_partitions;
-    topics.into_iter().flat_map(|topic| topic.partitions.into_iter().map(move |p| (topic.topic.clone(), p))).collect()
+    topics
+        .into_iter()
+        .flat_map(|topic| topic.partitions.into_iter().map(move |p| (topic.topic.clone(), p)))
+        .collect()
 }
 
 fn assignment(share: BTreeMap<Str, Vec<i32>>) -> Bytes {

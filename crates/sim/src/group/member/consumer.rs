@@ -10,8 +10,8 @@ use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeat
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, Instant, TopicId};
 
-use super::holdings::{Holdings, Partition};
 use super::Turn;
+use super::holdings::{Holdings, Partition};
 use crate::group::settings::{HEARTBEAT, MemberSettings, REBALANCE};
 use crate::group::topics::SimTopics;
 
@@ -143,9 +143,9 @@ impl Consumer {
         if turn.now < *due {
             return;
         }
-        let known = assignment.iter().filter_map(|(topic, partition)| {
-            turn.topics.by_id(*topic).map(|facts| (facts.name, *partition))
-        });
+        let known = assignment
+            .iter()
+            .filter_map(|(topic, partition)| turn.topics.by_id(*topic).map(|facts| (facts.name, *partition)));
         let target: BTreeSet<Partition> = known.collect();
         holdings.become_these(&target);
         self.moving_to = None;

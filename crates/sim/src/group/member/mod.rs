@@ -46,7 +46,10 @@ pub struct RequestId(pub u64);
 pub enum Action {
     Send(Sent),
     /// Ends its transaction.
-    End { producer: Producer, commit: bool },
+    End {
+        producer: Producer,
+        commit: bool,
+    },
 }
 
 /// A request on its way.
@@ -109,7 +112,12 @@ pub struct Identity<'a> {
 }
 
 impl Member {
-    pub fn new(settings: MemberSettings, process: u64, producer: Option<Producer>, turn: &mut Turn) -> Member {
+    pub fn new(
+        settings: MemberSettings,
+        process: u64,
+        producer: Option<Producer>,
+        turn: &mut Turn,
+    ) -> Member {
         let session = match settings.protocol {
             Protocol::Classic => Session::Classic(Classic::default()),
             Protocol::Consumer => Session::Consumer(Consumer::new(process)),
@@ -190,7 +198,8 @@ impl Member {
                 actions.push(self.send(turn.now, false, request));
             }
         }
-        actions.extend(self.progress.take_ending().map(|(producer, commit)| Action::End { producer, commit }));
+        actions
+            .extend(self.progress.take_ending().map(|(producer, commit)| Action::End { producer, commit }));
         actions
     }
 

@@ -1,8 +1,8 @@
 //! How a member fetches where it is to begin, and commits how far it has come, in transactions or not.
 
-
 use ottla_coordinator::Producer;
 use ottla_group::{Request, Response};
+use ottla_wire::Instant;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{
@@ -10,7 +10,6 @@ use ottla_wire::messages::txn_offset_commit_request::{
 };
 use ottla_wire::messages::{OffsetCommitRequest, TxnOffsetCommitRequest, offset_fetch_response};
 use ottla_wire::primitives::Str;
-use ottla_wire::Instant;
 
 use super::holdings::{Holdings, Partition};
 use super::{Heard, Identity, Protocol, Turn};
@@ -34,7 +33,10 @@ enum Asked {
     Fetch,
     Commit(Offsets),
     /// Of a transaction that is aborted for the fun of it if `commit` is false.
-    InTransaction { offsets: Offsets, commit: bool },
+    InTransaction {
+        offsets: Offsets,
+        commit: bool,
+    },
 }
 
 #[derive(Debug)]
