@@ -473,19 +473,15 @@ impl<'t> World<'t> {
         self.invariants.caught_up(&scene)
     }
 
+    /// Writes the markers of transactions that are decided. While nobody leads they wait for the next broker.
     fn mark(&mut self) {
-        let Some((producer, commit)) = self.transactions.unmarked() else { return };
-        match self.host.append_marker(producer, commit) {
-            Some(at) => {
-                self.trace.note(self.now, format_args!("marker of {producer:?}, commit {commit}"));
-                self.transactions.marked(producer, at);
-                self.plan_commit();
-            }
-            None => self.queue.plan(self.now + Duration::from_millis(50), Event::Mark),
+        while let Some((producer, commit)) = self.transactions.unmarked()
+            && let Some(at) = self.host.append_marker(producer, commit)
+        {
+            self.trace.note(self.now, format_args!("marker of {producer:?}, commit {commit}"));
+            self.transactions.marked(producer, at);
         }
-        if self.transactions.unmarked().is_some() {
-            self.queue.plan(self.now + Duration::from_millis(50), Event::Mark);
-        }
+        self.plan_commit();
     }
 
     /// The broker is gone, and with it whatever was not committed, or a part of it. Another takes over.

@@ -107,7 +107,8 @@ impl Consumer {
         let Response::ConsumerGroupHeartbeat(response) = response else { return };
         match ErrorCode::from_code(response.error_code).unwrap_or(ErrorCode::UnknownServerError) {
             ErrorCode::None => self.beaten(turn, response),
-            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId => {
+            // The last: the group has become a classic one without this member.
+            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => {
                 holdings.clear();
                 self.epoch = JOINS;
                 self.moving_to = None;
