@@ -2,4 +2,5 @@
 
 mod classic;
 mod consumer;
+mod offsets;
 mod world;

@@ -219,24 +219,26 @@ impl World {
     /// keys.
     pub fn compacted(&self) -> Vec<GroupRecord> {
         let mut latest = BTreeMap::new();
-        let mut open: BTreeMap<Producer, Vec<Record>> = BTreeMap::new();
-        for entry in &self.log {
+        let mut open: BTreeMap<Producer, Vec<(usize, Record)>> = BTreeMap::new();
+        for (at, entry) in self.log.iter().enumerate() {
             match entry {
                 Entry::Record { producer: Some(producer), record } => {
-                    open.entry(*producer).or_default().push(record.clone());
+                    open.entry(*producer).or_default().push((at, record.clone()));
                 }
                 Entry::Record { producer: None, record } => {
-                    latest.insert(record.key.clone(), record.clone());
+                    latest.insert(record.key.clone(), (at, record.clone()));
                 }
                 Entry::Marker { producer, commit } => {
                     let ended = open.remove(producer).unwrap_or_default();
-                    for record in ended.into_iter().filter(|_| *commit) {
-                        latest.insert(record.key.clone(), record);
+                    for (at, record) in ended.into_iter().filter(|_| *commit) {
+                        if latest.get(&record.key).is_none_or(|(later, _)| *later < at) {
+                            latest.insert(record.key.clone(), (at, record));
+                        }
                     }
                 }
             }
         }
-        let kept = latest.into_values().filter(|record| record.value.is_some());
+        let kept = latest.into_values().map(|(_, record)| record).filter(|record| record.value.is_some());
         kept.map(|record| GroupRecord::decode(record).expect("readable")).collect()
     }
 
