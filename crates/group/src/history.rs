@@ -126,7 +126,7 @@ impl History {
     /// A rebalance begins with its first phase. One that runs is over: superseded.
     pub fn begin(&mut self, at: &Moment, begin: Begin, phase: Phase) {
         self.close(at, Outcome::Superseded);
-        while self.rebalances.len() >= self.len_max.max(1) {
+        while self.rebalances.len() >= self.len_max {
             self.rebalances.pop_front();
         }
         self.rebalances.push_back(Rebalance {
@@ -240,9 +240,11 @@ impl Histories {
         if !self.by_group.contains_key(group) {
             self.by_group.insert(group.detached(), History::default());
         }
+        // Where there are many groups each has fewer, so that all of them together stay bounded.
+        let share = self.limits.history_rebalances_max / self.by_group.len();
         match self.by_group.get_mut(group) {
             Some(history) => {
-                history.len_max = self.limits.history_len_max;
+                history.len_max = self.limits.history_len_max.min(share).max(1);
                 history.members_max = self.limits.history_members_max;
                 history
             }
