@@ -52,7 +52,7 @@ impl ConsumerGroup {
             }
             group.take_over(id, metadata, &assigned.partitions, classic.generation());
         }
-        group.take_over_epochs(ctx, classic.generation());
+        group.take_over_epochs(classic.generation());
         Ok(group)
     }
 
@@ -94,10 +94,11 @@ impl ConsumerGroup {
         self.lasting.apply(GroupRecord::CurrentAssignment { key, value: Some(current.to_record()) });
     }
 
-    fn take_over_epochs(&mut self, ctx: &Context<'_>, generation: i32) {
-        let metadata_hash = self.metadata_hash(ctx);
+    /// What members have shared out was made from the topics as their leader knew them, which may be long ago. So the group
+    /// knows of no topics, and the next heartbeat finds them.
+    fn take_over_epochs(&mut self, generation: i32) {
         let key = ConsumerGroupMetadataKey { group_id: self.id.clone() };
-        let value = Some(ConsumerGroupMetadataValue { epoch: generation, metadata_hash });
+        let value = Some(ConsumerGroupMetadataValue { epoch: generation, ..Default::default() });
         self.lasting.apply(GroupRecord::ConsumerGroup { key, value });
         let key = ConsumerGroupTargetAssignmentMetadataKey { group_id: self.id.clone() };
         let value =

@@ -119,7 +119,7 @@ impl World<'_> {
             Mishap::NotWritable => {
                 self.trace.note(self.now, format_args!("not writable"));
                 let at = self.moment();
-                self.host.set_writable(&at, false);
+                self.host.set_writable(&at, &self.topics, false);
                 let end = self.now + self.rng.millis(10, 4_000);
                 self.queue.plan(end, Event::Writable);
             }
@@ -199,9 +199,9 @@ impl World<'_> {
         self.chaos = Chaos::over();
         self.end_leftovers();
         let at = self.moment();
-        self.host.set_writable(&at, true);
+        self.host.set_writable(&at, &self.topics, true);
         self.begin_rest();
-        self.after_step(false)
+        self.after_step(true)
     }
 }
 

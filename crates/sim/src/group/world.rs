@@ -205,8 +205,8 @@ impl<'t> World<'t> {
             Event::TakeOver => return self.take_over(),
             Event::Writable => {
                 let at = self.moment();
-                self.host.set_writable(&at, true);
-                return self.after_step(false);
+                self.host.set_writable(&at, &self.topics, true);
+                return self.after_step(true);
             }
             Event::Start(slot) => self.start(slot),
             Event::LookForRest => {}
