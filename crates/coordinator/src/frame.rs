@@ -157,6 +157,11 @@ impl<C: Coordinator> Frame<C> {
         Some(pending.batch)
     }
 
+    /// Whether there is something to append.
+    pub fn has_batches(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
     /// The oldest batch that the shard has not told of is committed: what hangs on it leaves.
     pub fn committed(&mut self) {
         if let Some(outbound) = self.appended.pop_front() {
