@@ -24,6 +24,8 @@ pub struct Session {
     pub peer: Peer,
     /// The client's name for itself, from its newest request.
     pub client_id: Option<Str>,
+    /// Where the client is, as members of groups are described: a slash and the address.
+    pub client_host: Str,
     /// The newest group of appends that this connection has in flight.
     pub appends: Option<Arc<AppendGroup>>,
 }
@@ -38,7 +40,8 @@ impl ottla_net::Service for KafkaService {
     type Session = Session;
 
     fn open(&self, peer: &Peer) -> Session {
-        Session { peer: peer.clone(), client_id: None, appends: None }
+        let client_host = format!("/{}", peer.addr.ip()).into();
+        Session { peer: peer.clone(), client_id: None, client_host, appends: None }
     }
 
     async fn serve(
@@ -67,7 +70,7 @@ impl KafkaService {
         let (bytes, permit) = frame.into_parts();
         let ParsedHeader { key, version, header, body } = ParsedHeader::read(bytes)?;
         // The frame's share of the admission pool is held until the request is answered, but not by what may wait.
-        let _permit = (key != ApiKey::Fetch).then_some(permit);
+        let _permit = (!may_wait(key)).then_some(permit);
         session.client_id = header.client_id;
         if key == ApiKey::ApiVersions && !key.versions().contains(&version) {
             return api::unsupported_api_versions(&self.ctx, header.correlation_id);
@@ -111,6 +114,11 @@ impl ParsedHeader {
 fn peek(frame: &Bytes) -> Option<(i16, i16)> {
     let mut start = frame.get(..4)?;
     Some((start.get_i16(), start.get_i16()))
+}
+
+/// Requests that wait for something else than the disk: for records, or for the other members of a group.
+fn may_wait(key: ApiKey) -> bool {
+    matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
 fn is_produce(frame: &Frame) -> bool {

@@ -82,6 +82,11 @@ impl<C: Coordinator> Frame<C> {
         self.phase == Phase::Loading
     }
 
+    /// Everything is served, and [`Frame::act`] does something.
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+
     /// The log does not hold what the core has answered for: the partition is to be loaded anew.
     pub fn is_broken(&self) -> bool {
         self.phase == Phase::Broken

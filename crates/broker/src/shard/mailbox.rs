@@ -6,11 +6,13 @@ use ottla_replica::{
     Acks, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
 };
 use ottla_wire::batch::ValidatedBatch;
+use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, Offset};
 use tokio::sync::{mpsc, oneshot};
 
 use super::appends::{AppendGroup, Ticket};
 use super::driver::PartitionDriver;
+use crate::coordinator::CoordinatorMail;
 use crate::partition::{PartitionHandle, PartitionKey};
 
 /// Messages that may wait for a shard. A sender waits for room: a slow disk slows its producers.
@@ -34,6 +36,10 @@ pub enum Mail {
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
+    /// To the coordinator that lives in a partition. Dropped if none does: that tells whoever waits.
+    Coordinator(PartitionKey, CoordinatorMail),
+    /// The world that coordinators know has changed, and these topics are gone.
+    Learn(Arc<[Str]>),
     /// Everything known of the producers of a partition.
     DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
     /// Give a partition up and delete its files. Answers when its folder is out of the way.
