@@ -1,5 +1,6 @@
 //! The groups of one partition of `__consumer_offsets`: dispatch of requests, records and timers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_coordinator::{Coordinator, Moment, Output, Producer, Record, ReplayError, Ticket};
@@ -28,6 +29,14 @@ pub struct GroupCoordinator {
     offsets: Offsets,
     histories: Histories,
     timers: Timers,
+}
+
+/// The lasting state: see [`GroupCoordinator::records`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lasting {
+    pub records: Vec<GroupRecord>,
+    /// Groups that know more than their records say: members of a rebalance that is not through. They are missing above.
+    pub in_motion: BTreeSet<Str>,
 }
 
 /// What a step works on: the context, and the state beside it.
@@ -87,6 +96,20 @@ impl GroupCoordinator {
     /// The committed offsets, to look at.
     pub fn offsets(&self) -> &Offsets {
         &self.offsets
+    }
+
+    /// The lasting state as the records that stand for it: what compaction would leave of the log.
+    pub fn records(&self) -> Lasting {
+        let mut lasting = Lasting { records: self.offsets.records(), in_motion: BTreeSet::new() };
+        for (id, group) in self.groups.iter() {
+            match group.records() {
+                Some(records) => lasting.records.extend(records),
+                None => {
+                    lasting.in_motion.insert(id.clone());
+                }
+            }
+        }
+        lasting
     }
 
     fn parts<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Parts<'a> {

@@ -8,6 +8,7 @@ use ottla_wire::{ErrorCode, Timestamp};
 use crate::classic::ClassicGroup;
 use crate::consumer::ConsumerGroup;
 use crate::context::Context;
+use crate::record::GroupRecord;
 
 /// A group with its kind.
 pub enum Group {
@@ -129,6 +130,14 @@ impl Group {
         match self {
             Group::Classic(group) => group.listed(),
             Group::Consumer(group) => group.listed(),
+        }
+    }
+
+    /// The records that stand for the group; `None` while it knows more than they say.
+    pub fn records(&self) -> Option<Vec<GroupRecord>> {
+        match self {
+            Group::Classic(group) => group.records(),
+            Group::Consumer(group) => Some(group.records()),
         }
     }
 

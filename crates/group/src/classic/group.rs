@@ -117,6 +117,10 @@ impl ClassicGroup {
         }
     }
 
+    pub fn records(&self) -> Option<Vec<GroupRecord>> {
+        (!self.recorded).then(Vec::new)
+    }
+
     pub fn tombstones(&self, ctx: &mut Context<'_>) {
         if self.recorded {
             let key = GroupMetadataKey { group: self.id.clone() };

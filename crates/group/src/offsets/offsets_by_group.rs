@@ -9,6 +9,7 @@ use ottla_wire::{ErrorCode, Offset};
 use crate::context::Context;
 use crate::door;
 use crate::groups::Groups;
+use crate::record::GroupRecord;
 use crate::request::{Caller, Request};
 
 /// The offsets that groups have committed, by group, and those of transactions that have not ended.
@@ -71,6 +72,11 @@ impl Offsets {
     /// Whether the group has offsets, pending ones of transactions too.
     pub fn has_offsets(&self, _group: &str) -> bool {
         false
+    }
+
+    /// The records that stand for the committed offsets, without pending ones.
+    pub fn records(&self) -> Vec<GroupRecord> {
+        Vec::new()
     }
 
     /// Topics are gone, and what was committed for them. Gives the groups that have lost offsets.
