@@ -30,5 +30,5 @@ pub async fn handle(call: &mut Call<'_>, mut request: JoinGroupRequest) -> JoinG
 }
 
 fn refuse(member_id: Str, code: ErrorCode) -> JoinGroupResponse {
-    JoinGroupResponse { error_code: code.code(), member_id, ..Default::default() }
+    JoinGroupResponse { error_code: code.code(), member_id, protocol_name: None, ..Default::default() }
 }

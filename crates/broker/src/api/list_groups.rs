@@ -1,14 +1,11 @@
 //! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
 
 use ottla_group::{Call as GroupCall, Request, Response};
-use ottla_wire::PartitionIndex;
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::context::Context;
-use crate::coordinator::groups::{ask_partition, caller};
-use crate::coordinator::internal::OFFSETS_TOPIC;
+use crate::coordinator::groups::{ask_partition, caller, led_here};
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
@@ -28,12 +25,4 @@ pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGrou
         response.groups.extend(listed.groups);
     }
     response
-}
-
-/// The partitions of the offsets topic that this broker leads. There are none before the topic is needed.
-pub fn led_here(ctx: &Context) -> Vec<PartitionIndex> {
-    let published = ctx.published.load();
-    let topic = published.topic(OFFSETS_TOPIC);
-    let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
-    partitions.filter(|partition| partition.leader_view(None).is_ok()).map(|partition| partition.index).collect()
 }

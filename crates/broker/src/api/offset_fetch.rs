@@ -128,7 +128,6 @@ async fn fetch_one(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchR
     });
     let group = OffsetFetchRequestGroup {
         group_id: request.group_id,
-        member_epoch: -1,
         topics: topics.clone(),
         ..Default::default()
     };

@@ -99,6 +99,36 @@ pub async fn ask_partition(
     }
 }
 
+/// Looks at every group coordinator of this broker that serves, and gives what `look` has seen. What it does delays the
+/// partitions that share the shard.
+pub async fn look<T: Send + 'static>(
+    ctx: &Context,
+    look: impl Fn(&GroupCoordinator) -> T + Clone + Send + 'static,
+) -> Vec<T> {
+    let mut seen = Vec::new();
+    for index in led_here(ctx) {
+        let Ok(partition) = ctx.published.load().partition(OFFSETS_TOPIC, index).cloned() else { continue };
+        let (told, hears) = oneshot::channel();
+        let look = look.clone();
+        let letter = Letter::Look(Box::new(move |core: &GroupCoordinator| {
+            let _gone = told.send(look(core));
+        }));
+        let mail = Mail::Coordinator(partition.key, GroupCoordinator::mail(letter));
+        if partition.shard.send(mail).await.is_ok() {
+            seen.extend(hears.await);
+        }
+    }
+    seen
+}
+
+/// The partitions of the offsets topic that this broker leads. There are none before the topic is needed.
+pub fn led_here(ctx: &Context) -> Vec<PartitionIndex> {
+    let published = ctx.published.load();
+    let topic = published.topic(OFFSETS_TOPIC);
+    let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
+    partitions.filter(|partition| partition.leader_view(None).is_ok()).map(|partition| partition.index).collect()
+}
+
 fn code(refusal: Refusal) -> ErrorCode {
     match refusal {
         Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,

@@ -83,6 +83,11 @@ impl<K: Kind> Host<K> {
     pub fn take(&mut self, at: &Moment, letter: Letter<K>) {
         match letter {
             Letter::Ask(asked) => self.ask(at, asked),
+            Letter::Look(look) => {
+                if let Stage::Serving { frame, .. } = &self.stage {
+                    look(frame.core());
+                }
+            }
             Letter::Loaded(loaded) => self.loaded(*loaded),
         }
     }

@@ -39,6 +39,8 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
 /// What a coordinator is told.
 pub enum Letter<K: Kind> {
     Ask(Asked<K>),
+    /// Somebody wants to look at the core. Dropped if it does not serve.
+    Look(Box<dyn FnOnce(&K) + Send>),
     /// Its state has been read.
     Loaded(Box<Loaded<K>>),
 }
