@@ -1,5 +1,7 @@
 //! What is checked of every request before it reaches a group.
 
+use std::time::Duration;
+
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
@@ -8,7 +10,7 @@ use crate::config::{GroupConfig, ID_BYTES_MAX};
 use crate::groups::Groups;
 use crate::request::{Caller, Request, Response};
 
-/// Bytes that a member id has beside the client's id: a dash and a UUID in hex.
+/// Bytes that a member id has beside the id of the client or instance: a dash and a UUID in hex.
 const MEMBER_ID_SUFFIX_BYTES: usize = 37;
 
 /// Whether the request may be served at all: its ids fit into records, and there is room for one more group.
@@ -26,10 +28,29 @@ pub fn check(
             return Err(ErrorCode::PolicyViolation);
         }
     }
+    if let Request::JoinGroup(request) = request {
+        check_join(config, request)?;
+    }
     if caller.client_id.len() > ID_BYTES_MAX - MEMBER_ID_SUFFIX_BYTES
         || caller.client_host.len() > ID_BYTES_MAX
         || ids_of(request).into_iter().flatten().any(|id| id.len() > ID_BYTES_MAX)
     {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    Ok(())
+}
+
+fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+    let session = Duration::from_millis(u64::try_from(request.session_timeout_ms).unwrap_or(0));
+    if session < config.session_timeout_min || session > config.session_timeout_max {
+        return Err(ErrorCode::InvalidSessionTimeout);
+    }
+    let bytes: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
+    if bytes > config.limits.member_protocols_bytes_max {
+        return Err(ErrorCode::MessageTooLarge);
+    }
+    let instance = request.group_instance_id.as_ref();
+    if instance.is_some_and(|instance| instance.len() > ID_BYTES_MAX - MEMBER_ID_SUFFIX_BYTES) {
         return Err(ErrorCode::InvalidRequest);
     }
     Ok(())

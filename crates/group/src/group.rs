@@ -12,15 +12,15 @@ use crate::record::GroupRecord;
 
 /// A group with its kind.
 pub enum Group {
-    Classic(ClassicGroup),
-    Consumer(ConsumerGroup),
+    Classic(Box<ClassicGroup>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// What becomes of a group after a step.
 pub enum Next {
     Stays,
     /// It takes another kind. The step has written the records that say so.
-    Becomes(Box<Group>),
+    Becomes(Group),
     /// It is gone. The step has written its tombstones.
     Goes,
 }
@@ -102,7 +102,7 @@ impl Group {
         }
     }
 
-    /// It has no members, and nobody is about to become one.
+    /// It has no members. Somebody may be about to become one: [`Group::is_expecting`].
     pub fn is_empty(&self) -> bool {
         match self {
             Group::Classic(group) => group.is_empty(),
@@ -110,7 +110,15 @@ impl Group {
         }
     }
 
-    /// Nothing was ever recorded of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
+    /// Somebody was given a member id and has not joined with it yet.
+    pub fn is_expecting(&self) -> bool {
+        match self {
+            Group::Classic(group) => group.is_expecting(),
+            Group::Consumer(_) => false,
+        }
+    }
+
+    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
     pub fn is_unrecorded(&self) -> bool {
         match self {
             Group::Classic(group) => group.is_unrecorded(),
@@ -154,5 +162,17 @@ impl Group {
             Group::Classic(group) => group.id(),
             Group::Consumer(group) => group.id(),
         }
+    }
+}
+
+impl From<ClassicGroup> for Group {
+    fn from(group: ClassicGroup) -> Group {
+        Group::Classic(Box::new(group))
+    }
+}
+
+impl From<ConsumerGroup> for Group {
+    fn from(group: ConsumerGroup) -> Group {
+        Group::Consumer(Box::new(group))
     }
 }

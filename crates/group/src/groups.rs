@@ -30,7 +30,7 @@ impl Groups {
     /// ([`Groups::settle`]) unless it gets members or offsets.
     pub fn get_or_create(&mut self, id: &Str) -> &mut Group {
         if !self.by_id.contains_key(id) {
-            self.put(Group::Classic(ClassicGroup::new(id.detached())));
+            self.put(ClassicGroup::new(id.detached()).into());
         }
         match self.by_id.get_mut(id) {
             Some(group) => group,
@@ -70,7 +70,7 @@ impl Groups {
     pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &Offsets, id: &Str, next: Next) {
         match next {
             Next::Becomes(group) => {
-                self.put(*group);
+                self.put(group);
             }
             Next::Stays if self.is_left_over(offsets, id) => self.forget(ctx.timers, ctx.histories, id),
             Next::Stays => {}
@@ -80,8 +80,9 @@ impl Groups {
 
     /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
     pub fn is_left_over(&self, offsets: &Offsets, id: &str) -> bool {
-        self.get(id).is_some_and(|group| group.is_unrecorded() && group.is_empty())
-            && !offsets.has_offsets(id)
+        let holds_itself =
+            |group: &Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
+        self.get(id).is_some_and(|group| !holds_itself(group)) && !offsets.has_offsets(id)
     }
 
     /// Removes an empty group for good: with its records, but without its offsets.

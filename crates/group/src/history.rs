@@ -54,10 +54,10 @@ pub enum Cause {
 pub enum Phase {
     /// Classic: members join again.
     Join,
-    /// Classic: the leader makes the assignment, and the others ask for theirs.
-    Sync,
-    /// Consumer: the broker makes the assignment.
+    /// The assignment is made: by the leader of a classic group, by the broker for a consumer group.
     Assign,
+    /// Classic: those who have not asked for their assignment yet ask for it.
+    Sync,
     /// Consumer: members give up and take over partitions.
     Reconcile,
 }
