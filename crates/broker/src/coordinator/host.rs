@@ -46,6 +46,9 @@ pub trait Hosted {
     /// Appends the records of this turn to the partition.
     fn write(&mut self, turn: Turn, partition: &mut PartitionDriver);
 
+    /// The broker stops: whoever waits looks for another coordinator.
+    fn resign(&mut self);
+
     /// Takes in what became of appends and of the partition's leadership, and lets leave what may. True: there is more
     /// to write, so another turn is due at once.
     fn settle(&mut self, turn: Turn, partition: &mut PartitionDriver) -> bool;
@@ -58,6 +61,8 @@ pub struct Host<K: Kind> {
     generation: Generation,
     stage: Stage<K>,
     waiting: Waiting<K::Answer>,
+    /// The broker stops: nothing is served any more.
+    resigned: bool,
     /// The core has not been told of the world as it is now.
     news: bool,
     /// Topics whose end the core has not been told of.
@@ -77,7 +82,16 @@ enum Stage<K: Kind> {
 impl<K: Kind> Host<K> {
     pub fn new(partition: Arc<PartitionHandle>, kit: Arc<Kit>) -> Host<K> {
         let (generation, waiting) = (Generation::default(), Waiting::default());
-        Host { partition, kit, generation, stage: Stage::Away, waiting, news: false, deleted: Vec::new() }
+        Host {
+            partition,
+            kit,
+            generation,
+            stage: Stage::Away,
+            waiting,
+            resigned: false,
+            news: false,
+            deleted: Vec::new(),
+        }
     }
 
     pub fn take(&mut self, at: &Moment, letter: Letter<K>) {
@@ -123,19 +137,30 @@ impl<K: Kind> Host<K> {
         self.stage = Stage::Settling { epoch, since, frame, end, _counted };
     }
 
-    /// Begins or ends as the partition's leadership says.
-    fn follow(&mut self, now: Instant, view: &View) {
-        let leads = (view.role == ViewRole::Leader).then_some(view.leader_epoch);
+    /// Begins or ends as the partition's leadership says; false if that is as before.
+    fn follow(&mut self, now: Instant, view: &View) -> bool {
+        let leads = (view.role == ViewRole::Leader && !self.resigned).then_some(view.leader_epoch);
         if leads == self.epoch() {
-            return;
+            return false;
         }
         match leads {
             Some(epoch) => self.begin(now, epoch, view),
-            None => {
-                self.waiting.clear();
-                self.deleted.clear();
-                self.stage = Stage::Away;
-            }
+            None => self.leave(),
+        }
+        true
+    }
+
+    fn leave(&mut self) {
+        self.waiting.clear();
+        self.deleted.clear();
+        self.stage = Stage::Away;
+    }
+
+    /// Lets leave what may.
+    fn release(&mut self) {
+        let Stage::Serving { frame, .. } = &mut self.stage else { return };
+        for outbound in frame.take_released() {
+            K::deliver(outbound, &mut self.waiting);
         }
     }
 
@@ -262,28 +287,34 @@ impl<K: Kind> Hosted for Host<K> {
 
     fn settle(&mut self, turn: Turn, partition: &mut PartitionDriver) -> bool {
         self.told(partition.take_outcomes());
+        self.release();
         let view = self.partition.view();
         let view = &view.replica;
-        self.follow(turn.now, view);
+        if self.follow(turn.now, view) {
+            // What this replica has written and not committed before may be cut off: the log says what is left.
+            partition.forget_markers();
+        }
         self.serve(turn, view);
         let ended = partition.take_markers(view.high_watermark);
-        let Stage::Serving { frame, .. } = &mut self.stage else { return false };
+        let at = moment(turn);
+        let Stage::Serving { epoch, frame, .. } = &mut self.stage else { return false };
         for marker in ended {
             frame.end_transaction(marker.producer, marker.commit);
         }
-        let at = moment(turn);
         frame.set_writable(&at, !view.under_min_isr);
-        self.pass_on(&at);
-        let Stage::Serving { frame, .. } = &mut self.stage else { return false };
-        let released = frame.take_released();
-        let (more, broken, epoch) = (frame.has_batches(), frame.is_broken(), view.leader_epoch);
-        for outbound in released {
-            K::deliver(outbound, &mut self.waiting);
-        }
-        if broken {
+        if frame.is_broken() {
+            let epoch = *epoch;
             self.begin(turn.now, epoch, view);
+            return false;
         }
-        more
+        self.pass_on(&at);
+        self.release();
+        matches!(&self.stage, Stage::Serving { frame, .. } if frame.has_batches())
+    }
+
+    fn resign(&mut self) {
+        self.resigned = true;
+        self.leave();
     }
 }
 

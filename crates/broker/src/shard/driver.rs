@@ -197,6 +197,13 @@ impl PartitionDriver {
         self.coordinator.as_mut().map(|kept| std::mem::take(&mut kept.outcomes)).unwrap_or_default()
     }
 
+    /// Forgets markers that nobody has taken.
+    pub fn forget_markers(&mut self) {
+        if let Some(kept) = &mut self.coordinator {
+            kept.markers.clear();
+        }
+    }
+
     /// The markers below `committed`, in the order of the log.
     pub fn take_markers(&mut self, committed: Offset) -> Vec<Marker> {
         let Some(kept) = &mut self.coordinator else { return Vec::new() };

@@ -40,6 +40,8 @@ pub enum Mail {
     Coordinator(PartitionKey, CoordinatorMail),
     /// The world that coordinators know has changed, and these topics are gone.
     Learn(Arc<[Str]>),
+    /// The broker stops: coordinators let everybody go who waits for others.
+    Resign,
     /// Everything known of the producers of a partition.
     DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
     /// Give a partition up and delete its files. Answers when its folder is out of the way.

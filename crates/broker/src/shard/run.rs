@@ -156,6 +156,11 @@ impl Shard {
                     self.coordinate(key, |coordinator| coordinator.learn(&moment(turn), &deleted));
                 }
             }
+            Mail::Resign => {
+                for key in self.coordinators.clone() {
+                    self.coordinate(key, |coordinator| coordinator.resign());
+                }
+            }
             Mail::DescribeProducers(key, reply) => self.with(key, |partition| {
                 let _gone = reply.send(partition.producers());
             }),
