@@ -98,6 +98,11 @@ impl GroupCoordinator {
         &self.offsets
     }
 
+    /// What is due when, to look at.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
     /// The lasting state as the records that stand for it: what compaction would leave of the log.
     pub fn records(&self) -> Lasting {
         let mut lasting = Lasting { records: self.offsets.records(), in_motion: BTreeSet::new() };

@@ -105,22 +105,23 @@ impl Timers {
 
     /// Cancels all timers of a group.
     pub fn cancel_group(&mut self, group: &str) {
+        for timer in self.of_group(group) {
+            self.cancel(&timer);
+        }
+    }
+
+    /// The timers of a group that are set.
+    pub fn of_group(&self, group: &str) -> Vec<Timer> {
+        let mut timers = Vec::new();
         for first in Timer::firsts(group) {
             let kind = std::mem::discriminant(&first);
-            let of_group = |timer: &Timer| {
-                std::mem::discriminant(timer) == kind && timer.group().is_some_and(|of| *of == group)
+            let of_group = |timer: &&Timer| {
+                std::mem::discriminant(*timer) == kind && timer.group().is_some_and(|of| *of == group)
             };
-            let timers: Vec<Timer> = self
-                .by_timer
-                .range(&first..)
-                .map(|(timer, _)| timer)
-                .take_while(|t| of_group(t))
-                .cloned()
-                .collect();
-            for timer in timers {
-                self.cancel(&timer);
-            }
+            timers
+                .extend(self.by_timer.range(&first..).map(|(timer, _)| timer).take_while(of_group).cloned());
         }
+        timers
     }
 
     pub fn is_set(&self, timer: &Timer) -> bool {

@@ -180,6 +180,18 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    /// Sets `group.max.size` and gives what it was.
+    pub fn set_size(&mut self, len: usize) -> usize {
+        let before = self.config.classic_size_max;
+        self.configure(|config| config.classic_size_max = len);
+        before
+    }
+
+    /// When the coordinator wants to be woken.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.frame.next_deadline()
+    }
+
     pub fn core(&self) -> &GroupCoordinator {
         self.frame.core()
     }
