@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_group::GroupCoordinator;
+use ottla_group::group::Group;
+use ottla_group::{GroupCoordinator, Topics};
 use ottla_wire::primitives::Str;
 use ottla_wire::{Offset, PartitionIndex};
 
@@ -63,7 +64,9 @@ struct Seen {
 impl GroupFacts {
     /// Asks the coordinators of this broker.
     pub async fn of(ctx: &Context) -> GroupFacts {
-        let seen = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
+        let topics = ctx.coordinators.world().topics.clone();
+        let looks = look(ctx, move |core| see(core, &*topics));
+        let seen = tokio::time::timeout(PATIENCE, looks).await.unwrap_or_default();
         let mut facts = GroupFacts { coordinators: CoordinatorFacts::of(ctx), ..GroupFacts::default() };
         for one in seen {
             for (kind, count) in one.groups {
@@ -93,13 +96,29 @@ impl CoordinatorFacts {
     }
 }
 
-fn see(core: &GroupCoordinator) -> Seen {
+fn see(core: &GroupCoordinator, topics: &dyn Topics) -> Seen {
     let mut seen = Seen::default();
     for (_, group) in core.groups().iter() {
         let listed = group.listed();
         *seen.groups.entry((listed.group_type, listed.group_state)).or_default() += 1;
+        seen.members += members(group, topics) as u64;
     }
+    seen.rebalances = core.rebalances_begun();
+    seen.offsets = core.offsets().len() as u64;
+    let committed = core.offsets().iter().take(LAGS_ITEMIZED_MAX);
+    seen.committed = committed
+        .map(|(group, topic, partition, committed)| {
+            (group.clone(), topic.clone(), partition, committed.offset)
+        })
+        .collect();
     seen
+}
+
+fn members(group: &Group, topics: &dyn Topics) -> usize {
+    match group {
+        Group::Classic(group) => group.members().count(),
+        Group::Consumer(group) => group.describe(topics).members.len(),
+    }
 }
 
 /// Records between what was committed and the high watermark, if the partition is led here.
