@@ -49,14 +49,18 @@ impl ottla_net::Service for KafkaService {
         session: &mut Session,
         frames: &mut VecDeque<Frame>,
     ) -> Result<Responses, CloseReason> {
-        if frames.front().is_some_and(is_produce) {
-            return api::start_produce(&self.ctx, session, take_run(frames)).await;
+        if frames.front().is_some_and(|frame| is_of(frame, ApiKey::Produce)) {
+            return api::start_produce(&self.ctx, session, take_run(frames, ApiKey::Produce)).await;
         }
-        let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
-        // Kafka serves the requests of a connection one after the other. Only appends overtake the answers to appends.
+        // Kafka serves the requests of a connection one after the other. Here only appends overtake the answers to appends,
+        // and what follows commits of offsets need not wait for theirs: the coordinator keeps the order.
         if let Some(appends) = session.appends.take() {
             appends.done().await;
         }
+        if frames.front().is_some_and(|frame| is_of(frame, ApiKey::OffsetCommit)) {
+            return api::start_offset_commit(&self.ctx, session, take_run(frames, ApiKey::OffsetCommit)).await;
+        }
+        let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
         let response = self.serve_one(session, frame).await?;
         Ok(Responses::Ready(vec![response]))
     }
@@ -121,11 +125,12 @@ fn may_wait(key: ApiKey) -> bool {
     matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
-fn is_produce(frame: &Frame) -> bool {
-    peek(&frame.bytes).is_some_and(|(code, _)| code == ApiKey::Produce.code())
+fn is_of(frame: &Frame, key: ApiKey) -> bool {
+    peek(&frame.bytes).is_some_and(|(code, _)| code == key.code())
 }
 
-fn take_run(frames: &mut VecDeque<Frame>) -> Vec<Frame> {
-    let len = frames.iter().take_while(|frame| is_produce(frame)).count();
+/// The frames of one API at the front.
+fn take_run(frames: &mut VecDeque<Frame>, key: ApiKey) -> Vec<Frame> {
+    let len = frames.iter().take_while(|frame| is_of(frame, key)).count();
     frames.drain(..len).collect()
 }

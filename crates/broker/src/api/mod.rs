@@ -47,6 +47,7 @@ use crate::context::Context;
 use crate::service::Session;
 
 pub use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use offset_commit::start as start_offset_commit;
 pub(crate) use produce::start as start_produce;
 
 /// One request on its way: who asks, and in which version.
@@ -61,8 +62,10 @@ pub struct Call<'a> {
 /// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
 macro_rules! served {
     ($($key:ident => $handler:path),+ $(,)?) => {
-        /// Every API that is served. Produce is served in runs ([`start_produce`]), all others by [`dispatch`].
-        pub const SERVED: &[ApiKey] = &[ApiKey::Produce, ApiKey::Fetch, $(ApiKey::$key),+];
+        /// Every API that is served. Produce and OffsetCommit are served in runs ([`start_produce`],
+        /// [`start_offset_commit`]), all others by [`dispatch`].
+        pub const SERVED: &[ApiKey] =
+            &[ApiKey::Produce, ApiKey::Fetch, ApiKey::OffsetCommit, $(ApiKey::$key),+];
 
         /// Serves one request of a version that has been checked.
         pub async fn dispatch(mut call: Call<'_>, body: Reader) -> Result<Response, CloseReason> {
@@ -87,7 +90,6 @@ served! {
     ListOffsets => list_offsets::handle,
     Metadata => metadata::handle,
     ApiVersions => api_versions::handle,
-    OffsetCommit => offset_commit::handle,
     OffsetFetch => offset_fetch::handle,
     FindCoordinator => find_coordinator::handle,
     JoinGroup => join_group::handle,

@@ -14,7 +14,8 @@ use super::kit::World;
 use super::route::partition_of;
 use crate::api;
 use crate::context::Context;
-use crate::shard::Mail;
+use crate::service::Session;
+use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
@@ -52,18 +53,22 @@ enum Patience {
 
 /// Who makes a request, as members are described.
 pub fn caller(call: &api::Call<'_>) -> Caller {
+    caller_of(call.session, call.version)
+}
+
+/// As [`caller`], for requests that are served in runs.
+pub fn caller_of(session: &Session, version: i16) -> Caller {
     Caller {
-        client_id: call.session.client_id.clone().unwrap_or_default(),
-        client_host: call.session.client_host.clone(),
-        version: call.version,
+        client_id: session.client_id.clone().unwrap_or_default(),
+        client_host: session.client_host.clone(),
+        version,
     }
 }
 
 /// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
 /// had. Safe to drop: the request may have been carried out, and nobody hears of it.
 pub async fn ask(call: &api::Call<'_>, group: &str, request: Request) -> Result<Response, ErrorCode> {
-    let partitions = internal::partitions_of(call.ctx, InternalTopic::Offsets).await?;
-    let index = partition_of(group, partitions);
+    let index = partition_in_charge(call.ctx, group).await?;
     ask_partition(call.ctx, index, Call { caller: caller(call), request }).await
 }
 
@@ -74,28 +79,53 @@ pub async fn ask_partition(
     call: Call,
 ) -> Result<Response, ErrorCode> {
     let patience = patience(&call.request);
-    let (answer, answered) = oneshot::channel();
-    // The guard of the snapshot is not held across the wait.
-    let partition = {
-        let published = ctx.published.load();
-        published.partition(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?.clone()
-    };
-    let letter = Letter::Ask(Asked { request: call, answer });
-    let mail = Mail::Coordinator(partition.key, GroupCoordinator::mail(letter));
-    partition.shard.send(mail).await.map_err(|_| ErrorCode::NotCoordinator)?;
-    let answered = match patience {
-        Patience::Members => answered.await,
+    let mut letters = Letters::default();
+    let answer = write_to(ctx, &mut letters, index, call)?;
+    letters.send().await;
+    match patience {
+        Patience::Members => answer.come().await,
         Patience::Commit => {
             let timeout = ctx.coordinators.world().commit_timeout;
-            // As Kafka says it: clients of any age look for the coordinator and ask again.
-            tokio::time::timeout(timeout, answered).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?
+            tokio::time::timeout(timeout, answer.come()).await.unwrap_or(Err(TOO_LATE))
         }
-    };
-    match answered {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(refusal)) => Err(code(refusal)),
-        // The leadership went away with the request.
-        Err(_) => Err(ErrorCode::NotCoordinator),
+    }
+}
+
+/// As Kafka says it: clients of any age look for the coordinator and ask again.
+pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
+
+/// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
+pub async fn partition_in_charge(ctx: &Context, group: &str) -> Result<PartitionIndex, ErrorCode> {
+    let partitions = internal::partitions_of(ctx, InternalTopic::Offsets).await?;
+    Ok(partition_of(group, partitions))
+}
+
+/// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
+pub fn write_to(
+    ctx: &Context,
+    letters: &mut Letters,
+    index: PartitionIndex,
+    call: Call,
+) -> Result<Answer, ErrorCode> {
+    let published = ctx.published.load();
+    let partition = published.partition(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?;
+    let (answer, answered) = oneshot::channel();
+    letters.add(partition, GroupCoordinator::mail(Letter::Ask(Asked { request: call, answer })));
+    Ok(Answer(answered))
+}
+
+/// An answer that is awaited.
+pub struct Answer(oneshot::Receiver<Result<Response, Refusal>>);
+
+impl Answer {
+    /// Waits for it.
+    pub async fn come(self) -> Result<Response, ErrorCode> {
+        match self.0.await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(refusal)) => Err(code(refusal)),
+            // The leadership went away with the request.
+            Err(_) => Err(ErrorCode::NotCoordinator),
+        }
     }
 }
 
@@ -113,10 +143,10 @@ pub async fn look<T: Send + 'static>(
         let letter = Letter::Look(Box::new(move |core: &GroupCoordinator| {
             let _gone = told.send(look(core));
         }));
-        let mail = Mail::Coordinator(partition.key, GroupCoordinator::mail(letter));
-        if partition.shard.send(mail).await.is_ok() {
-            seen.extend(hears.await);
-        }
+        let mut letters = Letters::default();
+        letters.add(&partition, GroupCoordinator::mail(letter));
+        letters.send().await;
+        seen.extend(hears.await);
     }
     seen
 }

@@ -14,7 +14,7 @@ use super::host::Generation;
 use super::kind::{Kind, Letter};
 use super::kit::Kit;
 use crate::partition::PartitionHandle;
-use crate::shard::Mail;
+use crate::shard::Letters;
 
 /// Bytes that are read at a time. A batch that is larger is read as a whole.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -63,9 +63,9 @@ pub async fn load<K: Kind>(mut load: Load<K>) {
         match read_on(&mut load).await {
             Ok((frame, end)) => {
                 let loaded = Box::new(Loaded { generation, frame, end });
-                let mail = Mail::Coordinator(partition.key, K::mail(Letter::Loaded(loaded)));
-                let _stopping = partition.shard.send(mail).await;
-                return;
+                let mut letters = Letters::default();
+                letters.add(&partition, K::mail(Letter::Loaded(loaded)));
+                return letters.send().await;
             }
             Err(error) => {
                 let (topic, index) = (&partition.topic, partition.index.0);

@@ -36,8 +36,9 @@ pub enum Mail {
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
-    /// To the coordinator that lives in a partition. Dropped if none does: that tells whoever waits.
-    Coordinator(PartitionKey, CoordinatorMail),
+    /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that tells whoever
+    /// waits.
+    Coordinators(Vec<(PartitionKey, CoordinatorMail)>),
     /// The world that coordinators know has changed, and these topics are gone.
     Learn(Arc<[Str]>),
     /// The broker stops: coordinators let everybody go who waits for others.
@@ -136,6 +137,30 @@ impl<'a> ShardBatches<'a> {
     pub async fn send(self) {
         for (shard, items) in self.by_shard {
             let _gone = shard.send(Mail::Append(items)).await;
+        }
+    }
+}
+
+/// Letters to coordinators, sorted by shard.
+#[derive(Default)]
+pub struct Letters {
+    by_shard: Vec<(ShardHandle, Vec<(PartitionKey, CoordinatorMail)>)>,
+}
+
+impl Letters {
+    /// Adds the next letter. Those to one coordinator arrive in order.
+    pub fn add(&mut self, partition: &PartitionHandle, mail: CoordinatorMail) {
+        let item = (partition.key, mail);
+        match self.by_shard.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
+            Some((_, items)) => items.push(item),
+            None => self.by_shard.push((partition.shard.clone(), vec![item])),
+        }
+    }
+
+    /// Sends each shard its part. A shard that is gone drops its letters, which tells whoever waits.
+    pub async fn send(self) {
+        for (shard, items) in self.by_shard {
+            let _gone = shard.send(Mail::Coordinators(items)).await;
         }
     }
 }

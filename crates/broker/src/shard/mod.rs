@@ -14,5 +14,5 @@ mod slot;
 
 pub use appends::{AppendGroup, Outcome};
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
-pub use mailbox::{AppendRequest, Mail, ShardBatches, ShardHandle, Shards};
+pub use mailbox::{AppendRequest, Letters, Mail, ShardBatches, ShardHandle, Shards};
 pub use run::ShardSettings;

@@ -146,9 +146,11 @@ impl Shard {
             Mail::FollowerFetched(key, fetch) => {
                 self.with(key, |partition| partition.step(turn, Event::FollowerFetched(fetch)));
             }
-            Mail::Coordinator(key, mail) => {
-                if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
-                    coordinator.take(&moment(turn), mail);
+            Mail::Coordinators(letters) => {
+                for (key, mail) in letters {
+                    if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
+                        coordinator.take(&moment(turn), mail);
+                    }
                 }
             }
             Mail::Learn(deleted) => {
