@@ -58,7 +58,8 @@ impl ottla_net::Service for KafkaService {
             appends.done().await;
         }
         if frames.front().is_some_and(|frame| is_of(frame, ApiKey::OffsetCommit)) {
-            return api::start_offset_commit(&self.ctx, session, take_run(frames, ApiKey::OffsetCommit)).await;
+            return api::start_offset_commit(&self.ctx, session, take_run(frames, ApiKey::OffsetCommit))
+                .await;
         }
         let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
         let response = self.serve_one(session, frame).await?;

@@ -59,8 +59,8 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
     }
     let not_now = |message| NotFound { code: ErrorCode::CoordinatorNotAvailable, message };
     let partitions = internal::partitions_of(call.ctx, InternalTopic::Offsets).await;
-    let partitions =
-        partitions.map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
+    let partitions = partitions
+        .map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
     let published = call.ctx.published.load();
     let image = &published.image;
     let topic = image.topic(InternalTopic::Offsets.topic());

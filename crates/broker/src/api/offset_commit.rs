@@ -12,7 +12,9 @@ use ottla_group::{Call, Request, Response as Answered};
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
-use ottla_wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use ottla_wire::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 

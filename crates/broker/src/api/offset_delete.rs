@@ -3,7 +3,9 @@
 use ottla_group::{Request, Response};
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::offset_delete_request::OffsetDeleteRequestTopic;
-use ottla_wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use ottla_wire::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
 use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::protocol::ErrorCode;
 

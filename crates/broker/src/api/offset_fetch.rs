@@ -126,11 +126,8 @@ async fn fetch_one(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchR
         });
         topics.collect::<Vec<_>>()
     });
-    let group = OffsetFetchRequestGroup {
-        group_id: request.group_id,
-        topics: topics.clone(),
-        ..Default::default()
-    };
+    let group =
+        OffsetFetchRequestGroup { group_id: request.group_id, topics: topics.clone(), ..Default::default() };
     let answer = fetch(call, group, request.require_stable).await;
     if answer.error_code != 0 && call.version < ERROR_VERSION {
         let topics = topics.into_iter().flatten().map(|topic| failed(topic, answer.error_code));

@@ -196,7 +196,10 @@ impl Run<'_> {
         already: bool,
     ) -> Result<ValidatedBatch, Refusal> {
         if !terms.internal && local.is_some_and(|topic| is_internal(&topic.name)) {
-            return Err(Refusal::new(ErrorCode::InvalidTopicException, "clients do not write to internal topics"));
+            return Err(Refusal::new(
+                ErrorCode::InvalidTopicException,
+                "clients do not write to internal topics",
+            ));
         }
         if already {
             return Err(Refusal::new(ErrorCode::InvalidRecord, "one batch for a partition in a request"));

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_controller::{BrokerSettings, Image};
 use ottla_controller::controller::{IdSource, bootstrap_records};
+use ottla_controller::{BrokerSettings, Image};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_wire::BrokerId;

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ottla_log::DataDir;
-use tokio::runtime::Handle;
 use ottla_net::NetMetrics;
+use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::http::exposition::{Sources, render};

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn the_protocol_of_kip_848_needs_the_setting_and_the_feature() {
-        let classic = BrokerSettings::from_pairs([("group.coordinator.rebalance.protocols", "classic")]).unwrap();
+        let classic =
+            BrokerSettings::from_pairs([("group.coordinator.rebalance.protocols", "classic")]).unwrap();
         for (settings, level, on) in
             [(BrokerSettings::default(), 1, true), (BrokerSettings::default(), 0, false), (classic, 1, false)]
         {

@@ -73,11 +73,7 @@ pub async fn ask(call: &api::Call<'_>, group: &str, request: Request) -> Result<
 }
 
 /// Asks the coordinator that lives in one partition of the offsets topic.
-pub async fn ask_partition(
-    ctx: &Context,
-    index: PartitionIndex,
-    call: Call,
-) -> Result<Response, ErrorCode> {
+pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> Result<Response, ErrorCode> {
     let patience = patience(&call.request);
     let mut letters = Letters::default();
     let answer = write_to(ctx, &mut letters, index, call)?;
@@ -156,7 +152,10 @@ pub fn led_here(ctx: &Context) -> Vec<PartitionIndex> {
     let published = ctx.published.load();
     let topic = published.topic(OFFSETS_TOPIC);
     let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
-    partitions.filter(|partition| partition.leader_view(None).is_ok()).map(|partition| partition.index).collect()
+    partitions
+        .filter(|partition| partition.leader_view(None).is_ok())
+        .map(|partition| partition.index)
+        .collect()
 }
 
 fn code(refusal: Refusal) -> ErrorCode {

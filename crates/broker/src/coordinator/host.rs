@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ottla_coordinator::{Frame, Moment};
 use ottla_controller::controller::IdSource;
+use ottla_coordinator::{Frame, Moment};
 use ottla_replica::{View, ViewRole};
 use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, LeaderEpoch, Offset};
@@ -73,10 +73,24 @@ enum Stage<K: Kind> {
     /// This broker does not lead.
     Away,
     /// The log is being read.
-    Loading { epoch: LeaderEpoch, since: Instant, _counted: Counted },
+    Loading {
+        epoch: LeaderEpoch,
+        since: Instant,
+        _counted: Counted,
+    },
     /// The log has been read up to `end`, and not all of it is committed yet.
-    Settling { epoch: LeaderEpoch, since: Instant, frame: Frame<K>, end: Offset, _counted: Counted },
-    Serving { epoch: LeaderEpoch, frame: Frame<K>, _counted: Counted },
+    Settling {
+        epoch: LeaderEpoch,
+        since: Instant,
+        frame: Frame<K>,
+        end: Offset,
+        _counted: Counted,
+    },
+    Serving {
+        epoch: LeaderEpoch,
+        frame: Frame<K>,
+        _counted: Counted,
+    },
 }
 
 impl<K: Kind> Host<K> {

@@ -70,7 +70,11 @@ pub struct Counts {
 
 impl Kit {
     pub fn new(world: World) -> Kit {
-        Kit { world: ArcSwap::from_pointee(world), loads: Semaphore::new(LOADS_MAX), counts: Counts::default() }
+        Kit {
+            world: ArcSwap::from_pointee(world),
+            loads: Semaphore::new(LOADS_MAX),
+            counts: Counts::default(),
+        }
     }
 
     pub fn world(&self) -> Guard<Arc<World>> {

@@ -125,11 +125,7 @@ fn read<K: Kind>(
     Ok((frame, bound.offset.max(next)))
 }
 
-fn replay<K: Kind>(
-    frame: &mut Frame<K>,
-    batch: &BatchView,
-    skipped: &mut Skipped,
-) -> Result<(), BatchError> {
+fn replay<K: Kind>(frame: &mut Frame<K>, batch: &BatchView, skipped: &mut Skipped) -> Result<(), BatchError> {
     batch.check_crc()?;
     let header = batch.header();
     let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };

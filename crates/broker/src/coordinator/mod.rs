@@ -24,6 +24,9 @@ pub mod route;
 mod seal;
 pub mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub use host::{Generation, Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail};
 pub use kit::{Kit, World};

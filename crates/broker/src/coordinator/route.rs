@@ -5,7 +5,8 @@ use ottla_wire::PartitionIndex;
 /// The partition of `partitions` (at least one) that keeps the state of a group or transactional id, as every Kafka broker
 /// and tool computes it: Java's hash of the id's UTF-16 units, its absolute value, modulo.
 pub fn partition_of(id: &str, partitions: i32) -> PartitionIndex {
-    let hash = id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash =
+        id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // The absolute value of the smallest number is 0 here, not that number.
     let absolute = hash.checked_abs().unwrap_or(0);
     PartitionIndex(absolute % partitions.max(1))

@@ -67,9 +67,10 @@ fn rebalance(of: &Rebalance) -> Value {
 }
 
 fn phase(of: &PhaseReport) -> Value {
-    let slowest = of.slowest.as_ref().map(|(slowest, after)| {
-        json!({ "member": who(slowest), "after_ms": millis(*after) })
-    });
+    let slowest = of
+        .slowest
+        .as_ref()
+        .map(|(slowest, after)| json!({ "member": who(slowest), "after_ms": millis(*after) }));
     json!({
         "phase": match of.phase {
             Phase::Join => "join",
@@ -159,7 +160,10 @@ mod tests {
         let told: Value = serde_json::from_str(&told("g", &[rebalance])).unwrap();
         assert_eq!(told["group"], "g");
         let told = &told["rebalances"][0];
-        assert_eq!((told["cause"].as_str(), told["by"]["member_id"].as_str()), (Some("session_expired"), Some("m-1")));
+        assert_eq!(
+            (told["cause"].as_str(), told["by"]["member_id"].as_str()),
+            (Some("session_expired"), Some("m-1"))
+        );
         assert_eq!(told["reason"], "it \"hung\"");
         assert_eq!(told["phases"][0]["slowest"]["after_ms"], 20);
         assert_eq!(told["phases"][0]["absent_count"], 0);
