@@ -85,6 +85,8 @@ pub struct Limits {
     pub member_topics_max: usize,
     /// Rebalances remembered for each group.
     pub history_len_max: usize,
+    /// Rebalances remembered for all groups of one partition. Each group has an equal share, and the last one at least.
+    pub history_rebalances_max: usize,
     /// Members named in one remembered rebalance.
     pub history_members_max: usize,
 }
@@ -123,7 +125,8 @@ impl Default for Limits {
             pending_members_max: 100_000,
             member_topics_max: 100_000,
             history_len_max: 32,
-            history_members_max: 100,
+            history_rebalances_max: 10_000,
+            history_members_max: 20,
         }
     }
 }

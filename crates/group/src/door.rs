@@ -134,8 +134,8 @@ fn group_of(request: &Request) -> Option<&Str> {
     }
 }
 
-/// Requests of members: the empty id is none. Offsets may be kept under it, as Kafka has it for old clients. What the
-/// administrator asks is answered by the group's absence.
+/// Whether the empty id is refused. Kafka lets old clients keep offsets under it, so offsets of it can be looked at and
+/// such a group deleted, too.
 fn needs_name(request: &Request) -> bool {
     match request {
         Request::JoinGroup(_)
@@ -143,14 +143,14 @@ fn needs_name(request: &Request) -> bool {
         | Request::Heartbeat(_)
         | Request::LeaveGroup(_)
         | Request::ConsumerGroupHeartbeat(_)
-        | Request::DeleteGroup(_) => true,
-        Request::OffsetCommit(_)
         | Request::TxnOffsetCommit(_)
-        | Request::OffsetFetch { .. }
         | Request::OffsetDelete(_)
+        | Request::ConsumerGroupDescribe(_) => true,
+        Request::OffsetCommit(_)
+        | Request::OffsetFetch { .. }
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)
-        | Request::ConsumerGroupDescribe(_)
+        | Request::DeleteGroup(_)
         | Request::History(_) => false,
     }
 }

@@ -129,7 +129,7 @@ impl History {
     pub fn begin(&mut self, at: &Moment, begin: Begin, phase: Phase) {
         self.close(at, Outcome::Superseded);
         self.begun += 1;
-        while self.rebalances.len() >= self.len_max.max(1) {
+        while self.rebalances.len() >= self.len_max {
             self.rebalances.pop_front();
         }
         self.rebalances.push_back(Rebalance {
@@ -245,9 +245,11 @@ impl Histories {
         if !self.by_group.contains_key(group) {
             self.by_group.insert(group.detached(), History::default());
         }
+        // Where there are many groups each has fewer, so that all of them together stay bounded.
+        let share = self.limits.history_rebalances_max / self.by_group.len();
         match self.by_group.get_mut(group) {
             Some(history) => {
-                history.len_max = self.limits.history_len_max;
+                history.len_max = self.limits.history_len_max.min(share).max(1);
                 history.members_max = self.limits.history_members_max;
                 history
             }

@@ -7,6 +7,7 @@ use ottla_wire::primitives::Str;
 
 use super::group::{ClassicGroup, State};
 use super::member::Member;
+use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
 use crate::group::Group;
 use crate::groups::Groups;
@@ -83,6 +84,10 @@ pub fn replay(
 }
 
 fn recorded(id: Str, value: GroupMetadataValue) -> Result<ClassicGroup, ReplayError> {
+    if longest_id(&value) > ID_BYTES_MAX {
+        let problem = format!("group {id} has an id that no record of ours can hold");
+        return Err(ReplayError::Contradiction(problem));
+    }
     let mut group = ClassicGroup::new(id);
     group.is_recorded = true;
     group.generation = value.generation;
@@ -106,4 +111,14 @@ fn recorded(id: Str, value: GroupMetadataValue) -> Result<ClassicGroup, ReplayEr
     group.topics = group.compute_topics();
     group.generation_len = group.roster.len();
     Ok(group)
+}
+
+/// Bytes of the longest id in a record. The flexible version of it could hold more than the one that we write.
+fn longest_id(value: &GroupMetadataValue) -> usize {
+    let of_group = [Some(&value.protocol_type), value.protocol.as_ref(), value.leader.as_ref()];
+    let of_members = value.members.iter().flat_map(|member| {
+        let instance = member.group_instance_id.as_ref();
+        [Some(&member.member_id), instance, Some(&member.client_id), Some(&member.client_host)]
+    });
+    of_group.into_iter().chain(of_members).flatten().map(Str::len).max().unwrap_or(0)
 }

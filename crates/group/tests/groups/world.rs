@@ -8,7 +8,8 @@ use ottla_coordinator::{Batch, Frame, Moment, Producer, Record, Ticket};
 use ottla_group::{
     Call, Caller, GroupConfig, GroupCoordinator, GroupRecord, Request, Response, TopicFacts, Topics,
 };
-use ottla_wire::primitives::Str;
+use ottla_wire::messages::{ConsumerGroupDescribeResponse, DeleteGroupsResponse, DescribeGroupsResponse};
+use ottla_wire::primitives::{Message, Str, encode_to_bytes};
 use ottla_wire::{Instant, Offset, Timestamp, TopicId, Uuid};
 
 /// When the clock of every test starts.
@@ -40,6 +41,8 @@ pub struct World {
     holding: bool,
     tickets: u64,
     steps: u128,
+    /// The version of each request that is not answered yet.
+    versions: BTreeMap<Ticket, i16>,
     answers: BTreeMap<Ticket, Response>,
 }
 
@@ -57,6 +60,7 @@ impl World {
             holding: false,
             tickets: 0,
             steps: 0,
+            versions: BTreeMap::new(),
             answers: BTreeMap::new(),
         };
         let at = world.moment();
@@ -85,6 +89,7 @@ impl World {
     pub fn ask(&mut self, caller: &Caller, request: Request) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
+        self.versions.insert(ticket, caller.version);
         let at = self.moment();
         let call = Call { caller: caller.clone(), request };
         self.frame.handle(&at, ticket, call).expect("the coordinator serves");
@@ -122,6 +127,7 @@ impl World {
         let core = GroupCoordinator::new(self.config.clone(), Arc::new(self.topics.clone()));
         self.frame = Frame::loading(core);
         self.uncommitted.clear();
+        self.versions.clear();
         self.answers.clear();
         for (offset, entry) in self.log.clone().into_iter().enumerate() {
             match entry {
@@ -278,8 +284,9 @@ impl World {
             }
         }
         for reply in self.frame.take_released() {
-            let before = self.answers.insert(reply.to, reply.response);
-            assert!(before.is_none(), "a request is answered once");
+            let version = self.versions.remove(&reply.to).expect("a request is answered once");
+            check_encodes(&reply.response, version);
+            self.answers.insert(reply.to, reply.response);
         }
     }
 }
@@ -290,6 +297,39 @@ impl Entry {
             Entry::Record { record, .. } => Some(GroupRecord::decode(record.clone()).expect("readable")),
             Entry::Marker { .. } => None,
         }
+    }
+}
+
+/// An answer MUST be one that the version of its request can hold.
+fn check_encodes(response: &Response, version: i16) {
+    fn check<M: Message>(message: &M, version: i16) {
+        let version = version.clamp(M::MIN_VERSION, M::MAX_VERSION);
+        encode_to_bytes(message, version).unwrap_or_else(|error| panic!("{} {version}: {error}", M::NAME));
+    }
+    match response {
+        Response::JoinGroup(message) => check(message, version),
+        Response::SyncGroup(message) => check(message, version),
+        Response::Heartbeat(message) => check(message, version),
+        Response::LeaveGroup(message) => check(message, version),
+        Response::ConsumerGroupHeartbeat(message) => check(message, version),
+        Response::OffsetCommit(message) => check(message, version),
+        Response::TxnOffsetCommit(message) => check(message, version),
+        Response::OffsetDelete(message) => check(message, version),
+        Response::ListGroups(message) => check(message, version),
+        Response::DescribeGroup(group) => {
+            let groups = vec![group.clone()];
+            check(&DescribeGroupsResponse { groups, ..Default::default() }, version);
+        }
+        Response::ConsumerGroupDescribe(group) => {
+            let groups = vec![group.clone()];
+            check(&ConsumerGroupDescribeResponse { groups, ..Default::default() }, version);
+        }
+        Response::DeleteGroup(result) => {
+            let results = vec![result.clone()];
+            check(&DeleteGroupsResponse { results, ..Default::default() }, version);
+        }
+        // One group of several, put together by the API file; history is not on the wire.
+        Response::OffsetFetch(_) | Response::History(_) => {}
     }
 }
 

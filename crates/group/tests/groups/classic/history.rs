@@ -165,6 +165,26 @@ fn what_is_remembered_has_a_limit() {
 }
 
 #[test]
+fn many_groups_share_what_is_remembered() {
+    let mut world = world();
+    world.configure(|config| config.limits.history_rebalances_max = 4);
+    let mut a = Client::new("a");
+    settle(&mut world, &mut [&mut a]);
+    for _ in 0..5 {
+        rejoin(&mut world, &mut [&mut a]);
+    }
+    assert_eq!(history(&mut world).len(), 4);
+    settle(&mut world, &mut [&mut Client::new("b").of_group("other")]);
+    rejoin(&mut world, &mut [&mut a]);
+    assert_eq!(history(&mut world).len(), 2);
+    for group in ["c", "d", "e", "f"] {
+        settle(&mut world, &mut [&mut Client::new("c").of_group(group)]);
+    }
+    assert_eq!(last(&mut world).cause, Cause::SessionExpired, "the last one is always there");
+    assert_eq!(history(&mut world).len(), 1);
+}
+
+#[test]
 fn a_group_that_is_gone_has_no_history() {
     let mut world = world();
     let mut a = Client::new("a");

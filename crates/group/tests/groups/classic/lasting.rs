@@ -6,6 +6,7 @@ use ottla_group::{GroupConfig, GroupCoordinator, GroupRecord, Request};
 use ottla_wire::messages::group_metadata_value::MemberMetadata;
 use ottla_wire::messages::{GroupMetadataKey, GroupMetadataValue};
 use ottla_wire::{ErrorCode, Offset};
+use proptest::prelude::*;
 
 use super::client::*;
 use crate::world::{Entry, TestTopics, World};
@@ -193,6 +194,11 @@ fn records_that_make_no_sense_are_errors() {
     assert!(matches!(replay(twice(None, ["m", "m"])), Err(ReplayError::Contradiction(_))));
     assert!(matches!(replay(twice(Some("i"), ["m", "n"])), Err(ReplayError::Contradiction(_))));
     assert_eq!(replay(twice(None, ["m", "n"])), Ok(()));
+    // Only the flexible version can hold this.
+    let value = GroupMetadataValue { leader: Some("m".repeat(40_000).into()), ..Default::default() };
+    let key = GroupMetadataKey { group: GROUP.into() };
+    let long = Record::set(GroupMetadataKey::RECORD_TYPE, &key, &value, 4).expect("writable");
+    assert!(matches!(replay(long), Err(ReplayError::Contradiction(_))));
     let unknown = Record { key: Bytes::from_static(&[0x7f, 0xff]), value: None };
     assert!(matches!(replay(unknown), Err(ReplayError::UnknownType(0x7fff))));
     let damaged = Record { key: Bytes::from_static(&[0, 2, 0]), value: None };
@@ -200,4 +206,40 @@ fn records_that_make_no_sense_are_errors() {
     let mut newer = twice(None, ["m", "n"]);
     newer.value = newer.value.map(|value| [&[0, 5], &value[2..]].concat().into());
     assert!(matches!(replay(newer), Err(ReplayError::Decode(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A record with damage is an error or another group, and either way the coordinator goes on.
+    #[test]
+    fn damaged_records_do_no_harm(
+        version in 0..=4i16,
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut world = world();
+        let (mut a, mut s) = (Client::new("a"), Client::new("s").instance("i"));
+        settle(&mut world, &mut [&mut a, &mut s]);
+        let value = value_of(&world.written_since(0)[0]).clone();
+        let key = GroupMetadataKey { group: GROUP.into() };
+        let record = Record::set(GroupMetadataKey::RECORD_TYPE, &key, &value, version).expect("writable");
+        let mut bytes = record.value.expect("a value").to_vec();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let record = Record { key: record.key, value: Some(bytes.into()) };
+        let mut probe = GroupCoordinator::new(GroupConfig::default(), std::sync::Arc::new(TestTopics::default()));
+        if probe.replay(Offset(0), None, record.clone()).is_ok() {
+            let mut world = World::with_log(GroupConfig::default(), vec![Entry::Record { producer: None, record }]);
+            describe_at(&mut world, GROUP, 6);
+            a.heartbeat(&mut world);
+            a.leave(&mut world);
+            world.advance(REBALANCE * 2);
+        }
+    }
 }

@@ -177,3 +177,19 @@ fn generations_wrap_to_zero() {
     rejoin(&mut world, &mut [&mut a]);
     assert_eq!(a.generation, 0);
 }
+
+#[test]
+fn a_thousand_members() {
+    let mut world = world();
+    let mut clients: Vec<Client> = (0..1000).map(|i| Client::new(&format!("c{i}"))).collect();
+    settle(&mut world, &mut clients.iter_mut().collect::<Vec<_>>());
+    for client in &clients {
+        assert_eq!(client.heartbeat(&mut world), ErrorCode::None);
+    }
+    world.reload();
+    let gone = clients.pop().expect("there are many");
+    assert_eq!(gone.leave(&mut world), ErrorCode::None);
+    rejoin(&mut world, &mut clients.iter_mut().collect::<Vec<_>>());
+    assert_eq!(members(&mut world).len(), 999);
+    world.check_against_log();
+}
