@@ -73,6 +73,8 @@ pub enum Migration {
 pub struct Limits {
     /// Groups of one partition of `__consumer_offsets`.
     pub groups_max: usize,
+    /// Offsets of one partition of `__consumer_offsets`, those in open transactions too.
+    pub offsets_max: usize,
     /// Bytes that the protocols (subscriptions) of one classic member may take, all together.
     pub member_protocols_bytes_max: usize,
     /// Bytes that the protocols of all members of a classic group may take.
@@ -119,6 +121,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             groups_max: 1_000_000,
+            offsets_max: 20_000_000,
             member_protocols_bytes_max: 1 << 20,
             group_protocols_bytes_max: 256 << 20,
             group_record_bytes_max: 8 << 20,

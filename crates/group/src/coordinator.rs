@@ -76,15 +76,12 @@ impl GroupCoordinator {
     ) {
         self.topics = topics;
         let Parts { mut ctx, groups, offsets } = self.parts(at, out);
-        let touched = offsets.remove_topics(&mut ctx, groups, deleted);
+        offsets.remove_topics(&mut ctx, groups, deleted);
         for id in groups.ids() {
             if let Some(Group::Consumer(group)) = groups.get_mut(&id) {
                 let next = group.topics_changed(&mut ctx, deleted);
                 groups.settle(&mut ctx, offsets, &id, next);
             }
-        }
-        for id in touched {
-            groups.settle(&mut ctx, offsets, &id, Next::Stays);
         }
     }
 
@@ -218,7 +215,7 @@ impl Parts<'_> {
                 groups.settle(ctx, offsets, &id, Next::Stays);
             }
             Request::OffsetFetch { group, require_stable } => {
-                offsets.fetch(ctx, groups, ticket, caller, group, require_stable);
+                offsets.fetch(ctx, groups, ticket, group, require_stable);
             }
             Request::OffsetDelete(request) => {
                 let id = request.group_id.detached();
@@ -234,7 +231,7 @@ impl Parts<'_> {
                 ctx.reply(ticket, Response::DescribeGroup(response));
             }
             Request::ConsumerGroupDescribe(id) => {
-                let response = admin::describe_consumer_group(groups, ctx.topics, id);
+                let response = admin::describe_consumer_group(groups, ctx.config, ctx.topics, id);
                 ctx.reply(ticket, Response::ConsumerGroupDescribe(response));
             }
             Request::DeleteGroup(id) => {
@@ -251,10 +248,7 @@ impl Parts<'_> {
     fn on_timer(&mut self, timer: Timer) {
         let Parts { ctx, groups, offsets } = self;
         let Some(id) = timer.group().cloned() else {
-            for id in offsets.expire(ctx, groups) {
-                groups.settle(ctx, offsets, &id, Next::Stays);
-            }
-            return;
+            return offsets.expire(ctx, groups);
         };
         let next = match groups.get_mut(&id) {
             Some(Group::Classic(group)) => {
@@ -307,13 +301,14 @@ impl Coordinator for GroupCoordinator {
 
     fn replay(
         &mut self,
-        offset: Offset,
+        _offset: Offset,
         producer: Option<Producer>,
         record: Record,
     ) -> Result<(), ReplayError> {
         match GroupRecord::decode(record)? {
             GroupRecord::Offset { key, value } => {
-                self.offsets.replay(&mut self.groups, offset, producer, key, value)
+                self.offsets.replay(&mut self.groups, producer, &key, value.as_ref());
+                Ok(())
             }
             GroupRecord::Group { key, value } => classic::replay(&mut self.groups, key, value),
             record @ (GroupRecord::ConsumerGroup { .. }
@@ -327,7 +322,7 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn end_transaction(&mut self, producer: Producer, commit: bool) {
-        for id in self.offsets.end_transaction(&mut self.groups, producer, commit) {
+        for id in self.offsets.end_transaction(producer, commit) {
             if self.groups.is_left_over(&self.offsets, &id) {
                 self.groups.forget(&mut self.timers, &mut self.histories, &id);
             }

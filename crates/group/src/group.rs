@@ -3,7 +3,7 @@
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
 use ottla_wire::messages::list_groups_response::ListedGroup;
 use ottla_wire::primitives::Str;
-use ottla_wire::{ErrorCode, Timestamp};
+use ottla_wire::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 
 use crate::classic::ClassicGroup;
 use crate::consumer::ConsumerGroup;
@@ -55,6 +55,20 @@ impl Group {
         match self {
             Group::Classic(group) => group.validate_commit(by),
             Group::Consumer(group) => group.validate_commit(by),
+        }
+    }
+
+    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero for one that there
+    /// is not.
+    pub fn validate_commit_of(
+        &self,
+        by: &Committer<'_>,
+        topic: TopicId,
+        partition: PartitionIndex,
+    ) -> Result<(), ErrorCode> {
+        match self {
+            Group::Classic(_) => Ok(()),
+            Group::Consumer(group) => group.validate_commit_of(by, topic, partition),
         }
     }
 

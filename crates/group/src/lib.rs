@@ -16,10 +16,12 @@
 //! - [`admin`]: what the administrator asks.
 //! - [`classic`]: groups whose members agree among themselves (JoinGroup, SyncGroup).
 //! - [`consumer`]: groups whose assignment the broker makes (KIP-848).
+//! - [`assignor`]: how the broker spreads partitions over members.
 //! - [`offsets`]: committed offsets: commit, fetch, expiry, transactions.
 //! - [`history`]: why a group rebalanced.
 
 pub mod admin;
+pub mod assignor;
 pub mod classic;
 pub mod config;
 pub mod consumer;

@@ -10,11 +10,13 @@
 //! - [`node`]: brokers; [`controller`]: the controller; [`client`]: producers, consumers, an admin.
 //! - [`invariants`]: what must hold, one promise a file.
 //! - [`mutation`]: rules broken on purpose, to see that the invariants notice.
+//! - [`group`]: consumer groups, a world of their own.
 //! - [`network`], [`message`], [`queue`], [`rng`], [`trace`]: what the rest stands on.
 
 pub mod client;
 pub mod controller;
 pub mod faults;
+pub mod group;
 pub mod invariants;
 pub mod message;
 pub mod mutation;

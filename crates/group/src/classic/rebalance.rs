@@ -60,6 +60,8 @@ impl ClassicGroup {
         }
         if self.state == State::Stable && self.roster.len() > ctx.config.classic_size_max {
             self.prepare_rebalance(ctx, Why { cause: Cause::TooLarge, by: None, reason: None });
+        } else if self.state == State::Stable && self.roster.leader().is_none() {
+            self.prepare_rebalance(ctx, Why { cause: Cause::ProtocolChanged, by: None, reason: None });
         }
     }
 
