@@ -114,6 +114,11 @@ impl GroupCoordinator {
         lasting
     }
 
+    /// How many rebalances have begun since the coordinator was made.
+    pub fn rebalances_begun(&self) -> u64 {
+        self.histories.begun()
+    }
+
     fn parts<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Parts<'a> {
         Parts {
             ctx: Context {

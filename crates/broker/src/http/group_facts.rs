@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_group::group::Group;
-use ottla_group::{GroupCoordinator, Topics};
+use ottla_group::GroupCoordinator;
 use ottla_wire::primitives::Str;
 use ottla_wire::{Offset, PartitionIndex};
 
@@ -64,9 +63,7 @@ struct Seen {
 impl GroupFacts {
     /// Asks the coordinators of this broker.
     pub async fn of(ctx: &Context) -> GroupFacts {
-        let topics = ctx.coordinators.world().topics.clone();
-        let looks = look(ctx, move |core| see(core, &*topics));
-        let seen = tokio::time::timeout(PATIENCE, looks).await.unwrap_or_default();
+        let seen = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
         let mut facts = GroupFacts { coordinators: CoordinatorFacts::of(ctx), ..GroupFacts::default() };
         for one in seen {
             for (kind, count) in one.groups {
@@ -96,12 +93,12 @@ impl CoordinatorFacts {
     }
 }
 
-fn see(core: &GroupCoordinator, topics: &dyn Topics) -> Seen {
+fn see(core: &GroupCoordinator) -> Seen {
     let mut seen = Seen::default();
     for (_, group) in core.groups().iter() {
         let listed = group.listed();
         *seen.groups.entry((listed.group_type, listed.group_state)).or_default() += 1;
-        seen.members += members(group, topics) as u64;
+        seen.members += group.members_len() as u64;
     }
     seen.rebalances = core.rebalances_begun();
     seen.offsets = core.offsets().len() as u64;
@@ -112,13 +109,6 @@ fn see(core: &GroupCoordinator, topics: &dyn Topics) -> Seen {
         })
         .collect();
     seen
-}
-
-fn members(group: &Group, topics: &dyn Topics) -> usize {
-    match group {
-        Group::Classic(group) => group.members().count(),
-        Group::Consumer(group) => group.describe(topics).members.len(),
-    }
 }
 
 /// Records between what was committed and the high watermark, if the partition is led here.
