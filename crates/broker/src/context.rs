@@ -12,6 +12,8 @@ use ottla_wire::{BrokerEpoch, BrokerId};
 
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
+use crate::coordinator::Kit;
+use crate::coordinator::internal::InternalTopics;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -31,6 +33,9 @@ pub struct Context {
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
     pub producer_ids: ProducerIds,
+    /// What the coordinators of this broker share.
+    pub coordinators: Arc<Kit>,
+    pub internal_topics: InternalTopics,
     pub data_dirs: Arc<[DataDir]>,
     pub metrics: Arc<Metrics>,
 }

@@ -18,6 +18,9 @@ pub mod frame;
 pub mod output;
 pub mod record;
 
+#[cfg(test)]
+mod tests;
+
 pub use coordinator::{Coordinator, Moment, ReplayError, Ticket};
 pub use frame::{Frame, Refusal};
 pub use output::{Batch, Output};

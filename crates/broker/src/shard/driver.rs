@@ -3,21 +3,23 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
-    Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
+    Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
     ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::Origin;
+use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
+use crate::coordinator::Generation;
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
@@ -49,17 +51,48 @@ enum Asker {
     Shard,
 }
 
+/// A batch of the coordinator that lives in this partition.
+pub struct CoordinatorAppend {
+    pub batch: ValidatedBatch,
+    /// Which of the coordinator's lives it is of.
+    pub generation: Generation,
+    /// It is refused in any other epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// The end of a transaction in this partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub offset: Offset,
+    pub producer: Producer,
+    pub commit: bool,
+}
+
+/// Who waits for an append.
+enum Waiter {
+    Producer(Ticket),
+    Coordinator(Generation),
+}
+
+/// What a partition keeps for the coordinator that lives in it, until that takes it.
+#[derive(Default)]
+struct ForCoordinator {
+    outcomes: Vec<(Generation, Outcome)>,
+    /// Markers that were written, oldest first.
+    markers: VecDeque<Marker>,
+}
+
 /// A partition and all that its shard keeps for it.
 pub struct PartitionDriver {
     handle: Arc<PartitionHandle>,
     core: Replica,
     log: Log,
     /// Who waits for which reply. Ids are given in order, so the oldest waiters come first.
-    appends: BTreeMap<ReplyId, Ticket>,
+    appends: BTreeMap<ReplyId, Waiter>,
     deletions: BTreeMap<ReplyId, oneshot::Sender<Result<Offset, DeleteError>>>,
     next_reply: u64,
     /// Replies of this turn: they leave when its writes have succeeded.
-    held: Vec<(Ticket, Outcome)>,
+    held: Vec<(Waiter, Outcome)>,
     effects: Vec<Effect>,
     /// A flush that has been asked for and not begun.
     flush_wanted: Option<Asker>,
@@ -70,6 +103,8 @@ pub struct PartitionDriver {
     flushing: Option<Asker>,
     /// A turn has begun and has not ended.
     touched: bool,
+    /// Set if a coordinator lives here.
+    coordinator: Option<ForCoordinator>,
 }
 
 impl PartitionDriver {
@@ -88,7 +123,13 @@ impl PartitionDriver {
             vouched_at: Instant(0),
             flushing: None,
             touched: false,
+            coordinator: None,
         }
+    }
+
+    /// A coordinator lives in this partition: it wants to hear of its appends and of markers.
+    pub fn house_coordinator(&mut self) {
+        self.coordinator = Some(ForCoordinator::default());
     }
 
     pub fn key(&self) -> PartitionKey {
@@ -104,19 +145,70 @@ impl PartitionDriver {
         !std::mem::replace(&mut self.touched, true)
     }
 
+    /// Something has happened in this turn.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        if self.log.roll_due(request.batch.header(), turn.wall)
+        let AppendRequest { batch, acks, deadline } = request;
+        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        self.put(turn, waiter, |reply| Append {
+            batch,
+            acks,
+            deadline,
+            reply,
+            expected: None,
+            origin,
+            verified: None,
+        });
+    }
+
+    /// A batch of the coordinator that lives here, acknowledged by all in-sync replicas however long that takes.
+    pub fn append_for_coordinator(&mut self, turn: Turn, append: CoordinatorAppend) {
+        let CoordinatorAppend { batch, generation, epoch } = append;
+        self.touch();
+        self.put(turn, Waiter::Coordinator(generation), |reply| Append {
+            batch,
+            acks: Acks::InSync,
+            deadline: Instant(u64::MAX),
+            reply,
+            expected: Some(epoch),
+            origin: Origin::Broker,
+            verified: None,
+        });
+    }
+
+    fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
+        let reply = self.next_reply();
+        let append = append(reply);
+        if self.log.roll_due(append.batch.header(), turn.wall)
             && let Err(error) = self.log.roll(&self.core.snapshot_producers())
         {
             self.storage_failed(turn, &error);
         }
-        let reply = self.next_reply();
-        self.appends.insert(reply, ticket);
-        let AppendRequest { batch, acks, deadline } = request;
-        let append =
-            Append { batch, acks, deadline, reply, expected: None, origin: Origin::Client, verified: None };
+        self.appends.insert(reply, waiter);
         self.step(turn, Event::Append(append));
+    }
+
+    /// What became of the appends of the coordinator, in the order in which it became known.
+    pub fn take_outcomes(&mut self) -> Vec<(Generation, Outcome)> {
+        self.coordinator.as_mut().map(|kept| std::mem::take(&mut kept.outcomes)).unwrap_or_default()
+    }
+
+    /// Forgets markers that nobody has taken.
+    pub fn forget_markers(&mut self) {
+        if let Some(kept) = &mut self.coordinator {
+            kept.markers.clear();
+        }
+    }
+
+    /// The markers below `committed`, in the order of the log.
+    pub fn take_markers(&mut self, committed: Offset) -> Vec<Marker> {
+        let Some(kept) = &mut self.coordinator else { return Vec::new() };
+        let count = kept.markers.partition_point(|marker| marker.offset < committed);
+        kept.markers.drain(..count).collect()
     }
 
     pub fn delete_records(
@@ -255,11 +347,16 @@ impl PartitionDriver {
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), LogError> {
         match effect {
-            Effect::Write(batch) => self.log.append(batch)?,
+            Effect::Write(batch) => {
+                if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
+                    kept.markers.extend(marker(&batch));
+                }
+                self.log.append(batch)?;
+            }
             Effect::Flush { epoch, .. } => self.flush_wanted = Some(Asker::Core(epoch)),
             Effect::Reply { to, outcome } => {
-                if let Some(ticket) = self.appends.remove(&to) {
-                    self.held.push((ticket, outcome));
+                if let Some(waiter) = self.appends.remove(&to) {
+                    self.held.push((waiter, outcome));
                 }
             }
             Effect::DeleteReplied { to, outcome } => {
@@ -290,8 +387,12 @@ impl PartitionDriver {
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
         self.publish();
-        for (ticket, outcome) in self.held.drain(..) {
-            ticket.answer(outcome);
+        for (waiter, outcome) in self.held.drain(..) {
+            match (waiter, &mut self.coordinator) {
+                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
+                (Waiter::Coordinator(_), None) => {}
+            }
         }
         job
     }
@@ -362,4 +463,21 @@ impl PartitionDriver {
         self.next_reply += 1;
         ReplyId(self.next_reply)
     }
+}
+
+/// A control record has a key of 4 and a value of 6 bytes.
+const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
+
+/// The end of a transaction that a control batch says; none if it says something else.
+fn marker(batch: &AppendBatch) -> Option<Marker> {
+    let view = BatchView::parse(batch.to_bytes()).ok()?;
+    let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;
+    let header = view.header();
+    let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+    let commit = match ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()?? {
+        ControlRecord::Commit { .. } => true,
+        ControlRecord::Abort { .. } => false,
+        ControlRecord::Raft { .. } => return None,
+    };
+    Some(Marker { offset: record.offset, producer, commit })
 }
