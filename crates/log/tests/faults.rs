@@ -217,6 +217,33 @@ fn flushes_are_due_by_count_and_by_time() {
     assert!(log.flush_due(at(1000)));
 }
 
+/// Nothing was written since the last clean stop, but a new segment was begun: its name is in the folder's pages only.
+#[test]
+fn a_segment_begun_before_a_clean_stop_is_there_after_a_crash() {
+    let disk = MemDisk::new();
+    let stop = |dir: DataDir, mut log: Log| {
+        if let Some(job) = log.close(&no_producers()).unwrap() {
+            log.finish_flush(job.run());
+        }
+        drop(log);
+        dir.mark_clean(None).unwrap();
+        drop(dir);
+        let dir = mem_dir(&disk);
+        let log = reopen(&dir, "t");
+        (dir, log)
+    };
+    let dir = mem_dir(&disk);
+    let mut log = create(&dir, "t");
+    append(&mut log, 1, 10);
+    let (dir, mut log) = stop(dir, log);
+    log.roll(&no_producers()).unwrap();
+    let (_dir, mut log) = stop(dir, log);
+    append(&mut log, 1, 10);
+    assert_eq!(flush(&mut log), Offset(2));
+    disk.crash(&mut || 0);
+    assert_eq!(reopen(&mem_dir(&disk), "t").log_end(), Offset(2));
+}
+
 /// The outcome of a flush that began before a truncation says nothing about what was written after it.
 #[test]
 fn a_flush_under_way_does_not_cover_what_a_truncation_let_in() {

@@ -109,6 +109,7 @@ impl FlushState {
 
     /// The segment is closed; its indexes are in their files.
     pub fn rolled(&mut self, active: &Active) {
+        self.complete = false;
         if let Some(file) = active.file() {
             self.files.add_segment(active.segment(), Arc::clone(file));
         }
@@ -216,6 +217,7 @@ impl Log {
             return Err(LogError::FlushUnderWay);
         }
         let done = self.flush.complete
+            && !self.flush.folder_changed
             && self.recovery_point() == self.written_end()
             && self.flush.durable_end == self.written_end()
             && self.flush.epochs.is_none();
