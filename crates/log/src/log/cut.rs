@@ -173,7 +173,7 @@ impl Log {
         Ok(())
     }
 
-    fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
+    pub(super) fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
         match error {
             CursorError::Io(error) => self.fail(doing, error),
             corrupt @ CursorError::Corrupt { .. } => self.fail(doing, io::Error::other(corrupt.to_string())),

@@ -30,6 +30,40 @@ pub(super) struct Snapshots {
     pub newest_len: u64,
 }
 
+impl Snapshots {
+    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start there, but for
+    /// those that are damaged or of what is no longer in the log: these must not come back once the log has grown again.
+    pub fn newest_usable(
+        &mut self,
+        place: &Place,
+        known: Offset,
+        log_end: Offset,
+    ) -> io::Result<Option<(Offset, ProducerSnapshot)>> {
+        let mut removed = false;
+        let mut usable = None;
+        for offset in self.offsets.clone().into_iter().rev() {
+            let whole = if offset <= log_end { read(place, offset)? } else { None };
+            match whole {
+                None => {
+                    remove(place, offset)?;
+                    self.offsets.remove(&offset);
+                    removed = true;
+                }
+                Some(snapshot) if offset <= known => {
+                    self.newest_len = place.disk.len(&place.path(offset, Kind::Snapshot))?;
+                    usable = Some((offset, snapshot));
+                    break;
+                }
+                Some(_) => {}
+            }
+        }
+        if removed {
+            place.disk.sync_dir(&place.folder)?;
+        }
+        Ok(usable)
+    }
+}
+
 impl Log {
     /// Writes the snapshot for the log's end, if there is none. It is synced with the next flush.
     pub(super) fn store_snapshot(&mut self, producers: &ProducerSnapshot) -> io::Result<()> {

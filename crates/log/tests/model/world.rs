@@ -145,7 +145,9 @@ impl World {
                 let end = self.log.truncate_to(to).map_err(text)?;
                 self.model.truncate(to);
                 assert_eq!(end, self.model.end());
-                self.producers = self.model.replay().0;
+                self.producers = Recorder::default();
+                self.log.replay(&mut self.producers).map_err(text)?;
+                assert_eq!(self.producers.ongoing, self.model.replay().0.ongoing, "open transactions");
             }
             Op::Restart { ahead } => {
                 let offset = self.log.log_end().plus(i64::from(*ahead) - 25);
