@@ -10,5 +10,5 @@ mod open;
 mod publisher;
 
 pub use machine::{Applied, Inbox, Machine};
-pub use open::{Opener, RecoveryProgress, aborted, epoch_starts};
+pub use open::{Opener, Rebuilt, RecoveryProgress, aborted, epoch_starts};
 pub use publisher::Publisher;
