@@ -51,8 +51,10 @@ pub(super) fn recover(
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
     }
-    let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
-    dir.doom(Doomed::Files(leftovers), Duration::ZERO);
+    if !listing.leftovers.is_empty() {
+        let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
+        dir.doom(Doomed::Files(leftovers), Duration::ZERO);
+    }
     loader.load(listing, recovery, replay).map_err(|error| match error {
         CursorError::Corrupt { position, what } => {
             LogError::Corrupt { path: place.folder.clone(), position, what }
@@ -229,9 +231,8 @@ impl Loader<'_> {
         trusted: Offset,
         next: Option<Offset>,
     ) -> Result<(Walked, Offset), CursorError> {
-        let prefix = self.prefix(base, sizes, trusted)?;
-        let known = Sizes { offsets: prefix.offsets, times: prefix.times, ..sizes };
-        let segment = Segment::new(self.place, base, known, base);
+        let segment = Segment::new(self.place, base, sizes, base);
+        let prefix = self.prefix(&segment, sizes, trusted)?;
         if prefix.offsets < sizes.offsets {
             segment.offsets.truncate(prefix.offsets)?;
         }
@@ -279,8 +280,8 @@ impl Loader<'_> {
 
     /// The index entries that can be believed: all of a cleanly closed log, those below the recovery point otherwise, and
     /// none if the last of them does not point at its batch.
-    fn prefix(&self, base: Offset, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
-        let found = Segment::new(self.place, base, sizes, base);
+    fn prefix(&self, found: &Segment, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
+        let base = found.base;
         let clean = trusted == Offset(i64::MAX);
         if clean && sizes.offsets == 0 {
             return Ok(Prefix { times: sizes.times, ..Prefix::default() });

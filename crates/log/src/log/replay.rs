@@ -9,7 +9,7 @@ use ottla_wire::messages::ProducerSnapshot;
 use super::{Log, LogError};
 use crate::disk::DiskFile;
 use crate::segment::Segment;
-use crate::segment::cursor::{Cursor, CursorError, Found, SCAN_WINDOW, read_control};
+use crate::segment::cursor::{Cursor, CursorError, Found, WALK_WINDOW, read_control};
 use crate::segment::txn_index::AbortedTxn;
 
 /// Who rebuilds the state of the producers from a log.
@@ -65,7 +65,7 @@ pub(super) fn each_batch(
     for segment in segments.iter().filter(|segment| segment.end() > from) {
         let Some(first) = segment.locate(from, segment.size())? else { continue };
         let file = segment.file()?;
-        let mut cursor = Cursor::new(&file, first.position, segment.size(), SCAN_WINDOW);
+        let mut cursor = Cursor::new(&file, first.position, segment.size(), WALK_WINDOW);
         while let Some(found) = cursor.next()? {
             visit(segment, &*file, &found)?;
         }
