@@ -56,7 +56,8 @@ impl Log {
     }
 }
 
-/// Visits the batches from the one that holds `from` on.
+/// Visits the batches from the one that holds `from` on. A segment is left where the next one begins: a file that does
+/// not belong there may go on beyond it, even beyond the log's end.
 pub(super) fn each_batch(
     segments: &[Arc<Segment>],
     from: Offset,
@@ -67,6 +68,9 @@ pub(super) fn each_batch(
         let file = segment.file()?;
         let mut cursor = Cursor::new(&file, first.position, segment.size(), WALK_WINDOW);
         while let Some(found) = cursor.next()? {
+            if found.header.last_offset() >= segment.end() {
+                break;
+            }
             visit(segment, &*file, &found)?;
         }
     }

@@ -147,14 +147,19 @@ pub(super) fn remove(place: &Place, offset: Offset) -> io::Result<()> {
     }
 }
 
-/// Reads a snapshot. `None` if it is damaged, as a crash may leave it.
+/// Reads a snapshot. `None` if it is damaged, as a crash may leave it, or speaks of what comes after its offset: then it
+/// is another's and has got a wrong name.
 pub(super) fn read(place: &Place, offset: Offset) -> io::Result<Option<ProducerSnapshot>> {
     let path: PathBuf = place.path(offset, Kind::Snapshot);
     let bytes = match read_file(&*place.disk, &path, SNAPSHOT_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
         read => read?,
     };
-    Ok(decode(Bytes::from(bytes)))
+    let is_of = |snapshot: &ProducerSnapshot| {
+        let entries = &snapshot.producer_entries;
+        entries.iter().all(|entry| entry.last_offset.max(entry.current_txn_first_offset) < offset.0)
+    };
+    Ok(decode(Bytes::from(bytes)).filter(is_of))
 }
 
 fn encode(producers: &ProducerSnapshot) -> io::Result<Vec<u8>> {

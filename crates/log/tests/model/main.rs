@@ -10,8 +10,8 @@
 mod check;
 mod model;
 mod ops;
-#[path = "../support/recorder.rs"]
-mod recorder;
+#[path = "../support/transactions.rs"]
+mod transactions;
 mod world;
 
 use ops::any_op;

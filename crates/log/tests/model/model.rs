@@ -5,7 +5,7 @@ use ottla_log::{AbortedTxn, Replay};
 use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 
-use crate::recorder::Recorder;
+use crate::transactions::Transactions;
 
 /// Every batch that was appended since the log was last restarted, also those that retention has removed.
 #[derive(Debug, Default)]
@@ -26,11 +26,12 @@ impl Model {
     }
 
     /// What replaying everything gives: the open transactions and the aborted ones.
-    pub fn replay(&self) -> (Recorder, Vec<AbortedTxn>) {
-        let mut recorder = Recorder::default();
-        let aborted = self.batches.iter().filter_map(|(h, _, control)| recorder.batch(h, control.clone()));
+    pub fn replay(&self) -> (Transactions, Vec<AbortedTxn>) {
+        let mut transactions = Transactions::default();
+        let aborted =
+            self.batches.iter().filter_map(|(h, _, control)| transactions.batch(h, control.clone()));
         let aborted = aborted.collect();
-        (recorder, aborted)
+        (transactions, aborted)
     }
 
     pub fn truncate(&mut self, to: Offset) {

@@ -13,7 +13,7 @@ use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId,
 
 use crate::model::Model;
 use crate::ops::Op;
-use crate::recorder::Recorder;
+use crate::transactions::Transactions;
 
 const TOPIC: &str = "t";
 const PARTITION: PartitionIndex = PartitionIndex(0);
@@ -25,7 +25,7 @@ pub struct World {
     pub log: Log,
     pub model: Model,
     /// The live state of the producers, as a replica has it.
-    producers: Recorder,
+    producers: Transactions,
     flush: Option<(FlushJob, Offset)>,
     short_writes: Option<usize>,
 }
@@ -56,7 +56,7 @@ impl World {
         disk.set_faults(Faults { short_writes, ..Faults::default() });
         let dir = open_dir(&disk);
         let log = Log::create(&dir, TOPIC, PARTITION, TOPIC_ID, config()).unwrap();
-        let (model, producers) = (Model::default(), Recorder::default());
+        let (model, producers) = (Model::default(), Transactions::default());
         World { disk, dir, log, model, producers, flush: None, short_writes }
     }
 
@@ -145,9 +145,9 @@ impl World {
                 let end = self.log.truncate_to(to).map_err(text)?;
                 self.model.truncate(to);
                 assert_eq!(end, self.model.end());
-                self.producers = Recorder::default();
+                self.producers = Transactions::default();
                 self.log.replay(&mut self.producers).map_err(text)?;
-                assert_eq!(self.producers.ongoing, self.model.replay().0.ongoing, "open transactions");
+                assert_eq!(self.producers, self.model.replay().0, "open transactions");
             }
             Op::Restart { ahead } => {
                 let offset = self.log.log_end().plus(i64::from(*ahead) - 25);
@@ -162,7 +162,7 @@ impl World {
                     time,
                     ..Model::default()
                 };
-                self.producers = Recorder::default();
+                self.producers = Transactions::default();
             }
             Op::MoveStart { per_mille } => {
                 // The broker goes no further than the high watermark.
@@ -287,18 +287,25 @@ impl World {
             assert_eq!(self.model.durable, self.model.first, "the folder is gone with what was durable");
             self.log = Log::create(&self.dir, TOPIC, PARTITION, TOPIC_ID, config()).unwrap();
             self.model = Model { epoch: self.model.epoch, time: self.model.time, ..Model::default() };
-            self.producers = Recorder::default();
+            self.producers = Transactions::default();
             return;
         };
-        let mut recorder = Recorder::default();
-        let opened =
-            Log::open(&self.dir, TOPIC, PARTITION, Some(TOPIC_ID), config(), found.recovery, &mut recorder)
-                .unwrap();
+        let mut transactions = Transactions::default();
+        let opened = Log::open(
+            &self.dir,
+            TOPIC,
+            PARTITION,
+            Some(TOPIC_ID),
+            config(),
+            found.recovery,
+            &mut transactions,
+        )
+        .unwrap();
         self.log = opened.log;
         let end = self.log.log_end();
         self.model.batches.retain(|(header, ..)| header.last_offset() < end);
-        assert_eq!(recorder.ongoing, self.model.replay().0.ongoing, "open transactions");
-        self.producers = recorder;
+        assert_eq!(transactions, self.model.replay().0, "open transactions");
+        self.producers = transactions;
         for (i, epoch) in opened.epochs.iter().enumerate().skip(1) {
             let first = self.model.batches.iter().find(|(h, ..)| h.partition_leader_epoch == epoch.epoch);
             assert_eq!(first.unwrap().0.base_offset, epoch.start, "epoch {i}");
