@@ -51,14 +51,14 @@ fn check_partition(dir: &DataDir, found: &FoundPartition) {
         Err(LogError::UnfinishedCompaction { .. }) => return,
         Err(error) => panic!("{} {}: {error}", found.topic, found.partition),
     };
-    check_bounds(&opened, scanned);
+    check_bounds(&opened);
     let Opened { log, .. } = opened;
     let before = read_all(&log, scanned);
     check_other_reads(&log, scanned, &before);
     check_goes_on(dir, found, log, scanned, before, transactions);
 }
 
-fn check_bounds(opened: &Opened, scanned: bool) {
+fn check_bounds(opened: &Opened) {
     let log = &opened.log;
     assert!(log.log_start() <= log.log_end() && log.durable_end() <= log.log_end());
     assert_eq!(log.written_end(), log.log_end());
