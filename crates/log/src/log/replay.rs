@@ -56,8 +56,8 @@ impl Log {
     }
 }
 
-/// Visits the batches from the one that holds `from` on. A segment is left where the next one begins: a file that does
-/// not belong there may go on beyond it, even beyond the log's end.
+/// Visits the batches from the one that holds `from` on, but for those that reach into the next segment: a file that does
+/// not belong there may hold such, even from beyond the log's end.
 pub(super) fn each_batch(
     segments: &[Arc<Segment>],
     from: Offset,
@@ -68,10 +68,9 @@ pub(super) fn each_batch(
         let file = segment.file()?;
         let mut cursor = Cursor::new(&file, first.position, segment.size(), WALK_WINDOW);
         while let Some(found) = cursor.next()? {
-            if found.header.last_offset() >= segment.end() {
-                break;
+            if found.header.last_offset() < segment.end() {
+                visit(segment, &*file, &found)?;
             }
-            visit(segment, &*file, &found)?;
         }
     }
     Ok(())
