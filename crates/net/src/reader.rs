@@ -1,8 +1,8 @@
 //! Cuts the bytes of a connection into frames.
 //!
 //! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that does not fit
-//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the socket is read straight into; it grows as bytes arrive, so that a
-//! length alone takes no memory. While large requests follow each other the shared buffer is kept small, so that little of
+//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the socket is read straight into: one that was used before, or a new
+//! one that grows as bytes arrive, so that a length alone takes no memory. While large requests follow each other the shared buffer is kept small, so that little of
 //! the next one is read (and copied) with it.
 
 use std::collections::VecDeque;
@@ -19,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::admission::{Control, Permit, READ_BUFFER_BYTES, Wait};
+use crate::buffers::{KEPT_BUFFER_BYTES_MAX, LargeBuffer};
 use crate::close::CloseReason;
 use crate::frame::Frame;
 use crate::server::Shared;
@@ -30,7 +31,7 @@ const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
 const LARGE_FIRST_BYTES: usize = 256 << 10;
 /// A connection that has sent a large request in full is trusted with the same size again, up to this, which saves moving
 /// each request while its buffer grows.
-const LARGE_TRUSTED_BYTES_MAX: usize = 4 << 20;
+const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
 const PREFIX_BYTES: usize = 4;
 
 /// Reads frames off one connection.
@@ -50,7 +51,7 @@ pub(crate) struct FrameReader {
 
 /// A large request that is coming in.
 struct Body {
-    bytes: BytesMut,
+    buffer: LargeBuffer,
     len: usize,
     permit: Permit,
     since: Instant,
@@ -234,14 +235,14 @@ impl FrameReader {
     fn start_body(&mut self, len: usize, share: Option<OwnedSemaphorePermit>) {
         let permit = Permit::grant(len, share, &self.control);
         self.buffer.advance(PREFIX_BYTES);
-        let mut bytes = BytesMut::with_capacity(len.min(self.trusted_bytes));
-        bytes.extend_from_slice(&self.buffer);
+        let mut buffer = self.shared.buffers.lend(len, self.trusted_bytes);
+        buffer.bytes.extend_from_slice(&self.buffer);
         self.buffer.clear();
         self.buffer_bytes = READ_BUFFER_BYTES_MIN;
         if self.buffer.capacity() > READ_BUFFER_BYTES_MIN {
             self.buffer = BytesMut::new();
         }
-        self.body = Some(Body { bytes, len, permit, since: Instant::now() });
+        self.body = Some(Body { buffer, len, permit, since: Instant::now() });
     }
 
     /// Reads into the large request. False: the peer closed its side.
@@ -252,12 +253,13 @@ impl FrameReader {
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<bool, CloseReason>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
-        while body.bytes.len() < body.len {
-            let missing = body.len - body.bytes.len();
-            if body.bytes.len() == body.bytes.capacity() {
-                body.bytes.reserve(missing.min(body.bytes.len()));
+        let bytes = &mut body.buffer.bytes;
+        while bytes.len() < body.len {
+            let missing = body.len - bytes.len();
+            if bytes.len() == bytes.capacity() {
+                bytes.reserve_exact(missing.min(bytes.len()));
             }
-            let n = ready!(poll_read(cx, stream, &mut (&mut body.bytes).limit(missing)))?;
+            let n = ready!(poll_read(cx, stream, &mut bytes.limit(missing)))?;
             if n == 0 {
                 return Poll::Ready(Ok(false));
             }
@@ -266,7 +268,7 @@ impl FrameReader {
         }
         if let Some(body) = self.body.take() {
             self.trusted_bytes = self.trusted_bytes.max(body.len.min(LARGE_TRUSTED_BYTES_MAX));
-            inbox.push_back(Frame::new(body.bytes.freeze(), body.permit));
+            inbox.push_back(Frame::new(body.buffer.freeze(), body.permit));
         }
         Poll::Ready(Ok(true))
     }
@@ -380,8 +382,9 @@ mod tests {
         poll_fn(|cx| {
             let read = reader.poll_frames(cx, &mut server, &mut inbox);
             if let Some(body) = &reader.body {
-                assert!(body.bytes.capacity() <= LARGE_FIRST_BYTES.max(2 * body.bytes.len()));
-                most = most.max(body.bytes.capacity());
+                let bytes = &body.buffer.bytes;
+                assert!(bytes.capacity() <= LARGE_FIRST_BYTES.max(2 * bytes.len()));
+                most = most.max(bytes.capacity());
             }
             read
         })
