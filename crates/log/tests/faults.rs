@@ -5,76 +5,18 @@
 
 #[path = "support/kafka_dir.rs"]
 mod kafka_dir;
+#[path = "support/logs.rs"]
+mod logs;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kafka_dir::unpack_kafka_dir;
+use logs::{TOPIC_ID, append, batch, create, flush, identity, mem_dir, no_producers, reopen};
 use ottla_log::{
     DataDir, DirOptions, Disk, EpochStart, Faults, Flusher, Identity, Log, LogConfig, LogError, MemDisk,
     NoReplay, Open, OpenError, ReadError, RealDisk, Recovery,
 };
-use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, HEADER_LEN};
-use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
-
-const TOPIC_ID: Uuid = Uuid([7; 16]);
-
-fn identity() -> Identity {
-    Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) }
-}
-
-fn mem_dir(disk: &MemDisk) -> DataDir {
-    let options = DirOptions {
-        disk: Arc::new(disk.clone()),
-        background: false,
-        checkpoint_interval: Duration::from_secs(3600),
-    };
-    DataDir::open_with("/data", &identity(), options).unwrap()
-}
-
-fn create(dir: &DataDir, topic: &str) -> Log {
-    Log::create(dir, topic, PartitionIndex(0), TOPIC_ID, LogConfig::default()).unwrap()
-}
-
-fn reopen(dir: &DataDir, topic: &str) -> Log {
-    let found = dir.partitions().unwrap().into_iter().find(|found| found.topic == topic).unwrap();
-    Log::open(
-        dir,
-        topic,
-        PartitionIndex(0),
-        Some(TOPIC_ID),
-        LogConfig::default(),
-        found.recovery,
-        &mut NoReplay,
-    )
-    .unwrap()
-    .log
-}
-
-fn batch(base: Offset, records: usize, value: usize, time: i64) -> AppendBatch {
-    let mut builder = BatchBuilder::new().base_offset(base).leader_epoch(LeaderEpoch(0));
-    for _ in 0..records {
-        builder.push(Timestamp(time), None, Some(&vec![b'v'; value]));
-    }
-    let bytes = builder.build().unwrap();
-    let header = BatchHeader::parse(&bytes).unwrap();
-    AppendBatch { head: *bytes.first_chunk::<HEADER_LEN>().unwrap(), body: bytes.slice(HEADER_LEN..), header }
-}
-
-fn append(log: &mut Log, records: usize, value: usize) {
-    log.append(batch(log.log_end(), records, value, 1000)).unwrap();
-    log.write().unwrap();
-}
-
-fn no_producers() -> ProducerSnapshot {
-    ProducerSnapshot::default()
-}
-
-fn flush(log: &mut Log) -> Offset {
-    let job = log.begin_flush(&mut no_producers).unwrap();
-    log.finish_flush(job.run())
-}
 
 #[test]
 fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {

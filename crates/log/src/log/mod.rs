@@ -10,6 +10,7 @@ mod recent;
 mod recover;
 mod retain;
 mod snapshots;
+mod unsynced;
 mod write;
 
 use std::sync::Arc;

@@ -103,14 +103,12 @@ impl Loader<'_> {
         let epochs = self.replay(&segments, &mut snapshots, known, log_start, replay)?;
         let mut flush = FlushState::new(known, self.scanned_bytes, !recovery.clean);
         for segment in &self.changed {
-            let indexes = [segment.offsets.open_file(), segment.times.open_file(), segment.txns.open_file()];
-            flush.add_closed(segment.file()?, indexes.into_iter().flatten());
+            flush.files.add_segment(segment, segment.file()?);
         }
         if !recovery.clean {
             for offset in snapshots.offsets.range(known..) {
-                flush.snapshot_written(
-                    self.place.disk.open(&self.place.path(*offset, Kind::Snapshot), Open::Write)?,
-                );
+                let path = self.place.path(*offset, Kind::Snapshot);
+                flush.snapshot_written(*offset, self.place.disk.open(&path, Open::Write)?);
             }
             flush.recovered();
         }

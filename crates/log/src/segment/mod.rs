@@ -121,6 +121,12 @@ impl Segment {
         self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
     }
 
+    /// The files of the indexes, as far as they are open.
+    pub fn open_indexes(&self) -> Vec<Arc<dyn DiskFile>> {
+        let files = [self.offsets.open_file(), self.times.open_file(), self.txns.open_file()];
+        files.into_iter().flatten().collect()
+    }
+
     /// The first batch below position `limit` that holds `offset` or a later one.
     pub fn locate(&self, offset: Offset, limit: u64) -> Result<Option<Found>, CursorError> {
         if limit == 0 {
