@@ -54,19 +54,19 @@ impl Buffers {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
         drop(state);
-        let bytes =
-            kept.unwrap_or_else(|| Vec::with_capacity(if len <= fresh { size_for(len) } else { fresh }));
-        LargeBuffer { bytes, home: self.clone() }
+        let room = if len <= fresh { size_for(len) } else { fresh };
+        // New memory of this size is zeros already.
+        let bytes = kept.unwrap_or_else(|| vec![0; room]);
+        LargeBuffer { bytes, filled: 0, home: self.clone() }
     }
 
-    fn take_back(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
+    fn take_back(&self, bytes: Vec<u8>) {
         let mut state = self.lock();
         state.lent -= 1;
-        if bytes.capacity() > KEPT_BUFFER_BYTES_MAX {
+        if bytes.len() > KEPT_BUFFER_BYTES_MAX {
             return;
         }
-        state.idle_bytes += bytes.capacity();
+        state.idle_bytes += bytes.len();
         state.idle.push_back(Idle { bytes, since: Instant::now() });
         while state.idle_bytes > IDLE_BYTES_MAX {
             state.drop_oldest();
@@ -93,16 +93,16 @@ impl State {
     /// The buffer that was used last, of those that are right for `len` bytes: it is likely to be in a processor's cache.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let sizes = len..=size_for(len);
-        let fits = |idle: &Idle| sizes.contains(&idle.bytes.capacity());
+        let fits = |idle: &Idle| sizes.contains(&idle.bytes.len());
         let at = self.idle.iter().rposition(fits)?;
         let Idle { bytes, .. } = self.idle.remove(at)?;
-        self.idle_bytes -= bytes.capacity();
+        self.idle_bytes -= bytes.len();
         Some(bytes)
     }
 
     fn drop_oldest(&mut self) {
         if let Some(Idle { bytes, .. }) = self.idle.pop_front() {
-            self.idle_bytes -= bytes.capacity();
+            self.idle_bytes -= bytes.len();
         }
     }
 }
@@ -125,11 +125,39 @@ async fn sweep(buffers: Weak<Buffers>) {
 /// A buffer for one request. What is made of it goes back to where it came from when it is dropped.
 #[derive(Debug)]
 pub(crate) struct LargeBuffer {
-    pub(crate) bytes: Vec<u8>,
+    /// As long as there is room. What is not filled is zeros, or bytes of an earlier request.
+    bytes: Vec<u8>,
+    filled: usize,
     home: Arc<Buffers>,
 }
 
 impl LargeBuffer {
+    /// Bytes of the request so far.
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for `more` bytes beyond what there is room for.
+    pub(crate) fn grow(&mut self, more: usize) {
+        let room = self.bytes.len() + more;
+        self.bytes.reserve_exact(more);
+        self.bytes.resize(room, 0);
+    }
+
+    /// What may be filled, from its start on: see [`LargeBuffer::fill`].
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+
+    /// The first `len` bytes of the rest belong to the request.
+    pub(crate) fn fill(&mut self, len: usize) {
+        self.filled = (self.filled + len).min(self.bytes.len());
+    }
+
     /// The bytes, to be shared. The last slice of them gives the buffer back.
     pub(crate) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
@@ -138,7 +166,7 @@ impl LargeBuffer {
 
 impl AsRef<[u8]> for LargeBuffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.filled]
     }
 }
 
@@ -164,8 +192,9 @@ mod tests {
     async fn a_buffer_is_used_again() {
         let buffers = Arc::<Buffers>::default();
         let mut first = buffers.lend(LEN, LEN);
-        first.bytes.extend_from_slice(b"request");
-        let (at, room) = (first.bytes.as_ptr(), first.bytes.capacity());
+        first.rest()[..7].copy_from_slice(b"request");
+        first.fill(7);
+        let (at, room) = (first.bytes.as_ptr(), first.room());
         let slice = first.freeze().slice(3..5);
         assert_eq!((&slice[..], idle(&buffers)), (&b"ue"[..], (0, 0)));
         drop(slice);
@@ -173,7 +202,7 @@ mod tests {
         let others = [LEN / 4 * 3, room + 1].map(|other| buffers.lend(other, other));
         assert!(others.iter().all(|other| other.bytes.as_ptr() != at));
         let again = buffers.lend(LEN - 10, 0);
-        assert_eq!((again.bytes.as_ptr(), again.bytes.len()), (at, 0));
+        assert_eq!((again.bytes.as_ptr(), again.len()), (at, 0));
     }
 
     #[test]

@@ -6,14 +6,15 @@
 //! the next one is read (and copied) with it.
 
 use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ const LARGE_FIRST_BYTES: usize = 256 << 10;
 /// A connection that has sent a large request in full is trusted with the same size again, up to this, which saves moving
 /// each request while its buffer grows.
 const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
+/// How much is read of what follows a large request. In bytes.
+const NEXT_BYTES_MAX: usize = 1 << 10;
 const PREFIX_BYTES: usize = 4;
 
 /// Reads frames off one connection.
@@ -236,7 +239,9 @@ impl FrameReader {
         let permit = Permit::grant(len, share, &self.control);
         self.buffer.advance(PREFIX_BYTES);
         let mut buffer = self.shared.buffers.lend(len, self.trusted_bytes);
-        buffer.bytes.extend_from_slice(&self.buffer);
+        // It does not fit the read buffer, so all that is there is of it, and less than any buffer has room for.
+        buffer.rest()[..self.buffer.len()].copy_from_slice(&self.buffer);
+        buffer.fill(self.buffer.len());
         self.buffer.clear();
         self.buffer_bytes = READ_BUFFER_BYTES_MIN;
         if self.buffer.capacity() > READ_BUFFER_BYTES_MIN {
@@ -253,16 +258,22 @@ impl FrameReader {
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<bool, CloseReason>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
-        let bytes = &mut body.buffer.bytes;
-        while bytes.len() < body.len {
-            let missing = body.len - bytes.len();
-            if bytes.len() == bytes.capacity() {
-                bytes.reserve_exact(missing.min(bytes.len()));
+        while body.buffer.len() < body.len {
+            let missing = body.len - body.buffer.len();
+            if body.buffer.len() == body.buffer.room() {
+                body.buffer.grow(missing.min(body.buffer.len()));
             }
-            let n = ready!(poll_read(cx, stream, &mut bytes.limit(missing)))?;
+            let rest = body.buffer.rest();
+            let wanted = missing.min(rest.len());
+            let mut next = [0; NEXT_BYTES_MAX];
+            // The next request must not come before this one.
+            let next = if wanted == missing { &mut next[..] } else { &mut [] };
+            let n = ready!(poll_read_both(cx, stream, &mut rest[..wanted], next))?;
             if n == 0 {
                 return Poll::Ready(Ok(false));
             }
+            body.buffer.fill(n.min(wanted));
+            self.buffer.extend_from_slice(&next[..n.saturating_sub(wanted)]);
             self.received += n as u64;
             self.shared.count_read(n);
         }
@@ -340,13 +351,41 @@ impl FrameReader {
     }
 }
 
-fn poll_read(
-    cx: &mut Context<'_>,
-    stream: &mut TcpStream,
-    buffer: &mut impl BufMut,
-) -> Poll<std::io::Result<usize>> {
+fn poll_read(cx: &mut Context<'_>, stream: &mut TcpStream, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
     // The future of a read keeps nothing between polls, so a new one each time is the same read.
     pin!(stream.read_buf(buffer)).poll(cx)
+}
+
+/// One read that fills `first` and goes on with `second`.
+fn poll_read_both(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    first: &mut [u8],
+    second: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let wanted = first.len() + second.len();
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let mut emptied = 0;
+        let read = stream.try_io(Interest::READABLE, || {
+            match rustix::io::readv(stream, &mut [IoSliceMut::new(first), IoSliceMut::new(second)])? {
+                // The socket is empty now: saying so saves the read that would find nothing.
+                n if (1..wanted).contains(&n) => {
+                    emptied = n;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                n => Ok(n),
+            }
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied > 0 => {
+                return Poll::Ready(Ok(emptied));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return Poll::Ready(done),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -382,9 +421,8 @@ mod tests {
         poll_fn(|cx| {
             let read = reader.poll_frames(cx, &mut server, &mut inbox);
             if let Some(body) = &reader.body {
-                let bytes = &body.buffer.bytes;
-                assert!(bytes.capacity() <= LARGE_FIRST_BYTES.max(2 * bytes.len()));
-                most = most.max(bytes.capacity());
+                assert!(body.buffer.room() <= LARGE_FIRST_BYTES.max(2 * body.buffer.len()));
+                most = most.max(body.buffer.room());
             }
             read
         })
