@@ -169,11 +169,6 @@ impl Host {
     pub fn append(&mut self) {
         let Some(frame) = &mut self.frame else { return };
         while let Some(batch) = frame.next_batch() {
-            if std::env::var("DBG").is_ok() {
-                for r in &batch.records {
-                    println!("    REC {:?}", ottla_group::GroupRecord::decode(r.clone()));
-                }
-            }
             self.log.push(Appended::Batch { producer: batch.producer, records: batch.records });
             if self.mutation == Some(Mutation::AnswerBeforeCommit) {
                 frame.committed();
