@@ -30,12 +30,26 @@ enum Stage {
     Told,
 }
 
+impl Step {
+    /// What was to be given up in peace is lost by now, unless that has been told already.
+    fn overtaken(&mut self) {
+        if let (Change::Revoke(partitions), Stage::New | Stage::Committing(_) | Stage::Telling) =
+            (&mut self.change, &self.stage)
+        {
+            self.change = Change::Lose(std::mem::take(partitions));
+        }
+    }
+}
+
 impl GroupConsumer {
     pub(super) fn hear(&mut self, told: Told) {
         match told {
             Told::Change { incarnation, ticket, change } => {
                 // Told before it unsubscribed.
                 if incarnation == self.incarnation {
+                    if let Change::Lose(_) = change {
+                        self.steps.iter_mut().for_each(Step::overtaken);
+                    }
                     self.steps.push_back(Step { ticket, change, stage: Stage::New });
                 }
             }
@@ -47,10 +61,11 @@ impl GroupConsumer {
 
     /// Carries out all changes that have been told. Cancel safe.
     pub(super) async fn follow(&mut self) {
-        while let Ok(told) = self.member.told.try_recv() {
-            self.hear(told);
-        }
-        while let Some(mut step) = self.steps.pop_front() {
+        loop {
+            while let Ok(told) = self.member.told.try_recv() {
+                self.hear(told);
+            }
+            let Some(mut step) = self.steps.pop_front() else { return };
             match &mut step.stage {
                 Stage::New => step.stage = self.before(&step.change),
                 Stage::Telling => step.stage = self.tell(&step.change),

@@ -8,6 +8,8 @@
 
 pub(super) mod classic;
 pub(super) mod consumer;
+#[cfg(test)]
+mod laws;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -72,6 +72,31 @@ async fn a_member_that_was_put_out_loses_its_partitions_and_comes_back() {
     }
 }
 
+/// It was to give its partitions up for a rebalance, but its owner was late: by now they are lost.
+#[tokio::test]
+async fn what_was_lost_before_it_was_given_up_is_told_as_lost() {
+    let (_, config) = ways().remove(0);
+    let brokers = Brokers::start(1).await;
+    brokers.topic("t", 2);
+    let ledger = Ledger::default();
+    let mut consumer = member(&brokers, &config);
+    consumer.set_listener(ledger.listener(0));
+    consumer.subscribe(["t"]).unwrap();
+    poll_until(&mut consumer, "it has all", owns(2)).await;
+    brokers.world().group("g").classic().prepare();
+    let beats = brokers.count(ApiKey::Heartbeat);
+    until("it has heard of the rebalance", || brokers.count(ApiKey::Heartbeat) > beats + 2).await;
+    {
+        let mut world = brokers.world();
+        let members = world.group("g").members();
+        members.iter().for_each(|member| world.group("g").expel(member));
+    }
+    let generation = consumer.group_metadata().generation;
+    until("it has heard of its loss", || consumer.group_metadata().generation < generation).await;
+    poll_until(&mut consumer, "it is back", |_| ledger.log().len() == 3).await;
+    assert_eq!(ledger.log(), ["0 assigned t-0 t-1", "0 lost t-0 t-1", "0 assigned t-0 t-1"]);
+}
+
 #[tokio::test]
 async fn who_does_not_poll_leaves_and_who_polls_again_is_back() {
     for (way, config) in ways() {

@@ -273,8 +273,9 @@ impl Classic {
 
     fn must_poll(&self) -> bool {
         match self.phase {
-            Phase::GivingUp { .. }
-            | Phase::Joining { .. }
+            // Who has lost its place already waits for its owner anyway, and costs nobody anything.
+            Phase::GivingUp { .. } => self.generation >= 0,
+            Phase::Joining { .. }
             | Phase::Looking { .. }
             | Phase::Syncing { .. }
             | Phase::Revoking { .. }
