@@ -25,7 +25,7 @@ pub(crate) fn describe(table: &Table, id: &Str) -> TransactionState {
         Ok(transaction) => transaction,
         Err(why) => {
             return TransactionState {
-                error_code: why.code() as i16,
+                error_code: why.code().into(),
                 transactional_id: id.clone(),
                 ..TransactionState::default()
             };
@@ -33,7 +33,7 @@ pub(crate) fn describe(table: &Table, id: &Str) -> TransactionState {
     };
     let topics = transaction.partitions.by_topic();
     TransactionState {
-        error_code: ErrorCode::None as i16,
+        error_code: ErrorCode::None.into(),
         transactional_id: id.clone(),
         transaction_state: transaction.state.name(),
         transaction_timeout_ms: transaction.timeout_ms,
@@ -54,7 +54,7 @@ pub(crate) fn list(
         Ok(pattern) => pattern,
         Err(why) => {
             return ListTransactionsResponse {
-                error_code: why.code() as i16,
+                error_code: why.code().into(),
                 ..ListTransactionsResponse::default()
             };
         }

@@ -71,7 +71,7 @@ impl TxnError {
 /// The code of a response.
 pub(crate) fn code_of<T>(outcome: &Result<T, TxnError>, version: i16, since: i16) -> i16 {
     match outcome {
-        Ok(_) => ErrorCode::None as i16,
-        Err(why) => why.code_at(version, since) as i16,
+        Ok(_) => ErrorCode::None.code(),
+        Err(why) => why.code_at(version, since).code(),
     }
 }
