@@ -10,6 +10,7 @@
 //! - [`node`]: brokers; [`controller`]: the controller; [`client`]: producers, consumers, an admin.
 //! - [`invariants`]: what must hold, one promise a file.
 //! - [`mutation`]: rules broken on purpose, to see that the invariants notice.
+//! - [`txn`]: a simulator of its own, for transactions and their coordinator.
 //! - [`network`], [`message`], [`queue`], [`rng`], [`trace`]: what the rest stands on.
 
 pub mod client;
@@ -25,6 +26,7 @@ pub mod rng;
 pub mod run;
 pub mod settings;
 pub mod trace;
+pub mod txn;
 pub mod world;
 
 pub use mutation::Mutation;
