@@ -1,10 +1,11 @@
-//! `ottla-sim [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
+//! `ottla-sim [--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
 //! says which break a promise. It stops at the first that does, or with `--keep-going` tells each in one line.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use ottla_sim::txn::{self, TxnMutation};
 use ottla_sim::{Mutation, Options, run};
 
 /// What the command line asks for.
@@ -14,6 +15,21 @@ struct Asked {
     threads: usize,
     keep_going: bool,
     options: Options,
+    /// The simulator of transactions, instead of that of partitions.
+    transactions: bool,
+    txn_mutation: Option<TxnMutation>,
+}
+
+impl Asked {
+    /// One run: how many steps, and what broke.
+    fn run(&self, seed: u64) -> (u64, Option<String>) {
+        if self.transactions {
+            let report = txn::run(seed, self.txn_mutation, self.options.print);
+            return (report.steps, report.broken.is_some().then(|| report.describe()));
+        }
+        let report = run(seed, &self.options);
+        (report.steps, report.broken.is_some().then(|| report.describe()))
+    }
 }
 
 fn main() -> ExitCode {
@@ -21,7 +37,7 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: ottla-sim [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
+                "{why}\nusage: ottla-sim [--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
             );
             return ExitCode::from(2);
         }
@@ -34,11 +50,10 @@ fn main() -> ExitCode {
             if seed >= asked.start.saturating_add(asked.seeds) || stop {
                 return;
             }
-            let report = run(seed, &asked.options);
-            steps.fetch_add(report.steps, Ordering::Relaxed);
-            if report.broken.is_some() {
+            let (taken, broken) = asked.run(seed);
+            steps.fetch_add(taken, Ordering::Relaxed);
+            if let Some(text) = broken {
                 failed.store(true, Ordering::Relaxed);
-                let text = report.describe();
                 let lines = if asked.keep_going { 1 } else { usize::MAX };
                 text.lines().take(lines).for_each(|line| eprintln!("{line}"));
             }
@@ -55,7 +70,15 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut asked = Asked { start: 0, seeds: 1_000, threads, keep_going: false, options: Options::default() };
+    let mut asked = Asked {
+        start: 0,
+        seeds: 1_000,
+        threads,
+        keep_going: false,
+        options: Options::default(),
+        transactions: false,
+        txn_mutation: None,
+    };
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
@@ -68,6 +91,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--threads" => asked.threads = number()?.max(1) as usize,
             "--keep-going" => asked.keep_going = true,
             "--trace" => asked.options.print = true,
+            "--transactions" => asked.transactions = true,
+            "--mutation" if asked.transactions => {
+                let name = args.next().ok_or("--mutation needs a name")?;
+                let known = TxnMutation::ALL.into_iter().find(|one| format!("{one:?}") == name);
+                let all = TxnMutation::ALL;
+                asked.txn_mutation =
+                    Some(known.ok_or_else(|| format!("there is no mutation {name}: {all:?}"))?);
+            }
             "--mutation" => {
                 let name = args.next().ok_or("--mutation needs a name")?;
                 let known = Mutation::ALL.into_iter().find(|one| format!("{one:?}") == name);

@@ -1,27 +1,18 @@
 //! The simulator of transactions as a test.
 
-use ottla_sim::txn::{TxnMutation, TxnReport, run};
+use ottla_sim::txn::{TxnMutation, run};
 
 /// More of them: `cargo run -p ottla-sim --release -- --transactions --seeds 10000`.
 const SEEDS: u64 = 200;
 /// How many seeds a broken rule may hide from.
 const MUTATION_SEEDS: u64 = 60;
 
-fn describe(report: &TxnReport) -> String {
-    format!(
-        "seed {}: {}\n{}",
-        report.seed,
-        report.broken.as_deref().unwrap_or("sound"),
-        report.last_lines.join("\n")
-    )
-}
-
 #[test]
 fn transactions_keep_their_promises() {
     let mut committed = 0;
     for seed in 0..SEEDS {
         let report = run(seed, None, false);
-        assert!(report.broken.is_none(), "{}", describe(&report));
+        assert!(report.broken.is_none(), "{}", report.describe());
         committed += report.committed;
     }
     assert!(committed > 30 * SEEDS as usize, "hardly anything happens: {committed} transactions");

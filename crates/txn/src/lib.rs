@@ -25,7 +25,8 @@
 //! - hands in requests, one [`Call`] for each transactional id. The API files route by id (the partition is the hash of the
 //!   id, as for groups), authorize, refuse topics that do not exist before anything is added, take lists apart and put the
 //!   answers together. InitProducerId without a transactional id never comes here. A [`Refusal`](ottla_coordinator::Refusal)
-//!   is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR;
+//!   is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR, and so is a ticket that was not answered
+//!   when its frame is given up: NOT_COORDINATOR;
 //! - appends batches with acks=all under the leader epoch it knows, and calls `tick` when `next_deadline` says so;
 //! - carries out what is released. [`Outbound::WriteMarkers`] goes to the leaders of the partitions, several transactions in
 //!   one WriteTxnMarkers request where that suits; every one MUST be answered once through

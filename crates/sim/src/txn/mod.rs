@@ -8,19 +8,23 @@
 //! transactions, and nothing says which of them a late EndTxn or a late marker belongs to. So only version 2 gets late
 //! messages, unless a mutation asks for them.
 //!
-//! - [`world`]: the calendar and the messages.
+//! - [`run`]: one run, and its report.
+//! - `world`: the calendar and the messages; `markers`: those of markers; `wire`: what they say.
 //! - [`coordinator`]: the coordinator and its log.
 //! - [`partition`]: a partition's leader and its log.
-//! - [`client`]: producers.
+//! - `client`: producers.
 //! - [`ledger`]: what was promised, and whether it is kept.
 
 pub mod client;
 pub mod coordinator;
 pub mod ledger;
+mod markers;
 pub mod partition;
-pub mod world;
+pub mod run;
+mod wire;
+mod world;
 
-pub use world::{TxnReport, run};
+pub use run::{TxnReport, run};
 
 /// A rule broken on purpose, to see that the ledger notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

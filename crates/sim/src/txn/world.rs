@@ -4,23 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_coordinator::{Moment, Producer};
-use ottla_replica::{AppendError, ReplyId, VerificationGuard, WriteMarker};
-use ottla_txn::{
-    Call, MarkerOutcome, MarkersAnswer, Outbound, Outcome, Request, Response, TransactionVersion,
-    WriteMarkers,
-};
-use ottla_wire::messages::add_partitions_to_txn_request::{
-    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
-};
-use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
-use ottla_wire::messages::{EndTxnRequest, InitProducerIdRequest};
-use ottla_wire::{ErrorCode, Instant, PartitionIndex, ProducerEpoch, ProducerId, Str, Timestamp, Uuid};
+use ottla_replica::{AppendError, VerificationGuard, WriteMarker};
+use ottla_txn::{Call, MarkerOutcome, MarkersAnswer, Outbound, TransactionVersion};
+use ottla_wire::{ErrorCode, Instant, ProducerId, Str, Timestamp, Uuid};
 
 use super::TxnMutation;
 use super::client::{Client, Next, Wish};
 use super::coordinator::{Asker, Coordinator};
 use super::ledger::Ledger;
 use super::partition::Partition;
+use super::wire;
 use crate::client::batch::{Numbered, Value};
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -30,31 +23,19 @@ const PARTITIONS: usize = 3;
 const TRANSACTIONAL_IDS: usize = 2;
 /// How many producers want the same id.
 const RIVALS: usize = 2;
-const TOPIC: Str = Str::from_static("t");
+pub(super) const TOPIC: Str = Str::from_static("t");
 /// `transaction.timeout.ms` of all clients.
-const TIMEOUT_MS: i32 = 3_000;
+pub(super) const TIMEOUT_MS: i32 = 3_000;
 /// When a client sends again what was not answered. Longer than any message in time takes.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// How long things go wrong.
-const CHAOS: Duration = Duration::from_secs(20);
+pub(super) const CHAOS: Duration = Duration::from_secs(20);
 /// How long everything is given to come to rest: timeouts, late messages, retries.
-const REST: Duration = Duration::from_secs(30);
+pub(super) const REST: Duration = Duration::from_secs(30);
 const DAWN: i64 = 1_700_000_000_000;
 
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct TxnReport {
-    pub seed: u64,
-    pub broken: Option<String>,
-    /// Transactions that clients know to be committed.
-    pub committed: usize,
-    pub steps: u64,
-    pub trace_hash: u64,
-    pub last_lines: Vec<String>,
-}
-
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     /// A client says what it wants, unless it is to do so at another time.
     Turn {
         client: usize,
@@ -115,7 +96,7 @@ enum Event {
 
 /// A batch that waits for its verification.
 #[derive(Debug)]
-struct Verification {
+pub(super) struct Verification {
     client: usize,
     attempt: u64,
     partition: usize,
@@ -126,70 +107,42 @@ struct Verification {
 
 /// Markers that were asked for together.
 #[derive(Debug)]
-struct Gathering {
-    life: u64,
-    answer: MarkersAnswer,
-    left: usize,
+pub(super) struct Gathering {
+    pub(super) life: u64,
+    pub(super) answer: MarkersAnswer,
+    pub(super) left: usize,
 }
 
-struct World {
-    now: Instant,
-    rng: Rng,
-    queue: Queue<Event>,
-    trace: Trace,
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) rng: Rng,
+    pub(super) queue: Queue<Event>,
+    pub(super) trace: Trace,
     v2: bool,
     /// Whether messages may come late.
-    late: bool,
-    mutation: Option<TxnMutation>,
-    coordinator: Coordinator,
-    partitions: Vec<Partition>,
-    clients: Vec<Client>,
+    pub(super) late: bool,
+    pub(super) mutation: Option<TxnMutation>,
+    pub(super) coordinator: Coordinator,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) clients: Vec<Client>,
     /// The number of what each client wants now.
-    attempts: Vec<u64>,
+    pub(super) attempts: Vec<u64>,
     /// The number of the next time that each client says what it wants.
-    turns: Vec<u64>,
+    pub(super) turns: Vec<u64>,
     /// Until when a client neither hears nor says anything.
-    paused: Vec<Instant>,
-    verifications: BTreeMap<u64, Verification>,
-    gatherings: BTreeMap<u64, Gathering>,
-    count: u64,
-    next_producer_id: i64,
+    pub(super) paused: Vec<Instant>,
+    pub(super) verifications: BTreeMap<u64, Verification>,
+    pub(super) gatherings: BTreeMap<u64, Gathering>,
+    pub(super) count: u64,
+    pub(super) next_producer_id: i64,
     /// When the last batch of the coordinator's log is committed.
-    commits_at: Instant,
-    ticks_at: Option<Instant>,
-    ledger: Ledger,
-}
-
-/// One run.
-pub fn run(seed: u64, mutation: Option<TxnMutation>, print: bool) -> TxnReport {
-    let mut world = World::new(seed, mutation, print);
-    let mut steps = 0;
-    let mut broken = None;
-    let end = Instant(0) + CHAOS + REST;
-    while let Some((now, event)) = world.queue.take_next() {
-        if now > end {
-            break;
-        }
-        world.now = now;
-        steps += 1;
-        if let Err(why) = world.step(event) {
-            broken = Some(why);
-            break;
-        }
-    }
-    let broken = broken.or_else(|| world.ledger.check(&world.partitions).err());
-    TxnReport {
-        seed,
-        broken,
-        committed: world.ledger.committed(),
-        steps,
-        trace_hash: world.trace.hash(),
-        last_lines: world.trace.last_lines(),
-    }
+    pub(super) commits_at: Instant,
+    pub(super) ticks_at: Option<Instant>,
+    pub(super) ledger: Ledger,
 }
 
 impl World {
-    fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> World {
+    pub(super) fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> World {
         let mut rng = Rng::new(seed);
         let v2 = !rng.chance(300) && mutation != Some(TxnMutation::LateInVersion1);
         let version = if v2 { TransactionVersion::V2 } else { TransactionVersion::V1 };
@@ -229,7 +182,7 @@ impl World {
         world
     }
 
-    fn step(&mut self, event: Event) -> Result<(), String> {
+    pub(super) fn step(&mut self, event: Event) -> Result<(), String> {
         self.trace.note(self.now, format_args!("{event:?}"));
         match event {
             Event::Starts { client } => self.starts(client),
@@ -272,20 +225,20 @@ impl World {
         Ok(())
     }
 
-    fn is_chaotic(&self) -> bool {
+    pub(super) fn is_chaotic(&self) -> bool {
         self.now < Instant(0) + CHAOS
     }
 
-    fn wall(&self) -> Timestamp {
+    pub(super) fn wall(&self) -> Timestamp {
         Timestamp(DAWN + (self.now.0 / 1_000_000) as i64)
     }
 
-    fn moment(&mut self) -> Moment {
+    pub(super) fn moment(&mut self) -> Moment {
         let uuid = Uuid((u128::from(self.rng.draw()) << 64 | u128::from(self.rng.draw())).to_be_bytes());
         Moment { now: self.now, wall: self.wall(), uuid }
     }
 
-    fn next_count(&mut self) -> u64 {
+    pub(super) fn next_count(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
@@ -345,7 +298,7 @@ impl World {
             self.send(|| Event::AtPartition { client, attempt, id: id.clone(), partition, numbered, value });
             return;
         }
-        if let Some(call) = call(&id, self.v2, &wish, self.clients[client].producer()) {
+        if let Some(call) = wire::call(&id, self.v2, &wish, self.clients[client].producer()) {
             let asker = Asker::Client { client, attempt };
             self.send(|| Event::AtCoordinator { asker, call: call.clone() });
         }
@@ -394,7 +347,7 @@ impl World {
     }
 
     /// What a step of the coordinator leads to.
-    fn follow_up(&mut self) {
+    pub(super) fn follow_up(&mut self) {
         for _ in 0..self.coordinator.append() {
             let at = (self.now + self.rng.millis(1, 15)).max(self.commits_at);
             self.commits_at = at;
@@ -404,7 +357,7 @@ impl World {
             match outbound {
                 Outbound::Reply { to, response } => {
                     if let Some(asker) = self.coordinator.asker(to) {
-                        let (code, producer) = read(response);
+                        let (code, producer) = wire::read(response);
                         self.tell(asker, code, producer);
                     }
                 }
@@ -452,86 +405,6 @@ impl World {
         Ok(())
     }
 
-    // Markers.
-
-    fn send_markers(&mut self, asked: WriteMarkers) {
-        let gathering = self.next_count();
-        let partitions: Vec<usize> = asked.partitions.iter().map(|(_, p)| p as usize).collect();
-        let answer = MarkersAnswer {
-            transactional_id: asked.transactional_id,
-            token: asked.token,
-            partitions: Vec::new(),
-        };
-        self.gatherings
-            .insert(gathering, Gathering { life: self.coordinator.life, answer, left: partitions.len() });
-        let marker = WriteMarker {
-            producer: asked.producer.id,
-            producer_epoch: asked.producer.epoch,
-            coordinator_epoch: asked.coordinator_epoch.0,
-            commit: asked.outcome == Outcome::Commit,
-            transaction_version: asked.transaction_version.level() as i8,
-            deadline: self.now,
-            reply: ReplyId(0),
-        };
-        for partition in partitions {
-            self.send_marker(partition, marker, gathering);
-        }
-    }
-
-    /// One marker: lost, written without the answer being heard, or written; and perhaps once more, much later.
-    fn send_marker(&mut self, partition: usize, marker: WriteMarker, gathering: u64) {
-        let delay = self.rng.millis(1, 40);
-        let chaotic = self.is_chaotic();
-        if chaotic && self.rng.chance(150) {
-            let trusts = self.mutation == Some(TxnMutation::TrustMarkers);
-            let outcome = if trusts { MarkerOutcome::Done } else { MarkerOutcome::Retry };
-            self.queue.plan(self.now + PATIENCE, Event::MarkerAnswered { gathering, partition, outcome });
-        } else {
-            let heard = !(chaotic && self.rng.chance(150));
-            self.queue.plan(
-                self.now + delay,
-                Event::Marker { partition, marker, gathering: Some(gathering), heard },
-            );
-        }
-        if self.late && chaotic && self.rng.chance(200) {
-            let delay = self.rng.millis(40, 4000);
-            self.queue
-                .plan(self.now + delay, Event::Marker { partition, marker, gathering: None, heard: false });
-        }
-    }
-
-    fn write_marker(&mut self, partition: usize, marker: &WriteMarker, gathering: Option<u64>, heard: bool) {
-        let (now, wall) = (self.now, self.wall());
-        let written = self.partitions[partition].write_marker(now, wall, marker);
-        self.trace.note(now, format_args!("  {written:?}"));
-        let Some(gathering) = gathering else { return };
-        let outcome = match written {
-            _ if !heard => MarkerOutcome::Retry,
-            Ok(()) => MarkerOutcome::Done,
-            Err(why) => MarkerOutcome::from(ErrorCode::from(why)),
-        };
-        let pause = if heard { self.rng.millis(1, 40) } else { PATIENCE };
-        self.queue.plan(now + pause, Event::MarkerAnswered { gathering, partition, outcome });
-    }
-
-    fn marker_answered(&mut self, gathering: u64, partition: usize, outcome: MarkerOutcome) {
-        let Some(gathered) = self.gatherings.get_mut(&gathering) else { return };
-        gathered.answer.partitions.push((TOPIC, PartitionIndex(partition as i32), outcome));
-        gathered.left -= 1;
-        if gathered.left > 0 {
-            return;
-        }
-        let Some(Gathering { life, answer, .. }) = self.gatherings.remove(&gathering) else { return };
-        if life != self.coordinator.life {
-            return; // who asked has failed
-        }
-        let at = self.moment();
-        if let Some(frame) = self.coordinator.frame() {
-            frame.act(|core, out| core.markers_answered(&at, &answer, out));
-        }
-        self.follow_up();
-    }
-
     // Partitions.
 
     fn at_partition(
@@ -555,7 +428,7 @@ impl World {
                 );
                 let producer = Producer { id: numbered.producer, epoch: numbered.epoch };
                 // For clients of version 2 the partition is added by the broker.
-                let call = Call { version: 5, request: add(id, producer, partition, !self.v2) };
+                let call = Call { version: 5, request: wire::add(id, producer, partition, !self.v2) };
                 let asker = Asker::Partition { verification };
                 self.send(|| Event::AtCoordinator { asker, call: call.clone() });
             }
@@ -621,63 +494,4 @@ impl World {
         }
         self.plan_mishap();
     }
-}
-
-/// What a client asks the coordinator for; `None` if it cannot ask for that.
-fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) -> Option<Call> {
-    let none = Producer { id: ProducerId::NONE, epoch: ProducerEpoch(-1) };
-    Some(match *wish {
-        Wish::Init(goes_on) => {
-            let Producer { id: producer_id, epoch } = goes_on.unwrap_or(none);
-            let request = InitProducerIdRequest {
-                transactional_id: Some(Str::from(id)),
-                transaction_timeout_ms: TIMEOUT_MS,
-                producer_id: producer_id.0,
-                producer_epoch: epoch.0,
-                ..InitProducerIdRequest::default()
-            };
-            Call { version: 5, request: Request::InitProducerId(request) }
-        }
-        Wish::Add { partition } => Call { version: 3, request: add(id, producer?, partition, false) },
-        Wish::End(outcome) => {
-            let producer = producer?;
-            let request = EndTxnRequest {
-                transactional_id: Str::from(id),
-                producer_id: producer.id.0,
-                producer_epoch: producer.epoch.0,
-                committed: outcome == Outcome::Commit,
-            };
-            Call { version: if v2 { 5 } else { 4 }, request: Request::EndTxn(request) }
-        }
-        Wish::Produce { .. } => return None,
-    })
-}
-
-fn add(id: &str, producer: Producer, partition: usize, verify_only: bool) -> Request {
-    Request::AddPartitionsToTxn(AddPartitionsToTxnTransaction {
-        transactional_id: Str::from(id),
-        producer_id: producer.id.0,
-        producer_epoch: producer.epoch.0,
-        verify_only,
-        topics: vec![AddPartitionsToTxnTopic { name: TOPIC, partitions: vec![partition as i32] }],
-    })
-}
-
-/// What clients look at in an answer.
-fn read(response: Response) -> (ErrorCode, Option<Producer>) {
-    let (code, producer) = match response {
-        Response::InitProducerId(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
-        Response::EndTxn(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
-        Response::AddPartitionsToTxn(result) => (first_code(&result), None),
-        Response::AddOffsetsToTxn(r) => (r.error_code, None),
-        Response::DescribeTransaction(r) => (r.error_code, None),
-        Response::ListTransactions(r) => (r.error_code, None),
-    };
-    let producer = producer.map(|(id, epoch)| Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) });
-    (ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError), producer)
-}
-
-fn first_code(result: &AddPartitionsToTxnResult) -> i16 {
-    let mut partitions = result.topic_results.iter().flat_map(|topic| &topic.results_by_partition);
-    partitions.next().map_or(ErrorCode::UnknownServerError.code(), |partition| partition.partition_error_code)
 }

@@ -112,6 +112,29 @@ fn a_new_producer_aborts_the_open_transaction_first() {
     }
 }
 
+/// Whoever was fenced together with an open transaction is not given the epoch that fenced it, before version 2. With
+/// version 2 the last epoch may still ask: a timeout fences, too, and the client goes on with the epoch that it brought.
+#[test]
+fn who_was_fenced_with_an_open_transaction_stays_fenced() {
+    for version in BOTH {
+        let mut w = World::of(version);
+        let older = w.init("a").unwrap();
+        let old = w.init_as("a", older).unwrap();
+        w.add("a", old, &[("t", 0)]);
+        assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+        w.markers_written();
+        assert_eq!(w.init_as("a", older), Err(ErrorCode::ProducerFenced));
+        let expected = match version {
+            TransactionVersion::V2 => Ok((old.0, old.1 + 1)),
+            TransactionVersion::V0 | TransactionVersion::V1 => Err(ErrorCode::ProducerFenced),
+        };
+        assert_eq!(w.init_as("a", old), expected);
+        let new = w.init("a").unwrap();
+        assert_eq!(w.init_as("a", old), Err(ErrorCode::ProducerFenced));
+        assert_eq!(w.add("a", new, &[("t", 0)]), ErrorCode::None);
+    }
+}
+
 /// While a transaction is ending nobody gets an epoch, whoever asks.
 #[test]
 fn a_transaction_that_is_ending_is_waited_for() {
@@ -244,6 +267,25 @@ fn a_request_waits_for_a_producer_id() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), w.frame.core().transactions().count(), "nobody shares a producer id");
+}
+
+/// What comes while the partition cannot be written to is not taken: after that it is asked for again.
+#[test]
+fn producer_ids_are_asked_for_again_after_a_pause() {
+    let mut w = World::v2();
+    w.supplies = false;
+    w.restart();
+    let count = w.wanted.unwrap();
+    let at = w.at();
+    w.frame.set_writable(&at, false);
+    w.supply(count);
+    assert_eq!(w.wanted, None);
+    w.supplies = true;
+    let at = w.at();
+    w.frame.set_writable(&at, true);
+    w.pump();
+    let spare = w.next_spare();
+    assert_eq!(w.init("a"), Ok((spare, 0)));
 }
 
 #[test]

@@ -89,6 +89,8 @@ fn an_answer_counts_for_its_own_request_only() {
     assert_eq!(w.state("a"), TxnState::Prepare(ABORT));
     let second = w.next_markers();
     w.answer_markers(&second, |_, _| MarkerOutcome::Retry);
+    w.answer_markers(&second, |_, _| MarkerOutcome::Done);
+    assert_eq!(w.state("a"), TxnState::Prepare(ABORT), "answered before");
     w.after(BACKOFF_MIN);
     w.answer_markers(&second, |_, _| MarkerOutcome::Done);
     assert_eq!(w.state("a"), TxnState::Prepare(ABORT));
