@@ -1,9 +1,10 @@
 //! What one client may ask of a coordinator, at most.
 
-use ottla_txn::{Limits, TxnConfig};
+use ottla_txn::coordinator::WAITING_MAX;
+use ottla_txn::{Limits, Request, Response, TxnConfig};
 use ottla_wire::ErrorCode;
 
-use crate::world::{COMMIT, World};
+use crate::world::{COMMIT, World, code, init_request};
 
 fn limited(limits: Limits) -> World {
     World::with(TxnConfig { limits, ..TxnConfig::default() })
@@ -16,6 +17,27 @@ fn there_are_so_many_transactional_ids_and_no_more() {
     w.init("b").unwrap();
     assert_eq!(w.init("c"), Err(ErrorCode::PolicyViolation));
     assert!(w.init("a").is_ok(), "who is known goes on");
+}
+
+#[test]
+fn so_many_requests_wait_for_a_producer_id_and_no_more() {
+    let mut w = World::v2();
+    w.supplies = false;
+    w.restart();
+    let ask = |w: &mut World, n: usize| {
+        let ticket = w.ask(5, Request::InitProducerId(init_request(&format!("id-{n}"), (-1, -1)))).unwrap();
+        w.replies.remove(&ticket)
+    };
+    for n in 0..WAITING_MAX {
+        assert_eq!(ask(&mut w, n), None);
+    }
+    match ask(&mut w, WAITING_MAX) {
+        Some(Response::InitProducerId(r)) => {
+            assert_eq!(code(r.error_code), ErrorCode::CoordinatorLoadInProgress);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(w.frame.core().transactions().count(), 0);
 }
 
 #[test]

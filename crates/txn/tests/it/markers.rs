@@ -143,6 +143,24 @@ fn after_a_pause_markers_are_asked_for_again() {
     assert_eq!(w.next_markers().coordinator_epoch, LeaderEpoch(9));
 }
 
+/// The next try that was planned before a pause is not made after it: all markers are asked for anyway.
+#[test]
+fn after_a_pause_markers_are_asked_for_once() {
+    let mut w = World::v2();
+    ending(&mut w);
+    let asked = w.next_markers();
+    w.answer_markers(&asked, |_, _| MarkerOutcome::Retry);
+    for writable in [false, true] {
+        let at = w.at();
+        w.frame.set_writable(&at, writable);
+    }
+    w.pump();
+    w.after(BACKOFF_MAX);
+    assert_eq!(w.markers.len(), 1);
+    w.markers_written();
+    assert_eq!(w.state("a"), TxnState::Complete(COMMIT));
+}
+
 /// A coordinator that partitions have seen a newer one of leaves the transaction to it.
 #[test]
 fn a_fenced_coordinator_stops_asking() {

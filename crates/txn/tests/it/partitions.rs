@@ -31,6 +31,20 @@ fn the_first_partition_opens_a_transaction_and_more_join_it() {
     }
 }
 
+/// A request without partitions opens a transaction, too, as in Kafka; it ends as soon as it is ended.
+#[test]
+fn a_transaction_may_have_no_partitions() {
+    for version in ALL {
+        let mut w = World::of(version);
+        let who = w.init("a").unwrap();
+        w.call(4, Request::AddPartitionsToTxn(add_request("a", who, false, &[])));
+        assert_eq!(w.state("a"), TxnState::Ongoing);
+        assert!(w.end("a", who, COMMIT).is_ok());
+        assert_eq!(w.state("a"), TxnState::Complete(COMMIT));
+        assert!(w.markers.is_empty());
+    }
+}
+
 #[test]
 fn a_transaction_follows_another() {
     for version in ALL {
