@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use ottla_wire::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, ListOffsetsRequest, ProduceRequest, ResponseHeader,
-    create_topics_request, list_offsets_request, produce_request,
+    ApiVersionsRequest, CreateTopicsRequest, FindCoordinatorRequest, ListOffsetsRequest, OffsetFetchRequest,
+    ProduceRequest, ResponseHeader, create_topics_request, list_offsets_request, offset_fetch_request,
+    produce_request,
 };
 use ottla_wire::primitives::{Reader, decode_from};
 use ottla_wire::protocol::response_header_version;
-use ottla_wire::{ErrorCode, Message, Records, Request};
+use ottla_wire::{ErrorCode, Message, Records, Request, Str};
 
 use crate::frames::{PRODUCE_VERSION, request};
 
@@ -24,6 +25,8 @@ const LATEST: i64 = -1;
 const API_VERSIONS_VERSION: i16 = 3;
 const CREATE_TOPICS_VERSION: i16 = 7;
 const LIST_OFFSETS_VERSION: i16 = 7;
+const FIND_COORDINATOR_VERSION: i16 = 4;
+const OFFSET_FETCH_VERSION: i16 = 8;
 
 /// A connection for such requests.
 pub struct Admin {
@@ -82,6 +85,26 @@ impl Admin {
         let message = result.error_message.as_deref().unwrap_or_default();
         ensure!(result.error_code == 0, "CreateTopics: {} {message}", name(result.error_code));
         Ok(())
+    }
+
+    /// Whether these keys (groups: type 0, transactional ids: 1) have coordinators. Makes the topic that they need.
+    pub fn has_coordinators(&mut self, key_type: i8, keys: Vec<Str>) -> Result<bool> {
+        let body = FindCoordinatorRequest { key_type, coordinator_keys: keys, ..Default::default() };
+        let found = self.call(&body, FIND_COORDINATOR_VERSION)?;
+        Ok(found.coordinators.iter().all(|one| one.error_code == 0))
+    }
+
+    /// Whether the coordinators of these groups are loaded.
+    pub fn serves_groups(&mut self, groups: Vec<Str>) -> Result<bool> {
+        let group = |group_id| offset_fetch_request::OffsetFetchRequestGroup {
+            group_id,
+            topics: None,
+            ..Default::default()
+        };
+        let body =
+            OffsetFetchRequest { groups: groups.into_iter().map(group).collect(), ..Default::default() };
+        let fetched = self.call(&body, OFFSET_FETCH_VERSION)?;
+        Ok(fetched.groups.iter().all(|group| group.error_code == 0))
     }
 
     /// Appends a batch to each of `partitions`. Gives those that were not ready to take it.

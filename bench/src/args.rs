@@ -25,6 +25,10 @@ pub enum Command {
     All(CompareArgs),
     /// Start-up time, memory, many partitions, restart after a kill
     Start(StartArgs),
+    /// Consumer groups: commits, one large group, many small ones
+    Groups(CoordinatorArgs),
+    /// Transactions of 1, 10 and 100 records
+    Transactions(CoordinatorArgs),
     /// The raw server itself, as the other commands start it
     Raw(RawArgs),
 }
@@ -85,4 +89,16 @@ pub struct StartArgs {
     /// What is stored before the kill
     #[arg(long, default_value_t = 1.0)]
     pub gib: f64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CoordinatorArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Who is measured
+    #[arg(long, value_enum, value_name = "SERVER", value_delimiter = ',', default_value = "ottla")]
+    pub servers: Vec<Kind>,
+    /// Of each measurement
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
 }

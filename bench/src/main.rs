@@ -2,15 +2,17 @@
 //!
 //! - [`shape`]: the table of loads, topics and targets.
 //! - [`frames`]: requests built before the load runs.
-//! - [`load`]: the generator. [`histogram`]: its latencies.
+//! - [`load`]: the generator; [`fleet`]: one for requests that depend on answers. [`histogram`]: its latencies.
 //! - [`raw`]: the baseline, a server that does the least that could be done.
 //! - [`server`], [`process`], [`admin`]: processes under test, what the kernel says of them, and their topics.
-//! - [`compare`], [`startup`]: the measurements. [`report`]: what came out.
+//! - [`compare`], [`startup`], [`groups`], [`transactions`]: the measurements. [`report`]: what came out.
 
 mod admin;
 mod args;
 mod compare;
+mod fleet;
 mod frames;
+mod groups;
 mod histogram;
 mod load;
 mod process;
@@ -19,15 +21,17 @@ mod report;
 mod server;
 mod shape;
 mod startup;
+mod transactions;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 
-use args::{Cli, Command, CommonArgs, CompareArgs, StartArgs};
+use args::{Cli, Command, CommonArgs, CompareArgs, CoordinatorArgs, StartArgs};
 use compare::{Arena, Plan};
 use report::Report;
+use serde::Serialize;
 use server::{Kind, Setup};
 use shape::{SHAPES, Shape};
 
@@ -37,6 +41,10 @@ fn main() -> Result<()> {
         Command::Fetch(args) => compare(&args, |shape| shape.kind == shape::Kind::Fetch),
         Command::All(args) => compare(&args, |_| true),
         Command::Start(args) => start(&args),
+        Command::Groups(args) => coordinators(&args, groups::measure, groups::Groups::to_text),
+        Command::Transactions(args) => {
+            coordinators(&args, transactions::measure, transactions::Transactions::to_text)
+        }
         Command::Raw(args) => raw::serve(&args),
     }
 }
@@ -92,6 +100,23 @@ fn start(args: &StartArgs) -> Result<()> {
     Ok(())
 }
 
+fn coordinators<M: Serialize>(
+    args: &CoordinatorArgs,
+    measure: impl Fn(&Setup, Kind, f64) -> Result<M>,
+    to_text: impl Fn(&M) -> String,
+) -> Result<()> {
+    let setup = setup(&args.common)?;
+    for kind in &args.servers {
+        let measured = measure(&setup, *kind, args.seconds)?;
+        if args.common.json {
+            println!("{}", serde_json::to_string(&measured)?);
+        } else {
+            print!("{}", to_text(&measured));
+        }
+    }
+    Ok(())
+}
+
 fn setup(args: &CommonArgs) -> Result<Setup> {
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
     Ok(Setup {
@@ -100,5 +125,6 @@ fn setup(args: &CommonArgs) -> Result<Setup> {
         dir: args.dir.canonicalize()?,
         segment_bytes: args.segment_mib << 20,
         settings: args.settings.clone(),
+        common: Vec::new(),
     })
 }

@@ -52,6 +52,8 @@ pub struct Setup {
     pub segment_bytes: u64,
     /// Further settings of Ottla, as NAME=VALUE.
     pub settings: Vec<String>,
+    /// Further settings of Ottla and of Kafka.
+    pub common: Vec<String>,
 }
 
 /// A server that answers. It ends, and its data goes, when this is dropped.
@@ -198,7 +200,7 @@ fn ottla(setup: &Setup, addr: SocketAddr, data: &Path) -> Result<Command> {
     command.arg("start").arg("--data").arg(data.join("log")).arg("--listen").arg(addr.to_string());
     command.args(["--metrics", "off", "--log-level", "warn"]);
     command.arg("--set").arg(format!("log.retention.check.interval.ms={RETENTION_CHECK_MS}"));
-    for setting in &setup.settings {
+    for setting in setup.settings.iter().chain(&setup.common) {
         command.arg("--set").arg(setting);
     }
     Ok(command)
@@ -217,6 +219,9 @@ fn kafka(setup: &Setup, addr: SocketAddr, data: &Path) -> Result<u32> {
     command.arg("--data").arg(data).arg("--listen").arg(addr.to_string());
     command.arg("--set").arg(format!("log.retention.check.interval.ms={RETENTION_CHECK_MS}"));
     command.args(["--set", "log.initial.task.delay.ms=0"]);
+    for setting in &setup.common {
+        command.arg("--set").arg(setting);
+    }
     let said = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let said = said.with_context(|| format!("cannot run {}", setup.kafka.display()))?;
     ensure!(said.status.success(), "{} failed ({})", setup.kafka.display(), said.status);

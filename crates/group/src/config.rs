@@ -75,10 +75,18 @@ pub struct Limits {
     pub groups_max: usize,
     /// Bytes that the protocols (subscriptions) of one classic member may take, all together.
     pub member_protocols_bytes_max: usize,
+    /// Bytes that the protocols of all members of a classic group may take.
+    pub group_protocols_bytes_max: usize,
+    /// Bytes of the record of a classic group, which holds all its members. It is one batch, and the log must take it.
+    pub group_record_bytes_max: usize,
+    /// Ids that a classic group keeps for members that have not joined with them yet.
+    pub pending_members_max: usize,
     /// Topics that one member may name.
     pub member_topics_max: usize,
     /// Rebalances remembered for each group.
     pub history_len_max: usize,
+    /// Rebalances remembered for all groups of one partition. Each group has an equal share, and the last one at least.
+    pub history_rebalances_max: usize,
     /// Members named in one remembered rebalance.
     pub history_members_max: usize,
 }
@@ -112,9 +120,13 @@ impl Default for Limits {
         Limits {
             groups_max: 1_000_000,
             member_protocols_bytes_max: 1 << 20,
+            group_protocols_bytes_max: 256 << 20,
+            group_record_bytes_max: 8 << 20,
+            pending_members_max: 100_000,
             member_topics_max: 100_000,
             history_len_max: 32,
-            history_members_max: 100,
+            history_rebalances_max: 10_000,
+            history_members_max: 20,
         }
     }
 }

@@ -5,27 +5,38 @@
 //! say, in Kafka's formats.
 //!
 //! - [`coordinator`]: the dispatch of requests, records and timers.
+//! - [`door`]: what is checked of every request.
 //! - [`request`]: what can be asked, and the answers.
 //! - [`record`]: the records of `__consumer_offsets`.
 //! - [`config`]: settings of the coordinator and of single groups; limits.
 //! - [`topics`]: what a group must know of topics.
 //! - [`timers`]: deadlines of groups and members.
 //! - [`context`]: what a step is given.
-//! - [`group`]: a group of either kind.
+//! - [`group`], [`groups`]: a group of either kind, and all of them.
+//! - [`admin`]: what the administrator asks.
 //! - [`classic`]: groups whose members agree among themselves (JoinGroup, SyncGroup).
 //! - [`consumer`]: groups whose assignment the broker makes (KIP-848).
-//! - [`assignor`]: how the broker spreads partitions over members.
 //! - [`offsets`]: committed offsets: commit, fetch, expiry, transactions.
 //! - [`history`]: why a group rebalanced.
 
+pub mod admin;
+pub mod classic;
 pub mod config;
+pub mod consumer;
 pub mod context;
+pub mod coordinator;
+pub mod door;
+pub mod group;
+pub mod groups;
+pub mod history;
+pub mod offsets;
 pub mod record;
 pub mod request;
 pub mod timers;
 pub mod topics;
 
 pub use config::{GroupConfig, GroupOverrides};
+pub use coordinator::GroupCoordinator;
 pub use record::GroupRecord;
 pub use request::{Call, Caller, Reply, Request, Response};
 pub use topics::{TopicFacts, Topics};

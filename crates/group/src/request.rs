@@ -14,6 +14,8 @@ use ottla_wire::messages::{
 };
 use ottla_wire::primitives::Str;
 
+use crate::history::Rebalance;
+
 /// A request and who makes it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -70,6 +72,8 @@ pub enum Response {
     DescribeGroup(describe_groups_response::DescribedGroup),
     ConsumerGroupDescribe(consumer_group_describe_response::DescribedGroup),
     DeleteGroup(delete_groups_response::DeletableGroupResult),
+    /// The newest last; empty for a group that does not exist.
+    History(Vec<Rebalance>),
 }
 
 /// An answer on its way to who waits for it.

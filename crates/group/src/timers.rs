@@ -48,6 +48,39 @@ pub enum Timer {
     Expiry,
 }
 
+impl Timer {
+    /// The group that the timer belongs to, if to one.
+    pub fn group(&self) -> Option<&Str> {
+        match self {
+            Timer::Join { group }
+            | Timer::Sync { group }
+            | Timer::Session { group, .. }
+            | Timer::ConsumerSession { group, .. }
+            | Timer::ConsumerRevocation { group, .. }
+            | Timer::ConsumerJoin { group, .. }
+            | Timer::ConsumerSync { group, .. }
+            | Timer::Assignment { group } => Some(group),
+            Timer::Expiry => None,
+        }
+    }
+
+    /// Of each kind the timer of the group that is ordered first.
+    fn firsts(group: &str) -> [Timer; 8] {
+        let group = Str::from(group);
+        let member = Str::default();
+        [
+            Timer::Join { group: group.clone() },
+            Timer::Sync { group: group.clone() },
+            Timer::Session { group: group.clone(), member: member.clone() },
+            Timer::ConsumerSession { group: group.clone(), member: member.clone() },
+            Timer::ConsumerRevocation { group: group.clone(), member: member.clone() },
+            Timer::ConsumerJoin { group: group.clone(), member: member.clone() },
+            Timer::ConsumerSync { group: group.clone(), member },
+            Timer::Assignment { group },
+        ]
+    }
+}
+
 /// Deadlines by time and by what is due.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -68,6 +101,27 @@ impl Timers {
         if let Some(at) = self.by_timer.remove(timer) {
             self.by_time.remove(&(at, timer.clone()));
         }
+    }
+
+    /// Cancels all timers of a group.
+    pub fn cancel_group(&mut self, group: &str) {
+        for timer in self.of_group(group) {
+            self.cancel(&timer);
+        }
+    }
+
+    /// The timers of a group that are set.
+    pub fn of_group(&self, group: &str) -> Vec<Timer> {
+        let mut timers = Vec::new();
+        for first in Timer::firsts(group) {
+            let kind = std::mem::discriminant(&first);
+            let of_group = |timer: &&Timer| {
+                std::mem::discriminant(*timer) == kind && timer.group().is_some_and(|of| *of == group)
+            };
+            timers
+                .extend(self.by_timer.range(&first..).map(|(timer, _)| timer).take_while(of_group).cloned());
+        }
+        timers
     }
 
     pub fn is_set(&self, timer: &Timer) -> bool {

@@ -9,8 +9,8 @@ use crate::disk::Disk;
 use crate::journal::{Journal, Replayed};
 use crate::raft::{Entry, Membership, Payload, Vote, log_id};
 use crate::snapshot::{self, Head, Snapshot};
-use crate::types::{StartError, StateMachine};
-use crate::vote;
+use crate::types::{Settings, StartError, StateMachine};
+use crate::{owner, vote};
 
 /// The term in which a quorum of one is made.
 const FIRST_TERM: u64 = 1;
@@ -31,12 +31,15 @@ impl Opened {
     pub(crate) fn read(
         disk: Disk,
         dir: &Path,
-        segment_bytes: u64,
+        settings: &Settings,
         alone: Option<BrokerId>,
         mut machine: Box<dyn StateMachine>,
     ) -> Result<Opened, StartError> {
         let first = alone.map(first_entries).unwrap_or_default();
-        let (journal, replayed) = Journal::open(&disk, dir, segment_bytes, &first)?;
+        let (journal, replayed) = Journal::open(&disk, dir, settings.segment_bytes, &first)?;
+        if let Some(cluster) = &settings.cluster_id {
+            owner::claim(&disk, dir, cluster)?;
+        }
         let mut vote = vote::load(&disk, dir)?;
         if let (Some(node), None) = (alone, &vote)
             && replayed.entries.iter().eq(&first)

@@ -14,7 +14,7 @@
 //! - `store`: openraft's log storage over the journal, with its own thread for what blocks
 //! - `folder`: what all of the files say at the start
 //! - `journal`: the files of the log
-//! - `snapshot`, `vote`: the other two kinds of file
+//! - `snapshot`, `vote`, `owner`: the other kinds of file
 //! - `frame`, `codec`: how bytes are framed, and how log entries and votes are written
 //! - `disk`: the one place that touches files
 //! - `raft`: the names that openraft's generic types have here
@@ -27,6 +27,7 @@ mod journal;
 mod machine;
 mod network;
 mod observer;
+mod owner;
 mod proposer;
 mod quorum;
 mod raft;

@@ -108,9 +108,9 @@ impl Quorum {
         transport: Arc<dyn Transport>,
     ) -> Result<Quorum, StartError> {
         let config = raft_config(&settings)?;
-        let (disk_, dir_, segment_bytes) = (disk.clone(), dir.clone(), settings.segment_bytes);
+        let (disk_, dir_, settings_) = (disk.clone(), dir.clone(), settings.clone());
         let alone = (voters.len() == 1).then_some(node);
-        let opened = spawn_blocking(move || Opened::read(disk_, &dir_, segment_bytes, alone, machine)).await;
+        let opened = spawn_blocking(move || Opened::read(disk_, &dir_, &settings_, alone, machine)).await;
         let opened = opened.map_err(stopped)??;
         let (applied, applied_receiver) = watch::channel(0);
         let snapshot_due = Arc::new(Notify::new());

@@ -109,6 +109,11 @@ pub enum StartError {
         "metadata folder {dir} has the voters {voters:?}: node {node} cannot lead it alone, start it with its peers"
     )]
     NotAlone { dir: PathBuf, node: BrokerId, voters: Vec<BrokerId> },
+    /// The folder is another cluster's.
+    #[error(
+        "metadata folder {dir} belongs to cluster {found}, and the data directory to cluster {expected}: restore both from the same backup"
+    )]
+    OtherCluster { dir: PathBuf, found: String, expected: String },
     /// A setting is out of its range.
     #[error("{0}")]
     Settings(String),
@@ -131,6 +136,8 @@ pub enum ReceiveError {
 /// What can be set. The defaults are Kafka's where Kafka has the setting.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The cluster whose log the folder must hold. A folder that does not say takes it on; `None` does not ask.
+    pub cluster_id: Option<String>,
     /// Bytes applied since the last snapshot that make the next one due (`metadata.log.max.record.bytes.between.snapshots`).
     pub snapshot_bytes: u64,
     /// Bytes of log kept behind a snapshot, so that a voter that is a little behind needs no snapshot.
@@ -149,6 +156,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            cluster_id: None,
             snapshot_bytes: 20 << 20,
             keep_bytes: 4 << 20,
             segment_bytes: 4 << 20,

@@ -1,4 +1,4 @@
-// The conformance program of franz-go: `clients-go BOOTSTRAP [NAME...]`.
+// The conformance program of franz-go: `clients-go BOOTSTRAP [NAME...]`, and a member of a group, see member.
 package main
 
 import (
@@ -19,6 +19,10 @@ type scenario struct {
 type failed struct{ why, line string }
 
 func main() {
+	if os.Args[1] == "member" {
+		member(os.Args[2], os.Args[3], os.Args[4])
+		return
+	}
 	cluster := connect(os.Args[1])
 	only := os.Args[2:]
 	failures := 0

@@ -137,6 +137,7 @@ async fn open_quorum(
     let snapshot_bytes = settings.integer("metadata.log.max.record.bytes.between.snapshots");
     let defaults = ottla_quorum::Settings::default();
     let quorum = ottla_quorum::Settings {
+        cluster_id: Some(dir.meta().cluster_id.clone()),
         snapshot_bytes: u64::try_from(snapshot_bytes).unwrap_or(defaults.snapshot_bytes),
         ..defaults
     };

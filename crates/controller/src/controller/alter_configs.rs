@@ -9,7 +9,7 @@ use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, MetadataRe
 use ottla_wire::protocol::ErrorCode;
 
 use super::config_change::{self, Wanted};
-use super::{Call, Controller, Failure, Outcome, parts};
+use super::{Call, Controller, Failure, Outcome};
 
 impl Controller {
     /// What a resource has and the request does not name is taken away.
@@ -18,29 +18,19 @@ impl Controller {
         call: &mut Call<'_>,
         request: &AlterConfigsRequest,
     ) -> Outcome<AlterConfigsResponse> {
-        let mut seen = BTreeSet::new();
-        let repeated: BTreeSet<(i8, &str)> = request
-            .resources
-            .iter()
-            .map(|one| (one.resource_type, one.resource_name.as_str()))
-            .filter(|key| !seen.insert(*key))
-            .collect();
-        let mut records = Vec::new();
-        let mut response = AlterConfigsResponse::default();
-        for asked in &request.resources {
-            let result = if repeated.contains(&(asked.resource_type, asked.resource_name.as_str())) {
-                Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
-            } else {
-                replaced(call, asked).map(|new| records.extend(new))
-            };
-            let (error_code, error_message) = parts(result);
-            response.responses.push(AlterConfigsResourceResponse {
+        let names: Vec<(i8, &str)> =
+            request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
+        let (mut records, answers) =
+            config_change::each_once(&names, |at| replaced(call, &request.resources[at]));
+        let responses = request.resources.iter().zip(answers).map(|(asked, (error_code, error_message))| {
+            AlterConfigsResourceResponse {
                 error_code,
                 error_message,
                 resource_type: asked.resource_type,
                 resource_name: asked.resource_name.clone(),
-            });
-        }
+            }
+        });
+        let response = AlterConfigsResponse { responses: responses.collect(), ..Default::default() };
         if request.validate_only {
             records.clear();
         }

@@ -8,7 +8,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::change::Change;
-use super::{Call, Failure, topic_names};
+use super::{Call, Failure, parts, topic_names};
 use crate::config::{
     ConfigError, Definition, Layers, Scope, Table, check_support, tables, topic_synonyms, validate_topic,
 };
@@ -19,6 +19,23 @@ const VALUE_BYTES_MAX: usize = 32 * 1024;
 
 /// Settings of a resource as they are to be; `None` takes one away. What is not named stays.
 pub(super) type Wanted = BTreeMap<Str, Option<Str>>;
+
+/// Decides on each resource of a request, given by type and name; one that is named more than once is refused. Gives the
+/// records, and for each resource the error code and message of its answer.
+pub(super) fn each_once(
+    names: &[(i8, &str)],
+    mut decide: impl FnMut(usize) -> Result<Vec<MetadataRecord>, Failure>,
+) -> (Vec<MetadataRecord>, Vec<(i16, Option<Str>)>) {
+    let mut seen = BTreeSet::new();
+    let repeated: BTreeSet<_> = names.iter().filter(|name| !seen.insert(**name)).collect();
+    let mut records = Vec::new();
+    let answers = names.iter().enumerate().map(|(at, name)| match repeated.contains(name) {
+        true => Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+        false => decide(at).map(|new| records.extend(new)),
+    });
+    let answers = answers.map(parts).collect();
+    (records, answers)
+}
 
 /// The resource that a request names, if it can have settings and is there.
 pub(super) fn resource(image: &Image, kind: i8, name: &Str) -> Result<ConfigResource, Failure> {

@@ -9,7 +9,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::config_change::{self, Wanted};
-use super::{Call, Controller, Failure, Outcome, parts};
+use super::{Call, Controller, Failure, Outcome};
 use crate::config::{Kind, split_list};
 use crate::image::ConfigResource;
 
@@ -20,29 +20,20 @@ impl Controller {
         call: &mut Call<'_>,
         request: &IncrementalAlterConfigsRequest,
     ) -> Outcome<IncrementalAlterConfigsResponse> {
-        let mut seen = BTreeSet::new();
-        let repeated: BTreeSet<(i8, &str)> = request
-            .resources
-            .iter()
-            .map(|one| (one.resource_type, one.resource_name.as_str()))
-            .filter(|key| !seen.insert(*key))
-            .collect();
-        let mut records = Vec::new();
-        let mut response = IncrementalAlterConfigsResponse::default();
-        for asked in &request.resources {
-            let result = if repeated.contains(&(asked.resource_type, asked.resource_name.as_str())) {
-                Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
-            } else {
-                altered(call, asked).map(|new| records.extend(new))
-            };
-            let (error_code, error_message) = parts(result);
-            response.responses.push(AlterConfigsResourceResponse {
+        let names: Vec<(i8, &str)> =
+            request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
+        let (mut records, answers) =
+            config_change::each_once(&names, |at| altered(call, &request.resources[at]));
+        let responses = request.resources.iter().zip(answers).map(|(asked, (error_code, error_message))| {
+            AlterConfigsResourceResponse {
                 error_code,
                 error_message,
                 resource_type: asked.resource_type,
                 resource_name: asked.resource_name.clone(),
-            });
-        }
+            }
+        });
+        let response =
+            IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() };
         if request.validate_only {
             records.clear();
         }

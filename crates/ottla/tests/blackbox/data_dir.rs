@@ -80,3 +80,20 @@ fn without_its_identity_or_with_a_damaged_one() {
     std::fs::write(&meta, text).unwrap();
     assert_eq!(setup.start().stop().0, 0);
 }
+
+/// A metadata folder restored from the backup of another cluster.
+#[test]
+fn with_the_metadata_of_another_cluster() {
+    let mut one = Setup::new();
+    assert_eq!(one.start().stop().0, 0);
+    let mut other = Setup::new();
+    assert_eq!(other.start().stop().0, 0);
+    let folder = |setup: &Setup| setup.data.join("__cluster_metadata");
+    let kept = one.data.join("kept");
+    std::fs::rename(folder(&one), &kept).unwrap();
+    std::fs::rename(folder(&other), folder(&one)).unwrap();
+    refuses(&one, &["belongs to cluster", "restore both from the same backup"]);
+    std::fs::remove_dir_all(folder(&one)).unwrap();
+    std::fs::rename(&kept, folder(&one)).unwrap();
+    assert_eq!(one.start().stop().0, 0);
+}

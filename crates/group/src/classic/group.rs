@@ -1,0 +1,277 @@
+//! A classic group, and what others ask of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ottla_wire::messages::describe_groups_response::DescribedGroup;
+use ottla_wire::messages::list_groups_response::ListedGroup;
+use ottla_wire::primitives::Str;
+use ottla_wire::{ErrorCode, Timestamp};
+
+use super::member::Member;
+use super::protocols::CONSUMER_PROTOCOL_TYPE;
+use super::rebalance::Why;
+use super::roster::Roster;
+use crate::context::Context;
+use crate::group::{Committer, OffsetExpiry};
+use crate::history::Cause;
+use crate::request::Response;
+
+/// Where a group is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has no members. It may have offsets.
+    Empty,
+    /// Members are joining.
+    PreparingRebalance {
+        /// Set while a group that was empty waits for more members to come.
+        initial: Option<Initial>,
+    },
+    /// Everybody has joined; the leader makes the assignment.
+    CompletingRebalance,
+    /// Everybody has an assignment.
+    Stable,
+}
+
+/// The wait of a group that was empty: extended as long as members come, but not beyond their rebalance timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Initial {
+    /// The part that runs now.
+    pub delay: Duration,
+    /// What is left for extensions, this part included.
+    pub remaining: Duration,
+    /// A member has come since this part began.
+    pub has_newcomer: bool,
+}
+
+/// A classic group.
+#[derive(Debug)]
+pub struct ClassicGroup {
+    pub(super) id: Str,
+    pub(super) state: State,
+    /// Since when it is in this state; `None` if the record that it was read from does not say.
+    pub(super) since: Option<Timestamp>,
+    pub(super) generation: i32,
+    /// `None` until somebody joins.
+    pub(super) protocol_type: Option<Str>,
+    /// The protocol of this generation.
+    pub(super) protocol: Option<Str>,
+    pub(super) roster: Roster,
+    /// Members that have not asked for their assignment of this generation yet.
+    pub(super) unsynced: BTreeSet<Str>,
+    /// The topics of this generation, if they can be told.
+    pub(super) topics: Option<BTreeSet<Str>>,
+    /// Members of this generation when it began.
+    pub(super) generation_len: usize,
+    /// The log has a record of the group.
+    pub(super) is_recorded: bool,
+}
+
+impl ClassicGroup {
+    /// An empty group that nothing is recorded of.
+    pub fn new(id: Str) -> ClassicGroup {
+        ClassicGroup {
+            id,
+            state: State::Empty,
+            since: None,
+            generation: 0,
+            protocol_type: None,
+            protocol: None,
+            roster: Roster::default(),
+            unsynced: BTreeSet::new(),
+            topics: None,
+            generation_len: 0,
+            is_recorded: false,
+        }
+    }
+
+    /// A group that takes over the members of a consumer group (KIP-848), stable and recorded. They are made to join, so
+    /// that one of them makes the next assignment.
+    pub fn take_over(
+        ctx: &mut Context<'_>,
+        id: Str,
+        generation: i32,
+        protocol: Str,
+        members: BTreeMap<Str, Member>,
+    ) -> ClassicGroup {
+        let mut group = ClassicGroup::new(id);
+        group.generation = generation;
+        group.protocol_type = Some(Str::from_static(CONSUMER_PROTOCOL_TYPE));
+        group.protocol = Some(protocol);
+        for (id, member) in members {
+            group.roster.add(id, member);
+        }
+        group.topics = group.compute_topics();
+        group.generation_len = group.roster.len();
+        let state = if group.roster.is_empty() { State::Empty } else { State::Stable };
+        group.enter(ctx.at, state);
+        group.write(ctx);
+        if state == State::Stable {
+            group.renew_all(ctx);
+            group.prepare_rebalance(ctx, Why { cause: Cause::ProtocolChanged, by: None, reason: None });
+        }
+        group
+    }
+
+    /// Answers everybody who waits with `error`: the group is about to go, or to take another kind. Its timers are left to
+    /// [`crate::timers::Timers::cancel_group`].
+    pub fn dissolve(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
+        for id in self.roster.ids() {
+            self.refuse_waiting(ctx, &id, error);
+        }
+    }
+
+    pub fn id(&self) -> &Str {
+        &self.id
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub fn protocol_type(&self) -> Option<&Str> {
+        self.protocol_type.as_ref()
+    }
+
+    pub fn protocol(&self) -> Option<&Str> {
+        self.protocol.as_ref()
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = (&Str, &Member)> {
+        self.roster.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.state == State::Empty
+    }
+
+    /// Somebody was given an id and has not joined with it yet.
+    pub fn is_expecting(&self) -> bool {
+        self.roster.pending_len() > 0
+    }
+
+    pub fn is_unrecorded(&self) -> bool {
+        !self.is_recorded
+    }
+
+    pub fn is_subscribed_to(&self, topic: &str) -> bool {
+        match &self.topics {
+            Some(topics) => topics.contains(topic),
+            // Consumers subscribe to something; it cannot be told to what.
+            None => self.is_of_consumers(),
+        }
+    }
+
+    pub fn validate_commit(&self, by: &Committer<'_>) -> Result<(), ErrorCode> {
+        if by.generation_or_epoch < 0 && self.is_empty() {
+            return Ok(());
+        }
+        if by.generation_or_epoch >= 0 || !by.member.is_empty() || by.instance.is_some() {
+            self.roster.validate(by.member, by.instance)?;
+            if by.generation_or_epoch != self.generation {
+                return Err(ErrorCode::IllegalGeneration);
+            }
+        } else if !by.transactional && !self.is_empty() {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        // The member knows its generation, but not yet what it may read. Transactions do not care.
+        if !by.transactional && self.state == State::CompletingRebalance {
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+
+    pub fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
+        match self.state {
+            State::Empty => Ok(()),
+            State::PreparingRebalance { .. } | State::CompletingRebalance | State::Stable => {
+                if self.is_of_consumers() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
+            }
+        }
+    }
+
+    pub fn offset_expiry(&self) -> OffsetExpiry {
+        match (&self.protocol_type, self.state) {
+            (None, _) => OffsetExpiry::FromCommit,
+            (Some(_), State::Empty) => self.since.map_or(OffsetExpiry::FromCommit, OffsetExpiry::FromEmpty),
+            (Some(_), State::Stable) if self.is_of_consumers() && self.topics.is_some() => {
+                OffsetExpiry::FromCommit
+            }
+            (Some(_), State::PreparingRebalance { .. } | State::CompletingRebalance | State::Stable) => {
+                OffsetExpiry::Never
+            }
+        }
+    }
+
+    pub fn describe(&self) -> DescribedGroup {
+        let protocol = self.protocol.as_ref().filter(|_| self.state == State::Stable);
+        DescribedGroup {
+            group_id: self.id.clone(),
+            group_state: self.state.name(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_data: protocol.cloned().unwrap_or_default(),
+            members: self.roster.iter().map(|(id, member)| member.described(id, protocol)).collect(),
+            ..Default::default()
+        }
+    }
+
+    pub fn listed(&self) -> ListedGroup {
+        ListedGroup {
+            group_id: self.id.clone(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            group_state: self.state.name(),
+            group_type: Str::from_static("classic"),
+        }
+    }
+
+    /// Whether members of this type, with these protocols, can be in the group.
+    pub(super) fn supports<'a>(&self, protocol_type: &Str, mut names: impl Iterator<Item = &'a Str>) -> bool {
+        match self.state {
+            State::Empty => !protocol_type.is_empty() && names.next().is_some(),
+            State::PreparingRebalance { .. } | State::CompletingRebalance | State::Stable => {
+                self.protocol_type.as_ref() == Some(protocol_type) && self.roster.supports_one_of(names)
+            }
+        }
+    }
+
+    pub(super) fn is_of_consumers(&self) -> bool {
+        self.protocol_type.as_ref().is_some_and(|name| *name == CONSUMER_PROTOCOL_TYPE)
+    }
+
+    /// The topics of the generation; `None` if they cannot be told.
+    pub(super) fn compute_topics(&self) -> Option<BTreeSet<Str>> {
+        match &self.protocol {
+            _ if !self.is_of_consumers() => None,
+            _ if self.roster.is_empty() => Some(BTreeSet::new()),
+            Some(protocol) => self.roster.subscribed_topics(protocol),
+            None => None,
+        }
+    }
+
+    /// Answers the requests of a member that wait with `error`.
+    pub(super) fn refuse_waiting(&mut self, ctx: &mut Context<'_>, id: &Str, error: ErrorCode) {
+        if let Some(ticket) = self.roster.take_joining(id) {
+            ctx.reply(ticket, super::join::refused(id.clone(), error));
+        }
+        if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
+            let response = super::sync::refused(error);
+            ctx.reply(ticket, Response::SyncGroup(response));
+        }
+    }
+}
+
+impl State {
+    /// As Kafka prints it. A group that does not exist is called Dead.
+    pub fn name(self) -> Str {
+        match self {
+            State::Empty => Str::from_static("Empty"),
+            State::PreparingRebalance { .. } => Str::from_static("PreparingRebalance"),
+            State::CompletingRebalance => Str::from_static("CompletingRebalance"),
+            State::Stable => Str::from_static("Stable"),
+        }
+    }
+}

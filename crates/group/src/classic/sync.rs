@@ -1,0 +1,173 @@
+//! SyncGroup (key 14): the leader brings the assignment, everybody fetches its part (KIP-559: version 5 names the protocol).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ottla_coordinator::Ticket;
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use ottla_wire::messages::{SyncGroupRequest, SyncGroupResponse};
+use ottla_wire::primitives::Str;
+
+use super::group::{ClassicGroup, State};
+use super::rebalance::Why;
+use crate::context::Context;
+use crate::history::{Cause, Phase};
+use crate::request::{Caller, Response};
+use crate::timers::Timer;
+
+/// From this version on a member says what it takes the protocol of the group to be.
+const NAMES_PROTOCOL_FROM: i16 = 5;
+
+impl ClassicGroup {
+    pub fn sync(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        caller: &Caller,
+        request: SyncGroupRequest,
+    ) {
+        if let Err(error) = self.validate_sync(caller, &request) {
+            return ctx.reply(ticket, Response::SyncGroup(refused(error)));
+        }
+        let id = request.member_id.detached();
+        match self.state {
+            State::PreparingRebalance { .. } | State::Empty => {
+                ctx.reply(ticket, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+            }
+            State::CompletingRebalance => self.wait_for_assignment(ctx, ticket, id, request.assignments),
+            State::Stable => {
+                self.synced(ctx, &id);
+                let response = self.assigned(&id);
+                ctx.reply(ticket, Response::SyncGroup(response));
+            }
+        }
+    }
+
+    fn validate_sync(&self, caller: &Caller, request: &SyncGroupRequest) -> Result<(), ErrorCode> {
+        let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+        if caller.version >= NAMES_PROTOCOL_FROM && !named {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        self.roster.validate(&request.member_id, request.group_instance_id.as_deref())?;
+        if request.generation_id != self.generation {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        let differs = |asked: &Option<Str>, own: &Option<Str>| asked.is_some() && asked != own;
+        if differs(&request.protocol_type, &self.protocol_type)
+            || differs(&request.protocol_name, &self.protocol)
+        {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        Ok(())
+    }
+
+    fn wait_for_assignment(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        id: Str,
+        assignments: Vec<SyncGroupRequestAssignment>,
+    ) {
+        if let Some(member) = self.roster.get_mut(&id)
+            && let Some(before) = member.syncing.replace(ticket)
+        {
+            // The member asks again: it does not wait for its first answer any more.
+            ctx.reply(before, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+        }
+        self.synced(ctx, &id);
+        if self.roster.is_leader(&id) {
+            self.assign(ctx, assignments);
+        }
+    }
+
+    /// The leader's assignment: recorded, and given to everybody who waits.
+    fn assign(&mut self, ctx: &mut Context<'_>, assignments: Vec<SyncGroupRequestAssignment>) {
+        let assignments = assignments.into_iter().map(|of| (of.member_id, of.assignment));
+        let mut assignments: BTreeMap<Str, Bytes> = assignments.collect();
+        for (id, member) in self.roster.iter_mut() {
+            let assignment = assignments.remove(id).unwrap_or_default();
+            member.assignment = Bytes::copy_from_slice(&assignment);
+        }
+        if self.record_len() > ctx.config.limits.group_record_bytes_max {
+            let error = ErrorCode::UnknownServerError;
+            self.reset_assignments(ctx, error);
+            return self
+                .prepare_rebalance(ctx, Why { cause: Cause::AssignmentFailed, by: None, reason: None });
+        }
+        self.enter(ctx.at, State::Stable);
+        self.write(ctx);
+        ctx.histories.of(&self.id).enter(ctx.at, Phase::Sync);
+        self.end_history_if_synced(ctx);
+        let waiting: Vec<Str> =
+            self.roster.iter().filter(|(_, m)| m.syncing.is_some()).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            let response = self.assigned(&id);
+            self.answer_syncing(ctx, &id, response);
+        }
+    }
+
+    /// Takes all assignments back and answers everybody who waits for one with `error`.
+    pub(super) fn reset_assignments(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
+        let mut waiting = Vec::new();
+        for (id, member) in self.roster.iter_mut() {
+            member.assignment = Bytes::new();
+            if member.syncing.is_some() {
+                waiting.push(id.clone());
+            }
+        }
+        for id in waiting {
+            self.answer_syncing(ctx, &id, refused(error));
+        }
+    }
+
+    /// Answers a member that waits; its session begins anew, because it may have run out meanwhile without effect.
+    fn answer_syncing(&mut self, ctx: &mut Context<'_>, id: &Str, response: SyncGroupResponse) {
+        if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
+            ctx.reply(ticket, Response::SyncGroup(response));
+            self.renew(ctx, id);
+        }
+    }
+
+    fn assigned(&self, id: &Str) -> SyncGroupResponse {
+        let assignment = self.roster.get(id).map(|member| member.assignment.clone());
+        SyncGroupResponse {
+            protocol_type: self.protocol_type.clone(),
+            protocol_name: self.protocol.clone(),
+            assignment: assignment.unwrap_or_default(),
+            ..Default::default()
+        }
+    }
+
+    /// A member has asked for its assignment.
+    fn synced(&mut self, ctx: &mut Context<'_>, id: &Str) {
+        if !self.unsynced.remove(id) {
+            return;
+        }
+        if self.unsynced.is_empty() {
+            ctx.timers.cancel(&Timer::Sync { group: self.id.clone() });
+        }
+        let who = self.roster.get(id).map(|member| member.who(id));
+        // Until the leader's assignment is there, the leader is who is waited for.
+        if self.state == State::Stable || self.roster.is_leader(id) {
+            ctx.histories.of(&self.id).arrived(ctx.at, || who.unwrap_or_default());
+        }
+        if self.state == State::Stable {
+            self.end_history_if_synced(ctx);
+        }
+    }
+
+    fn end_history_if_synced(&mut self, ctx: &mut Context<'_>) {
+        if self.unsynced.is_empty() {
+            ctx.histories.of(&self.id).complete(ctx.at);
+        }
+    }
+}
+
+pub fn sync_in_unknown_group() -> Response {
+    Response::SyncGroup(refused(ErrorCode::UnknownMemberId))
+}
+
+pub(super) fn refused(error: ErrorCode) -> SyncGroupResponse {
+    SyncGroupResponse { error_code: error.code(), ..Default::default() }
+}

@@ -1,0 +1,231 @@
+//! What is checked of every request before it reaches a group.
+
+use std::time::Duration;
+
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::*;
+use ottla_wire::primitives::Str;
+
+use crate::config::{GroupConfig, ID_BYTES_MAX};
+use crate::groups::Groups;
+use crate::request::{Caller, Request, Response};
+
+/// Bytes that a member id has beside the id of the client or instance: a dash and a UUID in hex.
+const MEMBER_ID_SUFFIX_BYTES: usize = 37;
+
+/// Whether the request may be served at all: its ids fit into records, and there is room for one more group.
+pub fn check(
+    groups: &Groups,
+    config: &GroupConfig,
+    caller: &Caller,
+    request: &Request,
+) -> Result<(), ErrorCode> {
+    if let Some(group) = group_of(request) {
+        if group.len() > ID_BYTES_MAX || (group.is_empty() && needs_name(request)) {
+            return Err(ErrorCode::InvalidGroupId);
+        }
+        if may_create(request) && groups.len() >= config.limits.groups_max && groups.get(group).is_none() {
+            return Err(ErrorCode::PolicyViolation);
+        }
+    }
+    if let Request::JoinGroup(request) = request {
+        check_join(config, request)?;
+    }
+    if caller.client_id.len() > ID_BYTES_MAX - MEMBER_ID_SUFFIX_BYTES
+        || caller.client_host.len() > ID_BYTES_MAX
+        || ids_of(request).into_iter().flatten().any(|id| id.len() > ID_BYTES_MAX)
+    {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    Ok(())
+}
+
+fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+    let session = Duration::from_millis(u64::try_from(request.session_timeout_ms).unwrap_or(0));
+    if session < config.session_timeout_min || session > config.session_timeout_max {
+        return Err(ErrorCode::InvalidSessionTimeout);
+    }
+    let bytes: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
+    if bytes > config.limits.member_protocols_bytes_max {
+        return Err(ErrorCode::MessageTooLarge);
+    }
+    let instance = request.group_instance_id.as_ref();
+    if instance.is_some_and(|instance| instance.len() > ID_BYTES_MAX - MEMBER_ID_SUFFIX_BYTES) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    Ok(())
+}
+
+/// The answer to a request that is refused as a whole.
+pub fn refusal(request: Request, error: ErrorCode) -> Response {
+    let error_code = error.code();
+    match request {
+        Request::JoinGroup(request) => Response::JoinGroup(JoinGroupResponse {
+            error_code,
+            member_id: request.member_id,
+            protocol_name: Some(Str::default()),
+            ..Default::default()
+        }),
+        Request::SyncGroup(_) => Response::SyncGroup(SyncGroupResponse { error_code, ..Default::default() }),
+        Request::Heartbeat(_) => Response::Heartbeat(HeartbeatResponse { error_code, ..Default::default() }),
+        Request::LeaveGroup(_) => {
+            Response::LeaveGroup(LeaveGroupResponse { error_code, ..Default::default() })
+        }
+        Request::ConsumerGroupHeartbeat(_) => {
+            Response::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse {
+                error_code,
+                ..Default::default()
+            })
+        }
+        Request::OffsetCommit(request) => Response::OffsetCommit(refused_commit(request, error_code)),
+        Request::TxnOffsetCommit(request) => {
+            Response::TxnOffsetCommit(refused_txn_commit(request, error_code))
+        }
+        Request::OffsetFetch { group, .. } => {
+            Response::OffsetFetch(offset_fetch_response::OffsetFetchResponseGroup {
+                group_id: group.group_id,
+                error_code,
+                ..Default::default()
+            })
+        }
+        Request::OffsetDelete(_) => {
+            Response::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
+        }
+        Request::ListGroups(_) => {
+            Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() })
+        }
+        Request::DescribeGroup(group_id) => {
+            Response::DescribeGroup(describe_groups_response::DescribedGroup {
+                group_id,
+                error_code,
+                ..Default::default()
+            })
+        }
+        Request::ConsumerGroupDescribe(group_id) => {
+            Response::ConsumerGroupDescribe(consumer_group_describe_response::DescribedGroup {
+                group_id,
+                error_code,
+                ..Default::default()
+            })
+        }
+        Request::DeleteGroup(group_id) => {
+            Response::DeleteGroup(delete_groups_response::DeletableGroupResult { group_id, error_code })
+        }
+        Request::History(_) => Response::History(Vec::new()),
+    }
+}
+
+fn group_of(request: &Request) -> Option<&Str> {
+    match request {
+        Request::JoinGroup(request) => Some(&request.group_id),
+        Request::SyncGroup(request) => Some(&request.group_id),
+        Request::Heartbeat(request) => Some(&request.group_id),
+        Request::LeaveGroup(request) => Some(&request.group_id),
+        Request::ConsumerGroupHeartbeat(request) => Some(&request.group_id),
+        Request::OffsetCommit(request) => Some(&request.group_id),
+        Request::TxnOffsetCommit(request) => Some(&request.group_id),
+        Request::OffsetFetch { group, .. } => Some(&group.group_id),
+        Request::OffsetDelete(request) => Some(&request.group_id),
+        Request::ListGroups(_) => None,
+        Request::DescribeGroup(id)
+        | Request::ConsumerGroupDescribe(id)
+        | Request::DeleteGroup(id)
+        | Request::History(id) => Some(id),
+    }
+}
+
+/// Whether the empty id is refused. Kafka lets old clients keep offsets under it, so offsets of it can be looked at and
+/// such a group deleted, too.
+fn needs_name(request: &Request) -> bool {
+    match request {
+        Request::JoinGroup(_)
+        | Request::SyncGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::ConsumerGroupHeartbeat(_)
+        | Request::TxnOffsetCommit(_)
+        | Request::OffsetDelete(_)
+        | Request::ConsumerGroupDescribe(_) => true,
+        Request::OffsetCommit(_)
+        | Request::OffsetFetch { .. }
+        | Request::ListGroups(_)
+        | Request::DescribeGroup(_)
+        | Request::DeleteGroup(_)
+        | Request::History(_) => false,
+    }
+}
+
+fn may_create(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::JoinGroup(_)
+            | Request::ConsumerGroupHeartbeat(_)
+            | Request::OffsetCommit(_)
+            | Request::TxnOffsetCommit(_)
+    )
+}
+
+/// Ids of members and instances, and names that go into records.
+fn ids_of(request: &Request) -> [Option<&Str>; 4] {
+    match request {
+        Request::JoinGroup(request) => [
+            Some(&request.member_id),
+            request.group_instance_id.as_ref(),
+            Some(&request.protocol_type),
+            request.protocols.iter().map(|protocol| &protocol.name).max_by_key(|name| name.len()),
+        ],
+        Request::ConsumerGroupHeartbeat(request) => [
+            Some(&request.member_id),
+            request.instance_id.as_ref(),
+            request.rack_id.as_ref(),
+            request.server_assignor.as_ref(),
+        ],
+        // Ids in these are only compared.
+        Request::SyncGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::OffsetCommit(_)
+        | Request::TxnOffsetCommit(_)
+        | Request::OffsetFetch { .. }
+        | Request::OffsetDelete(_)
+        | Request::ListGroups(_)
+        | Request::DescribeGroup(_)
+        | Request::ConsumerGroupDescribe(_)
+        | Request::DeleteGroup(_)
+        | Request::History(_) => [None; 4],
+    }
+}
+
+/// Every partition of the commit is refused: that is how the message says it.
+fn refused_commit(request: OffsetCommitRequest, error_code: i16) -> OffsetCommitResponse {
+    use offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+    let topics = request.topics.into_iter().map(|topic| OffsetCommitResponseTopic {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code,
+            })
+            .collect(),
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn refused_txn_commit(request: TxnOffsetCommitRequest, error_code: i16) -> TxnOffsetCommitResponse {
+    use txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic};
+    let topics = request.topics.into_iter().map(|topic| TxnOffsetCommitResponseTopic {
+        name: topic.name,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| TxnOffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code,
+            })
+            .collect(),
+    });
+    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}

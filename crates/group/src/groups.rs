@@ -1,0 +1,102 @@
+//! All groups of the partition, by id.
+
+use std::collections::BTreeMap;
+
+use ottla_wire::primitives::Str;
+
+use crate::classic::ClassicGroup;
+use crate::context::Context;
+use crate::group::{Group, Next};
+use crate::history::Histories;
+use crate::offsets::Offsets;
+use crate::timers::Timers;
+
+/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is joining it.
+#[derive(Default)]
+pub struct Groups {
+    by_id: BTreeMap<Str, Group>,
+}
+
+impl Groups {
+    pub fn get(&self, id: &str) -> Option<&Group> {
+        self.by_id.get(id)
+    }
+
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut Group> {
+        self.by_id.get_mut(id)
+    }
+
+    /// The group, made if there is none: an empty one that nothing is recorded of. It goes away by itself
+    /// ([`Groups::settle`]) unless it gets members or offsets.
+    pub fn get_or_create(&mut self, id: &Str) -> &mut Group {
+        if !self.by_id.contains_key(id) {
+            self.put(ClassicGroup::new(id.detached()).into());
+        }
+        match self.by_id.get_mut(id) {
+            Some(group) => group,
+            None => unreachable!("it was just put there"),
+        }
+    }
+
+    /// Takes a group in, in place of one with the same id.
+    pub fn put(&mut self, group: Group) -> Option<Group> {
+        self.by_id.insert(group.id().clone(), group)
+    }
+
+    /// Takes a group out, without its timers.
+    pub fn take(&mut self, id: &str) -> Option<Group> {
+        self.by_id.remove(id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Str, &Group)> {
+        self.by_id.iter()
+    }
+
+    /// The ids, in order, for steps that change groups on the way.
+    pub fn ids(&self) -> Vec<Str> {
+        self.by_id.keys().cloned().collect()
+    }
+
+    /// Carries out what a step said of a group, and lets go of a group that nothing holds any more. To be called after
+    /// every step that may have changed the group or its offsets.
+    pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &Offsets, id: &Str, next: Next) {
+        match next {
+            Next::Becomes(group) => {
+                self.put(group);
+            }
+            Next::Stays if self.is_left_over(offsets, id) => self.forget(ctx.timers, ctx.histories, id),
+            Next::Stays => {}
+            Next::Goes => self.forget(ctx.timers, ctx.histories, id),
+        }
+    }
+
+    /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
+    pub fn is_left_over(&self, offsets: &Offsets, id: &str) -> bool {
+        let holds_itself =
+            |group: &Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
+        self.get(id).is_some_and(|group| !holds_itself(group)) && !offsets.has_offsets(id)
+    }
+
+    /// Removes an empty group for good: with its records, but without its offsets.
+    pub fn delete(&mut self, ctx: &mut Context<'_>, id: &Str) {
+        if let Some(group) = self.get(id) {
+            group.tombstones(ctx);
+            self.forget(ctx.timers, ctx.histories, id);
+        }
+    }
+
+    /// Drops a group with its timers and its history. No record is written.
+    pub fn forget(&mut self, timers: &mut Timers, histories: &mut Histories, id: &str) {
+        self.by_id.remove(id);
+        timers.cancel_group(id);
+        histories.forget(id);
+    }
+}

@@ -1,0 +1,265 @@
+//! Why groups rebalanced: each rebalance with who caused it, how long its phases took, and who was slow.
+//!
+//! Kept in memory only, and bounded: a rebalance is a story for people, not a fact that the group depends on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ottla_coordinator::Moment;
+use ottla_wire::primitives::Str;
+use ottla_wire::{Instant, Timestamp};
+
+use crate::config::Limits;
+
+/// A member, as a person would look for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Who {
+    pub member: Str,
+    pub instance: Option<Str>,
+    pub client_id: Str,
+    pub client_host: Str,
+}
+
+/// What made a group rebalance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A member came.
+    Joined,
+    /// A member went, and said so.
+    Left,
+    /// A member was not heard of for the time of its session.
+    SessionExpired,
+    /// A member did not do its part of a rebalance in time.
+    RebalanceTimedOut,
+    /// Topics of the subscription came, went, or grew.
+    TopicsChanged,
+    /// A member subscribes to something else, or brings other protocols.
+    SubscriptionChanged,
+    /// The leader joined again: it wants another assignment.
+    LeaderRejoined,
+    /// A static member came back in place of its older self.
+    InstanceReplaced,
+    /// The administrator removed a member.
+    Removed,
+    /// The group was larger than it may be when it was loaded.
+    TooLarge,
+    /// The leader's assignment could not be kept.
+    AssignmentFailed,
+    /// The group changed its protocol (KIP-848).
+    ProtocolChanged,
+}
+
+/// The parts of a rebalance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Classic: members join again.
+    Join,
+    /// The assignment is made: by the leader of a classic group, by the broker for a consumer group.
+    Assign,
+    /// Classic: those who have not asked for their assignment yet ask for it.
+    Sync,
+    /// Consumer: members give up and take over partitions.
+    Reconcile,
+}
+
+/// How a rebalance ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Running,
+    Completed,
+    /// Another one began before it was through.
+    Superseded,
+}
+
+/// One rebalance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebalance {
+    pub cause: Cause,
+    /// Whose doing it was, if it was a member's.
+    pub by: Option<Who>,
+    /// What the client itself gave as the reason (KIP-800).
+    pub reason: Option<Str>,
+    pub begun: Timestamp,
+    pub outcome: Outcome,
+    /// Generation of a classic group, epoch of a consumer group.
+    pub generation_before: i32,
+    pub generation_after: Option<i32>,
+    pub members_before: usize,
+    pub members_after: Option<usize>,
+    pub phases: Vec<PhaseReport>,
+}
+
+/// One phase of a rebalance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseReport {
+    pub phase: Phase,
+    /// `None` while it runs.
+    pub took: Option<Duration>,
+    /// Who did its part last, and how long after the phase began.
+    pub slowest: Option<(Who, Duration)>,
+    /// Who was waited for in vain, up to a limit.
+    pub absent: Vec<Who>,
+    /// All that were waited for in vain.
+    pub absent_len: usize,
+}
+
+/// What a rebalance begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    pub cause: Cause,
+    pub by: Option<Who>,
+    pub reason: Option<Str>,
+    pub generation: i32,
+    pub members: usize,
+}
+
+/// The rebalances of one group, the newest last.
+#[derive(Debug, Default)]
+pub struct History {
+    rebalances: VecDeque<Rebalance>,
+    phase_begun: Instant,
+    len_max: usize,
+    members_max: usize,
+}
+
+impl History {
+    /// A rebalance begins with its first phase. One that runs is over: superseded.
+    pub fn begin(&mut self, at: &Moment, begin: Begin, phase: Phase) {
+        self.close(at, Outcome::Superseded);
+        while self.rebalances.len() >= self.len_max {
+            self.rebalances.pop_front();
+        }
+        self.rebalances.push_back(Rebalance {
+            cause: begin.cause,
+            by: begin.by,
+            reason: begin.reason,
+            begun: at.wall,
+            outcome: Outcome::Running,
+            generation_before: begin.generation,
+            generation_after: None,
+            members_before: begin.members,
+            members_after: None,
+            phases: Vec::new(),
+        });
+        self.enter(at, phase);
+    }
+
+    /// The running rebalance goes on to another phase.
+    pub fn enter(&mut self, at: &Moment, phase: Phase) {
+        self.end_phase(at);
+        self.phase_begun = at.now;
+        if let Some(running) = self.running() {
+            let report = PhaseReport { phase, took: None, slowest: None, absent: Vec::new(), absent_len: 0 };
+            running.phases.push(report);
+        }
+    }
+
+    /// A member has done its part of the running phase.
+    pub fn arrived(&mut self, at: &Moment, who: impl FnOnce() -> Who) {
+        let after = at.now.since(self.phase_begun);
+        if let Some(phase) = self.running_phase() {
+            phase.slowest = Some((who(), after));
+        }
+    }
+
+    /// A member was waited for in vain in the running phase.
+    pub fn absent(&mut self, who: impl FnOnce() -> Who) {
+        let members_max = self.members_max;
+        if let Some(phase) = self.running_phase() {
+            phase.absent_len += 1;
+            if phase.absent.len() < members_max {
+                phase.absent.push(who());
+            }
+        }
+    }
+
+    /// The generation or epoch that the running rebalance leads to, and its members.
+    pub fn leads_to(&mut self, generation: i32, members: usize) {
+        if let Some(running) = self.running() {
+            running.generation_after = Some(generation);
+            running.members_after = Some(members);
+        }
+    }
+
+    /// The running rebalance is through.
+    pub fn complete(&mut self, at: &Moment) {
+        self.close(at, Outcome::Completed);
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.rebalances.back().is_some_and(|last| last.outcome == Outcome::Running)
+    }
+
+    /// The rebalances that are remembered, the newest last.
+    pub fn rebalances(&self) -> impl Iterator<Item = &Rebalance> {
+        self.rebalances.iter()
+    }
+
+    fn close(&mut self, at: &Moment, outcome: Outcome) {
+        self.end_phase(at);
+        if let Some(running) = self.running() {
+            running.outcome = outcome;
+        }
+    }
+
+    fn end_phase(&mut self, at: &Moment) {
+        let took = at.now.since(self.phase_begun);
+        if let Some(phase) = self.running_phase() {
+            phase.took = Some(took);
+        }
+    }
+
+    fn running(&mut self) -> Option<&mut Rebalance> {
+        self.rebalances.back_mut().filter(|last| last.outcome == Outcome::Running)
+    }
+
+    fn running_phase(&mut self) -> Option<&mut PhaseReport> {
+        self.running()?.phases.last_mut()
+    }
+}
+
+/// The histories of all groups.
+#[derive(Debug)]
+pub struct Histories {
+    by_group: BTreeMap<Str, History>,
+    limits: Limits,
+}
+
+impl Histories {
+    pub fn new(limits: Limits) -> Histories {
+        Histories { by_group: BTreeMap::new(), limits }
+    }
+
+    /// The limits have changed. They count from the next rebalance on.
+    pub fn configure(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The history of a group.
+    pub fn of(&mut self, group: &Str) -> &mut History {
+        if !self.by_group.contains_key(group) {
+            self.by_group.insert(group.detached(), History::default());
+        }
+        // Where there are many groups each has fewer, so that all of them together stay bounded.
+        let share = self.limits.history_rebalances_max / self.by_group.len();
+        match self.by_group.get_mut(group) {
+            Some(history) => {
+                history.len_max = self.limits.history_len_max.min(share).max(1);
+                history.members_max = self.limits.history_members_max;
+                history
+            }
+            None => unreachable!("it was just put there"),
+        }
+    }
+
+    pub fn rebalances(&self, group: &str) -> Vec<Rebalance> {
+        self.by_group
+            .get(group)
+            .map(|history| history.rebalances.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn forget(&mut self, group: &str) {
+        self.by_group.remove(group);
+    }
+}

@@ -1,0 +1,4 @@
+//! Groups seen from outside: requests through the frame, records in a log, and reloads from that log at any time.
+
+mod classic;
+mod world;
