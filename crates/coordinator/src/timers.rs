@@ -31,10 +31,6 @@ impl<T: Clone + Ord> Timers<T> {
         }
     }
 
-    pub fn is_set(&self, timer: &T) -> bool {
-        self.by_timer.contains_key(timer)
-    }
-
     /// The next deadline.
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
@@ -64,7 +60,6 @@ mod tests {
         timers.set("moved", Instant(20));
         timers.set("never", Instant(1));
         timers.cancel(&"never");
-        assert!(timers.is_set(&"late") && !timers.is_set(&"never"));
         assert_eq!(timers.next(), Some(Instant(10)));
         assert_eq!(timers.pop_due(Instant(9)), None);
         assert_eq!(timers.pop_due(Instant(20)), Some("soon"));
