@@ -8,6 +8,7 @@ use ottla_wire::messages::{
 };
 use ottla_wire::primitives::Str;
 
+use crate::config::GroupConfig;
 use crate::context::Context;
 use crate::group::Group;
 use crate::groups::Groups;
@@ -49,11 +50,12 @@ pub fn describe_group(groups: &Groups, caller: &Caller, id: Str) -> describe_gro
 /// ConsumerGroupDescribe, of one group.
 pub fn describe_consumer_group(
     groups: &Groups,
+    config: &GroupConfig,
     topics: &dyn Topics,
     id: Str,
 ) -> consumer_group_describe_response::DescribedGroup {
     let message = match groups.get(&id) {
-        Some(Group::Consumer(group)) => return group.describe(topics),
+        Some(Group::Consumer(group)) => return group.describe(config, topics),
         Some(Group::Classic(_)) => format!("Group {id} is not a consumer group."),
         None => format!("Group {id} not found."),
     };

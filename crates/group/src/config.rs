@@ -73,11 +73,14 @@ pub enum Migration {
 pub struct Limits {
     /// Groups of one partition of `__consumer_offsets`.
     pub groups_max: usize,
-    /// Bytes that the protocols (subscriptions) of one classic member may take, all together.
+    /// Offsets of one partition of `__consumer_offsets`, those in open transactions too.
+    pub offsets_max: usize,
+    /// Bytes that the protocols (subscriptions) of one classic member, or the topics of one consumer member, may take.
     pub member_protocols_bytes_max: usize,
     /// Bytes that the protocols of all members of a classic group may take.
     pub group_protocols_bytes_max: usize,
-    /// Bytes of the record of a classic group, which holds all its members. It is one batch, and the log must take it.
+    /// Bytes of the record of a classic group, which holds all its members, and of what is written when a group changes its
+    /// kind. It is one batch, and the log must take it.
     pub group_record_bytes_max: usize,
     /// Ids that a classic group keeps for members that have not joined with them yet.
     pub pending_members_max: usize,
@@ -119,6 +122,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             groups_max: 1_000_000,
+            offsets_max: 20_000_000,
             member_protocols_bytes_max: 1 << 20,
             group_protocols_bytes_max: 256 << 20,
             group_record_bytes_max: 8 << 20,

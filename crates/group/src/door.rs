@@ -8,6 +8,7 @@ use ottla_wire::primitives::Str;
 
 use crate::config::{GroupConfig, ID_BYTES_MAX};
 use crate::groups::Groups;
+use crate::offsets;
 use crate::request::{Caller, Request, Response};
 
 /// Bytes that a member id has beside the id of the client or instance: a dash and a UUID in hex.
@@ -77,20 +78,12 @@ pub fn refusal(request: Request, error: ErrorCode) -> Response {
                 ..Default::default()
             })
         }
-        Request::OffsetCommit(request) => Response::OffsetCommit(refused_commit(request, error_code)),
+        Request::OffsetCommit(request) => Response::OffsetCommit(offsets::refuse_commit(&request, error)),
         Request::TxnOffsetCommit(request) => {
-            Response::TxnOffsetCommit(refused_txn_commit(request, error_code))
+            Response::TxnOffsetCommit(offsets::refuse_txn_commit(&request, error))
         }
-        Request::OffsetFetch { group, .. } => {
-            Response::OffsetFetch(offset_fetch_response::OffsetFetchResponseGroup {
-                group_id: group.group_id,
-                error_code,
-                ..Default::default()
-            })
-        }
-        Request::OffsetDelete(_) => {
-            Response::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
-        }
+        Request::OffsetFetch { group, .. } => Response::OffsetFetch(offsets::refuse_fetch(&group, error)),
+        Request::OffsetDelete(_) => Response::OffsetDelete(offsets::refuse_delete(error)),
         Request::ListGroups(_) => {
             Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() })
         }
@@ -194,38 +187,4 @@ fn ids_of(request: &Request) -> [Option<&Str>; 4] {
         | Request::DeleteGroup(_)
         | Request::History(_) => [None; 4],
     }
-}
-
-/// Every partition of the commit is refused: that is how the message says it.
-fn refused_commit(request: OffsetCommitRequest, error_code: i16) -> OffsetCommitResponse {
-    use offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
-    let topics = request.topics.into_iter().map(|topic| OffsetCommitResponseTopic {
-        name: topic.name,
-        topic_id: topic.topic_id,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| OffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
-                error_code,
-            })
-            .collect(),
-    });
-    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
-}
-
-fn refused_txn_commit(request: TxnOffsetCommitRequest, error_code: i16) -> TxnOffsetCommitResponse {
-    use txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic};
-    let topics = request.topics.into_iter().map(|topic| TxnOffsetCommitResponseTopic {
-        name: topic.name,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| TxnOffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
-                error_code,
-            })
-            .collect(),
-    });
-    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }

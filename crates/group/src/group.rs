@@ -3,7 +3,7 @@
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
 use ottla_wire::messages::list_groups_response::ListedGroup;
 use ottla_wire::primitives::Str;
-use ottla_wire::{ErrorCode, Timestamp};
+use ottla_wire::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 
 use crate::classic::ClassicGroup;
 use crate::consumer::ConsumerGroup;
@@ -58,6 +58,20 @@ impl Group {
         }
     }
 
+    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero for one that there
+    /// is not.
+    pub fn validate_commit_of(
+        &self,
+        by: &Committer<'_>,
+        topic: TopicId,
+        partition: PartitionIndex,
+    ) -> Result<(), ErrorCode> {
+        match self {
+            Group::Classic(_) => Ok(()),
+            Group::Consumer(group) => group.validate_commit_of(by, topic, partition),
+        }
+    }
+
     /// A member has committed: it lives. Members of the classic protocol need no heartbeat then.
     pub fn committed(&mut self, ctx: &mut Context<'_>, by: &Committer<'_>) {
         match self {
@@ -86,6 +100,14 @@ impl Group {
     /// Whether the group may be deleted.
     pub fn validate_delete(&self) -> Result<(), ErrorCode> {
         if self.is_empty() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
+    }
+
+    /// How many members it has.
+    pub fn members_len(&self) -> usize {
+        match self {
+            Group::Classic(group) => group.members().count(),
+            Group::Consumer(group) => group.members_len(),
+        }
     }
 
     pub fn is_subscribed_to(&self, topic: &str) -> bool {

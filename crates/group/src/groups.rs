@@ -1,6 +1,7 @@
 //! All groups of the partition, by id.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use ottla_wire::primitives::Str;
 
@@ -60,6 +61,12 @@ impl Groups {
         self.by_id.iter()
     }
 
+    /// The first group behind `id`; the first of all for `None`.
+    pub fn next_after(&self, id: Option<&Str>) -> Option<&Str> {
+        let behind = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range::<Str, _>((behind, Bound::Unbounded)).next().map(|(id, _)| id)
+    }
+
     /// The ids, in order, for steps that change groups on the way.
     pub fn ids(&self) -> Vec<Str> {
         self.by_id.keys().cloned().collect()
@@ -79,7 +86,7 @@ impl Groups {
     }
 
     /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
-    pub fn is_left_over(&self, offsets: &Offsets, id: &str) -> bool {
+    pub fn is_left_over(&self, offsets: &Offsets, id: &Str) -> bool {
         let holds_itself =
             |group: &Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
         self.get(id).is_some_and(|group| !holds_itself(group)) && !offsets.has_offsets(id)

@@ -11,6 +11,9 @@ use ottla_wire::{Instant, Timestamp};
 
 use crate::config::Limits;
 
+/// Bytes of a text that are remembered: clients choose their names and reasons. Kafka's own clients cut reasons at 255.
+pub const TEXT_BYTES_MAX: usize = 255;
+
 /// A member, as a person would look for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
@@ -118,6 +121,8 @@ pub struct Begin {
 pub struct History {
     rebalances: VecDeque<Rebalance>,
     phase_begun: Instant,
+    /// All that have begun, those that are not remembered too.
+    begun: u64,
     len_max: usize,
     members_max: usize,
 }
@@ -126,13 +131,14 @@ impl History {
     /// A rebalance begins with its first phase. One that runs is over: superseded.
     pub fn begin(&mut self, at: &Moment, begin: Begin, phase: Phase) {
         self.close(at, Outcome::Superseded);
+        self.begun += 1;
         while self.rebalances.len() >= self.len_max {
             self.rebalances.pop_front();
         }
         self.rebalances.push_back(Rebalance {
             cause: begin.cause,
-            by: begin.by,
-            reason: begin.reason,
+            by: begin.by.map(Who::cut),
+            reason: begin.reason.map(cut),
             begun: at.wall,
             outcome: Outcome::Running,
             generation_before: begin.generation,
@@ -158,7 +164,7 @@ impl History {
     pub fn arrived(&mut self, at: &Moment, who: impl FnOnce() -> Who) {
         let after = at.now.since(self.phase_begun);
         if let Some(phase) = self.running_phase() {
-            phase.slowest = Some((who(), after));
+            phase.slowest = Some((who().cut(), after));
         }
     }
 
@@ -168,7 +174,7 @@ impl History {
         if let Some(phase) = self.running_phase() {
             phase.absent_len += 1;
             if phase.absent.len() < members_max {
-                phase.absent.push(who());
+                phase.absent.push(who().cut());
             }
         }
     }
@@ -218,16 +224,38 @@ impl History {
     }
 }
 
+impl Who {
+    fn cut(self) -> Who {
+        Who {
+            member: cut(self.member),
+            instance: self.instance.map(cut),
+            client_id: cut(self.client_id),
+            client_host: cut(self.client_host),
+        }
+    }
+}
+
+/// The beginning of a text that is too long.
+fn cut(text: Str) -> Str {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Str::from(&text[..end])
+}
+
 /// The histories of all groups.
 #[derive(Debug)]
 pub struct Histories {
     by_group: BTreeMap<Str, History>,
+    /// Rebalances of groups that are gone.
+    begun_before: u64,
     limits: Limits,
 }
 
 impl Histories {
     pub fn new(limits: Limits) -> Histories {
-        Histories { by_group: BTreeMap::new(), limits }
+        Histories { by_group: BTreeMap::new(), begun_before: 0, limits }
     }
 
     /// The limits have changed. They count from the next rebalance on.
@@ -260,6 +288,13 @@ impl Histories {
     }
 
     pub fn forget(&mut self, group: &str) {
-        self.by_group.remove(group);
+        if let Some(history) = self.by_group.remove(group) {
+            self.begun_before += history.begun;
+        }
+    }
+
+    /// How many rebalances of all groups have begun.
+    pub fn begun(&self) -> u64 {
+        self.begun_before + self.by_group.values().map(|history| history.begun).sum::<u64>()
     }
 }

@@ -1,11 +1,12 @@
-//! `ottla-sim [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
+//! `ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
 //! says which break a promise. It stops at the first that does, or with `--keep-going` tells each in one line.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use ottla_sim::{Mutation, Options, run};
+use ottla_sim::txn::{self, TxnMutation};
+use ottla_sim::{Mutation, Options, Report, group, run};
 
 /// What the command line asks for.
 struct Asked {
@@ -13,16 +14,37 @@ struct Asked {
     seeds: u64,
     threads: usize,
     keep_going: bool,
-    options: Options,
+    world: Kind,
+    steps_max: Option<u64>,
+    print: bool,
+    mutation: Option<String>,
 }
+
+/// Which world is run.
+#[derive(Clone, Copy)]
+enum Kind {
+    Cluster,
+    Groups,
+    Transactions,
+}
+
+/// Runs one seed of what was asked for.
+type RunSeed = Box<dyn Fn(u64) -> Report + Sync>;
 
 fn main() -> ExitCode {
     let asked = match parse(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: ottla-sim [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
+                "{why}\nusage: ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
             );
+            return ExitCode::from(2);
+        }
+    };
+    let run_seed = match runner(&asked) {
+        Ok(run_seed) => run_seed,
+        Err(why) => {
+            eprintln!("{why}");
             return ExitCode::from(2);
         }
     };
@@ -34,7 +56,7 @@ fn main() -> ExitCode {
             if seed >= asked.start.saturating_add(asked.seeds) || stop {
                 return;
             }
-            let report = run(seed, &asked.options);
+            let report = run_seed(seed);
             steps.fetch_add(report.steps, Ordering::Relaxed);
             if report.broken.is_some() {
                 failed.store(true, Ordering::Relaxed);
@@ -55,7 +77,16 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut asked = Asked { start: 0, seeds: 1_000, threads, keep_going: false, options: Options::default() };
+    let mut asked = Asked {
+        start: 0,
+        seeds: 1_000,
+        threads,
+        keep_going: false,
+        world: Kind::Cluster,
+        steps_max: None,
+        print: false,
+        mutation: None,
+    };
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
@@ -64,18 +95,46 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
         match arg.as_str() {
             "--seeds" => asked.seeds = number()?.max(1),
             "--start" => asked.start = number()?,
-            "--steps" => asked.options.steps_max = number()?,
+            "--steps" => asked.steps_max = Some(number()?),
             "--threads" => asked.threads = number()?.max(1) as usize,
             "--keep-going" => asked.keep_going = true,
-            "--trace" => asked.options.print = true,
-            "--mutation" => {
-                let name = args.next().ok_or("--mutation needs a name")?;
-                let known = Mutation::ALL.into_iter().find(|one| format!("{one:?}") == name);
-                asked.options.mutation =
-                    Some(known.ok_or_else(|| format!("there is no mutation {name}: {:?}", Mutation::ALL))?);
-            }
+            "--groups" => asked.world = Kind::Groups,
+            "--transactions" => asked.world = Kind::Transactions,
+            "--trace" => asked.print = true,
+            "--mutation" => asked.mutation = Some(args.next().ok_or("--mutation needs a name")?),
             _ => return Err(format!("{arg} is not known")),
         }
     }
     Ok(asked)
+}
+
+fn runner(asked: &Asked) -> Result<RunSeed, String> {
+    let name = asked.mutation.as_deref();
+    match asked.world {
+        Kind::Cluster => {
+            let mut options = Options { print: asked.print, ..Options::default() };
+            options.steps_max = asked.steps_max.unwrap_or(options.steps_max);
+            options.mutation = mutation(name, &Mutation::ALL)?;
+            Ok(Box::new(move |seed| run(seed, &options)))
+        }
+        Kind::Groups => {
+            let mut options = group::run::Options { print: asked.print, ..Default::default() };
+            options.steps_max = asked.steps_max.unwrap_or(options.steps_max);
+            options.mutation = mutation(name, &group::Mutation::ALL)?;
+            Ok(Box::new(move |seed| group::run(seed, &options)))
+        }
+        Kind::Transactions if asked.steps_max.is_some() => {
+            Err("--steps: transactions run for a time, not for steps".to_owned())
+        }
+        Kind::Transactions => {
+            let (mutation, print) = (mutation(name, &TxnMutation::ALL)?, asked.print);
+            Ok(Box::new(move |seed| txn::run(seed, mutation, print)))
+        }
+    }
+}
+
+fn mutation<M: Copy + std::fmt::Debug>(name: Option<&str>, all: &[M]) -> Result<Option<M>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let known = all.iter().copied().find(|one| format!("{one:?}") == name);
+    known.map(Some).ok_or_else(|| format!("there is no mutation {name}: {all:?}"))
 }

@@ -29,6 +29,8 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub seed: u64,
+    /// What the command line needs to run this kind of world, with a space behind it.
+    pub flags: &'static str,
     pub steps: u64,
     /// Offsets that were committed.
     pub committed: i64,
@@ -39,23 +41,41 @@ pub struct Report {
     pub last_lines: Vec<String>,
 }
 
+/// How far a run has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub steps: u64,
+    pub committed: i64,
+}
+
 /// Runs the world of this seed. A panic of a core is a broken promise like any other.
 pub fn run(seed: u64, options: &Options) -> Report {
-    let mut trace = Trace::new(options.print);
-    let (mut steps, mut committed) = (0, 0);
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(seed, options.mutation, &mut trace)
+    watched(seed, "", options.print, |trace, progress| {
+        let mut world = World::new(seed, options.mutation, trace)
             .map_err(|why| Broken { invariant: "the world can be made", why })?;
         let ran = world.run(options.steps_max);
-        (steps, committed) = (world.steps(), world.committed());
+        (progress.steps, progress.committed) = (world.steps(), world.committed());
         ran
-    }));
+    })
+}
+
+/// Lets a world run, and says what came of it.
+pub(crate) fn watched(
+    seed: u64,
+    flags: &'static str,
+    print: bool,
+    run: impl FnOnce(&mut Trace, &mut Progress) -> Result<(), Broken>,
+) -> Report {
+    let mut trace = Trace::new(print);
+    let mut progress = Progress::default();
+    let ran = catch_unwind(AssertUnwindSafe(|| run(&mut trace, &mut progress)));
+    let Progress { steps, committed } = progress;
     let broken = match ran {
         Ok(ran) => ran.err(),
         Err(panic) => Some(Broken { invariant: "nobody panics", why: message(&*panic) }),
     };
     let last_lines = if broken.is_some() { trace.last_lines() } else { Vec::new() };
-    Report { seed, steps, committed, trace_hash: trace.hash(), broken, last_lines }
+    Report { seed, flags, steps, committed, trace_hash: trace.hash(), broken, last_lines }
 }
 
 impl Report {
@@ -66,12 +86,13 @@ impl Report {
         };
         format!(
             "seed {}: \"{}\" is broken after {} steps: {}\nthe last events:\n  {}\nrun it again with\n  \
-             cargo run -p ottla-sim --release -- --start {} --seeds 1 --trace",
+             cargo run -p ottla-sim --release -- {}--start {} --seeds 1 --trace",
             self.seed,
             broken.invariant,
             self.steps,
             broken.why,
             self.last_lines.join("\n  "),
+            self.flags,
             self.seed
         )
     }

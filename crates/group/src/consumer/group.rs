@@ -1,32 +1,53 @@
-//! A consumer group.
+//! A consumer group: who is in it, and what becomes of it.
 
-use ottla_coordinator::{ReplayError, Ticket};
-use ottla_wire::ErrorCode;
-use ottla_wire::messages::consumer_group_describe_response::DescribedGroup;
-use ottla_wire::messages::list_groups_response::ListedGroup;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_coordinator::Ticket;
+use ottla_wire::Instant;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
+use regex::Regex;
 
+use crate::consumer::lasting::Lasting;
+use crate::consumer::member::{LEAVE_STATIC_EPOCH, Member, State};
 use crate::context::Context;
-use crate::group::{Committer, Next, OffsetExpiry};
-use crate::groups::Groups;
-use crate::record::GroupRecord;
+use crate::group::{Next, OffsetExpiry};
+use crate::history::{Begin, Cause, History, Phase, Who};
 use crate::request::{Caller, Response};
 use crate::timers::Timer;
-use crate::topics::Topics;
 
 /// A consumer group.
 pub struct ConsumerGroup {
-    id: Str,
+    pub(super) id: Str,
+    pub(super) lasting: Lasting,
+    pub(super) soft: Soft,
+}
+
+/// What is known of topics. Lost with the broker, and looked up again.
+#[derive(Default)]
+pub(super) struct Soft {
+    /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have changed since.
+    pub hashed: Option<(u64, i64)>,
+    /// When all expressions were resolved last.
+    pub resolved_at: Option<Instant>,
+    /// Topics have changed since.
+    pub topics_changed: bool,
+    /// Compiled expressions of members; `None` if this broker cannot read one.
+    pub compiled: BTreeMap<Str, Option<Regex>>,
 }
 
 impl ConsumerGroup {
+    pub(super) fn new(id: Str) -> ConsumerGroup {
+        ConsumerGroup { id, lasting: Lasting::default(), soft: Soft::default() }
+    }
+
     pub fn id(&self) -> &Str {
         &self.id
     }
 
     pub fn is_empty(&self) -> bool {
-        true
+        self.lasting.members().is_empty()
     }
 
     /// ConsumerGroupHeartbeat.
@@ -34,134 +55,141 @@ impl ConsumerGroup {
         &mut self,
         ctx: &mut Context<'_>,
         ticket: Ticket,
-        _caller: &Caller,
-        _request: ConsumerGroupHeartbeatRequest,
-    ) -> Next {
-        unsupported(ctx, ticket);
-        Next::Stays
-    }
-
-    /// JoinGroup of a member that speaks the classic protocol. The group is not empty.
-    pub fn classic_join(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        _caller: &Caller,
-        request: JoinGroupRequest,
-    ) -> Next {
-        let error_code = ErrorCode::InconsistentGroupProtocol.code();
-        let response = JoinGroupResponse { error_code, member_id: request.member_id, ..Default::default() };
-        ctx.reply(ticket, Response::JoinGroup(response));
-        Next::Stays
-    }
-
-    pub fn classic_sync(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        _caller: &Caller,
-        _request: SyncGroupRequest,
-    ) -> Next {
-        ctx.reply(ticket, crate::classic::sync_in_unknown_group());
-        Next::Stays
-    }
-
-    pub fn classic_heartbeat(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        _caller: &Caller,
-        _request: HeartbeatRequest,
-    ) -> Next {
-        ctx.reply(ticket, crate::classic::heartbeat_in_unknown_group());
-        Next::Stays
-    }
-
-    pub fn classic_leave(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
         caller: &Caller,
-        request: LeaveGroupRequest,
+        request: ConsumerGroupHeartbeatRequest,
     ) -> Next {
-        ctx.reply(ticket, crate::classic::leave_unknown_group(caller, request));
-        Next::Stays
+        match self.serve_heartbeat(ctx, caller, &request) {
+            Ok((response, next)) => {
+                ctx.reply(ticket, Response::ConsumerGroupHeartbeat(response));
+                next
+            }
+            Err(refusal) => {
+                ctx.reply(ticket, refusal.into_heartbeat());
+                Next::Stays
+            }
+        }
     }
 
     /// One of the group's timers is due. It may be one that a classic group of this id has left behind.
-    pub fn on_timer(&mut self, _ctx: &mut Context<'_>, _timer: Timer) -> Next {
-        Next::Stays
+    pub fn on_timer(&mut self, ctx: &mut Context<'_>, timer: Timer) -> Next {
+        match timer {
+            Timer::ConsumerSession { member, .. } => self.fence(ctx, &member, Cause::SessionExpired),
+            Timer::ConsumerRevocation { member, .. } => match self.lasting.member(&member) {
+                Some(late) if late.current.state == State::UnrevokedPartitions && !late.is_classic() => {
+                    self.fence(ctx, &member, Cause::RebalanceTimedOut)
+                }
+                Some(_) | None => Next::Stays,
+            },
+            Timer::ConsumerJoin { member, .. } | Timer::ConsumerSync { member, .. } => {
+                self.fence(ctx, &member, Cause::RebalanceTimedOut)
+            }
+            Timer::Assignment { .. } => {
+                self.assign_if_due(ctx);
+                Next::Stays
+            }
+            Timer::Join { .. } | Timer::Sync { .. } | Timer::Session { .. } | Timer::Expiry => Next::Stays,
+        }
     }
 
-    /// The cluster's topics have changed (`ctx.topics`).
+    /// The cluster's topics have changed (`ctx.topics`). The group looks at them at the next heartbeat: until then nobody
+    /// could be told.
     pub fn topics_changed(&mut self, _ctx: &mut Context<'_>, _deleted: &[Str]) -> Next {
+        self.soft.hashed = None;
+        self.soft.topics_changed = true;
         Next::Stays
     }
 
     /// Sessions begin anew: after loading, and after a pause.
-    pub fn start(&mut self, _ctx: &mut Context<'_>) -> Next {
+    pub fn start(&mut self, ctx: &mut Context<'_>) -> Next {
+        self.soft = Soft::default();
+        ctx.timers.cancel_group(&self.id);
+        for (id, member) in self.lasting.members() {
+            let timer = Timer::ConsumerSession { group: self.id.clone(), member: id.clone() };
+            ctx.timers.set(timer, ctx.at.now + self.session_timeout(ctx, member));
+            let away = member.current.epoch == LEAVE_STATIC_EPOCH;
+            if member.current.state == State::UnrevokedPartitions && !member.is_classic() && !away {
+                let timer = Timer::ConsumerRevocation { group: self.id.clone(), member: id.clone() };
+                ctx.timers.set(timer, ctx.at.now + rebalance_timeout(member));
+            }
+        }
+        if !self.is_empty() {
+            self.wait_for_assignment(ctx);
+        }
         Next::Stays
     }
 
-    pub fn validate_commit(&self, _by: &Committer<'_>) -> Result<(), ErrorCode> {
-        Err(ErrorCode::UnknownMemberId)
-    }
-
-    /// A member has committed.
-    pub fn committed(&mut self, _ctx: &mut Context<'_>, _by: &Committer<'_>) {}
-
-    pub fn validate_fetch(&self, _member: Option<&str>, _epoch: i32) -> Result<(), ErrorCode> {
-        Err(ErrorCode::UnknownMemberId)
-    }
-
-    pub fn is_subscribed_to(&self, _topic: &str) -> bool {
-        false
+    pub fn is_subscribed_to(&self, topic: &str) -> bool {
+        self.lasting.wants(topic)
     }
 
     pub fn offset_expiry(&self) -> OffsetExpiry {
         OffsetExpiry::FromCommit
     }
 
-    pub fn describe(&self, _topics: &dyn Topics) -> DescribedGroup {
-        DescribedGroup { group_id: self.id.clone(), ..Default::default() }
-    }
-
-    pub fn listed(&self) -> ListedGroup {
-        ListedGroup {
-            group_id: self.id.clone(),
-            group_type: Str::from_static("consumer"),
-            ..Default::default()
+    pub(super) fn session_timeout(&self, ctx: &Context<'_>, member: &Member) -> Duration {
+        match member.classic() {
+            Some(classic) => millis(classic.session_timeout_ms),
+            None => ctx.config.session_timeout(&self.id),
         }
     }
 
-    /// The records that stand for the group's lasting state.
-    pub fn records(&self) -> Vec<GroupRecord> {
-        Vec::new()
+    /// A member was heard of.
+    pub(super) fn touch(&self, ctx: &mut Context<'_>, member: &Str) {
+        if let Some((id, member)) = self.lasting.members().get_key_value(member) {
+            let timer = Timer::ConsumerSession { group: self.id.clone(), member: id.clone() };
+            let timeout = self.session_timeout(ctx, member);
+            ctx.timers.set(timer, ctx.at.now + timeout);
+        }
     }
 
-    /// Writes that the group is gone, in Kafka's order.
-    pub fn tombstones(&self, _ctx: &mut Context<'_>) {}
+    pub(super) fn cancel_timers(&self, ctx: &mut Context<'_>, member: &Str) {
+        let (group, member) = (self.id.clone(), member.clone());
+        ctx.timers.cancel(&Timer::ConsumerSession { group: group.clone(), member: member.clone() });
+        ctx.timers.cancel(&Timer::ConsumerRevocation { group: group.clone(), member: member.clone() });
+        self.cancel_classic_timers(ctx, &member);
+    }
+
+    pub(super) fn cancel_classic_timers(&self, ctx: &mut Context<'_>, member: &Str) {
+        let (group, member) = (self.id.clone(), member.clone());
+        ctx.timers.cancel(&Timer::ConsumerJoin { group: group.clone(), member: member.clone() });
+        ctx.timers.cancel(&Timer::ConsumerSync { group, member });
+    }
+
+    pub(super) fn history<'a>(&self, ctx: &'a mut Context<'_>) -> &'a mut History {
+        ctx.histories.of(&self.id)
+    }
+
+    /// What a rebalance begins with, whose cause is a member's doing.
+    pub(super) fn begin(&self, cause: Cause, by: Option<Who>, reason: Option<Str>) -> Begin {
+        Begin { cause, by, reason, generation: self.lasting.epoch, members: self.lasting.members().len() }
+    }
+
+    /// Another group epoch, by which everybody moves to another assignment.
+    pub(super) fn bump(&mut self, ctx: &mut Context<'_>, begin: Begin) {
+        let epoch = self.lasting.epoch.saturating_add(1);
+        let hash = self.metadata_hash(ctx);
+        self.put_epoch(ctx, epoch, hash);
+        let at = ctx.at;
+        self.history(ctx).begin(at, begin, Phase::Assign);
+    }
+
+    pub(super) fn who(&self, member: &str) -> Who {
+        let Some(found) = self.lasting.member(member) else { return Who::default() };
+        Who {
+            member: member.into(),
+            instance: found.metadata.instance_id.clone(),
+            client_id: found.metadata.client_id.clone(),
+            client_host: found.metadata.client_host.clone(),
+        }
+    }
 }
 
-/// ConsumerGroupHeartbeat to a group that does not exist, or is a classic one. `groups` gets the consumer group if the
-/// member is let in.
-pub fn first_heartbeat(
-    ctx: &mut Context<'_>,
-    _groups: &mut Groups,
-    ticket: Ticket,
-    _caller: &Caller,
-    _request: ConsumerGroupHeartbeatRequest,
-) {
-    unsupported(ctx, ticket);
+/// Time that a member has for its part of a rebalance.
+pub(super) fn rebalance_timeout(member: &Member) -> Duration {
+    millis(member.metadata.rebalance_timeout_ms)
 }
 
-/// Takes in a record of a consumer group. An unrecorded classic group of the same id gives way.
-pub fn replay(_groups: &mut Groups, _record: GroupRecord) -> Result<(), ReplayError> {
-    Ok(())
-}
-
-fn unsupported(ctx: &mut Context<'_>, ticket: Ticket) {
-    let error_code = ErrorCode::UnsupportedVersion.code();
-    let response = ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
-    ctx.reply(ticket, Response::ConsumerGroupHeartbeat(response));
+/// Milliseconds of the wire; what is negative there is no time.
+pub(super) fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -1,4 +1,6 @@
 //! Groups seen from outside: requests through the frame, records in a log, and reloads from that log at any time.
 
 mod classic;
+mod consumer;
+mod offsets;
 mod world;

@@ -186,6 +186,10 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    pub fn topics(&self) -> &TestTopics {
+        &self.topics
+    }
+
     /// Sets `group.max.size` and gives what it was.
     pub fn set_size(&mut self, len: usize) -> usize {
         let before = self.config.classic_size_max;
@@ -215,24 +219,26 @@ impl World {
     /// keys.
     pub fn compacted(&self) -> Vec<GroupRecord> {
         let mut latest = BTreeMap::new();
-        let mut open: BTreeMap<Producer, Vec<Record>> = BTreeMap::new();
-        for entry in &self.log {
+        let mut open: BTreeMap<Producer, Vec<(usize, Record)>> = BTreeMap::new();
+        for (at, entry) in self.log.iter().enumerate() {
             match entry {
                 Entry::Record { producer: Some(producer), record } => {
-                    open.entry(*producer).or_default().push(record.clone());
+                    open.entry(*producer).or_default().push((at, record.clone()));
                 }
                 Entry::Record { producer: None, record } => {
-                    latest.insert(record.key.clone(), record.clone());
+                    latest.insert(record.key.clone(), (at, record.clone()));
                 }
                 Entry::Marker { producer, commit } => {
                     let ended = open.remove(producer).unwrap_or_default();
-                    for record in ended.into_iter().filter(|_| *commit) {
-                        latest.insert(record.key.clone(), record);
+                    for (at, record) in ended.into_iter().filter(|_| *commit) {
+                        if latest.get(&record.key).is_none_or(|(later, _)| *later < at) {
+                            latest.insert(record.key.clone(), (at, record));
+                        }
                     }
                 }
             }
         }
-        let kept = latest.into_values().filter(|record| record.value.is_some());
+        let kept = latest.into_values().map(|(_, record)| record).filter(|record| record.value.is_some());
         kept.map(|record| GroupRecord::decode(record).expect("readable")).collect()
     }
 
@@ -256,9 +262,14 @@ impl World {
             by_key.collect::<BTreeMap<_, _>>().into_values().collect::<Vec<_>>()
         };
         let replayed = other.core().records();
-        assert!(replayed.in_motion.is_empty(), "nothing moves after loading");
-        assert_eq!(sorted(replayed.records.clone()), self.compacted(), "replayed, and the compacted log");
         let lived = self.core().records();
+        // What was about to move (a group that had just become classic) moves at once after loading.
+        let moves = replayed.in_motion.difference(&lived.in_motion).next();
+        assert_eq!(moves, None, "nothing else moves after loading");
+        let settled = |record: &GroupRecord| !replayed.in_motion.contains(&group_of(record));
+        let compacted: Vec<_> = self.compacted().into_iter().filter(settled).collect();
+        let found: Vec<_> = replayed.records.iter().filter(|record| settled(record)).cloned().collect();
+        assert_eq!(sorted(found), compacted, "replayed, and the compacted log");
         let settled = |record: &GroupRecord| !lived.in_motion.contains(&group_of(record));
         let expected: Vec<_> = replayed.records.into_iter().filter(settled).collect();
         let found: Vec<_> = lived.records.iter().filter(|record| settled(record)).cloned().collect();

@@ -24,8 +24,15 @@ pub const SESSION: Duration = Duration::from_secs(10);
 /// Rebalance timeout of clients that do not say another.
 pub const REBALANCE: Duration = Duration::from_secs(60);
 
+/// So late that no test comes there.
+const EXPIRY_CHECK: Duration = Duration::from_secs(365 * 24 * 3600);
+
 pub fn world() -> World {
-    World::new(GroupConfig { initial_rebalance_delay: INITIAL_DELAY, ..GroupConfig::default() })
+    World::new(GroupConfig {
+        initial_rebalance_delay: INITIAL_DELAY,
+        offsets_check_interval: EXPIRY_CHECK,
+        ..GroupConfig::default()
+    })
 }
 
 /// One client. What it is told it remembers: its member id and its generation.

@@ -1,0 +1,151 @@
+//! A member of a consumer group.
+
+use ottla_wire::TopicId;
+use ottla_wire::messages::{
+    ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
+    consumer_group_member_metadata_value::ClassicMemberMetadata,
+};
+use ottla_wire::primitives::Str;
+
+use crate::consumer::owned::Owned;
+
+/// The epoch of a member that wants to join, and of one that has just replaced another.
+pub const JOIN_EPOCH: i32 = 0;
+/// The epoch by which a member leaves.
+pub const LEAVE_EPOCH: i32 = -1;
+/// The epoch by which a static member leaves for a while, and which it has meanwhile.
+pub const LEAVE_STATIC_EPOCH: i32 = -2;
+
+/// Where a member is on its way to the target assignment. The numbers are those of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It has what it is to have, or may go on to the next target.
+    #[default]
+    Stable,
+    /// It has been told to give up partitions and has not said that it did.
+    UnrevokedPartitions,
+    /// Others have yet to give up what it is to get.
+    UnreleasedPartitions,
+    /// From a newer broker.
+    Unknown,
+}
+
+/// A member: what it said of itself, and what it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// As its record says; topics are sorted, each once.
+    pub metadata: ConsumerGroupMemberMetadataValue,
+    pub current: Current,
+}
+
+/// What a member has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    pub epoch: i32,
+    /// The epoch before: its answer may have been lost.
+    pub previous_epoch: i32,
+    pub state: State,
+    pub assigned: Owned,
+    /// Given up once the member says so. Nobody else gets them before.
+    pub revoking: Owned,
+}
+
+impl Default for Current {
+    fn default() -> Current {
+        Current {
+            epoch: JOIN_EPOCH,
+            previous_epoch: LEAVE_EPOCH,
+            state: State::Stable,
+            assigned: Owned::default(),
+            revoking: Owned::default(),
+        }
+    }
+}
+
+impl Default for Member {
+    fn default() -> Member {
+        Member { metadata: unknown_metadata(), current: Current::default() }
+    }
+}
+
+/// The metadata of a member that nothing is known of. The schema's defaults are empty names instead of none.
+pub fn unknown_metadata() -> ConsumerGroupMemberMetadataValue {
+    ConsumerGroupMemberMetadataValue {
+        instance_id: None,
+        rack_id: None,
+        subscribed_topic_regex: None,
+        server_assignor: None,
+        ..Default::default()
+    }
+}
+
+impl Member {
+    pub fn classic(&self) -> Option<&ClassicMemberMetadata> {
+        self.metadata.classic_member_metadata.as_ref()
+    }
+
+    pub fn is_classic(&self) -> bool {
+        self.classic().is_some()
+    }
+
+    /// The regular expression that it is subscribed by. An empty one is none.
+    pub fn regex(&self) -> Option<&Str> {
+        regex_of(&self.metadata)
+    }
+
+    pub fn is_reconciled_to(&self, target_epoch: i32) -> bool {
+        self.current.state == State::Stable && self.current.epoch == target_epoch
+    }
+}
+
+/// The regular expression in a member's metadata. An empty one is none.
+pub fn regex_of(metadata: &ConsumerGroupMemberMetadataValue) -> Option<&Str> {
+    metadata.subscribed_topic_regex.as_ref().filter(|regex| !regex.is_empty())
+}
+
+impl Current {
+    /// What the member may read: what it is assigned, and what it has not given up yet.
+    pub fn held(&self) -> impl Iterator<Item = (TopicId, i32, i32)> + '_ {
+        self.assigned.iter().chain(self.revoking.iter())
+    }
+
+    pub fn from_record(value: &ConsumerGroupCurrentMemberAssignmentValue) -> Current {
+        Current {
+            epoch: value.member_epoch,
+            previous_epoch: value.previous_member_epoch,
+            state: State::from_number(value.state),
+            assigned: Owned::from_record(&value.assigned_partitions, value.member_epoch),
+            revoking: Owned::from_record(&value.partitions_pending_revocation, value.member_epoch),
+        }
+    }
+
+    pub fn to_record(&self) -> ConsumerGroupCurrentMemberAssignmentValue {
+        ConsumerGroupCurrentMemberAssignmentValue {
+            member_epoch: self.epoch,
+            previous_member_epoch: self.previous_epoch,
+            state: self.state.number(),
+            assigned_partitions: self.assigned.to_record(),
+            partitions_pending_revocation: self.revoking.to_record(),
+        }
+    }
+}
+
+impl State {
+    fn number(self) -> i8 {
+        match self {
+            State::Stable => 0,
+            State::UnrevokedPartitions => 1,
+            State::UnreleasedPartitions => 2,
+            State::Unknown => 127,
+        }
+    }
+
+    fn from_number(number: i8) -> State {
+        match number {
+            0 => State::Stable,
+            1 => State::UnrevokedPartitions,
+            2 => State::UnreleasedPartitions,
+            _ => State::Unknown,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Offsets that wait for the end of their transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use ottla_wire::ProducerId;
+use ottla_wire::primitives::Str;
+
+use super::store::{Entry, Place};
+
+/// What open transactions will commit. No map in it is empty.
+///
+/// Producers are known by their id alone: the epoch may have been raised between the commit and the marker (KIP-890).
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    by_producer: BTreeMap<ProducerId, BTreeMap<Place, Entry>>,
+    by_place: BTreeMap<Place, BTreeSet<ProducerId>>,
+    len: usize,
+}
+
+impl Pending {
+    /// How many offsets are waiting.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_place.is_empty()
+    }
+
+    pub fn contains(&self, place: &Place) -> bool {
+        self.by_place.contains_key(place)
+    }
+
+    /// Whether a transaction waits with an offset of `group`.
+    pub fn concerns(&self, group: &Str) -> bool {
+        self.places_from(&Place::first_of(group)).next().is_some_and(|place| place.group == *group)
+    }
+
+    /// The places of `group` that transactions wait for.
+    pub fn places_of(&self, group: &Str) -> impl Iterator<Item = &Place> {
+        self.places_from(&Place::first_of(group)).take_while(move |place| place.group == *group)
+    }
+
+    /// The places of `topic` in `group` that transactions wait for, each with what they would commit.
+    pub fn places_in(&self, group: &Str, topic: &Str) -> impl Iterator<Item = (&Place, Vec<&Entry>)> {
+        self.by_place
+            .range((Bound::Included(Place::first_in(group, topic)), Bound::Unbounded))
+            .take_while(move |(place, _)| place.group == *group && place.topic == *topic)
+            .map(|(place, producers)| (place, self.entries(place, producers)))
+    }
+
+    /// What every transaction would commit, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &Place, &Entry)> {
+        self.by_producer
+            .iter()
+            .flat_map(|(producer, places)| places.iter().map(|(place, entry)| (*producer, place, entry)))
+    }
+
+    pub fn put(&mut self, producer: ProducerId, place: &Place, entry: Entry) {
+        let places = self.by_producer.entry(producer).or_default();
+        if let Some(before) = places.get_mut(place) {
+            *before = entry;
+            return;
+        }
+        self.len += 1;
+        let place = place.detached();
+        places.insert(place.clone(), entry);
+        self.by_place.entry(place).or_default().insert(producer);
+    }
+
+    /// No transaction commits anything for `place` any more.
+    pub fn remove(&mut self, place: &Place) {
+        for producer in self.by_place.remove(place).unwrap_or_default() {
+            let Some(places) = self.by_producer.get_mut(&producer) else { continue };
+            self.len -= usize::from(places.remove(place).is_some());
+            if places.is_empty() {
+                self.by_producer.remove(&producer);
+            }
+        }
+    }
+
+    /// The transaction of `producer` has ended: what it would have committed is taken out.
+    pub fn take(&mut self, producer: ProducerId) -> BTreeMap<Place, Entry> {
+        let places = self.by_producer.remove(&producer).unwrap_or_default();
+        self.len -= places.len();
+        for place in places.keys() {
+            let Some(producers) = self.by_place.get_mut(place) else { continue };
+            producers.remove(&producer);
+            if producers.is_empty() {
+                self.by_place.remove(place);
+            }
+        }
+        places
+    }
+
+    fn places_from(&self, first: &Place) -> impl Iterator<Item = &Place> + use<'_> {
+        self.by_place.range((Bound::Included(first.clone()), Bound::Unbounded)).map(|(place, _)| place)
+    }
+
+    fn entries(&self, place: &Place, producers: &BTreeSet<ProducerId>) -> Vec<&Entry> {
+        producers.iter().filter_map(|producer| self.by_producer.get(producer)?.get(place)).collect()
+    }
+}

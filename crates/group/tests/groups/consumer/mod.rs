@@ -1,0 +1,9 @@
+//! Consumer groups (KIP-848).
+
+mod classic_client;
+pub mod client;
+mod commit;
+mod heartbeat;
+mod laws;
+mod migration;
+mod regex;

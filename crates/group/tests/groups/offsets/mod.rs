@@ -1,0 +1,10 @@
+//! Committed offsets.
+
+mod ask;
+mod deletion;
+mod expiry;
+mod fetch;
+mod laws;
+mod members;
+mod plain;
+mod transactions;
