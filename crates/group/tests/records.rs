@@ -41,7 +41,7 @@ fn golden() -> BTreeMap<(&'static str, i16), Vec<Bytes>> {
             .chunks(2)
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex"))
             .collect();
-        let version = columns[1].parse().expect("version");
+        let version = columns[1].parse().expect("a version");
         messages.entry((columns[0], version)).or_default().push(bytes.into());
     }
     messages

@@ -11,8 +11,8 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
-use crate::classic::{ClassicGroup, Member as ClassicMember, Protocol};
-use crate::consumer::embedded::{self, PROTOCOL_TYPE};
+use crate::classic::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, Member as ClassicMember, Protocol};
+use crate::consumer::embedded;
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::lasting::target_to;
 use crate::consumer::member::{Current, Member, unknown_metadata};
@@ -33,7 +33,7 @@ impl ConsumerGroup {
         if !ctx.config.migration.may_upgrade() {
             return Err(refused("online upgrade is disabled"));
         }
-        if classic.protocol_type().is_none_or(|name| *name != PROTOCOL_TYPE) {
+        if classic.protocol_type().is_none_or(|name| *name != CONSUMER_PROTOCOL_TYPE) {
             return Err(refused("the group does not use the consumer embedded protocol"));
         }
         if classic.members().count() > ctx.config.consumer_size_max {
