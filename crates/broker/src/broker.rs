@@ -170,6 +170,10 @@ impl Broker {
         self.status.stopping();
         let patient = async {
             self.membership.leave().await;
+            // Members that wait for each other would be waited for.
+            for shard in self.node.shards.iter() {
+                let _stopping = shard.send(Mail::Resign).await;
+            }
             self.server.shutdown(DRAIN_MAX).await;
         };
         tokio::select! {

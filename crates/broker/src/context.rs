@@ -12,6 +12,8 @@ use ottla_wire::{BrokerEpoch, BrokerId};
 
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
+use crate::coordinator::Kit;
+use crate::coordinator::internal::InternalTopics;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -24,6 +26,8 @@ pub struct Context {
     /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,
+    /// `fetch.max.bytes`, which stays what it is while the broker runs.
+    pub fetch_bytes_max: i64,
     pub clock: Clock,
     /// The metadata image and the partitions held here.
     pub published: Arc<ArcSwap<Published>>,
@@ -31,6 +35,9 @@ pub struct Context {
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
     pub producer_ids: ProducerIds,
+    /// What the coordinators of this broker share.
+    pub coordinators: Arc<Kit>,
+    pub internal_topics: InternalTopics,
     pub data_dirs: Arc<[DataDir]>,
     pub metrics: Arc<Metrics>,
 }

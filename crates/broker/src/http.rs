@@ -1,29 +1,34 @@
-//! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`.
+//! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`, `/groups/ID/history`.
 //!
 //! It is up before the broker is ready, so that recovery can be watched, and down after everything else. What it tells
 //! comes from closures ([`HttpState`]); it holds no part of the broker.
 //!
 //! - [`readiness`]: what `/readyz` tells.
-//! - [`exposition`]: the text of `/metrics`, made of [`facts`].
+//! - [`exposition`]: the text of `/metrics`, made of [`facts`] and [`group_facts`].
+//! - [`history`]: why a group has rebalanced.
 //! - [`guard`]: bounds what strangers can hold open.
 
 pub mod exposition;
 pub mod facts;
 mod families;
+pub mod group_facts;
 mod guard;
+pub mod history;
 mod readiness;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
 use guard::Guarded;
+use history::HistoryError;
 pub use readiness::{Readiness, Recovery};
 
 /// How long requests under way may take after the shutdown has been asked for.
@@ -34,7 +39,12 @@ const JSON: &str = "application/json";
 /// The version of the text format that Prometheus and its kin read.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const INDEX: &str = "/metrics  what the broker counts, for Prometheus\n/livez    200 while the process works\n/readyz   200 while the broker serves clients; before that, how far recovery is\n";
+const INDEX: &str = "\
+/metrics            what the broker counts, for Prometheus
+/livez              200 while the process works
+/readyz             200 while the broker serves clients; before that, how far recovery is
+/groups/ID/history  why a group has rebalanced, the newest last
+";
 
 /// What the answers are made of. The closures are called once for each request and MUST NOT block for long; the one for
 /// the metrics is called on a thread that may block.
@@ -45,7 +55,12 @@ pub struct HttpState {
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Why the process should be restarted, if it should.
     pub live: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// The rebalances of a group, or why they cannot be told.
+    pub history: Arc<dyn Fn(String) -> TellsHistory + Send + Sync>,
 }
+
+/// Tells the rebalances of a group, as JSON.
+pub type TellsHistory = Pin<Box<dyn Future<Output = Result<String, HistoryError>> + Send>>;
 
 /// Serves until `shutdown` resolves, and then for as long as requests under way take, at most a second.
 pub async fn serve(
@@ -79,6 +94,7 @@ fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/groups/{id}/history", get(group_history))
         .fallback(async || answer(StatusCode::NOT_FOUND, TEXT, format!("there is:\n{INDEX}")))
         .with_state(state)
 }
@@ -105,6 +121,13 @@ async fn readyz(State(state): State<HttpState>) -> Answer {
     answer(status, JSON, readiness.to_json())
 }
 
+async fn group_history(State(state): State<HttpState>, Path(id): Path<String>) -> Answer {
+    match (state.history)(id).await {
+        Ok(history) => answer(StatusCode::OK, JSON, history),
+        Err(error) => answer(StatusCode::SERVICE_UNAVAILABLE, JSON, error.to_json()),
+    }
+}
+
 /// One request a connection: a scrape every few seconds gains nothing from keeping it, and what nobody may keep cannot be
 /// hoarded.
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
@@ -123,6 +146,14 @@ mod tests {
             metrics: Arc::new(|| "ottla_topics 3\n".to_owned()),
             readiness: Arc::new(move || readiness.clone()),
             live: Arc::new(move || live.clone()),
+            history: Arc::new(|id| {
+                Box::pin(async move {
+                    match &*id {
+                        "a/b" => Ok("[]\n".to_owned()),
+                        _ => Err(HistoryError::Starting),
+                    }
+                })
+            }),
         }
     }
 
@@ -161,6 +192,8 @@ mod tests {
                 "{\"ready\":false,\"state\":\"stopping\"}\n",
             ),
             ("/", Readiness::Ready, Ok(()), "200", TEXT, INDEX),
+            ("/groups/a%2Fb/history", Readiness::Ready, Ok(()), "200", JSON, "[]\n"),
+            ("/groups/x/history", Readiness::Ready, Ok(()), "503", JSON, "\"the broker is starting\"}\n"),
             ("/nothing", Readiness::Ready, Ok(()), "404", TEXT, INDEX),
         ];
         for (path, readiness, live, status, content_type, end) in cases {

@@ -6,6 +6,7 @@
 //! - [`service`]: frames to requests to responses; [`api`]: one file for each API key.
 //! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everybody may read of them.
 //! - [`fetch`], [`waiters`]: fetch sessions and long polls.
+//! - [`coordinator`]: group coordinators, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
 //! - [`broker`]: start, readiness, stop.
 
@@ -14,6 +15,7 @@ mod broker;
 mod clock;
 mod context;
 mod controllers;
+mod coordinator;
 mod fetch;
 mod http;
 mod metadata;

@@ -20,6 +20,8 @@ pub struct Metrics {
     pub bytes_out: AtomicU64,
     /// Batches that were refused, for whatever reason.
     pub batches_refused: AtomicU64,
+    /// Offsets that groups have committed, one for each partition.
+    pub offsets_committed: AtomicU64,
 }
 
 /// Requests of one API, and how long they took from their arrival to their answer.
@@ -37,6 +39,7 @@ impl Metrics {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             batches_refused: AtomicU64::new(0),
+            offsets_committed: AtomicU64::new(0),
         }
     }
 

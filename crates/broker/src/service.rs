@@ -24,8 +24,19 @@ pub struct Session {
     pub peer: Peer,
     /// The client's name for itself, from its newest request.
     pub client_id: Option<Str>,
+    /// Where the client is, as members of groups are described: a slash and the address.
+    pub client_host: Str,
     /// The newest group of appends that this connection has in flight.
     pub appends: Option<Arc<AppendGroup>>,
+}
+
+impl Session {
+    /// Remembers the client's name, but not the frame that it came in.
+    pub fn note_client(&mut self, client_id: Option<Str>) {
+        if self.client_id != client_id {
+            self.client_id = client_id.map(|name| name.detached());
+        }
+    }
 }
 
 impl KafkaService {
@@ -38,7 +49,8 @@ impl ottla_net::Service for KafkaService {
     type Session = Session;
 
     fn open(&self, peer: &Peer) -> Session {
-        Session { peer: peer.clone(), client_id: None, appends: None }
+        let client_host = format!("/{}", peer.addr.ip()).into();
+        Session { peer: peer.clone(), client_id: None, client_host, appends: None }
     }
 
     async fn serve(
@@ -46,14 +58,19 @@ impl ottla_net::Service for KafkaService {
         session: &mut Session,
         frames: &mut VecDeque<Frame>,
     ) -> Result<Responses, CloseReason> {
-        if frames.front().is_some_and(is_produce) {
-            return api::start_produce(&self.ctx, session, take_run(frames)).await;
+        if frames.front().is_some_and(|frame| is_of(frame, ApiKey::Produce)) {
+            return api::start_produce(&self.ctx, session, take_run(frames, ApiKey::Produce)).await;
         }
-        let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
-        // Kafka serves the requests of a connection one after the other. Only appends overtake the answers to appends.
+        // Kafka serves the requests of a connection one after the other. Here only appends overtake the answers to appends,
+        // and what follows commits of offsets need not wait for theirs: the coordinator keeps the order.
         if let Some(appends) = session.appends.take() {
             appends.done().await;
         }
+        if frames.front().is_some_and(|frame| is_of(frame, ApiKey::OffsetCommit)) {
+            return api::start_offset_commit(&self.ctx, session, take_run(frames, ApiKey::OffsetCommit))
+                .await;
+        }
+        let Some(frame) = frames.pop_front() else { return Ok(Responses::Ready(Vec::new())) };
         let response = self.serve_one(session, frame).await?;
         Ok(Responses::Ready(vec![response]))
     }
@@ -67,8 +84,8 @@ impl KafkaService {
         let (bytes, permit) = frame.into_parts();
         let ParsedHeader { key, version, header, body } = ParsedHeader::read(bytes)?;
         // The frame's share of the admission pool is held until the request is answered, but not by what may wait.
-        let _permit = (key != ApiKey::Fetch).then_some(permit);
-        session.client_id = header.client_id;
+        let _permit = (!may_wait(key)).then_some(permit);
+        session.note_client(header.client_id);
         if key == ApiKey::ApiVersions && !key.versions().contains(&version) {
             return api::unsupported_api_versions(&self.ctx, header.correlation_id);
         }
@@ -113,11 +130,17 @@ fn peek(frame: &Bytes) -> Option<(i16, i16)> {
     Some((start.get_i16(), start.get_i16()))
 }
 
-fn is_produce(frame: &Frame) -> bool {
-    peek(&frame.bytes).is_some_and(|(code, _)| code == ApiKey::Produce.code())
+/// Requests that wait for something else than the disk: for records, or for the other members of a group.
+fn may_wait(key: ApiKey) -> bool {
+    matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
-fn take_run(frames: &mut VecDeque<Frame>) -> Vec<Frame> {
-    let len = frames.iter().take_while(|frame| is_produce(frame)).count();
+fn is_of(frame: &Frame, key: ApiKey) -> bool {
+    peek(&frame.bytes).is_some_and(|(code, _)| code == key.code())
+}
+
+/// The frames of one API at the front.
+fn take_run(frames: &mut VecDeque<Frame>, key: ApiKey) -> Vec<Frame> {
+    let len = frames.iter().take_while(|frame| is_of(frame, key)).count();
     frames.drain(..len).collect()
 }

@@ -82,6 +82,11 @@ impl<C: Coordinator> Frame<C> {
         self.phase == Phase::Loading
     }
 
+    /// Everything is served, and [`Frame::act`] does something.
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+
     /// The log does not hold what the core has answered for: the partition is to be loaded anew.
     pub fn is_broken(&self) -> bool {
         self.phase == Phase::Broken
@@ -155,6 +160,11 @@ impl<C: Coordinator> Frame<C> {
         let pending = self.queued.pop_front()?;
         self.appended.push_back(pending.outbound);
         Some(pending.batch)
+    }
+
+    /// Whether there is something to append.
+    pub fn has_batches(&self) -> bool {
+        !self.queued.is_empty()
     }
 
     /// The oldest batch that the shard has not told of is committed: what hangs on it leaves.

@@ -107,6 +107,11 @@ impl GroupCoordinator {
         lasting
     }
 
+    /// How many rebalances have begun since the coordinator was made.
+    pub fn rebalances_begun(&self) -> u64 {
+        self.histories.begun()
+    }
+
     fn step<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Step<'a> {
         Step {
             ctx: Context {

@@ -102,6 +102,14 @@ impl Group {
         if self.is_empty() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
     }
 
+    /// How many members it has.
+    pub fn members_len(&self) -> usize {
+        match self {
+            Group::Classic(group) => group.members().count(),
+            Group::Consumer(group) => group.members_len(),
+        }
+    }
+
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
         match self {
             Group::Classic(group) => group.is_subscribed_to(topic),

@@ -121,6 +121,8 @@ pub struct Begin {
 pub struct History {
     rebalances: VecDeque<Rebalance>,
     phase_begun: Instant,
+    /// All that have begun, those that are not remembered too.
+    begun: u64,
     len_max: usize,
     members_max: usize,
 }
@@ -129,6 +131,7 @@ impl History {
     /// A rebalance begins with its first phase. One that runs is over: superseded.
     pub fn begin(&mut self, at: &Moment, begin: Begin, phase: Phase) {
         self.close(at, Outcome::Superseded);
+        self.begun += 1;
         while self.rebalances.len() >= self.len_max {
             self.rebalances.pop_front();
         }
@@ -245,12 +248,14 @@ fn cut(text: Str) -> Str {
 #[derive(Debug)]
 pub struct Histories {
     by_group: BTreeMap<Str, History>,
+    /// Rebalances of groups that are gone.
+    begun_before: u64,
     limits: Limits,
 }
 
 impl Histories {
     pub fn new(limits: Limits) -> Histories {
-        Histories { by_group: BTreeMap::new(), limits }
+        Histories { by_group: BTreeMap::new(), begun_before: 0, limits }
     }
 
     /// The limits have changed. They count from the next rebalance on.
@@ -283,6 +288,13 @@ impl Histories {
     }
 
     pub fn forget(&mut self, group: &str) {
-        self.by_group.remove(group);
+        if let Some(history) = self.by_group.remove(group) {
+            self.begun_before += history.begun;
+        }
+    }
+
+    /// How many rebalances of all groups have begun.
+    pub fn begun(&self) -> u64 {
+        self.begun_before + self.by_group.values().map(|history| history.begun).sum::<u64>()
     }
 }

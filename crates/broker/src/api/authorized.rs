@@ -22,6 +22,9 @@ const TOPIC: i32 = READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_
 const CLUSTER: i32 =
     CREATE | ALTER | DESCRIBE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE;
 
+/// All operations that there are on a group.
+const GROUP: i32 = READ | DELETE | DESCRIBE | ALTER_CONFIGS | DESCRIBE_CONFIGS;
+
 /// The field of a topic.
 pub fn topic(asked: bool) -> i32 {
     if asked { TOPIC } else { NOT_ASKED }
@@ -30,4 +33,9 @@ pub fn topic(asked: bool) -> i32 {
 /// The field of the cluster.
 pub fn cluster(asked: bool) -> i32 {
     if asked { CLUSTER } else { NOT_ASKED }
+}
+
+/// The field of a group.
+pub fn group(asked: bool) -> i32 {
+    if asked { GROUP } else { NOT_ASKED }
 }

@@ -5,24 +5,37 @@
 mod alter_configs;
 mod api_versions;
 mod authorized;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod new_leaders;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod update_features;
 
 use ottla_net::{CloseReason, Part, Response};
@@ -34,6 +47,7 @@ use crate::context::Context;
 use crate::service::Session;
 
 pub use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use offset_commit::start as start_offset_commit;
 pub(crate) use produce::start as start_produce;
 
 /// One request on its way: who asks, and in which version.
@@ -48,8 +62,10 @@ pub struct Call<'a> {
 /// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
 macro_rules! served {
     ($($key:ident => $handler:path),+ $(,)?) => {
-        /// Every API that is served. Produce is served in runs ([`start_produce`]), all others by [`dispatch`].
-        pub const SERVED: &[ApiKey] = &[ApiKey::Produce, ApiKey::Fetch, $(ApiKey::$key),+];
+        /// Every API that is served. Produce and OffsetCommit are served in runs ([`start_produce`],
+        /// [`start_offset_commit`]), all others by [`dispatch`].
+        pub const SERVED: &[ApiKey] =
+            &[ApiKey::Produce, ApiKey::Fetch, ApiKey::OffsetCommit, $(ApiKey::$key),+];
 
         /// Serves one request of a version that has been checked.
         pub async fn dispatch(mut call: Call<'_>, body: Reader) -> Result<Response, CloseReason> {
@@ -74,6 +90,14 @@ served! {
     ListOffsets => list_offsets::handle,
     Metadata => metadata::handle,
     ApiVersions => api_versions::handle,
+    OffsetFetch => offset_fetch::handle,
+    FindCoordinator => find_coordinator::handle,
+    JoinGroup => join_group::handle,
+    Heartbeat => heartbeat::handle,
+    LeaveGroup => leave_group::handle,
+    SyncGroup => sync_group::handle,
+    DescribeGroups => describe_groups::handle,
+    ListGroups => list_groups::handle,
     CreateTopics => create_topics::handle,
     DeleteTopics => delete_topics::handle,
     DeleteRecords => delete_records::handle,
@@ -83,10 +107,14 @@ served! {
     AlterConfigs => alter_configs::handle,
     DescribeLogDirs => describe_log_dirs::handle,
     CreatePartitions => create_partitions::handle,
+    DeleteGroups => delete_groups::handle,
     IncrementalAlterConfigs => incremental_alter_configs::handle,
+    OffsetDelete => offset_delete::handle,
     UpdateFeatures => update_features::handle,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
+    ConsumerGroupHeartbeat => consumer_group_heartbeat::handle,
+    ConsumerGroupDescribe => consumer_group_describe::handle,
     ListConfigResources => list_config_resources::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
 }

@@ -23,6 +23,7 @@ use ottla_wire::primitives::{Records, Str};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp};
 
+use super::metadata::is_internal;
 use super::new_leaders::endpoints;
 use super::{decode, encode};
 use crate::context::Context;
@@ -33,6 +34,9 @@ use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
+
+/// The client id that Kafka lets write to internal topics: that of the tools that repair them.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// Takes a run of Produce requests, hands their batches to the shards in order, and promises the answers.
 pub async fn start(
@@ -105,7 +109,7 @@ impl Run<'_> {
         if !key.versions().contains(&version) {
             return Err(CloseReason::refused(format!("{key} version {version} is not served")));
         }
-        session.client_id = header.client_id;
+        session.note_client(header.client_id);
         let request: ProduceRequest = decode(key, version, body)?;
         let mut pending = Pending {
             version,
@@ -115,7 +119,7 @@ impl Run<'_> {
             places: Vec::new(),
             first_append: self.appends.len(),
         };
-        let terms = Terms::of(self, &request, version);
+        let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
         for topic in request.topic_data {
             self.take_topic(&mut pending, topic, &terms);
@@ -191,6 +195,12 @@ impl Run<'_> {
         terms: &Terms,
         already: bool,
     ) -> Result<ValidatedBatch, Refusal> {
+        if !terms.internal && local.is_some_and(|topic| is_internal(&topic.name)) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidTopicException,
+                "clients do not write to internal topics",
+            ));
+        }
         if already {
             return Err(Refusal::new(ErrorCode::InvalidRecord, "one batch for a partition in a request"));
         }
@@ -270,10 +280,17 @@ struct Terms {
     deadline: Instant,
     transactional: bool,
     zstd: bool,
+    /// May write to internal topics.
+    internal: bool,
 }
 
 impl Terms {
-    fn of(run: &Run<'_>, request: &ProduceRequest, version: i16) -> Result<Terms, ErrorCode> {
+    fn of(
+        run: &Run<'_>,
+        request: &ProduceRequest,
+        version: i16,
+        session: &Session,
+    ) -> Result<Terms, ErrorCode> {
         let acks = match request.acks {
             0 => Acks::None,
             1 => Acks::Leader,
@@ -286,6 +303,7 @@ impl Terms {
             deadline: run.now + timeout,
             transactional: request.transactional_id.is_some(),
             zstd: version >= ZSTD_VERSION_MIN,
+            internal: session.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
         })
     }
 

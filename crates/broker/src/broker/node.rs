@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_controller::BrokerSettings;
 use ottla_controller::controller::{IdSource, bootstrap_records};
+use ottla_controller::{BrokerSettings, Image};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_wire::BrokerId;
@@ -21,6 +21,8 @@ use super::{FatalError, StartError};
 use crate::clock::Clock;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
+use crate::coordinator::internal::InternalTopics;
+use crate::coordinator::{Kit, World};
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
@@ -67,7 +69,8 @@ impl Node {
         let quorum = open_quorum(&settings, &dir, node, Machine::new(applied.clone(), inbox.clone())).await?;
         let quorum = Arc::new(quorum);
         let found = found_partitions(&dir, applied.load().index)?;
-        let shards = start_shards(&settings, &clock)?;
+        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default())));
+        let shards = start_shards(&settings, &clock, &coordinators)?;
         let opener = Opener {
             node,
             settings: settings.clone(),
@@ -79,8 +82,15 @@ impl Node {
         };
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (index, published_index) = watch::channel(0);
-        let publisher =
-            Publisher { node, inbox, published: published.clone(), index, shards: shards.clone(), opener };
+        let publisher = Publisher {
+            node,
+            inbox,
+            published: published.clone(),
+            index,
+            shards: shards.clone(),
+            opener,
+            coordinators: coordinators.clone(),
+        };
         let publisher = tokio::spawn(publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(published_index.clone(), applied.load().index).await?;
@@ -95,7 +105,7 @@ impl Node {
             published: published_index.clone(),
         };
         tokio::spawn(task.run(asked));
-        let ctx = Arc::new(context(node, settings, clock, published, controller, &dir));
+        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir));
         Ok(Node { ctx, dir, quorum, shards, published: published_index, publisher: Some(publisher) })
     }
 }
@@ -166,7 +176,11 @@ fn list_of(path: &Path) -> String {
     format!("list the partitions in {}", path.display())
 }
 
-fn start_shards(settings: &BrokerSettings, clock: &Clock) -> Result<Shards, StartError> {
+fn start_shards(
+    settings: &BrokerSettings,
+    clock: &Clock,
+    coordinators: &Arc<Kit>,
+) -> Result<Shards, StartError> {
     let flusher = Flusher::start(FLUSH_THREADS);
     let flusher =
         flusher.map_err(|error| StartError::Io { doing: "start the threads that flush".into(), error })?;
@@ -178,6 +192,7 @@ fn start_shards(settings: &BrokerSettings, clock: &Clock) -> Result<Shards, Star
             clock: clock.clone(),
             flusher: flusher.clone(),
             retention_interval: Duration::from_millis(u64::try_from(retention).unwrap_or(u64::MAX)),
+            coordinators: coordinators.clone(),
         };
         ShardHandle::spawn(number, settings)
     };
@@ -210,21 +225,23 @@ fn context(
     node: BrokerId,
     settings: Arc<BrokerSettings>,
     clock: Clock,
-    published: Arc<ArcSwap<Published>>,
-    controller: ControllerHandle,
+    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Kit>),
     dir: &DataDir,
 ) -> Context {
     let slots = settings.integer("max.incremental.fetch.session.cache.slots");
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
-        started_with: settings,
         limits: Limits::default(),
+        fetch_bytes_max: settings.integer("fetch.max.bytes"),
+        started_with: settings,
         clock,
         published,
         controller,
         fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
         producer_ids: ProducerIds::default(),
+        coordinators,
+        internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
         metrics: Arc::new(Metrics::new()),
     }

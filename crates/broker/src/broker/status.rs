@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ottla_log::DataDir;
 use ottla_net::NetMetrics;
+use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::http::exposition::{Sources, render};
 use crate::http::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
+use crate::http::group_facts::GroupFacts;
+use crate::http::history::{HistoryError, history as group_history};
 use crate::http::{HttpState, Readiness, Recovery};
 use crate::metadata::RecoveryProgress;
 
@@ -65,11 +68,18 @@ impl Status {
 
     /// What the HTTP server asks.
     pub fn http(self: &Arc<Status>) -> HttpState {
-        let (metrics, readiness, live) = (self.clone(), self.clone(), self.clone());
+        let (metrics, readiness, live, history) = (self.clone(), self.clone(), self.clone(), self.clone());
         HttpState {
             metrics: Arc::new(move || metrics.metrics()),
             readiness: Arc::new(move || readiness.readiness()),
             live: Arc::new(move || live.live()),
+            history: Arc::new(move |group| {
+                let status = history.clone();
+                Box::pin(async move {
+                    let Parts { ctx, .. } = status.parts.get().ok_or(HistoryError::Starting)?;
+                    group_history(ctx, &group).await
+                })
+            }),
         }
     }
 
@@ -112,6 +122,8 @@ impl Status {
             started_s: self.started_s,
         };
         let topics = TopicFacts::of(&ctx.published.load());
+        // This runs on a thread that may block.
+        let groups = Handle::current().block_on(GroupFacts::of(ctx));
         let dirs: Vec<DirFacts> = ctx.data_dirs.iter().map(DirFacts::of).collect();
         render(&Sources {
             node: &node,
@@ -119,6 +131,7 @@ impl Status {
             net,
             topics: &topics,
             dirs: &dirs,
+            groups: &groups,
             process: ProcessFacts::read(),
         })
     }

@@ -7,6 +7,7 @@ use ottla_net::NetMetrics;
 
 use super::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
 use super::families::{self as f, Family};
+use super::group_facts::{GroupFacts, Lag};
 use crate::metrics::{ApiMetrics, LATENCY_BOUNDS_S, Metrics};
 
 /// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small whatever
@@ -25,6 +26,7 @@ pub struct Sources<'a> {
     /// In the order of their names.
     pub topics: &'a [TopicFacts],
     pub dirs: &'a [DirFacts],
+    pub groups: &'a GroupFacts,
 }
 
 /// Writes it all down.
@@ -35,6 +37,7 @@ pub fn render(sources: &Sources) -> String {
     text.counter(&f::PRODUCED_BYTES, &sources.broker.bytes_in);
     text.counter(&f::FETCHED_BYTES, &sources.broker.bytes_out);
     text.counter(&f::BATCHES_REFUSED, &sources.broker.batches_refused);
+    groups(&mut text, sources.groups, sources.broker);
     net(&mut text, sources.net);
     topics(&mut text, sources.topics);
     dirs(&mut text, sources.dirs);
@@ -63,6 +66,29 @@ fn requests(text: &mut Text, apis: &[ApiMetrics]) {
         text.sample(&f::REQUEST_SECONDS, "_sum", &[("api", name)], api.seconds());
         // Not `api.requests()`: one that is counted meanwhile would make the count differ from the last bucket.
         text.sample(&f::REQUEST_SECONDS, "_count", &[("api", name)], total);
+    }
+}
+
+fn groups(text: &mut Text, groups: &GroupFacts, broker: &Metrics) {
+    let coordinators = &groups.coordinators;
+    text.one(&f::COORDINATORS_LOADING, coordinators.loading);
+    text.one(&f::COORDINATORS_ACTIVE, coordinators.active);
+    text.one(&f::COORDINATOR_LOADS, coordinators.loads);
+    text.one(&f::COORDINATOR_LOAD_SECONDS, coordinators.load_s);
+    text.family(&f::GROUPS);
+    for ((kind, state), count) in &groups.groups {
+        text.sample(&f::GROUPS, "", &[("kind", kind), ("state", state)], count);
+    }
+    text.one(&f::GROUP_MEMBERS, groups.members);
+    text.one(&f::GROUP_REBALANCES, groups.rebalances);
+    text.one(&f::GROUP_OFFSETS, groups.offsets);
+    text.counter(&f::GROUP_OFFSET_COMMITS, &broker.offsets_committed);
+    text.one(&f::GROUP_LAGS_ITEMIZED, groups.lags.len());
+    text.family(&f::GROUP_LAG_RECORDS);
+    for Lag { group, topic, partition, records } in &groups.lags {
+        let partition = partition.0.to_string();
+        let labels = [("group", group.as_str()), ("topic", topic.as_str()), ("partition", &partition)];
+        text.sample(&f::GROUP_LAG_RECORDS, "", &labels, records);
     }
 }
 
@@ -209,9 +235,10 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
 mod tests {
     use std::time::Duration;
 
-    use ottla_wire::BrokerId;
     use ottla_wire::protocol::ApiKey;
+    use ottla_wire::{BrokerId, PartitionIndex};
 
+    use super::super::group_facts::CoordinatorFacts;
     use super::*;
 
     fn topic(name: &str, partitions: u64, log_bytes: u64, end_offsets: u64) -> TopicFacts {
@@ -248,6 +275,19 @@ mod tests {
                 DirFacts { path: "/data/\"1\"".to_owned(), online: true, space: Some((2000, 1000)) },
                 DirFacts { path: "/data/2".to_owned(), online: false, space: None },
             ],
+            groups: &GroupFacts {
+                groups: [(("consumer".into(), "Stable".into()), 2)].into(),
+                members: 3,
+                rebalances: 4,
+                offsets: 1,
+                lags: vec![Lag {
+                    group: "g".into(),
+                    topic: "a".into(),
+                    partition: PartitionIndex(0),
+                    records: 7,
+                }],
+                coordinators: CoordinatorFacts { loading: 0, active: 50, loads: 50, load_s: 0.5 },
+            },
         };
         let text = render(&sources);
         let lines = text.lines().filter(|line| !line.starts_with(f::REQUEST_SECONDS.name));

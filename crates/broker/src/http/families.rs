@@ -43,6 +43,18 @@ families! {
     FETCHED_BYTES = Counter "ottla_fetched_bytes_total" "Bytes of records that were sent to consumers.";
     BATCHES_REFUSED = Counter "ottla_batches_refused_total" "Record batches of producers that were refused, for whatever reason.";
 
+    COORDINATORS_LOADING = Gauge "ottla_coordinators_loading" "Partitions of internal topics whose coordinator is being loaded here.";
+    COORDINATORS_ACTIVE = Gauge "ottla_coordinators_active" "Partitions of internal topics whose coordinator serves here.";
+    COORDINATOR_LOADS = Counter "ottla_coordinator_loads_total" "Coordinators that were loaded.";
+    COORDINATOR_LOAD_SECONDS = Counter "ottla_coordinator_load_seconds_total" "Time that the loading of coordinators took, added up.";
+    GROUPS = Gauge "ottla_groups" "Groups coordinated here; labels: kind, state.";
+    GROUP_MEMBERS = Gauge "ottla_group_members" "Members of all groups coordinated here.";
+    GROUP_REBALANCES = Counter "ottla_group_rebalances_total" "Rebalances that have begun since the coordinators here were loaded.";
+    GROUP_OFFSETS = Gauge "ottla_group_offsets" "Offsets that groups coordinated here have committed.";
+    GROUP_OFFSET_COMMITS = Counter "ottla_group_offset_commits_total" "Commits of offsets, one for each partition.";
+    GROUP_LAGS_ITEMIZED = Gauge "ottla_group_lags_itemized" "Committed offsets whose lag is told, the first by group, topic and partition.";
+    GROUP_LAG_RECORDS = Gauge "ottla_group_lag_records" "Records between what a group has committed and the high watermark, where both are on this broker; labels: group, topic, partition.";
+
     CONNECTIONS_OPEN = Gauge "ottla_connections_open" "Client connections open now.";
     CONNECTIONS_ACCEPTED = Counter "ottla_connections_accepted_total" "Client connections that were accepted.";
     CONNECTIONS_CLOSED = Counter "ottla_connections_closed_total" "Client connections that have ended; labels: reason.";

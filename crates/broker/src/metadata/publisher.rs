@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image, TopicConfig};
+use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::sync::{oneshot, watch};
 
@@ -16,6 +17,7 @@ use super::assignment::partition_state;
 use super::machine::{Inbox, News};
 use super::open::{Opener, log_config, replica_config};
 use crate::broker::FatalError;
+use crate::coordinator::{Kit, World};
 use crate::partition::PartitionHandle;
 use crate::published::{LocalTopic, Place, Published};
 use crate::shard::{Mail, Shards};
@@ -29,6 +31,7 @@ pub struct Publisher {
     pub index: watch::Sender<u64>,
     pub shards: Shards,
     pub opener: Opener,
+    pub coordinators: Arc<Kit>,
 }
 
 impl Publisher {
@@ -57,12 +60,18 @@ impl Publisher {
         let mut next = Published::clone(&before);
         next.image = image;
         next.index = news.index;
+        // Coordinators that begin with new partitions know the world already.
+        let changed = self.turn_world(&next.image, &delta, news.restart);
         self.remove(&mut next, &delta).await;
         self.change(&mut next, &delta).await;
         self.configure(&mut next, &delta).await;
+        if changed {
+            self.tell_coordinators(&delta).await;
+        }
         self.reach_shards().await;
+        let index = next.index;
         self.published.store(Arc::new(next));
-        self.index.send_replace(news.index);
+        self.index.send_replace(index);
         Ok(())
     }
 
@@ -191,6 +200,31 @@ impl Publisher {
                 let _stopping = partition.shard.send(Mail::Configure(partition.key, replica, log)).await;
             }
             next.insert(topic.with_config(config));
+        }
+    }
+
+    /// Changes what coordinators know of settings and topics; false if nothing of that has changed.
+    fn turn_world(&self, image: &Image, delta: &Delta, restart: bool) -> bool {
+        let concerns_groups =
+            |resource: &ConfigResource| matches!(resource.kind, ResourceKind::Broker | ResourceKind::Group);
+        let settings = restart || delta.features_changed || delta.configs_changed.iter().any(concerns_groups);
+        let topics = !delta.topics_deleted.is_empty()
+            || !delta.partitions_changed.is_empty()
+            || !delta.brokers_changed.is_empty();
+        if settings {
+            let settings = self.opener.settings.with_dynamic(image);
+            self.coordinators.set_world(Arc::new(World::new(&settings, image)));
+        } else if topics {
+            let world = self.coordinators.world().with_topics(image);
+            self.coordinators.set_world(Arc::new(world));
+        }
+        settings || topics
+    }
+
+    async fn tell_coordinators(&self, delta: &Delta) {
+        let deleted: Arc<[Str]> = delta.topics_deleted.values().cloned().collect();
+        for shard in self.shards.iter() {
+            let _stopping = shard.send(Mail::Learn(deleted.clone())).await;
         }
     }
 

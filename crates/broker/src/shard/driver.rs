@@ -3,21 +3,25 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
-use std::collections::BTreeMap;
+mod truncate;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
-    Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
+    Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
     ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::Origin;
+use ottla_wire::batch::{AppendBatch, BatchHeader, BatchView, ControlRecord, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
+use crate::coordinator::Generation;
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
@@ -49,17 +53,48 @@ enum Asker {
     Shard,
 }
 
+/// A batch of the coordinator that lives in this partition.
+pub struct CoordinatorAppend {
+    pub batch: ValidatedBatch,
+    /// Which of the coordinator's lives it is of.
+    pub generation: Generation,
+    /// It is refused in any other epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// The end of a transaction in this partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub offset: Offset,
+    pub producer: Producer,
+    pub commit: bool,
+}
+
+/// Who waits for an append.
+enum Waiter {
+    Producer(Ticket),
+    Coordinator(Generation),
+}
+
+/// What a partition keeps for the coordinator that lives in it, until that takes it.
+#[derive(Default)]
+struct ForCoordinator {
+    outcomes: Vec<(Generation, Outcome)>,
+    /// Markers that were written, oldest first.
+    markers: VecDeque<Marker>,
+}
+
 /// A partition and all that its shard keeps for it.
 pub struct PartitionDriver {
     handle: Arc<PartitionHandle>,
     core: Replica,
     log: Log,
     /// Who waits for which reply. Ids are given in order, so the oldest waiters come first.
-    appends: BTreeMap<ReplyId, Ticket>,
+    appends: BTreeMap<ReplyId, Waiter>,
     deletions: BTreeMap<ReplyId, oneshot::Sender<Result<Offset, DeleteError>>>,
     next_reply: u64,
     /// Replies of this turn: they leave when its writes have succeeded.
-    held: Vec<(Ticket, Outcome)>,
+    held: Vec<(Waiter, Outcome)>,
     effects: Vec<Effect>,
     /// A flush that has been asked for and not begun.
     flush_wanted: Option<Asker>,
@@ -70,6 +105,8 @@ pub struct PartitionDriver {
     flushing: Option<Asker>,
     /// A turn has begun and has not ended.
     touched: bool,
+    /// Set if a coordinator lives here.
+    coordinator: Option<ForCoordinator>,
 }
 
 impl PartitionDriver {
@@ -88,7 +125,13 @@ impl PartitionDriver {
             vouched_at: Instant(0),
             flushing: None,
             touched: false,
+            coordinator: None,
         }
+    }
+
+    /// A coordinator lives in this partition: it wants to hear of its appends and of markers.
+    pub fn house_coordinator(&mut self) {
+        self.coordinator = Some(ForCoordinator::default());
     }
 
     pub fn key(&self) -> PartitionKey {
@@ -104,19 +147,66 @@ impl PartitionDriver {
         !std::mem::replace(&mut self.touched, true)
     }
 
+    /// Something has happened in this turn.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        if self.log.roll_due(request.batch.header(), turn.wall)
-            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
-        {
-            self.storage_failed(turn, &error);
-        }
-        let reply = self.next_reply();
-        self.appends.insert(reply, ticket);
         let AppendRequest { batch, acks, deadline } = request;
-        let append =
-            Append { batch, acks, deadline, reply, expected: None, origin: Origin::Client, verified: None };
+        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        self.put(turn, waiter, |reply| Append {
+            batch,
+            acks,
+            deadline,
+            reply,
+            expected: None,
+            origin,
+            verified: None,
+        });
+    }
+
+    /// A batch of the coordinator that lives here, acknowledged by all in-sync replicas however long that takes.
+    pub fn append_for_coordinator(&mut self, turn: Turn, append: CoordinatorAppend) {
+        let CoordinatorAppend { batch, generation, epoch } = append;
+        self.touch();
+        self.put(turn, Waiter::Coordinator(generation), |reply| Append {
+            batch,
+            acks: Acks::InSync,
+            deadline: Instant(u64::MAX),
+            reply,
+            expected: Some(epoch),
+            origin: Origin::Broker,
+            verified: None,
+        });
+    }
+
+    fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
+        let reply = self.next_reply();
+        let append = append(reply);
+        self.roll_for(turn, append.batch.header());
+        self.appends.insert(reply, waiter);
         self.step(turn, Event::Append(append));
+    }
+
+    /// What became of the appends of the coordinator, in the order in which it became known.
+    pub fn take_outcomes(&mut self) -> Vec<(Generation, Outcome)> {
+        self.coordinator.as_mut().map(|kept| std::mem::take(&mut kept.outcomes)).unwrap_or_default()
+    }
+
+    /// Forgets markers that nobody has taken.
+    pub fn forget_markers(&mut self) {
+        if let Some(kept) = &mut self.coordinator {
+            kept.markers.clear();
+        }
+    }
+
+    /// The markers below `committed`, in the order of the log.
+    pub fn take_markers(&mut self, committed: Offset) -> Vec<Marker> {
+        let Some(kept) = &mut self.coordinator else { return Vec::new() };
+        let count = kept.markers.partition_point(|marker| marker.offset < committed);
+        kept.markers.drain(..count).collect()
     }
 
     pub fn delete_records(
@@ -242,24 +332,48 @@ impl PartitionDriver {
 
     /// Feeds one event and carries out what comes of it.
     pub fn step(&mut self, turn: Turn, event: Event) {
-        let mut effects = std::mem::take(&mut self.effects);
-        self.core.step(turn.now, turn.wall, event, &mut effects);
-        for effect in effects.drain(..) {
-            if let Err(error) = self.carry_out(effect) {
-                self.storage_failed(turn, &error);
-                break;
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut effects = std::mem::take(&mut self.effects);
+            self.core.step(turn.now, turn.wall, event, &mut effects);
+            for effect in effects.drain(..) {
+                match self.carry_out(effect) {
+                    Ok(completed) => next = completed.or(next),
+                    Err(error) => {
+                        self.storage_failed(turn, &error);
+                        next = None;
+                        break;
+                    }
+                }
             }
+            self.effects = effects;
         }
-        self.effects = effects;
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), LogError> {
+    /// Starts a segment if this batch does not fit into the one that grows, or that one is old. Before the core takes the
+    /// batch: the snapshot is of the producers as they are without it.
+    fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) {
+        if self.log.roll_due(batch, turn.wall)
+            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
+        {
+            self.storage_failed(turn, &error);
+        }
+    }
+
+    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one and it is
+    /// done at once: that is a truncation, of which there is one at a time.
+    fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
-            Effect::Write(batch) => self.log.append(batch)?,
+            Effect::Write(batch) => {
+                if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
+                    kept.markers.extend(marker(&batch));
+                }
+                self.log.append(batch)?;
+            }
             Effect::Flush { epoch, .. } => self.flush_wanted = Some(Asker::Core(epoch)),
             Effect::Reply { to, outcome } => {
-                if let Some(ticket) = self.appends.remove(&to) {
-                    self.held.push((ticket, outcome));
+                if let Some(waiter) = self.appends.remove(&to) {
+                    self.held.push((waiter, outcome));
                 }
             }
             Effect::DeleteReplied { to, outcome } => {
@@ -267,18 +381,23 @@ impl PartitionDriver {
                     let _gone = waiter.send(outcome);
                 }
             }
-            Effect::MoveLogStart(start) => self.log.move_start(start)?,
+            Effect::MoveLogStart(start) => {
+                // What is queued counts, too.
+                self.log.write()?;
+                self.log.move_start(start)?;
+            }
             Effect::EpochsChanged => self.log.store_epochs(&epoch_starts(self.core.epochs())),
             Effect::Aborted(txn) => self.log.append_aborted(aborted(txn)),
-            // What a follower and a leader with followers need comes with clusters of several nodes: there the effects
-            // have a driver between brokers. A cluster of one never asks for them.
-            Effect::Truncate { .. } | Effect::RestartAt(_) | Effect::Fetch(_) | Effect::ProposeIsr(_) => {
+            Effect::Truncate { to } => return self.truncate(to).map(Some),
+            Effect::RestartAt(offset) => self.log.restart_at(offset)?,
+            // What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.
+            Effect::Fetch(_) | Effect::ProposeIsr(_) => {
                 let (topic, partition) = (&self.handle.topic, self.handle.index.0);
                 tracing::error!(%topic, partition, ?effect, "replication between brokers is not there yet");
             }
             Effect::StopFetching => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Writes what the turn has queued, starts a flush if one is wanted, publishes, and lets the replies leave.
@@ -290,8 +409,12 @@ impl PartitionDriver {
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
         self.publish();
-        for (ticket, outcome) in self.held.drain(..) {
-            ticket.answer(outcome);
+        for (waiter, outcome) in self.held.drain(..) {
+            match (waiter, &mut self.coordinator) {
+                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
+                (Waiter::Coordinator(_), None) => {}
+            }
         }
         job
     }
@@ -362,4 +485,21 @@ impl PartitionDriver {
         self.next_reply += 1;
         ReplyId(self.next_reply)
     }
+}
+
+/// A control record has a key of 4 and a value of 6 bytes.
+const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
+
+/// The end of a transaction that a control batch says; none if it says something else.
+fn marker(batch: &AppendBatch) -> Option<Marker> {
+    let view = BatchView::parse(batch.to_bytes()).ok()?;
+    let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;
+    let header = view.header();
+    let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+    let commit = match ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()?? {
+        ControlRecord::Commit { .. } => true,
+        ControlRecord::Abort { .. } => false,
+        ControlRecord::Raft { .. } => return None,
+    };
+    Some(Marker { offset: record.offset, producer, commit })
 }

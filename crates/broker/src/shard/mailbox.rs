@@ -6,11 +6,13 @@ use ottla_replica::{
     Acks, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
 };
 use ottla_wire::batch::ValidatedBatch;
+use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, Offset};
 use tokio::sync::{mpsc, oneshot};
 
 use super::appends::{AppendGroup, Ticket};
 use super::driver::PartitionDriver;
+use crate::coordinator::CoordinatorMail;
 use crate::partition::{PartitionHandle, PartitionKey};
 
 /// Messages that may wait for a shard. A sender waits for room: a slow disk slows its producers.
@@ -34,6 +36,13 @@ pub enum Mail {
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
+    /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that tells whoever
+    /// waits.
+    Coordinators(Vec<(PartitionKey, CoordinatorMail)>),
+    /// The world that coordinators know has changed, and these topics are gone.
+    Learn(Arc<[Str]>),
+    /// The broker stops: coordinators let everybody go who waits for others.
+    Resign,
     /// Everything known of the producers of a partition.
     DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
     /// Give a partition up and delete its files. Answers when its folder is out of the way.
@@ -128,6 +137,30 @@ impl<'a> ShardBatches<'a> {
     pub async fn send(self) {
         for (shard, items) in self.by_shard {
             let _gone = shard.send(Mail::Append(items)).await;
+        }
+    }
+}
+
+/// Letters to coordinators, sorted by shard.
+#[derive(Default)]
+pub struct Letters {
+    by_shard: Vec<(ShardHandle, Vec<(PartitionKey, CoordinatorMail)>)>,
+}
+
+impl Letters {
+    /// Adds the next letter. Those to one coordinator arrive in order.
+    pub fn add(&mut self, partition: &PartitionHandle, mail: CoordinatorMail) {
+        let item = (partition.key, mail);
+        match self.by_shard.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
+            Some((_, items)) => items.push(item),
+            None => self.by_shard.push((partition.shard.clone(), vec![item])),
+        }
+    }
+
+    /// Sends each shard its part. A shard that is gone drops its letters, which tells whoever waits.
+    pub async fn send(self) {
+        for (shard, items) in self.by_shard {
+            let _gone = shard.send(Mail::Coordinators(items)).await;
         }
     }
 }

@@ -3,14 +3,18 @@
 //! - [`appends`]: groups of appends and their outcomes.
 //! - [`mailbox`]: what a shard is told, and how to reach it.
 //! - [`driver`]: one partition: its core, its log, and the effects between them.
+//! - [`slot`]: a partition with the coordinator that may live in it.
 //! - [`run`]: the turns of a shard.
 
 mod appends;
 mod driver;
 mod mailbox;
 mod run;
+mod slot;
 
 pub use appends::{AppendGroup, Outcome};
-pub use driver::PartitionDriver;
-pub use mailbox::{AppendRequest, Mail, ShardBatches, ShardHandle, Shards};
+#[cfg(test)]
+pub use driver::Marker;
+pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
+pub use mailbox::{AppendRequest, Letters, Mail, ShardBatches, ShardHandle, Shards};
 pub use run::ShardSettings;

@@ -15,7 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::driver::{Due, PartitionDriver, Turn};
 use super::mailbox::{Mail, ShardHandle};
+use super::slot::Slot;
 use crate::clock::Clock;
+use crate::coordinator::{Hosted, Kit, moment};
 use crate::partition::PartitionKey;
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
@@ -40,15 +42,23 @@ pub struct ShardSettings {
     pub flusher: Arc<Flusher>,
     /// `log.retention.check.interval.ms`
     pub retention_interval: Duration,
+    /// What the coordinators in the shards share.
+    pub coordinators: Arc<Kit>,
 }
 
 type Flushed = (PartitionKey, FlushDone);
 
 struct Shard {
     settings: ShardSettings,
-    partitions: HashMap<PartitionKey, PartitionDriver>,
-    /// Partitions of this turn.
+    partitions: HashMap<PartitionKey, Slot>,
+    /// Partitions of this turn, and of the next one if something is left for it.
     touched: Vec<PartitionKey>,
+    /// Partitions that a coordinator lives in.
+    coordinators: BTreeSet<PartitionKey>,
+    /// Partitions whose turn left something for the next one.
+    again: Vec<PartitionKey>,
+    /// When coordinators must be told that time has passed.
+    due: BTreeSet<(Instant, PartitionKey)>,
     /// Partitions with requests that wait: their deadlines are looked at more often.
     waiting: BTreeSet<PartitionKey>,
     flushed: mpsc::Sender<Flushed>,
@@ -68,6 +78,9 @@ pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
         settings,
         partitions: HashMap::new(),
         touched: Vec::new(),
+        coordinators: BTreeSet::new(),
+        again: Vec::new(),
+        due: BTreeSet::new(),
         waiting: BTreeSet::new(),
         flushed,
         retained_at: now,
@@ -133,6 +146,23 @@ impl Shard {
             Mail::FollowerFetched(key, fetch) => {
                 self.with(key, |partition| partition.step(turn, Event::FollowerFetched(fetch)));
             }
+            Mail::Coordinators(letters) => {
+                for (key, mail) in letters {
+                    if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
+                        coordinator.take(&moment(turn), mail);
+                    }
+                }
+            }
+            Mail::Learn(deleted) => {
+                for key in self.coordinators.clone() {
+                    self.coordinate(key, |coordinator| coordinator.learn(&moment(turn), &deleted));
+                }
+            }
+            Mail::Resign => {
+                for key in self.coordinators.clone() {
+                    self.coordinate(key, |coordinator| coordinator.resign());
+                }
+            }
             Mail::DescribeProducers(key, reply) => self.with(key, |partition| {
                 let _gone = reply.send(partition.producers());
             }),
@@ -146,21 +176,42 @@ impl Shard {
 
     /// Does something with a partition and makes it part of the turn.
     fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut PartitionDriver)) {
-        let Some(partition) = self.partitions.get_mut(&key) else { return };
-        act(partition);
-        if partition.touch() {
+        if let Some(slot) = self.listed(key) {
+            act(&mut slot.partition);
+            slot.partition.touch();
+        }
+    }
+
+    /// Does something with the coordinator of a partition, if one lives there.
+    fn coordinate(&mut self, key: PartitionKey, act: impl FnOnce(&mut dyn Hosted)) {
+        if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
+            act(coordinator.host());
+        }
+    }
+
+    /// A partition that is looked at when the turn ends.
+    fn listed(&mut self, key: PartitionKey) -> Option<&mut Slot> {
+        let slot = self.partitions.get_mut(&key)?;
+        if slot.list() {
             self.touched.push(key);
         }
+        Some(slot)
     }
 
     fn adopt(&mut self, partition: PartitionDriver) {
         let key = partition.key();
-        self.partitions.insert(key, partition);
+        let slot = Slot::new(partition, &self.settings.coordinators);
+        if slot.coordinator.is_some() {
+            self.coordinators.insert(key);
+        }
+        self.partitions.insert(key, slot);
         self.with(key, PartitionDriver::adopted);
     }
 
     fn retire(&mut self, turn: Turn, key: PartitionKey, done: oneshot::Sender<()>) {
-        if let Some(mut partition) = self.partitions.remove(&key) {
+        if let Some(Slot { mut partition, due, .. }) = self.partitions.remove(&key) {
+            self.coordinators.remove(&key);
+            due.map(|at| self.due.remove(&(at, key)));
             partition.step(turn, Event::Retired);
             let _no_flush = partition.end_turn(turn);
             self.waiting.remove(&key);
@@ -173,18 +224,29 @@ impl Shard {
     fn end(&mut self, turn: Turn) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
-            let Some(partition) = self.partitions.get_mut(&key) else { continue };
-            let job = partition.end_turn(turn);
-            match partition.has_waiters() {
+            let Some(slot) = self.partitions.get_mut(&key) else { continue };
+            let ended = slot.end_turn(turn);
+            let due = std::mem::replace(&mut slot.due, ended.due);
+            if due != ended.due {
+                due.map(|at| self.due.remove(&(at, key)));
+                self.due.extend(ended.due.map(|at| (at, key)));
+            }
+            match ended.has_waiters {
                 true => self.waiting.insert(key),
                 false => self.waiting.remove(&key),
             };
-            if let Some(job) = job {
+            if ended.again {
+                self.again.push(key);
+            }
+            if let Some(job) = ended.flush {
                 self.submit(key, job);
             }
         }
         // Its room is kept for the next turn.
         self.touched = touched;
+        for key in std::mem::take(&mut self.again) {
+            self.listed(key);
+        }
     }
 
     fn submit(&self, key: PartitionKey, job: FlushJob) {
@@ -199,9 +261,21 @@ impl Shard {
         }
     }
 
+    /// Tells coordinators whose time has come.
+    fn tick_coordinators(&mut self, turn: Turn) {
+        while let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= turn.now) {
+            self.due.remove(&(at, key));
+            if let Some(slot) = self.partitions.get_mut(&key) {
+                slot.due = None;
+            }
+            self.coordinate(key, |coordinator| coordinator.tick(&moment(turn)));
+        }
+    }
+
     /// Tells those with waiting requests ten times a second that time has passed, all partitions once a second, and
     /// carries out retention when it is due.
     fn tick(&mut self, turn: Turn) {
+        self.tick_coordinators(turn);
         let mut due = Due { retention: false, vouching: false };
         if turn.now.since(self.retained_at) >= self.settings.retention_interval {
             (self.retained_at, due.retention) = (turn.now, true);
@@ -212,9 +286,12 @@ impl Shard {
         if due.retention || due.vouching || turn.now.since(self.ticked_at) >= IDLE_TICK {
             self.ticked_at = turn.now;
             self.deadlines_at = turn.now;
-            for (key, partition) in &mut self.partitions {
-                if partition.tick(turn, due) && partition.touch() {
-                    self.touched.push(*key);
+            for (key, slot) in &mut self.partitions {
+                if slot.partition.tick(turn, due) {
+                    slot.partition.touch();
+                    if slot.list() {
+                        self.touched.push(*key);
+                    }
                 }
             }
         } else if turn.now.since(self.deadlines_at) >= DEADLINE_TICK {
@@ -226,8 +303,12 @@ impl Shard {
     }
 
     fn time_to_tick(&self) -> Duration {
+        if !self.touched.is_empty() {
+            return Duration::ZERO;
+        }
         let now = self.settings.clock.now();
-        let idle = IDLE_TICK.saturating_sub(now.since(self.ticked_at));
+        let coordinators = self.due.first().map_or(IDLE_TICK, |(at, _)| at.since(now));
+        let idle = IDLE_TICK.saturating_sub(now.since(self.ticked_at)).min(coordinators);
         match self.waiting.is_empty() {
             true => idle,
             false => idle.min(DEADLINE_TICK.saturating_sub(now.since(self.deadlines_at))),
@@ -237,17 +318,18 @@ impl Shard {
     /// Flushes and closes every partition.
     async fn stop(&mut self, stopped: oneshot::Sender<()>, flushes: &mut mpsc::Receiver<Flushed>) {
         let turn = self.now();
-        for (key, partition) in &mut self.partitions {
-            partition.want_flush();
-            if partition.touch() {
+        for (key, slot) in &mut self.partitions {
+            slot.partition.want_flush();
+            slot.partition.touch();
+            if slot.list() {
                 self.touched.push(*key);
             }
         }
         self.end(turn);
         self.await_flushes(flushes).await;
         let mut closing = Vec::new();
-        for (key, partition) in &mut self.partitions {
-            closing.extend(partition.close().map(|job| (*key, job)));
+        for (key, slot) in &mut self.partitions {
+            closing.extend(slot.partition.close().map(|job| (*key, job)));
         }
         closing.into_iter().for_each(|(key, job)| self.submit(key, job));
         self.await_flushes(flushes).await;
@@ -256,7 +338,7 @@ impl Shard {
     }
 
     async fn await_flushes(&mut self, flushes: &mut mpsc::Receiver<Flushed>) {
-        while self.partitions.values().any(PartitionDriver::is_flushing) {
+        while self.partitions.values().any(|slot| slot.partition.is_flushing()) {
             let Some((key, done)) = flushes.recv().await else { break };
             let turn = self.now();
             self.with(key, |partition| partition.flushed(turn, done));

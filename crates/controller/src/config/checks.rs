@@ -1,16 +1,16 @@
 //! What broker settings must be together.
 
 use super::error::ConfigError;
+use super::groups;
 use super::listeners::{self, Listener};
 use super::settings::BrokerSettings;
 use super::value::split_list;
 
 /// All that is wrong with settings of which each is right alone.
 pub(super) fn together(settings: &BrokerSettings) -> Vec<ConfigError> {
-    [roles, node_id, quorum, all_listeners, retention, metrics_listener, overrides]
-        .into_iter()
-        .filter_map(|check| check(settings).err())
-        .collect()
+    let checks =
+        [roles, node_id, quorum, all_listeners, retention, metrics_listener, overrides, groups::together];
+    checks.into_iter().filter_map(|check| check(settings).err()).collect()
 }
 
 fn roles(settings: &BrokerSettings) -> Result<(), ConfigError> {

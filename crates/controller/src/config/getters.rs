@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ottla_wire::BrokerId;
+use ottla_wire::compress::Codec;
 
 use super::checks;
 use super::listeners::{self, Listener};
@@ -86,6 +87,8 @@ getters! {
     metadata_snapshot_max_bytes: long = "metadata.log.max.record.bytes.between.snapshots";
     num_partitions: int = "num.partitions";
     offset_metadata_max_bytes: int = "offset.metadata.max.bytes";
+    /// How long a request to a group coordinator waits for its records to be committed.
+    offsets_commit_timeout: millis = "offsets.commit.timeout.ms";
     offsets_topic_partitions: int = "offsets.topic.num.partitions";
     offsets_topic_segment_bytes: int = "offsets.topic.segment.bytes";
     partitions_max: count = "partitions.max";
@@ -179,6 +182,19 @@ impl BrokerSettings {
         }
     }
 
+    /// How the group coordinator packs its batches (`offsets.topic.compression.codec`, a number).
+    pub fn offsets_topic_codec(&self) -> Codec {
+        let id = u8::try_from(self.integer("offsets.topic.compression.codec")).ok();
+        // Others are refused with the settings.
+        id.and_then(Codec::from_id).unwrap_or(Codec::None)
+    }
+
+    /// Whether groups may use the protocol of KIP-848, as far as the settings say.
+    pub fn consumer_protocol(&self) -> bool {
+        let protocols = self.list("group.coordinator.rebalance.protocols");
+        protocols.iter().any(|one| one.eq_ignore_ascii_case("consumer"))
+    }
+
     fn adapted(&self, name: &'static str, brokers: usize) -> i16 {
         let value = i16::try_from(self.integer(name)).unwrap_or(i16::MAX);
         let brokers = i16::try_from(brokers).unwrap_or(i16::MAX).max(1);
@@ -194,6 +210,14 @@ impl BrokerSettings {
 }
 
 impl InternalTopic {
+    /// The topic's name.
+    pub const fn topic(self) -> &'static str {
+        match self {
+            InternalTopic::Offsets => "__consumer_offsets",
+            InternalTopic::TransactionState => "__transaction_state",
+        }
+    }
+
     /// The settings of its replication factor and its minimal ISR.
     fn settings(self) -> (&'static str, Option<&'static str>) {
         match self {

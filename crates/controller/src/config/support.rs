@@ -20,7 +20,6 @@ use Support::{NoEffect, Refused, Served};
 const JVM: &str =
     "it tunes the threads, buffers or metrics of Kafka's own process; there is nothing like it to tune here";
 const ONE_NODE: &str = "it takes effect between nodes, and clusters of several nodes are not served yet";
-const GROUPS: &str = "consumer groups are not served yet";
 const TRANSACTIONS: &str = "transactions are not served yet";
 const SHARE: &str = "share groups are not served yet";
 const STREAMS: &str = "streams groups are not served yet";
@@ -67,11 +66,14 @@ const BROKER: &[(&str, Support)] = &[
     ("follower.fetch.last.tiered.offset.enable", Refused(REMOTE)),
     ("group.coordinator.threads", NoEffect(JVM)),
     ("group.coordinator.background.threads", NoEffect(JVM)),
-    // Kafka's quick starts set it; it may wait for the groups it delays.
-    ("group.initial.rebalance.delay.ms", NoEffect(GROUPS)),
+    (
+        "group.coordinator.append.linger.ms",
+        NoEffect("records that come together are written together, and none waits for more to come"),
+    ),
+    ("group.coordinator.cached.buffer.max.bytes", NoEffect(JVM)),
     ("group.share.*", Refused(SHARE)),
     ("group.streams.*", Refused(STREAMS)),
-    ("group.*", Refused(GROUPS)),
+    ("group.*", Served),
     ("initial.broker.registration.timeout.ms", NoEffect(ONE_NODE)),
     ("inter.broker.listener.name", Served),
     ("kafka.metrics.*", NoEffect(JVM)),
@@ -116,9 +118,7 @@ const BROKER: &[(&str, Support)] = &[
     ("num.partitions", Served),
     ("num.*", NoEffect(JVM)),
     ("offsets.load.buffer.size", NoEffect(JVM)),
-    // Kafka's own server.properties sets these.
-    ("offsets.topic.*", NoEffect(GROUPS)),
-    ("offset*", Refused(GROUPS)),
+    ("offset*", Served),
     ("partitions.max", Served),
     ("principal.builder.class", Refused(JAVA)),
     ("process.roles", Served),
@@ -171,7 +171,7 @@ const TOPIC: &[(&str, Support)] = &[
 ];
 
 const GROUP: &[(&str, Support)] =
-    &[("share.*", Refused(SHARE)), ("streams.*", Refused(STREAMS)), ("*", Refused(GROUPS))];
+    &[("share.*", Refused(SHARE)), ("streams.*", Refused(STREAMS)), ("*", Served)];
 
 const CLIENT_METRICS: &[(&str, Support)] = &[("*", Refused("client telemetry is not served yet"))];
 

@@ -10,7 +10,8 @@ use ottla_wire::protocol::ErrorCode;
 use super::change::Change;
 use super::{Call, Failure, parts, topic_names};
 use crate::config::{
-    ConfigError, Definition, Layers, Scope, Table, check_support, tables, topic_synonyms, validate_topic,
+    ConfigError, Definition, Layers, Scope, Table, check_support, tables, topic_synonyms, validate_group,
+    validate_topic,
 };
 use crate::image::{ConfigResource, Image, ResourceKind};
 
@@ -124,7 +125,7 @@ pub(super) fn records(
             return Err(Failure::new(ErrorCode::InvalidConfig, why));
         }
     }
-    check_together(call.image, resource, wanted)?;
+    check_together(call, resource, wanted)?;
     let changed = wanted.iter().filter(|(name, value)| value_now(name) != value.as_ref());
     let mut records: Vec<MetadataRecord> = changed
         .map(|(name, value)| {
@@ -144,7 +145,8 @@ pub(super) fn records(
 }
 
 /// Checks the settings that the resource would have.
-fn check_together(image: &Image, resource: &ConfigResource, wanted: &Wanted) -> Result<(), Failure> {
+fn check_together(call: &Call<'_>, resource: &ConfigResource, wanted: &Wanted) -> Result<(), Failure> {
+    let image = call.image;
     let refused = |error: ConfigError| refused(resource, &error);
     match resource.kind {
         ResourceKind::Topic => {
@@ -171,7 +173,17 @@ fn check_together(image: &Image, resource: &ConfigResource, wanted: &Wanted) -> 
             check_scopes(image, resource, wanted)?;
             check_values(resource, wanted, Table::Broker)
         }
-        ResourceKind::Group => check_values(resource, wanted, Table::Group),
+        ResourceKind::Group => {
+            check_values(resource, wanted, Table::Group)?;
+            let mut own = image.config(resource).cloned().unwrap_or_default();
+            for (name, value) in wanted {
+                match value {
+                    Some(value) => own.insert(name.clone(), value.clone()),
+                    None => own.remove(name),
+                };
+            }
+            validate_group(&own, &call.settings.with_dynamic(image)).map_err(refused)
+        }
         ResourceKind::ClientMetrics => check_values(resource, wanted, Table::ClientMetrics),
         ResourceKind::BrokerLogger => Ok(()),
     }

@@ -12,8 +12,8 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::{Failure, topic_names};
 use crate::config::{
-    BrokerSettings, Definition, Layers, Scope, Source, Synonym, Unit, chain, tables, topic_doc,
-    topic_synonyms,
+    BrokerSettings, Definition, Layers, Scope, Source, Synonym, Unit, chain, group_broker_default, tables,
+    topic_doc, topic_synonyms,
 };
 use crate::image::{ConfigResource, Image, ResourceKind};
 
@@ -97,9 +97,8 @@ impl Asked<'_> {
                 let entries = tables::client_metrics().iter().filter(wanted);
                 Ok(entries.map(|one| self.plain_entry(kind, name, Source::ClientMetrics, one)).collect())
             }
-            Some(kind @ ResourceKind::Group) => {
-                let entries = tables::groups().iter().filter(wanted);
-                Ok(entries.map(|one| self.plain_entry(kind, name, Source::Group, one)).collect())
+            Some(ResourceKind::Group) => {
+                Ok(tables::groups().iter().filter(wanted).map(|one| self.group_entry(name, one)).collect())
             }
             None => invalid(format!("Unsupported resource type: {}", resource.resource_type)),
         }
@@ -148,6 +147,20 @@ impl Asked<'_> {
         let own = set.map(|value| synonym(value, source));
         let default = definition.default_text().map(|text| synonym(text, Source::Default));
         self.entry(definition, own.into_iter().chain(default).collect(), false, definition.doc)
+    }
+
+    /// What a group has not set is what the broker says for all groups.
+    fn group_entry(&self, group: &Str, definition: &'static Definition) -> DescribeConfigsResourceResult {
+        let own = self.image.config_value(&ConfigResource::group(group.clone()), definition.name);
+        let own = own.map(|value| Synonym {
+            name: definition.name,
+            value: value.to_string(),
+            converted: value.to_string(),
+            source: Source::Group,
+        });
+        let of_broker = group_broker_default(definition.name).map(|name| (name, Unit::Same));
+        let layers = Layers::new(self.image, self.settings).synonyms(of_broker.as_slice());
+        self.entry(definition, own.into_iter().chain(layers).collect(), false, definition.doc)
     }
 
     /// The first synonym holds; none leaves the default of the setting itself.

@@ -33,18 +33,16 @@ const FEATURES: &[Feature] = &[
     },
     Feature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 1, what: "eligible leader replicas (KIP-966)" },
     Feature { name: "transaction.version", min: 0, max: 0, what: "transactions (KIP-890); not served yet" },
-    Feature {
-        name: "group.version",
-        min: 0,
-        max: 0,
-        what: "the consumer group protocol of KIP-848; not served yet",
-    },
+    Feature { name: GROUP_VERSION, min: 0, max: 1, what: "the consumer group protocol of KIP-848" },
     Feature { name: "share.version", min: 0, max: 0, what: "share groups (KIP-932); not served yet" },
     Feature { name: "streams.version", min: 0, max: 0, what: "streams groups (KIP-1071); not served yet" },
 ];
 
 /// KIP-966.
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+
+/// KIP-848.
+const GROUP_VERSION: &str = "group.version";
 
 impl Feature {
     pub const ALL: &'static [Feature] = FEATURES;
@@ -75,6 +73,11 @@ impl Features {
     /// KIP-966: the ISR may become empty, and those that left it last may still lead.
     pub fn eligible_leader_replicas(&self) -> bool {
         self.level(ELIGIBLE_LEADER_REPLICAS) >= 1
+    }
+
+    /// KIP-848: groups whose assignment the broker makes.
+    pub fn consumer_groups(&self) -> bool {
+        self.level(GROUP_VERSION) >= 1
     }
 }
 

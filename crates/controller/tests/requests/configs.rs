@@ -102,11 +102,18 @@ fn what_may_be_altered() {
         (
             group,
             "g",
-            (SET, "consumer.session.timeout.ms", Some("50000")),
+            (SET, "consumer.session.timeout.ms", Some("60001")),
+            ErrorCode::InvalidConfig,
+            "group.consumer.max.session.timeout.ms (60000)",
+        ),
+        (group, "g", (SET, "consumer.session.timeout.ms", Some("50000")), ErrorCode::None, ""),
+        (
+            group,
+            "g",
+            (SET, "share.session.timeout.ms", Some("50000")),
             ErrorCode::InvalidConfig,
             "not served",
         ),
-        (group, "g", (SET, "consumer.session.timeout.ms", Some("45000")), ErrorCode::None, ""),
         (99, "x", (SET, "a", Some("b")), ErrorCode::InvalidRequest, "99"),
     ];
     let mut world = World::new(1);

@@ -14,8 +14,9 @@ fn a_new_cluster_has_what_is_served() {
     let world = World::new(0);
     assert_eq!(world.image.features.metadata_version(), MetadataVersion::LATEST);
     assert!(world.image.features.eligible_leader_replicas());
+    assert!(world.image.features.consumer_groups());
     assert_eq!(world.image.features.level("share.version"), 0);
-    assert_eq!(world.image.features.levels.len(), 2);
+    assert_eq!(world.image.features.levels.len(), 3);
 }
 
 #[test]

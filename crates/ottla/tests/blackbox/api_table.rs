@@ -13,6 +13,15 @@ const ADVERTISED: &str = "
  1 Fetch                     4 18
  2 ListOffsets               1 11
  3 Metadata                  0 13
+ 8 OffsetCommit              2 10
+ 9 OffsetFetch               1 10
+10 FindCoordinator           0  6
+11 JoinGroup                 0  9
+12 Heartbeat                 0  4
+13 LeaveGroup                0  5
+14 SyncGroup                 0  5
+15 DescribeGroups            0  6
+16 ListGroups                0  5
 18 ApiVersions               0  4
 19 CreateTopics              2  7
 20 DeleteTopics              1  6
@@ -23,10 +32,14 @@ const ADVERTISED: &str = "
 33 AlterConfigs              0  2
 35 DescribeLogDirs           1  5
 37 CreatePartitions          0  3
+42 DeleteGroups              0  2
 44 IncrementalAlterConfigs   0  1
+47 OffsetDelete              0  0
 57 UpdateFeatures            0  2
 60 DescribeCluster           0  2
 61 DescribeProducers         0  0
+68 ConsumerGroupHeartbeat    0  1
+69 ConsumerGroupDescribe     0  1
 74 ListConfigResources       0  1
 75 DescribeTopicPartitions   0  0
 ";
@@ -39,7 +52,8 @@ const UNSUPPORTED_VERSION: i16 = 35;
 const SUBJECT: &str = "subject";
 
 fn stage() -> (Setup, Broker, Vec<Benign>) {
-    let mut setup = Setup::new();
+    // A group of one need not wait for others.
+    let mut setup = Setup::new().set("group.initial.rebalance.delay.ms", 0);
     let broker = setup.start();
     let mut wire = broker.connect();
     let id = create_topic(&mut wire, SUBJECT, 1, &[]);

@@ -121,6 +121,8 @@ fn ten_thousand_bent_frames() {
     let mut setup = Setup::new()
         .set("topic.partitions.max", 20)
         .set("partitions.max", 100)
+        .set("offsets.topic.num.partitions", 5)
+        .set("group.initial.rebalance.delay.ms", 0)
         .set("auto.create.topics.enable", false);
     let mut broker = setup.start();
     let mut wire = broker.connect();

@@ -213,7 +213,8 @@ impl Broker {
         value.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
     }
 
-    fn http(&self, path: &str) -> String {
+    /// The answer to a GET on the port of the metrics, with its head.
+    pub fn http(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.metrics).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();

@@ -1,0 +1,28 @@
+//! DeleteGroups (key 42): empty groups go, with their offsets. KIP-229.
+
+use ottla_group::{Request, Response};
+use ottla_wire::messages::delete_groups_response::DeletableGroupResult;
+use ottla_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
+use ottla_wire::primitives::Str;
+
+use super::Call;
+use crate::coordinator::groups::ask;
+
+pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut response = DeleteGroupsResponse::default();
+    for id in request.groups_names {
+        // The answer has one entry for each group.
+        if !response.results.iter().any(|known| known.group_id == id) {
+            response.results.push(delete(call, id).await);
+        }
+    }
+    response
+}
+
+async fn delete(call: &Call<'_>, id: Str) -> DeletableGroupResult {
+    match ask(call, &id, Request::DeleteGroup(id.clone())).await {
+        Ok(Response::DeleteGroup(result)) => result,
+        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        Err(code) => DeletableGroupResult { group_id: id, error_code: code.code() },
+    }
+}

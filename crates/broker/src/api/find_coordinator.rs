@@ -1,0 +1,89 @@
+//! FindCoordinator (key 10): who coordinates a group. KIP-699 (several keys in one request), KIP-932 (share groups).
+//!
+//! The coordinator of a group is the leader of its partition of the offsets topic, which is created on first need.
+
+use ottla_controller::config::InternalTopic;
+use ottla_wire::BrokerId;
+use ottla_wire::messages::find_coordinator_response::Coordinator;
+use ottla_wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::internal;
+use crate::coordinator::route::partition_of;
+
+/// From this version on, a request names several keys.
+const SEVERAL_VERSION: i16 = 4;
+
+/// The kinds of coordinators, as Kafka numbers them.
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// Where a coordinator is: node, host and port.
+type Place = (BrokerId, Str, u16);
+
+pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    if call.version >= SEVERAL_VERSION {
+        let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+        for key in request.coordinator_keys {
+            let found = find(call, request.key_type, &key).await;
+            coordinators.push(coordinator(key, found));
+        }
+        return FindCoordinatorResponse { coordinators, ..Default::default() };
+    }
+    let Coordinator { node_id, host, port, error_code, error_message, .. } =
+        coordinator(Str::default(), find(call, request.key_type, &request.key).await);
+    FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() }
+}
+
+/// Why no coordinator is named.
+struct NotFound {
+    code: ErrorCode,
+    message: &'static str,
+}
+
+async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFound> {
+    match key_type {
+        GROUP => {}
+        // A producer fails for good with this code, instead of asking again for ever.
+        TRANSACTION => {
+            let message = "transactions are not served yet";
+            return Err(NotFound { code: ErrorCode::UnsupportedVersion, message });
+        }
+        // Share groups (2) and what later versions bring.
+        _ => {
+            let message = "coordinators are for groups (0)";
+            return Err(NotFound { code: ErrorCode::InvalidRequest, message });
+        }
+    }
+    let not_now = |message| NotFound { code: ErrorCode::CoordinatorNotAvailable, message };
+    let partitions = internal::partitions_of(call.ctx, InternalTopic::Offsets).await;
+    let partitions = partitions
+        .map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
+    let published = call.ctx.published.load();
+    let image = &published.image;
+    let topic = image.topic(InternalTopic::Offsets.topic());
+    let partition = topic.and_then(|topic| topic.partition(partition_of(key, partitions)));
+    let leader = partition.and_then(|partition| partition.leader).and_then(|id| image.broker(id));
+    let leader = leader.filter(|broker| !broker.fenced);
+    let endpoint = leader.and_then(|broker| Some((broker.id, broker.listener(&call.session.peer.listener)?)));
+    let (id, endpoint) = endpoint.ok_or_else(|| not_now("the coordinator is not there now"))?;
+    Ok((id, endpoint.host.clone(), endpoint.port))
+}
+
+fn coordinator(key: Str, found: Result<Place, NotFound>) -> Coordinator {
+    match found {
+        Ok((id, host, port)) => {
+            Coordinator { key, node_id: id.0, host, port: i32::from(port), ..Default::default() }
+        }
+        Err(NotFound { code, message }) => Coordinator {
+            key,
+            node_id: BrokerId::NONE.0,
+            port: -1,
+            error_code: code.code(),
+            error_message: Some(Str::from_static(message)),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,34 @@
+//! JoinGroup (key 11): a member takes part in the next generation of a classic group.
+//! KIP-62 (rebalance timeout), KIP-345 (static members), KIP-394 (member ids), KIP-559 (protocol names), KIP-800 (reasons).
+
+use ottla_group::{Request, Response};
+use ottla_wire::messages::{JoinGroupRequest, JoinGroupResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::groups::ask;
+
+/// Before this version the name of the protocol cannot be null.
+const NULL_PROTOCOL_VERSION: i16 = 7;
+
+pub async fn handle(call: &mut Call<'_>, mut request: JoinGroupRequest) -> JoinGroupResponse {
+    if call.version == 0 {
+        // It had one timeout for both.
+        request.rebalance_timeout_ms = request.session_timeout_ms;
+    }
+    let (group, member) = (request.group_id.clone(), request.member_id.clone());
+    let mut response = match ask(call, &group, Request::JoinGroup(request)).await {
+        Ok(Response::JoinGroup(response)) => response,
+        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        Err(code) => refuse(member, code),
+    };
+    if call.version < NULL_PROTOCOL_VERSION && response.protocol_name.is_none() {
+        response.protocol_name = Some(Str::default());
+    }
+    response
+}
+
+fn refuse(member_id: Str, code: ErrorCode) -> JoinGroupResponse {
+    JoinGroupResponse { error_code: code.code(), member_id, protocol_name: None, ..Default::default() }
+}

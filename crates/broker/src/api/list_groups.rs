@@ -1,0 +1,28 @@
+//! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
+
+use ottla_group::{Call as GroupCall, Request, Response};
+use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::groups::{ask_partition, caller, led_here};
+
+pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
+    let mut response = ListGroupsResponse::default();
+    for index in led_here(call.ctx) {
+        let asked = GroupCall { caller: caller(call), request: Request::ListGroups(request.clone()) };
+        let listed = match ask_partition(call.ctx, index, asked).await {
+            Ok(Response::ListGroups(listed)) => listed,
+            Ok(_) => unreachable!("a coordinator answers what it was asked"),
+            // The leadership has just gone: its groups are somebody else's.
+            Err(ErrorCode::NotCoordinator) => continue,
+            Err(code) => ListGroupsResponse { error_code: code.code(), ..Default::default() },
+        };
+        // A list that lacks groups must not look like one that has all.
+        if listed.error_code != 0 {
+            return ListGroupsResponse { error_code: listed.error_code, ..Default::default() };
+        }
+        response.groups.extend(listed.groups);
+    }
+    response
+}

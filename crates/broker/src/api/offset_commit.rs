@@ -1,0 +1,200 @@
+//! OffsetCommit (key 8): how far a group has read.
+//! KIP-98 (leader epochs), KIP-345 (static members), KIP-848 (member epochs, topic ids).
+//!
+//! What is committed to partitions that are not there fails alone; the rest goes to the coordinator. As with Produce, all
+//! requests that one read brought are taken together, so that they share the flush that they wait for.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_group::{Call, Request, Response as Answered};
+use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
+use ottla_wire::PartitionIndex;
+use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
+use ottla_wire::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use ottla_wire::protocol::{ApiKey, ErrorCode};
+
+use super::{decode, encode};
+use crate::context::Context;
+use crate::coordinator::groups::{Answer, TOO_LATE, caller_of, partition_in_charge, write_to};
+use crate::published::Published;
+use crate::service::{ParsedHeader, Session};
+use crate::shard::Letters;
+
+const KEY: ApiKey = ApiKey::OffsetCommit;
+
+/// From this version on, topics are named by their ids.
+const BY_ID_VERSION: i16 = 10;
+
+/// Takes a run of requests, hands them to the coordinators in order, and promises the answers.
+pub async fn start(
+    ctx: &Arc<Context>,
+    session: &mut Session,
+    frames: Vec<Frame>,
+) -> Result<Responses, CloseReason> {
+    let started = ctx.clock.now();
+    let mut letters = Letters::default();
+    let mut run = Vec::with_capacity(frames.len());
+    let mut permits = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let (bytes, permit) = frame.into_parts();
+        permits.push(permit);
+        run.push(take(ctx, session, &mut letters, bytes).await?);
+    }
+    letters.send().await;
+    let ctx = ctx.clone();
+    Ok(Responses::Later(Box::pin(async move {
+        let mut late = pin!(tokio::time::sleep(ctx.coordinators.world().commit_timeout));
+        let mut responses = Vec::with_capacity(run.len());
+        for pending in run {
+            responses.push(pending.answered(&ctx, late.as_mut()).await?);
+        }
+        drop::<Vec<Permit>>(permits);
+        ctx.metrics.requests_served(KEY, responses.len(), ctx.clock.now().since(started));
+        Ok(responses)
+    })))
+}
+
+/// A request that waits for its coordinator: the answer as far as it is known, and what is still to come.
+struct Pending {
+    version: i16,
+    correlation_id: i32,
+    response: OffsetCommitResponse,
+    /// The partitions that the coordinator was asked to commit.
+    asked: Vec<OffsetCommitResponseTopic>,
+    answer: Option<Result<Answer, ErrorCode>>,
+}
+
+async fn take(
+    ctx: &Context,
+    session: &mut Session,
+    letters: &mut Letters,
+    frame: Bytes,
+) -> Result<Pending, CloseReason> {
+    let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
+    if !key.versions().contains(&version) {
+        return Err(CloseReason::refused(format!("{key} version {version} is not served")));
+    }
+    session.note_client(header.client_id);
+    let mut request: OffsetCommitRequest = decode(key, version, body)?;
+    let mut response = OffsetCommitResponse::default();
+    let published = ctx.published.load_full();
+    request.topics.retain_mut(|topic| {
+        let answer = take_unknown(&published, topic, version >= BY_ID_VERSION);
+        if !answer.partitions.is_empty() {
+            response.topics.push(answer);
+        }
+        !topic.partitions.is_empty()
+    });
+    let asked: Vec<OffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
+    // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
+    let answer = match asked.is_empty() && !response.topics.is_empty() {
+        true => None,
+        false => Some(match partition_in_charge(ctx, &request.group_id).await {
+            Ok(index) => {
+                let (caller, request) = (caller_of(session, version), Request::OffsetCommit(request));
+                write_to(ctx, letters, index, Call { caller, request })
+            }
+            Err(code) => Err(code),
+        }),
+    };
+    Ok(Pending { version, correlation_id: header.correlation_id, response, asked, answer })
+}
+
+impl Pending {
+    async fn answered(
+        mut self,
+        ctx: &Context,
+        late: Pin<&mut tokio::time::Sleep>,
+    ) -> Result<Response, CloseReason> {
+        let answered = match self.answer.take() {
+            None => Vec::new(),
+            Some(Err(code)) => refuse(self.asked, code),
+            Some(Ok(answer)) => {
+                let answer = tokio::select! {
+                    biased;
+                    answer = answer.come() => answer,
+                    () = late => Err(TOO_LATE),
+                };
+                match answer {
+                    Ok(Answered::OffsetCommit(answered)) => answered.topics,
+                    Ok(_) => unreachable!("a coordinator answers what it was asked"),
+                    Err(code) => refuse(self.asked, code),
+                }
+            }
+        };
+        count(ctx, &answered);
+        let by_id = self.version >= BY_ID_VERSION;
+        for topic in answered {
+            match self.response.topics.iter_mut().find(|known| is_same(known, &topic, by_id)) {
+                Some(known) => known.partitions.extend(topic.partitions),
+                None => self.response.topics.push(topic),
+            }
+        }
+        encode(KEY, self.version, self.correlation_id, &self.response)
+    }
+}
+
+/// Names the topic, takes the partitions that are not there out of it, and answers for them.
+fn take_unknown(
+    published: &Published,
+    topic: &mut OffsetCommitRequestTopic,
+    by_id: bool,
+) -> OffsetCommitResponseTopic {
+    let (known, code) = match by_id {
+        true => (published.image.topic_by_id(topic.topic_id), ErrorCode::UnknownTopicId),
+        false => (published.image.topic(&topic.name), ErrorCode::UnknownTopicOrPartition),
+    };
+    if let Some(known) = known {
+        topic.name = known.name.clone();
+    }
+    let code = if known.is_some() { ErrorCode::UnknownTopicOrPartition } else { code };
+    let mut answer = OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    };
+    topic.partitions.retain(|partition| {
+        let index = partition.partition_index;
+        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
+        if !there {
+            answer.partitions.push(answer_for(index, code));
+        }
+        there
+    });
+    answer
+}
+
+fn unanswered(topic: &OffsetCommitRequestTopic) -> OffsetCommitResponseTopic {
+    let partitions = topic.partitions.iter();
+    OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: partitions.map(|one| answer_for(one.partition_index, ErrorCode::None)).collect(),
+    }
+}
+
+/// The coordinator could not be asked: no partition is known to be committed.
+fn refuse(mut topics: Vec<OffsetCommitResponseTopic>, code: ErrorCode) -> Vec<OffsetCommitResponseTopic> {
+    let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    partitions.for_each(|partition| partition.error_code = code.code());
+    topics
+}
+
+fn answer_for(partition_index: i32, code: ErrorCode) -> OffsetCommitResponsePartition {
+    OffsetCommitResponsePartition { partition_index, error_code: code.code() }
+}
+
+fn is_same(one: &OffsetCommitResponseTopic, other: &OffsetCommitResponseTopic, by_id: bool) -> bool {
+    if by_id { one.topic_id == other.topic_id } else { one.name == other.name }
+}
+
+fn count(ctx: &Context, topics: &[OffsetCommitResponseTopic]) {
+    let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    let committed = partitions.filter(|partition| partition.error_code == 0).count();
+    crate::metrics::add(&ctx.metrics.offsets_committed, committed);
+}

@@ -1,0 +1,60 @@
+//! OffsetDelete (key 47): committed offsets of topics that a group does not read go. KIP-496.
+
+use ottla_group::{Request, Response};
+use ottla_wire::PartitionIndex;
+use ottla_wire::messages::offset_delete_request::OffsetDeleteRequestTopic;
+use ottla_wire::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::groups::ask;
+use crate::published::Published;
+
+pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let group = request.group_id.clone();
+    let mut unknown = Vec::new();
+    {
+        let published = call.ctx.published.load();
+        request.topics.retain_mut(|topic| {
+            unknown.extend(take_unknown(&published, topic));
+            !topic.partitions.is_empty()
+        });
+    }
+    let mut response = match ask(call, &group, Request::OffsetDelete(request)).await {
+        Ok(Response::OffsetDelete(response)) => response,
+        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        Err(code) => OffsetDeleteResponse { error_code: code.code(), ..Default::default() },
+    };
+    // An error of the whole stands alone.
+    if response.error_code == 0 {
+        for topic in unknown {
+            match response.topics.iter_mut().find(|known| known.name == topic.name) {
+                Some(known) => known.partitions.extend(topic.partitions),
+                None => response.topics.push(topic),
+            }
+        }
+    }
+    response
+}
+
+/// Takes the partitions that are not there out of the request, and answers for them.
+fn take_unknown(
+    published: &Published,
+    topic: &mut OffsetDeleteRequestTopic,
+) -> Option<OffsetDeleteResponseTopic> {
+    let known = published.image.topic(&topic.name);
+    let mut partitions = Vec::new();
+    topic.partitions.retain(|partition| {
+        let index = partition.partition_index;
+        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
+        if !there {
+            let error_code = ErrorCode::UnknownTopicOrPartition.code();
+            partitions.push(OffsetDeleteResponsePartition { partition_index: index, error_code });
+        }
+        there
+    });
+    (!partitions.is_empty()).then(|| OffsetDeleteResponseTopic { name: topic.name.clone(), partitions })
+}

@@ -1,0 +1,166 @@
+//! OffsetFetch (key 9): how far groups have read.
+//! KIP-709 (several groups), KIP-447 (stable offsets), KIP-848 (member epochs, topic ids).
+
+use std::collections::BTreeMap;
+
+use ottla_group::{Request, Response};
+use ottla_wire::TopicId;
+use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use ottla_wire::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use ottla_wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::groups::ask;
+use crate::published::Published;
+
+/// From this version on, a request asks for several groups.
+const SEVERAL_VERSION: i16 = 8;
+
+/// From this version on, topics are named by their ids.
+const BY_ID_VERSION: i16 = 10;
+
+/// From this version on, there is an error code for the whole answer.
+const ERROR_VERSION: i16 = 2;
+
+pub async fn handle(call: &mut Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let require_stable = request.require_stable;
+    if call.version < SEVERAL_VERSION {
+        return fetch_one(call, request).await;
+    }
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for group in request.groups {
+        groups.push(match call.version >= BY_ID_VERSION {
+            true => fetch_by_id(call, group, require_stable).await,
+            false => fetch(call, group, require_stable).await,
+        });
+    }
+    OffsetFetchResponse { groups, ..Default::default() }
+}
+
+async fn fetch(
+    call: &Call<'_>,
+    group: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
+    let group_id = group.group_id.clone();
+    match ask(call, &group_id, Request::OffsetFetch { group, require_stable }).await {
+        Ok(Response::OffsetFetch(answer)) => answer,
+        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        Err(code) => OffsetFetchResponseGroup { group_id, error_code: code.code(), ..Default::default() },
+    }
+}
+
+/// The coordinator knows topics by name: ids are translated on the way there and back. Topics that are gone keep their
+/// ids in what was asked for, and are left out of what was not.
+async fn fetch_by_id(
+    call: &Call<'_>,
+    mut group: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
+    let mut asked = BTreeMap::new();
+    let mut unknown = Vec::new();
+    if let Some(topics) = &mut group.topics {
+        let published = call.ctx.published.load();
+        topics.retain_mut(|topic| match published.image.topic_by_id(topic.topic_id) {
+            Some(known) => {
+                topic.name = known.name.clone();
+                asked.insert(known.name.clone(), topic.topic_id);
+                true
+            }
+            None => {
+                unknown.push(not_there(topic));
+                false
+            }
+        });
+    }
+    let mut answer = fetch(call, group, require_stable).await;
+    if answer.error_code != 0 {
+        return answer;
+    }
+    let published = call.ctx.published.load();
+    answer.topics.retain_mut(|topic| {
+        if let Some(id) = id_of(topic, &asked, &published) {
+            topic.topic_id = id;
+        }
+        !topic.topic_id.is_zero()
+    });
+    answer.topics.extend(unknown);
+    answer
+}
+
+fn id_of(
+    topic: &OffsetFetchResponseTopics,
+    asked: &BTreeMap<Str, TopicId>,
+    published: &Published,
+) -> Option<TopicId> {
+    asked.get(&topic.name).copied().or_else(|| published.image.topic_id(&topic.name))
+}
+
+fn not_there(topic: &OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+    let partition = |index: &i32| OffsetFetchResponsePartitions {
+        partition_index: *index,
+        committed_offset: -1,
+        metadata: Some(Str::default()),
+        error_code: ErrorCode::UnknownTopicId.code(),
+        ..Default::default()
+    };
+    OffsetFetchResponseTopics {
+        topic_id: topic.topic_id,
+        partitions: topic.partition_indexes.iter().map(partition).collect(),
+        ..Default::default()
+    }
+}
+
+/// The old form: one group, whose answer is the response itself.
+async fn fetch_one(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let topics = request.topics.map(|topics| {
+        let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+            name: topic.name,
+            partition_indexes: topic.partition_indexes,
+            ..Default::default()
+        });
+        topics.collect::<Vec<_>>()
+    });
+    let group =
+        OffsetFetchRequestGroup { group_id: request.group_id, topics: topics.clone(), ..Default::default() };
+    let answer = fetch(call, group, request.require_stable).await;
+    if answer.error_code != 0 && call.version < ERROR_VERSION {
+        let topics = topics.into_iter().flatten().map(|topic| failed(topic, answer.error_code));
+        return OffsetFetchResponse { topics: topics.collect(), ..Default::default() };
+    }
+    let topics = answer.topics.into_iter().map(|topic| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(old_form).collect(),
+    });
+    OffsetFetchResponse { topics: topics.collect(), error_code: answer.error_code, ..Default::default() }
+}
+
+fn old_form(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {
+    OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+    }
+}
+
+/// Before there was an error code for the whole, each partition carried it.
+fn failed(topic: OffsetFetchRequestTopics, error_code: i16) -> OffsetFetchResponseTopic {
+    let partition = |index| OffsetFetchResponsePartition {
+        partition_index: index,
+        committed_offset: -1,
+        metadata: Some(Str::default()),
+        error_code,
+        ..Default::default()
+    };
+    OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partition_indexes.into_iter().map(partition).collect(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What all coordinators of this broker share: settings, topics, room for loading, counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use ottla_controller::{BrokerSettings, Image};
+use ottla_group::{GroupConfig, Topics};
+use ottla_wire::compress::Codec;
+use tokio::sync::Semaphore;
+
+use super::group_config::group_config;
+use super::topics::ImageTopics;
+
+/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and threads to
+/// clients.
+const LOADS_MAX: usize = 4;
+
+/// What coordinators know of the broker and its cluster. Immutable: a change is another value.
+pub struct World {
+    pub groups: Arc<GroupConfig>,
+    pub topics: Arc<dyn Topics>,
+    /// `offsets.topic.compression.codec`
+    pub codec: Codec,
+    /// `offsets.commit.timeout.ms`: how long a request waits for its records to be committed.
+    pub commit_timeout: Duration,
+}
+
+impl World {
+    /// What the settings (dynamic ones included) and the image say.
+    pub fn new(settings: &BrokerSettings, image: &Image) -> World {
+        World {
+            groups: Arc::new(group_config(settings, image)),
+            topics: Arc::new(ImageTopics::new(image.clone())),
+            codec: settings.offsets_topic_codec(),
+            commit_timeout: settings.offsets_commit_timeout(),
+        }
+    }
+
+    /// The same settings with other topics.
+    pub fn with_topics(&self, image: &Image) -> World {
+        World {
+            groups: self.groups.clone(),
+            topics: Arc::new(ImageTopics::new(image.clone())),
+            codec: self.codec,
+            commit_timeout: self.commit_timeout,
+        }
+    }
+}
+
+/// What is shared.
+pub struct Kit {
+    world: ArcSwap<World>,
+    pub loads: Semaphore,
+    pub counts: Counts,
+}
+
+/// What coordinators count.
+#[derive(Default)]
+pub struct Counts {
+    /// Partitions whose coordinator is being loaded.
+    pub loading: AtomicU64,
+    /// Partitions whose coordinator serves.
+    pub active: AtomicU64,
+    /// Coordinators that were loaded, and how long it took them all together.
+    pub loads: AtomicU64,
+    pub load_micros: AtomicU64,
+}
+
+impl Kit {
+    pub fn new(world: World) -> Kit {
+        Kit {
+            world: ArcSwap::from_pointee(world),
+            loads: Semaphore::new(LOADS_MAX),
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn world(&self) -> Guard<Arc<World>> {
+        self.world.load()
+    }
+
+    pub fn set_world(&self, world: Arc<World>) {
+        self.world.store(world);
+    }
+}
+
+/// One in a gauge for as long as it lives.
+pub struct Counted {
+    kit: Arc<Kit>,
+    which: fn(&Counts) -> &AtomicU64,
+}
+
+impl Counted {
+    pub fn new(kit: &Arc<Kit>, which: fn(&Counts) -> &AtomicU64) -> Counted {
+        which(&kit.counts).fetch_add(1, Ordering::Relaxed);
+        Counted { kit: kit.clone(), which }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.which)(&self.kit.counts).fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,32 @@
+//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and those who ask.
+//!
+//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long as this broker
+//! leads it. Nothing here knows how many brokers there are.
+//!
+//! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
+//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests in and
+//!   records and answers out.
+//! - [`load`]: a coordinator's state, read from its log off the shard.
+//! - [`seal`]: the records of a turn as a batch.
+//! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
+//! - [`groups`]: the group coordinator as a kind, and how to ask it.
+//! - [`group_config`], [`topics`]: settings and the metadata image as the cores want to see them.
+//! - [`internal`], [`route`]: the internal topics, and which of their partitions is in charge of an id.
+
+pub mod group_config;
+pub mod groups;
+mod host;
+pub mod internal;
+mod kind;
+mod kit;
+mod load;
+pub mod route;
+mod seal;
+pub mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub use host::{Generation, Hosted, moment};
+pub use kind::{Coordinating, CoordinatorMail};
+pub use kit::{Kit, World};

@@ -1,0 +1,312 @@
+//! A group coordinator in a shard, with a real log: what a leadership that comes, goes and comes again makes of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_controller::{BrokerSettings, Image};
+use ottla_coordinator::{Batch, Producer, Record, Refusal};
+use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
+use ottla_log::{DataDir, Flusher, Identity, OpenError};
+use ottla_replica::{Event, PartitionState, ReplyId, WriteMarker};
+use ottla_wire::compress::Codec;
+use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use ottla_wire::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use ottla_wire::messages::{
+    MetadataRecord, OffsetCommitRequest, PartitionRecord, TopicRecord, TxnOffsetCommitRequest,
+    offset_commit_request,
+};
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
+    Uuid,
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::internal::OFFSETS_TOPIC;
+use super::kind::{Asked, Kind, Letter};
+use super::seal::seal;
+use super::{Generation, Kit, World};
+use crate::clock::Clock;
+use crate::metadata::{Opener, RecoveryProgress, partition_state};
+use crate::partition::PartitionHandle;
+use crate::shard::{
+    CoordinatorAppend, Letters, Mail, Marker, PartitionDriver, ShardHandle, ShardSettings, Shards, Turn,
+};
+
+const NODE: BrokerId = BrokerId(1);
+const TOPIC: TopicId = Uuid([1; 16]);
+
+/// One partition of the offsets topic in a shard.
+struct Partition {
+    handle: Arc<PartitionHandle>,
+    kit: Arc<Kit>,
+    image: Image,
+    shards: Shards,
+    path: PathBuf,
+}
+
+fn image() -> Image {
+    let topic = |name: &str, topic_id| MetadataRecord::Topic(TopicRecord { name: name.into(), topic_id });
+    let partition = |topic_id| {
+        MetadataRecord::Partition(PartitionRecord {
+            partition_id: 0,
+            topic_id,
+            replicas: vec![NODE.0],
+            isr: vec![NODE.0],
+            leader: NODE.0,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            ..Default::default()
+        })
+    };
+    let data = Uuid([2; 16]);
+    let records = [topic(OFFSETS_TOPIC, TOPIC), partition(TOPIC), topic("t", data), partition(data)];
+    Image::default().apply_all(&records).unwrap().0
+}
+
+/// Opens the partition as a start of the broker does.
+async fn open_driver(
+    dir: DataDir,
+    settings: Arc<BrokerSettings>,
+    image: &Image,
+    shards: &Shards,
+) -> Box<PartitionDriver> {
+    let found = dir.partitions().unwrap().into_iter().map(|one| ((one.topic.clone(), one.partition.0), one));
+    let opener = Opener {
+        node: NODE,
+        settings,
+        found: Arc::new(found.collect()),
+        dir,
+        shards: shards.clone(),
+        next_key: Arc::new(AtomicU64::new(0)),
+        progress: Arc::new(RecoveryProgress::default()),
+    };
+    let wanted = BTreeMap::from([(TOPIC, vec![PartitionIndex(0)])]);
+    let (_, _, driver) = opener.open_all(image, &wanted).await.remove(0);
+    driver.unwrap()
+}
+
+impl Partition {
+    /// Opens what is in the folder; this broker does not lead yet.
+    async fn open(path: &std::path::Path) -> Partition {
+        let settings = Arc::new(BrokerSettings::from_pairs([("node.id", "1")]).unwrap());
+        let identity = Identity { node_id: Some(NODE.0), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
+        // The shard that had it before may not have let go of it yet.
+        let dir = loop {
+            match DataDir::open(path, &identity) {
+                Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                opened => break opened.unwrap(),
+            }
+        };
+        let (clock, image) = (Clock::start(), image());
+        let kit = Arc::new(Kit::new(World::new(&settings, &image)));
+        let shard = ShardSettings {
+            clock,
+            flusher: Arc::new(Flusher::start(1).unwrap()),
+            retention_interval: Duration::from_secs(600),
+            coordinators: kit.clone(),
+        };
+        let shards = Shards::new(vec![ShardHandle::spawn(0, shard)]);
+        let driver = open_driver(dir, settings, &image, &shards).await;
+        let handle = driver.handle().clone();
+        handle.shard.send(Mail::Adopt(driver)).await.unwrap();
+        Partition { handle, kit, image, shards, path: path.to_owned() }
+    }
+
+    async fn lead(&self, epoch: i32) {
+        self.assign(|state| state.leader_epoch = LeaderEpoch(epoch)).await;
+    }
+
+    async fn assign(&self, change: impl FnOnce(&mut PartitionState)) {
+        let known = self.image.partition(TOPIC, PartitionIndex(0)).unwrap();
+        let mut state = partition_state(&self.image, known);
+        change(&mut state);
+        state.partition_epoch.0 = state.leader_epoch.0;
+        self.handle.shard.send(Mail::Assign(self.handle.key, state)).await.unwrap();
+        // As the publisher does: what is sent after it comes in a later turn.
+        let (passed, barrier) = oneshot::channel();
+        self.handle.shard.send(Mail::Barrier(passed)).await.unwrap();
+        barrier.await.unwrap();
+    }
+
+    /// What a request is answered; `None` if it is let go.
+    async fn ask(&self, request: Request) -> Option<Result<Response, Refusal>> {
+        let (answer, answered) = oneshot::channel();
+        let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
+        let mut letters = Letters::default();
+        let letter = Letter::Ask(Asked { request: call, answer });
+        letters.add(&self.handle, GroupCoordinator::mail(letter));
+        letters.send().await;
+        answered.await.ok()
+    }
+
+    /// What a request is answered once the coordinator is loaded.
+    async fn answer(&self, request: Request) -> Response {
+        loop {
+            match self.ask(request.clone()).await.unwrap() {
+                Ok(response) => return response,
+                Err(Refusal::Loading) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(refusal) => panic!("{refusal}"),
+            }
+        }
+    }
+
+    /// The committed offset, or the error.
+    async fn fetch(&self, require_stable: bool) -> Result<i64, ErrorCode> {
+        let topic =
+            OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
+        let group =
+            OffsetFetchRequestGroup { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
+        let Response::OffsetFetch(group) = self.answer(Request::OffsetFetch { group, require_stable }).await
+        else {
+            panic!("another answer")
+        };
+        let partition = &group.topics[0].partitions[0];
+        match ErrorCode::from_code(partition.error_code).unwrap() {
+            ErrorCode::None => Ok(partition.committed_offset),
+            code => Err(code),
+        }
+    }
+
+    /// Ends the shard and opens what it has left behind.
+    async fn restart(self) -> Partition {
+        let (stopped, stopping) = oneshot::channel();
+        self.handle.shard.send(Mail::Stop(stopped)).await.unwrap();
+        stopping.await.unwrap();
+        let path = self.path.clone();
+        drop(self);
+        Partition::open(&path).await
+    }
+}
+
+fn commit(offset: i64) -> Request {
+    let partition = offset_commit_request::OffsetCommitRequestPartition {
+        committed_offset: offset,
+        ..Default::default()
+    };
+    let topic = offset_commit_request::OffsetCommitRequestTopic {
+        name: "t".into(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    Request::OffsetCommit(OffsetCommitRequest {
+        group_id: "g".into(),
+        topics: vec![topic],
+        ..Default::default()
+    })
+}
+
+fn commit_in_transaction(offset: i64) -> Request {
+    let partition = TxnOffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+    let topic = TxnOffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition] };
+    Request::TxnOffsetCommit(TxnOffsetCommitRequest {
+        group_id: "g".into(),
+        transactional_id: "x".into(),
+        producer_id: 7,
+        producer_epoch: 1,
+        topics: vec![topic],
+        ..Default::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_comes_and_goes_with_the_leadership() {
+    let dir = TempDir::new().unwrap();
+    let partition = Partition::open(dir.path()).await;
+    assert!(partition.ask(commit(1)).await.is_none(), "nobody leads");
+    partition.lead(1).await;
+    // An empty log need not be loaded.
+    assert!(matches!(partition.ask(commit(1)).await, Some(Ok(Response::OffsetCommit(_)))));
+    assert_eq!(partition.fetch(true).await, Ok(1));
+    partition.assign(|state| (state.leader, state.leader_epoch) = (None, LeaderEpoch(2))).await;
+    assert!(partition.ask(commit(2)).await.is_none(), "nobody leads any more");
+    partition.lead(3).await;
+    assert_eq!(partition.fetch(true).await, Ok(1), "the new life knows what the old one has written");
+    let counts = &partition.kit.counts;
+    assert_eq!(counts.active.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(counts.loads.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+/// The batch of a transaction's offsets carries its producer, so that a later life knows what is undecided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_of_a_transaction_wait_for_its_end_through_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let mut partition = Partition::open(dir.path()).await;
+    partition.lead(1).await;
+    partition.answer(commit(1)).await;
+    let Response::TxnOffsetCommit(answer) = partition.answer(commit_in_transaction(2)).await else {
+        panic!("another answer")
+    };
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    for restarts in 0..2 {
+        assert_eq!(partition.fetch(true).await, Err(ErrorCode::UnstableOffsetCommit), "{restarts}");
+        assert_eq!(partition.fetch(false).await, Ok(1), "{restarts}");
+        partition = partition.restart().await;
+        partition.lead(2 + restarts).await;
+    }
+}
+
+/// A stop does not wait for members that wait for each other, and nothing is served after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_resigns_lets_everybody_go() {
+    let dir = TempDir::new().unwrap();
+    let partition = Partition::open(dir.path()).await;
+    partition.lead(1).await;
+    partition.answer(commit(1)).await;
+    for shard in partition.shards.iter() {
+        shard.send(Mail::Resign).await.unwrap();
+    }
+    assert!(partition.ask(commit(2)).await.is_none());
+    partition.lead(2).await;
+    assert!(partition.ask(commit(2)).await.is_none());
+}
+
+/// What a coordinator hears of a marker that is written to its partition: nothing before it is committed.
+#[tokio::test]
+async fn markers_are_told_once_they_are_committed() {
+    let dir = TempDir::new().unwrap();
+    let settings = Arc::new(BrokerSettings::from_pairs([("node.id", "1")]).unwrap());
+    let identity = Identity { node_id: Some(NODE.0), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
+    let (image, shards) = (image(), Shards::new(vec![ShardHandle::new(0).0]));
+    let data = DataDir::open(dir.path(), &identity).unwrap();
+    let mut driver = open_driver(data, settings, &image, &shards).await;
+    driver.house_coordinator();
+    let turn = Turn { now: Instant(1), wall: Timestamp(1) };
+    let known = image.partition(TOPIC, PartitionIndex(0)).unwrap();
+    driver.step(turn, Event::Assigned(partition_state(&image, known)));
+    let producer = Producer { id: ProducerId(7), epoch: ProducerEpoch(1) };
+    let record = Record { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) };
+    let batch = Batch { producer: Some(producer), records: vec![record] };
+    let batch = seal(&batch, turn.wall, Codec::None).unwrap();
+    let (generation, epoch) = (Generation::default(), LeaderEpoch(0));
+    driver.append_for_coordinator(turn, CoordinatorAppend { batch, generation, epoch });
+    driver.step(
+        turn,
+        Event::WriteMarker(WriteMarker {
+            producer: producer.id,
+            producer_epoch: producer.epoch,
+            coordinator_epoch: 0,
+            commit: true,
+            transaction_version: 1,
+            deadline: Instant(u64::MAX),
+            reply: ReplyId(u64::MAX),
+        }),
+    );
+    let flush = driver.end_turn(turn).unwrap();
+    let committed = |driver: &PartitionDriver| driver.handle().view().replica.high_watermark;
+    let high_watermark = committed(&driver);
+    assert!(driver.take_outcomes().is_empty() && driver.take_markers(high_watermark).is_empty());
+    driver.flushed(turn, flush.run());
+    driver.end_turn(turn);
+    assert!(matches!(driver.take_outcomes()[..], [(_, Ok(_))]));
+    let high_watermark = committed(&driver);
+    assert_eq!(driver.take_markers(high_watermark), [Marker { offset: Offset(1), producer, commit: true }]);
+    assert!(driver.take_markers(high_watermark).is_empty(), "each once");
+}

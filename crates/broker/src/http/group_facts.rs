@@ -1,0 +1,123 @@
+//! What the metrics tell of consumer groups.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_group::GroupCoordinator;
+use ottla_wire::primitives::Str;
+use ottla_wire::{Offset, PartitionIndex};
+
+use crate::context::Context;
+use crate::coordinator::groups::look;
+
+/// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape stays small
+/// whatever clients commit.
+pub const LAGS_ITEMIZED_MAX: usize = 1_000;
+
+/// How long a scrape waits for the coordinators. One that is loading or whose shard is busy is left out.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The groups whose coordinators are on this broker.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupFacts {
+    /// Groups by kind and state.
+    pub groups: BTreeMap<(Str, Str), u64>,
+    pub members: u64,
+    pub rebalances: u64,
+    /// Offsets that are committed, all of them.
+    pub offsets: u64,
+    /// Of partitions that are led here too, at most [`LAGS_ITEMIZED_MAX`].
+    pub lags: Vec<Lag>,
+    pub coordinators: CoordinatorFacts,
+}
+
+/// How far a group is behind the end of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lag {
+    pub group: Str,
+    pub topic: Str,
+    pub partition: PartitionIndex,
+    pub records: i64,
+}
+
+/// The coordinators of this broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CoordinatorFacts {
+    pub loading: u64,
+    pub active: u64,
+    pub loads: u64,
+    pub load_s: f64,
+}
+
+/// What one coordinator has to tell.
+#[derive(Default)]
+struct Seen {
+    groups: BTreeMap<(Str, Str), u64>,
+    members: u64,
+    rebalances: u64,
+    offsets: u64,
+    committed: Vec<(Str, Str, PartitionIndex, Offset)>,
+}
+
+impl GroupFacts {
+    /// Asks the coordinators of this broker.
+    pub async fn of(ctx: &Context) -> GroupFacts {
+        let seen = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
+        let mut facts = GroupFacts { coordinators: CoordinatorFacts::of(ctx), ..GroupFacts::default() };
+        for one in seen {
+            for (kind, count) in one.groups {
+                *facts.groups.entry(kind).or_default() += count;
+            }
+            facts.members += one.members;
+            facts.rebalances += one.rebalances;
+            facts.offsets += one.offsets;
+            facts.lags.extend(one.committed.into_iter().filter_map(|committed| lag(ctx, committed)));
+        }
+        facts.lags.sort();
+        facts.lags.truncate(LAGS_ITEMIZED_MAX);
+        facts
+    }
+}
+
+impl CoordinatorFacts {
+    fn of(ctx: &Context) -> CoordinatorFacts {
+        let counts = &ctx.coordinators.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CoordinatorFacts {
+            loading: read(&counts.loading),
+            active: read(&counts.active),
+            loads: read(&counts.loads),
+            load_s: read(&counts.load_micros) as f64 / 1e6,
+        }
+    }
+}
+
+fn see(core: &GroupCoordinator) -> Seen {
+    let mut seen = Seen::default();
+    for (_, group) in core.groups().iter() {
+        let listed = group.listed();
+        *seen.groups.entry((listed.group_type, listed.group_state)).or_default() += 1;
+        seen.members += group.members_len() as u64;
+    }
+    seen.rebalances = core.rebalances_begun();
+    seen.offsets = core.offsets().len() as u64;
+    let committed = core.offsets().iter().take(LAGS_ITEMIZED_MAX);
+    seen.committed = committed
+        .map(|(group, topic, partition, committed)| {
+            (group.clone(), topic.clone(), partition, committed.offset)
+        })
+        .collect();
+    seen
+}
+
+/// Records between what was committed and the high watermark, if the partition is led here.
+fn lag(
+    ctx: &Context,
+    (group, topic, partition, committed): (Str, Str, PartitionIndex, Offset),
+) -> Option<Lag> {
+    let published = ctx.published.load();
+    let view = published.partition(&topic, partition).ok()?.leader_view(None).ok()?;
+    let records = view.replica.high_watermark.0.saturating_sub(committed.0).max(0);
+    Some(Lag { group, topic, partition, records })
+}
