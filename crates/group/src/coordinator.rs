@@ -1,4 +1,4 @@
-//! The groups of one partition of `__consumer_offsets`: dispatch of requests, records and timers.
+//! The groups of one partition of `__consumer_offsets`, as a coordinator's core.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::groups::Groups;
 use crate::history::Histories;
 use crate::offsets::Offsets;
 use crate::record::GroupRecord;
-use crate::request::{Call, Caller, Reply, Request, Response};
-use crate::timers::{Timer, Timers};
+use crate::request::{Call, Reply, Request};
+use crate::step::Step;
+use crate::timers::Timers;
 use crate::topics::Topics;
-use crate::{admin, door};
 
 /// Keeps the groups of one partition: see [`Coordinator`] for the contract.
 pub struct GroupCoordinator {
@@ -37,13 +37,6 @@ pub struct Lasting {
     pub records: Vec<GroupRecord>,
     /// Groups that know more than their records say: members of a rebalance that is not through. They are missing above.
     pub in_motion: BTreeSet<Str>,
-}
-
-/// What a step works on: the context, and the state beside it.
-struct Parts<'a> {
-    ctx: Context<'a>,
-    groups: &'a mut Groups,
-    offsets: &'a mut Offsets,
 }
 
 impl GroupCoordinator {
@@ -75,7 +68,7 @@ impl GroupCoordinator {
         out: &mut Output<Reply>,
     ) {
         self.topics = topics;
-        let Parts { mut ctx, groups, offsets } = self.parts(at, out);
+        let Step { mut ctx, groups, offsets } = self.step(at, out);
         offsets.remove_topics(&mut ctx, groups, deleted);
         for id in groups.ids() {
             if let Some(Group::Consumer(group)) = groups.get_mut(&id) {
@@ -119,8 +112,8 @@ impl GroupCoordinator {
         self.histories.begun()
     }
 
-    fn parts<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Parts<'a> {
-        Parts {
+    fn step<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Step<'a> {
+        Step {
             ctx: Context {
                 at,
                 config: &self.config,
@@ -135,144 +128,12 @@ impl GroupCoordinator {
     }
 }
 
-impl Parts<'_> {
-    fn handle(&mut self, ticket: Ticket, caller: &Caller, request: Request) {
-        if let Err(error) = door::check(self.groups, self.ctx.config, caller, &request) {
-            return self.ctx.reply(ticket, door::refusal(request, error));
-        }
-        let Parts { ctx, groups, offsets } = self;
-        match request {
-            Request::JoinGroup(request) => {
-                let id = request.group_id.detached();
-                let next = match groups.get_mut(&id) {
-                    Some(Group::Classic(group)) => {
-                        group.join(ctx, ticket, caller, request);
-                        Next::Stays
-                    }
-                    Some(Group::Consumer(group)) if !group.is_empty() => {
-                        group.classic_join(ctx, ticket, caller, request)
-                    }
-                    Some(Group::Consumer(_)) | None => {
-                        classic::first_join(ctx, groups, ticket, caller, request);
-                        Next::Stays
-                    }
-                };
-                groups.settle(ctx, offsets, &id, next);
-            }
-            Request::SyncGroup(request) => {
-                let id = request.group_id.detached();
-                let next = match groups.get_mut(&id) {
-                    Some(Group::Classic(group)) => {
-                        group.sync(ctx, ticket, caller, request);
-                        Next::Stays
-                    }
-                    Some(Group::Consumer(group)) => group.classic_sync(ctx, ticket, caller, request),
-                    None => {
-                        ctx.reply(ticket, classic::sync_in_unknown_group());
-                        Next::Stays
-                    }
-                };
-                groups.settle(ctx, offsets, &id, next);
-            }
-            Request::Heartbeat(request) => match groups.get_mut(&request.group_id) {
-                Some(Group::Classic(group)) => group.heartbeat(ctx, ticket, &request),
-                Some(Group::Consumer(group)) => {
-                    let id = request.group_id.detached();
-                    let next = group.classic_heartbeat(ctx, ticket, caller, request);
-                    groups.settle(ctx, offsets, &id, next);
-                }
-                None => ctx.reply(ticket, classic::heartbeat_in_unknown_group()),
-            },
-            Request::LeaveGroup(request) => {
-                let id = request.group_id.detached();
-                let next = match groups.get_mut(&id) {
-                    Some(Group::Classic(group)) => {
-                        group.leave(ctx, ticket, caller, request);
-                        Next::Stays
-                    }
-                    Some(Group::Consumer(group)) => group.classic_leave(ctx, ticket, caller, request),
-                    None => {
-                        ctx.reply(ticket, classic::leave_unknown_group(caller, request));
-                        Next::Stays
-                    }
-                };
-                groups.settle(ctx, offsets, &id, next);
-            }
-            Request::ConsumerGroupHeartbeat(request) => {
-                let id = request.group_id.detached();
-                let next = match groups.get_mut(&id) {
-                    Some(Group::Consumer(group)) => group.heartbeat(ctx, ticket, caller, request),
-                    Some(Group::Classic(_)) | None => {
-                        consumer::first_heartbeat(ctx, groups, ticket, caller, request);
-                        Next::Stays
-                    }
-                };
-                groups.settle(ctx, offsets, &id, next);
-            }
-            Request::OffsetCommit(request) => {
-                let id = request.group_id.detached();
-                offsets.commit(ctx, groups, ticket, caller, request);
-                groups.settle(ctx, offsets, &id, Next::Stays);
-            }
-            Request::TxnOffsetCommit(request) => {
-                let id = request.group_id.detached();
-                offsets.commit_in_transaction(ctx, groups, ticket, caller, request);
-                groups.settle(ctx, offsets, &id, Next::Stays);
-            }
-            Request::OffsetFetch { group, require_stable } => {
-                offsets.fetch(ctx, groups, ticket, group, require_stable);
-            }
-            Request::OffsetDelete(request) => {
-                let id = request.group_id.detached();
-                offsets.delete(ctx, groups, ticket, request);
-                groups.settle(ctx, offsets, &id, Next::Stays);
-            }
-            Request::ListGroups(request) => {
-                let response = admin::list_groups(groups, &request);
-                ctx.reply(ticket, Response::ListGroups(response));
-            }
-            Request::DescribeGroup(id) => {
-                let response = admin::describe_group(groups, caller, id);
-                ctx.reply(ticket, Response::DescribeGroup(response));
-            }
-            Request::ConsumerGroupDescribe(id) => {
-                let response = admin::describe_consumer_group(groups, ctx.config, ctx.topics, id);
-                ctx.reply(ticket, Response::ConsumerGroupDescribe(response));
-            }
-            Request::DeleteGroup(id) => {
-                let response = admin::delete_group(ctx, groups, offsets, id);
-                ctx.reply(ticket, Response::DeleteGroup(response));
-            }
-            Request::History(id) => {
-                let history = ctx.histories.rebalances(&id);
-                ctx.reply(ticket, Response::History(history));
-            }
-        }
-    }
-
-    fn on_timer(&mut self, timer: Timer) {
-        let Parts { ctx, groups, offsets } = self;
-        let Some(id) = timer.group().cloned() else {
-            return offsets.expire(ctx, groups);
-        };
-        let next = match groups.get_mut(&id) {
-            Some(Group::Classic(group)) => {
-                group.on_timer(ctx, timer);
-                Next::Stays
-            }
-            Some(Group::Consumer(group)) => group.on_timer(ctx, timer),
-            None => return, // the group went away and its timers were left behind
-        };
-        groups.settle(ctx, offsets, &id, next);
-    }
-}
-
 impl Coordinator for GroupCoordinator {
     type Request = Call;
     type Outbound = Reply;
 
     fn handle(&mut self, at: &Moment, ticket: Ticket, call: Call, out: &mut Output<Reply>) {
-        self.parts(at, out).handle(ticket, &call.caller, call.request);
+        self.step(at, out).serve(ticket, &call.caller, call.request);
     }
 
     fn only_reads(call: &Call) -> bool {
@@ -295,8 +156,10 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn tick(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        while let Some(timer) = self.timers.pop_due(at.now) {
-            self.parts(at, out).on_timer(timer);
+        // As many as there are: one that is set anew for now waits for the next tick, so that this one ends.
+        for _ in 0..self.timers.len() {
+            let Some(timer) = self.timers.pop_due(at.now) else { return };
+            self.step(at, out).on_timer(timer);
         }
     }
 
@@ -335,7 +198,7 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn start(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        let Parts { mut ctx, groups, offsets } = self.parts(at, out);
+        let Step { mut ctx, groups, offsets } = self.step(at, out);
         offsets.start(&mut ctx);
         for id in groups.ids() {
             let next = match groups.get_mut(&id) {

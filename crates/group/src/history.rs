@@ -11,6 +11,9 @@ use ottla_wire::{Instant, Timestamp};
 
 use crate::config::Limits;
 
+/// Bytes of a text that are remembered: clients choose their names and reasons. Kafka's own clients cut reasons at 255.
+pub const TEXT_BYTES_MAX: usize = 255;
+
 /// A member, as a person would look for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
@@ -134,8 +137,8 @@ impl History {
         }
         self.rebalances.push_back(Rebalance {
             cause: begin.cause,
-            by: begin.by,
-            reason: begin.reason,
+            by: begin.by.map(Who::cut),
+            reason: begin.reason.map(cut),
             begun: at.wall,
             outcome: Outcome::Running,
             generation_before: begin.generation,
@@ -161,7 +164,7 @@ impl History {
     pub fn arrived(&mut self, at: &Moment, who: impl FnOnce() -> Who) {
         let after = at.now.since(self.phase_begun);
         if let Some(phase) = self.running_phase() {
-            phase.slowest = Some((who(), after));
+            phase.slowest = Some((who().cut(), after));
         }
     }
 
@@ -171,7 +174,7 @@ impl History {
         if let Some(phase) = self.running_phase() {
             phase.absent_len += 1;
             if phase.absent.len() < members_max {
-                phase.absent.push(who());
+                phase.absent.push(who().cut());
             }
         }
     }
@@ -219,6 +222,26 @@ impl History {
     fn running_phase(&mut self) -> Option<&mut PhaseReport> {
         self.running()?.phases.last_mut()
     }
+}
+
+impl Who {
+    fn cut(self) -> Who {
+        Who {
+            member: cut(self.member),
+            instance: self.instance.map(cut),
+            client_id: cut(self.client_id),
+            client_host: cut(self.client_host),
+        }
+    }
+}
+
+/// The beginning of a text that is too long.
+fn cut(text: Str) -> Str {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Str::from(&text[..end])
 }
 
 /// The histories of all groups.

@@ -4,7 +4,8 @@
 //! all coordinators share ([`ottla_coordinator`]): requests in, records and answers out; its lasting state is what its records
 //! say, in Kafka's formats.
 //!
-//! - [`coordinator`]: the dispatch of requests, records and timers.
+//! - [`coordinator`]: the core: its state, loading, time.
+//! - `step`: which group a request or a timer is for.
 //! - [`door`]: what is checked of every request.
 //! - [`request`]: what can be asked, and the answers.
 //! - [`record`]: the records of `__consumer_offsets`.
@@ -34,6 +35,7 @@ pub mod history;
 pub mod offsets;
 pub mod record;
 pub mod request;
+mod step;
 pub mod timers;
 pub mod topics;
 

@@ -128,6 +128,14 @@ impl Timers {
         self.by_timer.contains_key(timer)
     }
 
+    pub fn len(&self) -> usize {
+        self.by_timer.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_timer.is_empty()
+    }
+
     /// The next deadline.
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)

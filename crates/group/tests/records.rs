@@ -39,9 +39,9 @@ fn golden() -> BTreeMap<(&'static str, i16), Vec<Bytes>> {
         let bytes: Vec<u8> = columns[2]
             .as_bytes()
             .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex"))
             .collect();
-        let version = columns[1].parse().unwrap();
+        let version = columns[1].parse().expect("a version");
         messages.entry((columns[0], version)).or_default().push(bytes.into());
     }
     messages

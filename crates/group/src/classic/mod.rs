@@ -30,5 +30,5 @@ pub use join::first_join;
 pub use lasting::replay;
 pub use leave::leave_unknown_group;
 pub use member::Member;
-pub use protocols::Protocol;
+pub use protocols::{CONSUMER_PROTOCOL_TYPE, Protocol};
 pub use sync::sync_in_unknown_group;

@@ -16,6 +16,9 @@ use crate::timers::Timer;
 /// still there cannot be told: if it is, it asks again.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// How long a group waits at least for a member that could lead. Members may allow no time at all.
+const LEADER_WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// Why a group rebalances.
 pub(super) struct Why {
     pub cause: Cause,
@@ -190,7 +193,7 @@ impl ClassicGroup {
         }
         if !self.roster.elect() && !self.roster.is_empty() {
             // Nobody could lead. Sessions that run out will empty the group, or somebody joins.
-            return self.set_join_timer(ctx, self.roster.rebalance_timeout());
+            return self.set_join_timer(ctx, self.roster.rebalance_timeout().max(LEADER_WAIT_MIN));
         }
         self.generation = self.generation.checked_add(1).unwrap_or(0);
         self.generation_len = self.roster.len();

@@ -81,6 +81,9 @@ fn check_limits(config: &GroupConfig, request: &ConsumerGroupHeartbeatRequest) -
         let message = format!("A member may subscribe to at most {max} topics.");
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
+    if topics.iter().map(|topic| topic.len()).sum::<usize>() > config.limits.member_protocols_bytes_max {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "The subscription is too large."));
+    }
     if topics.iter().any(|topic| topic.len() > ID_BYTES_MAX) {
         return Err(Refusal::new(ErrorCode::InvalidRequest, "A topic's name is too long."));
     }

@@ -14,8 +14,9 @@ use ottla_wire::messages::leave_group_response::MemberResponse;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
+use crate::classic::CONSUMER_PROTOCOL_TYPE;
 use crate::config::GroupConfig;
-use crate::consumer::embedded::{self, PROTOCOL_TYPE};
+use crate::consumer::embedded;
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::heartbeat::{note_caller, sorted};
 use crate::consumer::member::{Member, State, unknown_metadata};
@@ -214,7 +215,7 @@ impl ConsumerGroup {
         let Some(first) = request.protocols.first().filter(|_| shared) else {
             return Err(inconsistent("The member's protocols are not supported."));
         };
-        if &*request.protocol_type != PROTOCOL_TYPE {
+        if &*request.protocol_type != CONSUMER_PROTOCOL_TYPE {
             return Err(inconsistent("The member's protocol type is not that of consumers."));
         }
         let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
@@ -274,7 +275,7 @@ impl ConsumerGroup {
         JoinGroupResponse {
             member_id: id.clone(),
             generation_id: member.map_or(-1, |member| member.current.epoch),
-            protocol_type: Some(Str::from_static(PROTOCOL_TYPE)),
+            protocol_type: Some(Str::from_static(CONSUMER_PROTOCOL_TYPE)),
             protocol_name: protocol.map(|protocol| protocol.name.clone()),
             ..Default::default()
         }
@@ -309,16 +310,12 @@ impl ConsumerGroup {
     }
 
     /// What the member is to be told, if it may be told now.
-    fn check_sync(
-        &mut self,
-        ctx: &mut Context<'_>,
-        request: &SyncGroupRequest,
-    ) -> Result<bytes::Bytes, Refusal> {
+    fn check_sync(&self, ctx: &mut Context<'_>, request: &SyncGroupRequest) -> Result<bytes::Bytes, Refusal> {
         let instance = request.group_instance_id.as_ref();
         let member = self.classic_member(&request.member_id, instance, request.generation_id)?;
         let inconsistent = |message: &str| Err(Refusal::new(ErrorCode::InconsistentGroupProtocol, message));
         let first = member.classic().and_then(|classic| classic.supported_protocols.first());
-        if request.protocol_type.as_ref().is_some_and(|said| &**said != PROTOCOL_TYPE) {
+        if request.protocol_type.as_ref().is_some_and(|said| &**said != CONSUMER_PROTOCOL_TYPE) {
             return inconsistent("The protocol type is not that of the group.");
         }
         if request.protocol_name.as_ref().is_some_and(|said| first.is_none_or(|first| first.name != *said)) {

@@ -7,8 +7,8 @@ use ottla_wire::messages::consumer_group_describe_response::{
 use ottla_wire::messages::list_groups_response::ListedGroup;
 use ottla_wire::primitives::Str;
 
+use crate::classic::CONSUMER_PROTOCOL_TYPE;
 use crate::config::GroupConfig;
-use crate::consumer::embedded::PROTOCOL_TYPE;
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::Member;
 use crate::consumer::target;
@@ -40,7 +40,7 @@ impl ConsumerGroup {
     pub fn listed(&self) -> ListedGroup {
         ListedGroup {
             group_id: self.id.clone(),
-            protocol_type: Str::from_static(PROTOCOL_TYPE),
+            protocol_type: Str::from_static(CONSUMER_PROTOCOL_TYPE),
             group_state: Str::from_static(self.state()),
             group_type: Str::from_static("consumer"),
         }

@@ -10,9 +10,6 @@ use ottla_wire::primitives::{DecodeError, DecodeProblem, Message, Reader, encode
 use crate::assignor::Partitions;
 use crate::topics::Topics;
 
-/// The protocol type of consumers.
-pub const PROTOCOL_TYPE: &str = "consumer";
-
 /// Newest version that is known here. Newer ones begin as it does.
 const VERSION_MAX: i16 = 3;
 

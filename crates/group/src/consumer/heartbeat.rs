@@ -55,12 +55,14 @@ impl ConsumerGroup {
         if let Some(old) = &admission.replaces {
             self.replace_member(ctx, old, id);
         }
-        let metadata = self.updated_metadata(id, caller, request);
-        if let (Some(compiled), Some(regex)) = (admission.regex, regex_of(&metadata)) {
-            self.soft.compiled.insert(regex.clone(), Some(compiled));
-        }
-        self.cancel_classic_timers(ctx, id);
-        let changed = self.note_member(ctx, id, metadata);
+        let changed = !self.says_nothing_new(id, caller, request) && {
+            let metadata = self.updated_metadata(id, caller, request);
+            if let (Some(compiled), Some(regex)) = (admission.regex, regex_of(&metadata)) {
+                self.soft.compiled.insert(regex.clone(), Some(compiled));
+            }
+            self.cancel_classic_timers(ctx, id);
+            self.note_member(ctx, id, metadata)
+        };
         let wanted = (self.lasting.epoch == 0 || changed).then_some(begin);
         self.refresh(ctx, wanted.map(|begin| Begin { by: Some(self.who(id)), ..begin }));
         self.assign_if_due(ctx);
@@ -89,6 +91,26 @@ impl ConsumerGroup {
         self.put_target(ctx, new, &target);
         let current = Current { epoch: JOIN_EPOCH, previous_epoch: JOIN_EPOCH, ..member.current };
         self.put_current(ctx, new, &current);
+    }
+
+    /// Whether the request says of the member what is known. Most heartbeats do.
+    fn says_nothing_new(&self, id: &Str, caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> bool {
+        let said = [
+            &request.instance_id,
+            &request.rack_id,
+            &request.server_assignor,
+            &request.subscribed_topic_regex,
+        ];
+        self.lasting.member(id).is_some_and(|member| {
+            let known = &member.metadata;
+            let kept =
+                [&known.instance_id, &known.rack_id, &known.server_assignor, &known.subscribed_topic_regex];
+            said.iter().zip(kept).all(|(said, kept)| said.is_none() || *said == kept)
+                && request.subscribed_topic_names.is_none()
+                && request.rebalance_timeout_ms == -1
+                && (&known.client_id, &known.client_host) == (&caller.client_id, &caller.client_host)
+                && !member.is_classic()
+        })
     }
 
     /// The member's metadata as the request leaves it.

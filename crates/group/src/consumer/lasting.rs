@@ -79,7 +79,7 @@ impl Lasting {
     }
 
     /// The expressions that members are subscribed by.
-    pub fn subscribed_regexes(&self) -> impl Iterator<Item = &Str> {
+    pub fn subscribed_regexes(&self) -> impl ExactSizeIterator<Item = &Str> {
         self.facts.regexes.0.keys()
     }
 

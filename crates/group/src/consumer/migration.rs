@@ -11,8 +11,8 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
-use crate::classic::{ClassicGroup, Member as ClassicMember, Protocol};
-use crate::consumer::embedded::{self, PROTOCOL_TYPE};
+use crate::classic::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, Member as ClassicMember, Protocol};
+use crate::consumer::embedded;
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::lasting::target_to;
 use crate::consumer::member::{Current, Member, unknown_metadata};
@@ -33,11 +33,15 @@ impl ConsumerGroup {
         if !ctx.config.migration.may_upgrade() {
             return Err(refused("online upgrade is disabled"));
         }
-        if classic.protocol_type().is_none_or(|name| *name != PROTOCOL_TYPE) {
+        if classic.protocol_type().is_none_or(|name| *name != CONSUMER_PROTOCOL_TYPE) {
             return Err(refused("the group does not use the consumer embedded protocol"));
         }
         if classic.members().count() > ctx.config.consumer_size_max {
             return Err(refused("the group size exceeds the consumer group maximum size"));
+        }
+        let protocols = classic.members().flat_map(|(_, member)| &member.protocols);
+        if protocols.map(Protocol::size).sum::<usize>() > ctx.config.limits.group_record_bytes_max {
+            return Err(refused("its members' subscriptions are too large"));
         }
         let mut group = ConsumerGroup::new(classic.id().clone());
         for (id, member) in classic.members() {
@@ -48,7 +52,7 @@ impl ConsumerGroup {
             }
             group.take_over(id, metadata, &assigned.partitions, classic.generation());
         }
-        group.take_over_epochs(ctx, classic.generation());
+        group.take_over_epochs(classic.generation());
         Ok(group)
     }
 
@@ -90,10 +94,11 @@ impl ConsumerGroup {
         self.lasting.apply(GroupRecord::CurrentAssignment { key, value: Some(current.to_record()) });
     }
 
-    fn take_over_epochs(&mut self, ctx: &Context<'_>, generation: i32) {
-        let metadata_hash = self.metadata_hash(ctx);
+    /// What members have shared out was made from the topics as their leader knew them, which may be long ago. So the group
+    /// knows of no topics, and the next heartbeat finds them.
+    fn take_over_epochs(&mut self, generation: i32) {
         let key = ConsumerGroupMetadataKey { group_id: self.id.clone() };
-        let value = Some(ConsumerGroupMetadataValue { epoch: generation, metadata_hash });
+        let value = Some(ConsumerGroupMetadataValue { epoch: generation, ..Default::default() });
         self.lasting.apply(GroupRecord::ConsumerGroup { key, value });
         let key = ConsumerGroupTargetAssignmentMetadataKey { group_id: self.id.clone() };
         let value =
@@ -106,14 +111,22 @@ impl ConsumerGroup {
         let is_classic = |id: &&Str| self.lasting.member(id).is_some_and(Member::is_classic);
         let left = self.lasting.members().len() - leaving.len();
         let classic = self.lasting.classic_members() - leaving.iter().filter(is_classic).count();
-        left > 0 && left == classic && may_downgrade(ctx, left)
+        left > 0 && left == classic && self.may_downgrade(ctx, left)
     }
 
     /// The same if `replaced` comes back as a member of the classic protocol.
     pub(super) fn may_downgrade_replacing(&self, ctx: &Context<'_>, replaced: &Str) -> bool {
         let members = self.lasting.members().len();
         let speaks_consumer = self.lasting.member(replaced).is_some_and(|member| !member.is_classic());
-        speaks_consumer && self.lasting.classic_members() + 1 == members && may_downgrade(ctx, members)
+        speaks_consumer && self.lasting.classic_members() + 1 == members && self.may_downgrade(ctx, members)
+    }
+
+    /// Whether so many of the members can be a classic group: it may be, and fits into a record.
+    fn may_downgrade(&self, ctx: &Context<'_>, members: usize) -> bool {
+        ctx.config.migration.may_downgrade()
+            && members <= ctx.config.classic_size_max
+            && self.lasting.members().values().map(record_len).sum::<usize>()
+                <= ctx.config.limits.group_record_bytes_max
     }
 
     /// Becomes a classic group without `leaving`, which rebalances.
@@ -155,16 +168,22 @@ fn downgraded_member(ctx: &Context<'_>, member: &Member) -> Option<ClassicMember
     })
 }
 
+/// About as many bytes as a member takes in the record of a classic group.
+fn record_len(member: &Member) -> usize {
+    /// Lengths and numbers, and ids of the usual size.
+    const FRAME_BYTES: usize = 256;
+    const PARTITION_BYTES: usize = size_of::<i32>();
+    let protocols = member.classic().into_iter().flat_map(|classic| &classic.supported_protocols);
+    let protocols: usize = protocols.map(|known| known.name.len() + known.metadata.len()).sum();
+    FRAME_BYTES + protocols + member.current.held().count() * PARTITION_BYTES
+}
+
 /// A protocol that all members know. There is one: nobody was let in without.
 fn shared_protocol(members: &BTreeMap<Str, ClassicMember>) -> Str {
     let known = |member: &ClassicMember, name: &Str| member.protocols.iter().any(|known| known.name == *name);
     let names = || members.values().flat_map(|member| &member.protocols).map(|protocol| &protocol.name);
     let shared = names().find(|name| members.values().all(|member| known(member, name)));
     shared.or_else(|| names().next()).cloned().unwrap_or_default()
-}
-
-fn may_downgrade(ctx: &Context<'_>, members: usize) -> bool {
-    ctx.config.migration.may_downgrade() && members <= ctx.config.classic_size_max
 }
 
 fn upgraded_member(

@@ -33,23 +33,27 @@ impl ConsumerGroup {
 
     /// Resolves expressions that are new, and all of them if it is time. Whether one matches other topics than before.
     fn resolve(&mut self, ctx: &mut Context<'_>) -> bool {
-        if self.lasting.subscribed_regexes().next().is_none() {
+        let wanted = self.lasting.subscribed_regexes().len();
+        if wanted == 0 {
             return false;
         }
         let all = self.is_time_to_resolve(ctx);
-        let wanted = |regex: &&Str| all || !self.lasting.regexes().contains_key(*regex);
-        let regexes: Vec<Str> = self.lasting.subscribed_regexes().filter(wanted).cloned().collect();
-        if regexes.is_empty() {
-            return false;
-        }
         if all {
             self.soft.resolved_at = Some(ctx.at.now);
             self.soft.topics_changed = false;
+        } else if wanted == self.lasting.regexes().len() {
+            // Every expression that is kept is wanted, so none is new.
+            return false;
         }
+        let is_due = |regex: &&Str| all || !self.lasting.regexes().contains_key(*regex);
+        let regexes: Vec<Str> = self.lasting.subscribed_regexes().filter(is_due).cloned().collect();
+        let mut matches = topic_regex::resolve(&self.compiled(&regexes), ctx.topics);
         let mut changed = false;
-        let compiled = self.compiled(&regexes);
-        for (regex, topics) in topic_regex::resolve(&compiled, ctx.topics) {
+        for regex in regexes {
             let before = self.lasting.regexes().get(&regex);
+            // Another broker may have let in one that this one cannot read: it matches what it matched.
+            let kept = || before.map(|before| before.topics.clone()).unwrap_or_default();
+            let topics = matches.remove(&regex).unwrap_or_else(kept);
             let other = before.map_or(!topics.is_empty(), |before| before.topics != topics);
             if other || before.is_none() {
                 let version = before.map_or(0, |before| before.version) + 1;
@@ -67,8 +71,7 @@ impl ConsumerGroup {
         since >= ctx.config.regex_refresh_interval || (self.soft.topics_changed && since >= REGEX_REFRESH_MIN)
     }
 
-    /// Those of `regexes` that this broker can read. Another broker may have let one in that this one cannot: it matches
-    /// what it matched.
+    /// Those of `regexes` that this broker can read.
     fn compiled(&mut self, regexes: &[Str]) -> BTreeMap<Str, Regex> {
         let lasting = &self.lasting;
         self.soft.compiled.retain(|regex, _| lasting.members_by_regex(regex) > 0);

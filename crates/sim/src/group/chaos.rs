@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ottla_group::group::Committer;
-use ottla_group::{GroupCoordinator, Request};
+use ottla_group::Request;
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::messages::{OffsetCommitRequest, OffsetDeleteRequest};
 use ottla_wire::{Instant, primitives::Str};
 
-use super::member::{Protocol, Turn};
+use super::member::{Identity, Member, Protocol, Turn};
 use super::settings::{PARTITIONS_MAX, Settings};
 use super::world::{Event, World};
 use crate::invariants::Broken;
@@ -77,6 +77,10 @@ impl Chaos {
         Chaos { until: Instant(0), lost: 0, slow: 0, duplicated: 0, replication_ms: 3 }
     }
 
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
     /// How long a message takes; `None` if it does not arrive.
     pub fn carry(&self, rng: &mut Rng) -> Option<Duration> {
         if rng.chance(self.lost) {
@@ -93,7 +97,7 @@ impl Chaos {
 impl World<'_> {
     /// Something goes wrong, or the time for that is over.
     pub(super) fn wreak(&mut self) -> Result<(), Broken> {
-        if self.now >= self.chaos.until {
+        if self.chaos.is_over(self.now) {
             return self.end_chaos();
         }
         let next = self.now + self.rng.millis(200, 2_500);
@@ -119,7 +123,7 @@ impl World<'_> {
             Mishap::NotWritable => {
                 self.trace.note(self.now, format_args!("not writable"));
                 let at = self.moment();
-                self.host.set_writable(&at, false);
+                self.host.set_writable(&at, &self.topics, false);
                 let end = self.now + self.rng.millis(10, 4_000);
                 self.queue.plan(end, Event::Writable);
             }
@@ -193,33 +197,38 @@ impl World<'_> {
         self.queue.plan(at, Event::Start(slot));
     }
 
+    /// A broken rule: whoever commits is taken for a member that may.
+    pub(super) fn unfence(&self, request: &mut OffsetCommitRequest) {
+        let group = self.host.core().and_then(|core| core.groups().get(&request.group_id));
+        let may_commit = |identity: &Identity<'_>| {
+            let by = Committer {
+                member: identity.member,
+                instance: identity.instance.map(Str::as_str),
+                generation_or_epoch: identity.generation_or_epoch,
+                transactional: false,
+                version: 9,
+            };
+            group.is_some_and(|group| group.validate_commit(&by).is_ok())
+        };
+        let mut identities = self.members.iter().map(Member::identity);
+        if let Some(identity) = identities.find(may_commit) {
+            request.generation_id_or_member_epoch = identity.generation_or_epoch;
+            request.member_id = identity.member.clone();
+            request.group_instance_id = identity.instance.cloned();
+        }
+    }
+
     /// Everything is sound from now on: every slot has its one process, and the broker leads.
     fn end_chaos(&mut self) -> Result<(), Broken> {
         self.trace.note(self.now, format_args!("chaos is over"));
         self.chaos = Chaos::over();
         self.end_leftovers();
         let at = self.moment();
-        self.host.set_writable(&at, true);
+        self.host.set_writable(&at, &self.topics, true);
         self.begin_rest();
-        self.after_step(false)
+        self.after_step(true)
     }
 }
 
 /// Partitions of a topic that does not exist any more.
 const GONE: i32 = -1;
-
-/// A broken rule: whoever commits is taken for whoever may.
-pub(super) fn unfence(core: Option<&GroupCoordinator>, request: &mut OffsetCommitRequest) {
-    let Some(group) = core.and_then(|core| core.groups().get(&request.group_id)) else { return };
-    let by = |generation: i32| Committer {
-        member: &request.member_id,
-        instance: request.group_instance_id.as_deref(),
-        generation_or_epoch: generation,
-        transactional: false,
-        version: 9,
-    };
-    let present = (0..1_000).find(|generation| group.validate_commit(&by(*generation)).is_ok());
-    if let Some(generation) = present {
-        request.generation_id_or_member_epoch = generation;
-    }
-}

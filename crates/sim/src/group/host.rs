@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Coordinator, Frame, Moment, Producer, Record, Refusal, ReplayError, Ticket};
 use ottla_group::{Call, GroupConfig, GroupCoordinator, Reply};
+use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, Offset};
 
 use super::mutation::Mutation;
@@ -34,11 +35,23 @@ pub struct Host {
     term: u64,
     config: GroupConfig,
     mutation: Option<Mutation>,
+    writable: bool,
+    /// Topics that were deleted while nothing could be written; `Some` if any have changed.
+    unheard: Option<Vec<Str>>,
 }
 
 impl Host {
     pub fn new(config: GroupConfig, mutation: Option<Mutation>) -> Host {
-        Host { frame: None, log: Vec::new(), committed: 0, term: 0, config, mutation }
+        Host {
+            frame: None,
+            log: Vec::new(),
+            committed: 0,
+            term: 0,
+            config,
+            mutation,
+            writable: true,
+            unheard: None,
+        }
     }
 
     pub fn term(&self) -> u64 {
@@ -69,6 +82,7 @@ impl Host {
         frame.loaded(at);
         self.committed = self.log.len();
         self.frame = Some(frame);
+        (self.writable, self.unheard) = (true, None);
         Ok(())
     }
 
@@ -113,9 +127,13 @@ impl Host {
         self.crash(rng);
     }
 
-    pub fn set_writable(&mut self, at: &Moment, writable: bool) {
-        if let Some(frame) = &mut self.frame {
-            frame.set_writable(at, writable);
+    /// The partition can be written to, or cannot. A coordinator that can write again is told what became of the topics.
+    pub fn set_writable(&mut self, at: &Moment, topics: &SimTopics, writable: bool) {
+        let Some(frame) = &mut self.frame else { return };
+        frame.set_writable(at, writable);
+        self.writable = writable;
+        if writable && let Some(deleted) = self.unheard.take() {
+            self.topics_changed(at, topics, &deleted);
         }
     }
 
@@ -126,12 +144,11 @@ impl Host {
         }
     }
 
-    pub fn topics_changed(
-        &mut self,
-        at: &Moment,
-        topics: &SimTopics,
-        deleted: &[ottla_wire::primitives::Str],
-    ) {
+    pub fn topics_changed(&mut self, at: &Moment, topics: &SimTopics, deleted: &[Str]) {
+        if self.frame.is_some() && !self.writable {
+            self.unheard.get_or_insert_default().extend_from_slice(deleted);
+            return;
+        }
         let topics = Arc::new(topics.clone());
         if let Some(frame) = &mut self.frame {
             frame.act(|core, out| core.topics_changed(at, topics, deleted, out));

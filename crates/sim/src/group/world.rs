@@ -205,8 +205,8 @@ impl<'t> World<'t> {
             Event::TakeOver => return self.take_over(),
             Event::Writable => {
                 let at = self.moment();
-                self.host.set_writable(&at, true);
-                return self.after_step(false);
+                self.host.set_writable(&at, &self.topics, true);
+                return self.after_step(true);
             }
             Event::Start(slot) => self.start(slot),
             Event::LookForRest => {}
@@ -232,6 +232,9 @@ impl<'t> World<'t> {
         let mut turn = Turn { now: self.now, rng: &mut self.rng, topics: &self.topics };
         let member = Member::new(settings, process, producer, &mut turn);
         self.members.push(member);
+        if self.chaos.is_over(self.now) {
+            self.end_leftovers();
+        }
         self.queue.plan(self.now, Event::Turn(process));
     }
 
@@ -346,7 +349,7 @@ impl<'t> World<'t> {
             Request::OffsetCommit(mut request) => {
                 request.topics.retain(|topic| self.topics.by_name(&topic.name).is_some());
                 if self.mutation == Some(Mutation::CommitUnfenced) {
-                    super::chaos::unfence(self.host.core(), &mut request);
+                    self.unfence(&mut request);
                 }
                 Some(Request::OffsetCommit(request))
             }

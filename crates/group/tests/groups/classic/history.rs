@@ -165,6 +165,18 @@ fn what_is_remembered_has_a_limit() {
 }
 
 #[test]
+fn texts_of_clients_are_cut() {
+    let mut world = world();
+    let mut a = Client::new(&"ä".repeat(1000));
+    a.reason = Some("x".repeat(1_000_000).into());
+    a.join(&mut world);
+    let told = last(&mut world);
+    assert_eq!(told.reason.map(|reason| reason.len()), Some(255));
+    let by = told.by.expect("a member's doing");
+    assert_eq!((by.client_id.len(), by.member.len()), (254, 254), "at the end of a character");
+}
+
+#[test]
 fn many_groups_share_what_is_remembered() {
     let mut world = world();
     world.configure(|config| config.limits.history_rebalances_max = 4);

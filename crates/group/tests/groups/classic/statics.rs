@@ -1,5 +1,7 @@
 //! Static members (KIP-345): who comes back under its instance id is the same member.
 
+use std::time::Duration;
+
 use ottla_wire::ErrorCode;
 
 use super::client::*;
@@ -147,6 +149,22 @@ fn a_group_of_static_members_of_whom_nobody_joins_waits_for_their_sessions() {
     world.advance(REBALANCE / 2);
     assert_eq!(state(&mut world), "Empty");
     world.check_against_log();
+}
+
+/// A client that allows no time must not keep the coordinator busy.
+#[test]
+fn a_static_member_that_allows_no_time_to_join_is_waited_for_all_the_same() {
+    let mut world = world();
+    let (mut a, mut s) = (Client::new("a"), Client::new("s").instance("s"));
+    settle(&mut world, &mut [&mut a, &mut s]);
+    let mut back = Client::new("s").instance("s").rebalance(Duration::ZERO);
+    let ticket = back.join(&mut world);
+    back.joined(&mut world, ticket);
+    assert_eq!(a.leave(&mut world), ErrorCode::None);
+    world.advance(SESSION - Duration::from_millis(1));
+    assert_eq!(state(&mut world), "PreparingRebalance");
+    world.advance(Duration::from_millis(1));
+    assert_eq!(state(&mut world), "Empty");
 }
 
 #[test]

@@ -87,6 +87,21 @@ fn a_rolling_upgrade_and_back() {
     assert_eq!(kind(&world), "classic");
 }
 
+/// What the last member of the consumer protocol had is not forgotten if the coordinator moves just then.
+#[test]
+fn a_group_that_has_just_become_classic_rebalances_on_another_broker_too() {
+    let mut world = world(GroupConfig::default());
+    let mut classic = classic_group(&mut world, 1);
+    let mut new = [Client::of("new", &["a"])];
+    rest(&mut world, &mut classic, &mut new);
+    assert_eq!(new[0].owned.len(), 2);
+    new[0].leave(&mut world, -1);
+    world.reload();
+    assert_eq!(classic[0].heartbeat(&mut world), ErrorCode::RebalanceInProgress);
+    rest(&mut world, &mut classic, &mut []);
+    assert_eq!(classic[0].owned.len(), 4);
+}
+
 #[test]
 fn the_policy_says_who_may_change() {
     for (policy, up, down) in [

@@ -79,7 +79,7 @@ pub fn txn_commit(producer: Producer, group: &str, offsets: &[At]) -> TxnOffsetC
 }
 
 fn error(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code).unwrap()
+    ErrorCode::from_code(code).expect("an error that Kafka knows")
 }
 
 /// The error of each partition, in order.

@@ -162,9 +162,9 @@ impl Classic {
             assignments = made;
             self.led = Some(seen);
         } else if response.leader == self.id {
-            // A static leader that came back: the assignment is the old one, and it watches its own topics.
-            let watched = settings.subscription.iter();
-            self.led = Some(watched.map(|topic| (topic.clone(), turn.topics.partitions(topic))).collect());
+            // A static leader that came back does not know what the assignment was made from: it makes another.
+            let unheard_of = settings.subscription.iter().map(|topic| (topic.clone(), -1));
+            self.led = Some(unheard_of.collect());
         }
         self.phase = Phase::Joined(assignments);
     }
