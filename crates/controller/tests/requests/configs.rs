@@ -107,7 +107,13 @@ fn what_may_be_altered() {
             "group.consumer.max.session.timeout.ms (60000)",
         ),
         (group, "g", (SET, "consumer.session.timeout.ms", Some("50000")), ErrorCode::None, ""),
-        (group, "g", (SET, "share.session.timeout.ms", Some("50000")), ErrorCode::InvalidConfig, "not served"),
+        (
+            group,
+            "g",
+            (SET, "share.session.timeout.ms", Some("50000")),
+            ErrorCode::InvalidConfig,
+            "not served",
+        ),
         (99, "x", (SET, "a", Some("b")), ErrorCode::InvalidRequest, "99"),
     ];
     let mut world = World::new(1);

@@ -314,8 +314,7 @@ fn offsets(of: &Subject, all: &mut Vec<Benign>) {
         OffsetDeleteRequest,
         |_| {
             let partitions = vec![offset_delete_request::OffsetDeleteRequestPartition { partition_index: 0 }];
-            let topic =
-                offset_delete_request::OffsetDeleteRequestTopic { name: of.name.into(), partitions };
+            let topic = offset_delete_request::OffsetDeleteRequestTopic { name: of.name.into(), partitions };
             OffsetDeleteRequest { group_id: READERS.into(), topics: vec![topic] }
         },
         |answer| {
@@ -365,21 +364,15 @@ fn members(of: &Subject, all: &mut Vec<Benign>) {
     add!(
         all,
         HeartbeatRequest,
-        |_| HeartbeatRequest {
-            group_id: READERS.into(),
-            member_id: "nobody".into(),
-            ..Default::default()
-        },
+        |_| HeartbeatRequest { group_id: READERS.into(), member_id: "nobody".into(), ..Default::default() },
         |answer| [answer.error_code].into_iter().filter(|code| *code != UNKNOWN_MEMBER_ID)
     );
     add!(
         all,
         LeaveGroupRequest,
         |version| {
-            let member = leave_group_request::MemberIdentity {
-                member_id: "nobody".into(),
-                ..Default::default()
-            };
+            let member =
+                leave_group_request::MemberIdentity { member_id: "nobody".into(), ..Default::default() };
             match version {
                 ..3 => LeaveGroupRequest {
                     group_id: READERS.into(),
@@ -440,7 +433,11 @@ fn groups(_: &Subject, all: &mut Vec<Benign>) {
         |_| DeleteGroupsRequest { groups_names: vec!["nobody".into()] },
         |answer| {
             assert_eq!(answer.results.len(), 1);
-            answer.results.into_iter().map(|group| group.error_code).filter(|code| *code != GROUP_ID_NOT_FOUND)
+            answer
+                .results
+                .into_iter()
+                .map(|group| group.error_code)
+                .filter(|code| *code != GROUP_ID_NOT_FOUND)
         }
     );
     add!(

@@ -113,9 +113,9 @@ fn committed(wire: &mut Wire, group: &str, topic: &str, offsets: &[(i32, i64)]) 
 
 /// Everything that groups have committed, as (group, partition, offset), again while a coordinator is not there yet.
 fn fetched(wire: &mut Wire, groups: &[String]) -> Vec<(String, i32, i64)> {
-    let group = |id: &String| OffsetFetchRequestGroup { group_id: id.into(), topics: None, ..Default::default() };
-    let request =
-        OffsetFetchRequest { groups: groups.iter().map(group).collect(), ..Default::default() };
+    let group =
+        |id: &String| OffsetFetchRequestGroup { group_id: id.into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: groups.iter().map(group).collect(), ..Default::default() };
     let mut answers: Vec<OffsetFetchResponseGroup> = Vec::new();
     eventually("the offsets", || {
         answers = wire.call(&request, 9).groups;
@@ -123,7 +123,11 @@ fn fetched(wire: &mut Wire, groups: &[String]) -> Vec<(String, i32, i64)> {
     });
     let mut all = Vec::new();
     for (asked, answer) in groups.iter().zip(answers) {
-        assert_eq!((answer.group_id.as_str(), answer.error_code), (asked.as_str(), 0), "answers are in order");
+        assert_eq!(
+            (answer.group_id.as_str(), answer.error_code),
+            (asked.as_str(), 0),
+            "answers are in order"
+        );
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             assert_eq!(partition.error_code, 0);
             all.push((asked.clone(), partition.partition_index, partition.committed_offset));
@@ -228,10 +232,8 @@ fn the_internal_topic_is_made_once_on_first_need_and_is_not_for_clients() {
     }
     let mut wire = broker.connect();
     let asked = MetadataRequestTopic { name: Some(OFFSETS_TOPIC.into()), ..Default::default() };
-    let topic = wire
-        .call(&MetadataRequest { topics: Some(vec![asked]), ..Default::default() }, 12)
-        .topics
-        .remove(0);
+    let topic =
+        wire.call(&MetadataRequest { topics: Some(vec![asked]), ..Default::default() }, 12).topics.remove(0);
     assert!(topic.is_internal && topic.error_code == 0);
     assert_eq!(topic.partitions.len(), 50);
     assert!(topic.partitions.iter().all(|partition| partition.replica_nodes == [1]));
@@ -248,8 +250,11 @@ fn other_kinds_of_coordinators_are_not_found() {
     let mut setup = setup();
     let broker = setup.start();
     let mut wire = broker.connect();
-    for (key_type, code) in [(1, ErrorCode::UnsupportedVersion), (2, ErrorCode::InvalidRequest), (9, ErrorCode::InvalidRequest)] {
-        let request = FindCoordinatorRequest { key_type, coordinator_keys: vec!["x".into()], ..Default::default() };
+    for (key_type, code) in
+        [(1, ErrorCode::UnsupportedVersion), (2, ErrorCode::InvalidRequest), (9, ErrorCode::InvalidRequest)]
+    {
+        let request =
+            FindCoordinatorRequest { key_type, coordinator_keys: vec!["x".into()], ..Default::default() };
         let found = wire.call(&request, 6).coordinators.remove(0);
         assert_eq!((name_of(found.error_code), found.node_id, found.port), (code, -1, -1), "{key_type}");
         let old = FindCoordinatorRequest { key_type, key: "x".into(), ..Default::default() };
@@ -366,16 +371,16 @@ fn what_is_not_there_fails_alone() {
     let codes = |answer: OffsetCommitResponse| -> BTreeSet<(String, i32, ErrorCode)> {
         let partitions = answer.topics.into_iter().flat_map(|topic| {
             let name = topic.name.as_str().to_owned();
-            topic.partitions.into_iter().map(move |p| (name.clone(), p.partition_index, name_of(p.error_code)))
+            topic
+                .partitions
+                .into_iter()
+                .map(move |p| (name.clone(), p.partition_index, name_of(p.error_code)))
         });
         partitions.collect()
     };
     let unknown = ErrorCode::UnknownTopicOrPartition;
-    let expected = [
-        ("gone".to_owned(), 0, unknown),
-        ("t".to_owned(), 0, ErrorCode::None),
-        ("t".to_owned(), 1, unknown),
-    ];
+    let expected =
+        [("gone".to_owned(), 0, unknown), ("t".to_owned(), 0, ErrorCode::None), ("t".to_owned(), 1, unknown)];
     assert_eq!(codes(wire.call(&request, 9)), expected.into());
 
     // By id, there and back.
@@ -383,10 +388,12 @@ fn what_is_not_there_fails_alone() {
     by_id.topics[0].topic_id = id;
     by_id.topics.push(OffsetCommitRequestTopic { topic_id: NO_TOPIC, ..by_id.topics[0].clone() });
     let answer = wire.call(&by_id, 10);
-    let told: Vec<_> = answer.topics.iter().map(|t| (t.topic_id, name_of(t.partitions[0].error_code))).collect();
+    let told: Vec<_> =
+        answer.topics.iter().map(|t| (t.topic_id, name_of(t.partitions[0].error_code))).collect();
     assert!(told.contains(&(id, ErrorCode::None)));
     assert!(told.iter().any(|(_, code)| *code == ErrorCode::UnknownTopicId));
-    let asked = |id| OffsetFetchRequestTopics { topic_id: id, partition_indexes: vec![0], ..Default::default() };
+    let asked =
+        |id| OffsetFetchRequestTopics { topic_id: id, partition_indexes: vec![0], ..Default::default() };
     let group = OffsetFetchRequestGroup {
         group_id: "g".into(),
         topics: Some(vec![asked(NO_TOPIC), asked(id)]),
