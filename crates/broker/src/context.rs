@@ -26,6 +26,8 @@ pub struct Context {
     /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,
+    /// `fetch.max.bytes`, which stays what it is while the broker runs.
+    pub fetch_bytes_max: i64,
     pub clock: Clock,
     /// The metadata image and the partitions held here.
     pub published: Arc<ArcSwap<Published>>,

@@ -30,6 +30,15 @@ pub struct Session {
     pub appends: Option<Arc<AppendGroup>>,
 }
 
+impl Session {
+    /// Remembers the client's name, but not the frame that it came in.
+    pub fn note_client(&mut self, client_id: Option<Str>) {
+        if self.client_id != client_id {
+            self.client_id = client_id.map(|name| name.detached());
+        }
+    }
+}
+
 impl KafkaService {
     pub fn new(ctx: Arc<Context>) -> KafkaService {
         KafkaService { ctx }
@@ -76,7 +85,7 @@ impl KafkaService {
         let ParsedHeader { key, version, header, body } = ParsedHeader::read(bytes)?;
         // The frame's share of the admission pool is held until the request is answered, but not by what may wait.
         let _permit = (!may_wait(key)).then_some(permit);
-        session.client_id = header.client_id;
+        session.note_client(header.client_id);
         if key == ApiKey::ApiVersions && !key.versions().contains(&version) {
             return api::unsupported_api_versions(&self.ctx, header.correlation_id);
         }

@@ -38,7 +38,8 @@ pub struct ClientConfig {
     pub requests_in_flight_max: usize,
     /// The largest answer that is accepted, in bytes (1 GiB). A longer one ends the connection: the peer is not a broker.
     pub response_bytes_max: usize,
-    /// Seed of every random choice (none: from the operating system). The same seed makes the same choices.
+    /// Seed of every random choice (none: from the operating system). The same seed makes the same choices, also that of a
+    /// member's id in a group of the consumer protocol: members of one group MUST have different ones.
     pub seed: Option<u64>,
 }
 

@@ -65,6 +65,9 @@ pub enum Error {
     /// The consumer's position is outside of the log and `auto.offset.reset` is `none`.
     #[error("offset {offset} is out of range for {topic}-{partition}: seek, or set auto.offset.reset")]
     OffsetOutOfRange { topic: String, partition: i32, offset: i64 },
+    /// The group has committed nothing for the partition and `auto.offset.reset` is `none`.
+    #[error("partition {0} has no committed offset: seek, or set auto.offset.reset")]
+    NoOffset(String),
     /// The consumer was asked about a partition that is not assigned to it.
     #[error("partition {0} is not assigned to this consumer")]
     NotAssigned(String),
@@ -108,6 +111,8 @@ impl ApiError {
             | ErrorCode::TransactionalIdAuthorizationFailed
             | ErrorCode::SaslAuthenticationFailed
             | ErrorCode::ProducerFenced
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::UnreleasedInstanceId
             | ErrorCode::InvalidProducerEpoch => Advice::GiveUp,
             code if code.is_retriable() => Advice::Retry,
             _ => Advice::FixInput,
@@ -136,6 +141,7 @@ impl Error {
             | Error::Encode { .. }
             | Error::NoSuchPartition { .. }
             | Error::NotAssigned(_)
+            | Error::NoOffset(_)
             | Error::OffsetOutOfRange { .. } => Advice::FixInput,
             Error::UnsupportedVersion { .. } => Advice::GiveUp,
             Error::Api(error) => error.advice(),

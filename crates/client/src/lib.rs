@@ -1,11 +1,13 @@
-//! A client of the Kafka protocol: producer, consumer by assignment, admin. The command line, tests and benchmarks use it,
+//! A client of the Kafka protocol: producer, consumers (by assignment and of groups), admin. The command line, tests and benchmarks use it,
 //! against Ottla and against any other broker that speaks the protocol.
 //!
 //! - [`connection`]: one TCP connection; any request of [`ottla_wire::messages`] at the best version both sides speak.
 //! - [`cluster`]: metadata, leaders, connections to brokers.
 //! - [`producer`]: batching, partitioning, retries, idempotence.
 //! - [`consumer`]: reads assigned partitions.
-//! - [`admin`]: topics, configs, records, the cluster.
+//! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol (KIP-848).
+//! - [`committed`]: offsets that groups commit.
+//! - [`admin`]: topics, configs, records, groups, the cluster.
 //! - [`offsets`]: offsets by place or time.
 //! - [`config`], [`error`]: what all have in common.
 //!
@@ -20,24 +22,50 @@
 //! println!("stored at {:?}", delivery.await?.offset);
 //! # Ok(()) }
 //! ```
+//!
+//! A consumer of a group, of either protocol; [`GroupConsumer::set_listener`] tells when its share changes:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::time::Duration;
+//! use ottla_client::{ClientConfig, ConsumerConfig, GroupConfig, GroupConsumer, GroupProtocol};
+//! let group = GroupConfig { group_protocol: GroupProtocol::Consumer, ..GroupConfig::new("billing") };
+//! let mut consumer =
+//!     GroupConsumer::new(ClientConfig::new("localhost:9092"), ConsumerConfig::default(), group)?;
+//! consumer.subscribe(["orders"])?;
+//! for _ in 0..100 {
+//!     for batch in consumer.poll(Duration::from_secs(1)).await? {
+//!         println!("{} records of {}", batch.records.len(), batch.partition);
+//!     }
+//! }
+//! consumer.close(Duration::from_secs(30)).await?;
+//! # Ok(()) }
+//! ```
 
 mod backoff;
+mod coordinator;
 mod seam;
 
 pub mod admin;
 pub mod cluster;
+pub mod committed;
 pub mod config;
 pub mod connection;
 pub mod consumer;
 pub mod error;
+pub mod group;
 pub mod offsets;
 pub mod producer;
 
 pub use admin::{Admin, ConfigChange, ConfigResource, NewPartitions, NewTopic};
 pub use cluster::{Cluster, Lane, Metadata, TopicPartition};
+pub use committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 pub use config::ClientConfig;
 pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, PartitionRecords, Seek};
 pub use error::{Advice, ApiError, Error};
+pub use group::{
+    Assignor, Commit, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
+};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use producer::{Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata};

@@ -43,6 +43,11 @@ impl Dice {
         self.with(|rng| rng.random_range(1.0 - spread..=1.0 + spread))
     }
 
+    /// Sixteen random bytes, for an id.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        self.with(|rng| rng.random())
+    }
+
     fn with<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -12,11 +12,13 @@
 //! - [`output`]: what a core gives back: records and what leaves once they are committed.
 //! - [`record`]: a record of a coordinator's log.
 //! - [`frame`]: loading, batching, and the wait for the commit.
+//! - [`timers`]: deadlines of a core.
 
 pub mod coordinator;
 pub mod frame;
 pub mod output;
 pub mod record;
+pub mod timers;
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +27,4 @@ pub use coordinator::{Coordinator, Moment, ReplayError, Ticket};
 pub use frame::{Frame, Refusal};
 pub use output::{Batch, Output};
 pub use record::{Producer, Record};
+pub use timers::Timers;

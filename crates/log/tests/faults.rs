@@ -5,76 +5,18 @@
 
 #[path = "support/kafka_dir.rs"]
 mod kafka_dir;
+#[path = "support/logs.rs"]
+mod logs;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kafka_dir::unpack_kafka_dir;
+use logs::{TOPIC_ID, append, batch, create, flush, identity, mem_dir, no_producers, reopen};
 use ottla_log::{
     DataDir, DirOptions, Disk, EpochStart, Faults, Flusher, Identity, Log, LogConfig, LogError, MemDisk,
     NoReplay, Open, OpenError, ReadError, RealDisk, Recovery,
 };
-use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, HEADER_LEN};
-use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
-
-const TOPIC_ID: Uuid = Uuid([7; 16]);
-
-fn identity() -> Identity {
-    Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) }
-}
-
-fn mem_dir(disk: &MemDisk) -> DataDir {
-    let options = DirOptions {
-        disk: Arc::new(disk.clone()),
-        background: false,
-        checkpoint_interval: Duration::from_secs(3600),
-    };
-    DataDir::open_with("/data", &identity(), options).unwrap()
-}
-
-fn create(dir: &DataDir, topic: &str) -> Log {
-    Log::create(dir, topic, PartitionIndex(0), TOPIC_ID, LogConfig::default()).unwrap()
-}
-
-fn reopen(dir: &DataDir, topic: &str) -> Log {
-    let found = dir.partitions().unwrap().into_iter().find(|found| found.topic == topic).unwrap();
-    Log::open(
-        dir,
-        topic,
-        PartitionIndex(0),
-        Some(TOPIC_ID),
-        LogConfig::default(),
-        found.recovery,
-        &mut NoReplay,
-    )
-    .unwrap()
-    .log
-}
-
-fn batch(base: Offset, records: usize, value: usize, time: i64) -> AppendBatch {
-    let mut builder = BatchBuilder::new().base_offset(base).leader_epoch(LeaderEpoch(0));
-    for _ in 0..records {
-        builder.push(Timestamp(time), None, Some(&vec![b'v'; value]));
-    }
-    let bytes = builder.build().unwrap();
-    let header = BatchHeader::parse(&bytes).unwrap();
-    AppendBatch { head: *bytes.first_chunk::<HEADER_LEN>().unwrap(), body: bytes.slice(HEADER_LEN..), header }
-}
-
-fn append(log: &mut Log, records: usize, value: usize) {
-    log.append(batch(log.log_end(), records, value, 1000)).unwrap();
-    log.write().unwrap();
-}
-
-fn no_producers() -> ProducerSnapshot {
-    ProducerSnapshot::default()
-}
-
-fn flush(log: &mut Log) -> Offset {
-    let job = log.begin_flush(&mut no_producers).unwrap();
-    log.finish_flush(job.run())
-}
 
 #[test]
 fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {
@@ -273,6 +215,33 @@ fn flushes_are_due_by_count_and_by_time() {
     assert!(!log.flush_due(at(1000)), "one flush at a time");
     assert_eq!(log.finish_flush(job.run()), Offset(3));
     assert!(log.flush_due(at(1000)));
+}
+
+/// Nothing was written since the last clean stop, but a new segment was begun: its name is in the folder's pages only.
+#[test]
+fn a_segment_begun_before_a_clean_stop_is_there_after_a_crash() {
+    let disk = MemDisk::new();
+    let stop = |dir: DataDir, mut log: Log| {
+        if let Some(job) = log.close(&no_producers()).unwrap() {
+            log.finish_flush(job.run());
+        }
+        drop(log);
+        dir.mark_clean(None).unwrap();
+        drop(dir);
+        let dir = mem_dir(&disk);
+        let log = reopen(&dir, "t");
+        (dir, log)
+    };
+    let dir = mem_dir(&disk);
+    let mut log = create(&dir, "t");
+    append(&mut log, 1, 10);
+    let (dir, mut log) = stop(dir, log);
+    log.roll(&no_producers()).unwrap();
+    let (_dir, mut log) = stop(dir, log);
+    append(&mut log, 1, 10);
+    assert_eq!(flush(&mut log), Offset(2));
+    disk.crash(&mut || 0);
+    assert_eq!(reopen(&mem_dir(&disk), "t").log_end(), Offset(2));
 }
 
 /// The outcome of a flush that began before a truncation says nothing about what was written after it.

@@ -7,6 +7,8 @@
 mod kafka_dir;
 #[path = "support/recorder.rs"]
 mod recorder;
+#[path = "support/transactions.rs"]
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,7 +104,10 @@ fn kafkas_files_are_rebuilt_from_the_batches_alone() {
         let last = recorder.batches.last().map_or(0, |last| last.next_offset().0);
         assert_eq!(Offset(last), end);
         check_aborted(&found, &opened.log.reader(), end);
-        assert!(recorder.to_snapshot().producer_entries.is_empty(), "Kafka stopped with no transaction open");
+        assert!(
+            recorder.transactions.to_snapshot().producer_entries.is_empty(),
+            "Kafka stopped with no transaction open"
+        );
         let snapshot = last_snapshot(&before, &found);
         opened.log.store_epochs(&opened.epochs);
         let done = opened.log.close(&snapshot).unwrap().expect("there is much to do").run();

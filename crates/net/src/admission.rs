@@ -13,7 +13,8 @@
 //! (`contended_read_max`). Responses are not counted here: they are bounded for each connection.
 //!
 //! The bound: `queued_bytes_max` (or one request of `request_bytes_max` where that is more) and [`READ_BUFFER_BYTES`] twice a
-//! connection.
+//! connection; and for the buffers of large requests, a quarter more than the requests, and `buffers::IDLE_BYTES_MAX` that
+//! no request uses.
 
 use std::future::Future;
 use std::pin::Pin;

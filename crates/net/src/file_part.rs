@@ -1,7 +1,8 @@
 //! Sends a range of a file with `sendfile`, without ever letting a cold page block a runtime thread.
 //!
 //! Before a chunk is sent, a few of its pages are asked for with `RWF_NOWAIT`; when one is missing, a blocking thread reads
-//! the next part of the file first. A page that is dropped between the two is read by `sendfile` itself: rare, and correct.
+//! the next part of the file first. The first page of a range is not asked for: the service has looked at what it sends,
+//! and the kernel reads ahead. A page that is dropped between the two is read by `sendfile` itself: rare, and correct.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -100,10 +101,10 @@ impl FileSlice {
     }
 }
 
-/// Whether the range looks to be in memory. False where the file system cannot tell.
+/// Whether the range looks to be in memory, but for its first page. False where the file system cannot tell.
 fn is_resident(file: &File, position: u64, end: u64) -> io::Result<bool> {
     let last = end.saturating_sub(1);
-    let steps = (position..last).step_by(PROBE_STEP_BYTES);
+    let steps = (position..last).step_by(PROBE_STEP_BYTES).skip(1);
     for at in steps.chain([last]) {
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT) {
             Ok(0) => return Err(shorter(at)),

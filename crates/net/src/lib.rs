@@ -8,9 +8,10 @@
 //! - `service`, `frame`, `close`, `settings`, `metrics`: what a service and its owner see
 //! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how fast
 //! - `connection`: the loop of one connection; `link`: its socket, timers and pending answers
-//! - `reader`: bytes to frames; `admission`: memory for them; `writer`, `file_part`: responses to bytes
+//! - `reader`: bytes to frames; `admission`, `buffers`: memory for them; `writer`, `file_part`: responses to bytes
 
 pub mod admission;
+mod buffers;
 mod close;
 mod connection;
 mod file_part;

@@ -1,24 +1,26 @@
 //! Cuts the bytes of a connection into frames.
 //!
 //! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that does not fit
-//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the socket is read straight into; it grows as bytes arrive, so that a
-//! length alone takes no memory. While large requests follow each other the shared buffer is kept small, so that little of
+//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the socket is read straight into: one that was used before, or a new
+//! one that grows as bytes arrive, so that a length alone takes no memory. While large requests follow each other the shared buffer is kept small, so that little of
 //! the next one is read (and copied) with it.
 
 use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::admission::{Control, Permit, READ_BUFFER_BYTES, Wait};
+use crate::buffers::{KEPT_BUFFER_BYTES_MAX, LargeBuffer};
 use crate::close::CloseReason;
 use crate::frame::Frame;
 use crate::server::Shared;
@@ -30,7 +32,9 @@ const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
 const LARGE_FIRST_BYTES: usize = 256 << 10;
 /// A connection that has sent a large request in full is trusted with the same size again, up to this, which saves moving
 /// each request while its buffer grows.
-const LARGE_TRUSTED_BYTES_MAX: usize = 4 << 20;
+const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
+/// How much is read of what follows a large request. In bytes.
+const NEXT_BYTES_MAX: usize = 1 << 10;
 const PREFIX_BYTES: usize = 4;
 
 /// Reads frames off one connection.
@@ -50,7 +54,7 @@ pub(crate) struct FrameReader {
 
 /// A large request that is coming in.
 struct Body {
-    bytes: BytesMut,
+    buffer: LargeBuffer,
     len: usize,
     permit: Permit,
     since: Instant,
@@ -234,14 +238,16 @@ impl FrameReader {
     fn start_body(&mut self, len: usize, share: Option<OwnedSemaphorePermit>) {
         let permit = Permit::grant(len, share, &self.control);
         self.buffer.advance(PREFIX_BYTES);
-        let mut bytes = BytesMut::with_capacity(len.min(self.trusted_bytes));
-        bytes.extend_from_slice(&self.buffer);
+        let mut buffer = self.shared.buffers.lend(len, self.trusted_bytes);
+        // It does not fit the read buffer, so all that is there is of it, and less than any buffer has room for.
+        buffer.rest()[..self.buffer.len()].copy_from_slice(&self.buffer);
+        buffer.fill(self.buffer.len());
         self.buffer.clear();
         self.buffer_bytes = READ_BUFFER_BYTES_MIN;
         if self.buffer.capacity() > READ_BUFFER_BYTES_MIN {
             self.buffer = BytesMut::new();
         }
-        self.body = Some(Body { bytes, len, permit, since: Instant::now() });
+        self.body = Some(Body { buffer, len, permit, since: Instant::now() });
     }
 
     /// Reads into the large request. False: the peer closed its side.
@@ -252,21 +258,28 @@ impl FrameReader {
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<bool, CloseReason>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
-        while body.bytes.len() < body.len {
-            let missing = body.len - body.bytes.len();
-            if body.bytes.len() == body.bytes.capacity() {
-                body.bytes.reserve(missing.min(body.bytes.len()));
+        while body.buffer.len() < body.len {
+            let missing = body.len - body.buffer.len();
+            if body.buffer.len() == body.buffer.room() {
+                body.buffer.grow(missing.min(body.buffer.len()));
             }
-            let n = ready!(poll_read(cx, stream, &mut (&mut body.bytes).limit(missing)))?;
+            let rest = body.buffer.rest();
+            let wanted = missing.min(rest.len());
+            let mut next = [0; NEXT_BYTES_MAX];
+            // The next request must not come before this one.
+            let next = if wanted == missing { &mut next[..] } else { &mut [] };
+            let n = ready!(poll_read_both(cx, stream, &mut rest[..wanted], next))?;
             if n == 0 {
                 return Poll::Ready(Ok(false));
             }
+            body.buffer.fill(n.min(wanted));
+            self.buffer.extend_from_slice(&next[..n.saturating_sub(wanted)]);
             self.received += n as u64;
             self.shared.count_read(n);
         }
         if let Some(body) = self.body.take() {
             self.trusted_bytes = self.trusted_bytes.max(body.len.min(LARGE_TRUSTED_BYTES_MAX));
-            inbox.push_back(Frame::new(body.bytes.freeze(), body.permit));
+            inbox.push_back(Frame::new(body.buffer.freeze(), body.permit));
         }
         Poll::Ready(Ok(true))
     }
@@ -338,13 +351,41 @@ impl FrameReader {
     }
 }
 
-fn poll_read(
-    cx: &mut Context<'_>,
-    stream: &mut TcpStream,
-    buffer: &mut impl BufMut,
-) -> Poll<std::io::Result<usize>> {
+fn poll_read(cx: &mut Context<'_>, stream: &mut TcpStream, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
     // The future of a read keeps nothing between polls, so a new one each time is the same read.
     pin!(stream.read_buf(buffer)).poll(cx)
+}
+
+/// One read that fills `first` and goes on with `second`.
+fn poll_read_both(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    first: &mut [u8],
+    second: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let wanted = first.len() + second.len();
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let mut emptied = 0;
+        let read = stream.try_io(Interest::READABLE, || {
+            match rustix::io::readv(stream, &mut [IoSliceMut::new(first), IoSliceMut::new(second)])? {
+                // The socket is empty now: saying so saves the read that would find nothing.
+                n if (1..wanted).contains(&n) => {
+                    emptied = n;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                n => Ok(n),
+            }
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied > 0 => {
+                return Poll::Ready(Ok(emptied));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return Poll::Ready(done),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -380,8 +421,8 @@ mod tests {
         poll_fn(|cx| {
             let read = reader.poll_frames(cx, &mut server, &mut inbox);
             if let Some(body) = &reader.body {
-                assert!(body.bytes.capacity() <= LARGE_FIRST_BYTES.max(2 * body.bytes.len()));
-                most = most.max(body.bytes.capacity());
+                assert!(body.buffer.room() <= LARGE_FIRST_BYTES.max(2 * body.buffer.len()));
+                most = most.max(body.buffer.room());
             }
             read
         })

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admission::{Control, Pool};
+use crate::buffers::Buffers;
 use crate::limits::Limiter;
 use crate::listener::{self, Listener};
 use crate::log_limit::LogLimit;
@@ -129,6 +130,8 @@ pub(crate) struct Shared {
     pub(crate) settings: NetSettings,
     pub(crate) metrics: Arc<NetMetrics>,
     pub(crate) pool: Pool,
+    /// Of large requests.
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) limiter: Arc<Limiter>,
     /// Turns for reading cold file pages.
     pub(crate) cold_reads: Semaphore,
@@ -144,6 +147,7 @@ impl Shared {
         let metrics = Arc::<NetMetrics>::default();
         Shared {
             pool: Pool::new(settings.queued_bytes_max),
+            buffers: Arc::default(),
             fault_log: LogLimit::default(),
             limiter: Arc::new(Limiter::new(settings.limits.clone(), metrics.clone())),
             cold_reads: Semaphore::new(settings.cold_reads_max.clamp(1, Semaphore::MAX_PERMITS)),

@@ -104,7 +104,7 @@ pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
     /// A range of a file that is sent by the kernel. The range MUST exist and stay: when the file turns out to be shorter, the
-    /// connection is closed, because the length of the response is already promised.
+    /// connection is closed, because the length of the response is already promised. Its first page SHOULD be in memory.
     File {
         /// The file, open for reading.
         file: Arc<File>,

@@ -1,7 +1,8 @@
 //! Responses on their way out.
 //!
 //! All that is ready leaves in as few calls as possible. Length prefixes and small parts are copied together, which is cheaper
-//! than a slice for each; large parts are sent from where they are, and files by the kernel.
+//! than a slice for each; large parts are sent from where they are, and files by the kernel. Around a file the socket is corked,
+//! so that what comes before and after it leaves in the packets of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -39,6 +40,8 @@ pub(crate) struct ResponseWriter {
     marks: VecDeque<Mark>,
     /// Set when nothing more may be queued: the connection closes once all has left.
     closing: Option<CloseReason>,
+    /// The kernel holds back the packet that is not full.
+    corked: bool,
 }
 
 enum Segment {
@@ -62,6 +65,7 @@ impl ResponseWriter {
             sent: 0,
             marks: VecDeque::new(),
             closing: None,
+            corked: false,
         }
     }
 
@@ -178,22 +182,29 @@ impl ResponseWriter {
             self.shared.count_write(n);
             self.advance(n);
         }
+        if std::mem::take(&mut self.corked) {
+            rustix::net::sockopt::set_tcp_cork(stream, false)?;
+        }
         Poll::Ready(Ok(()))
     }
 
     /// One send of the bytes up to the next file.
-    fn poll_send(&self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<usize>> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let (slices, file_follows) = self.gather(&mut slices);
-        let mut flags = SendFlags::NOSIGNAL;
-        if file_follows {
-            // The length and header of a response leave in one packet with the beginning of its file.
-            flags |= SendFlags::MORE;
+    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<usize>> {
+        if !self.corked && self.segments.iter().any(|segment| matches!(segment, Segment::File(_))) {
+            rustix::net::sockopt::set_tcp_cork(stream, true)?;
+            self.corked = true;
         }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let slices = self.gather(&mut slices);
         loop {
             ready!(stream.poll_write_ready(cx))?;
             let sent = stream.try_io(Interest::WRITABLE, || {
-                Ok(rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?)
+                Ok(rustix::net::sendmsg(
+                    stream,
+                    slices,
+                    &mut SendAncillaryBuffer::default(),
+                    SendFlags::NOSIGNAL,
+                )?)
             });
             match sent {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -205,24 +216,22 @@ impl ResponseWriter {
         }
     }
 
-    fn gather<'a, 's>(&'a self, slices: &'s mut [IoSlice<'a>]) -> (&'s [IoSlice<'a>], bool) {
-        let (mut count, mut file_follows) = (0, false);
+    /// The bytes up to the next file.
+    fn gather<'a, 's>(&'a self, slices: &'s mut [IoSlice<'a>]) -> &'s [IoSlice<'a>] {
+        let mut count = 0;
         let bytes = self.segments.iter().map_while(|segment| match segment {
             Segment::Bytes(bytes) => Some(&bytes[..]),
-            Segment::File(_) => {
-                file_follows = true;
-                None
-            }
+            Segment::File(_) => None,
         });
         for (slot, bytes) in slices.iter_mut().zip(bytes) {
             *slot = IoSlice::new(bytes);
             count += 1;
         }
-        if !file_follows && count == self.segments.len() && count < slices.len() && !self.tail.is_empty() {
+        if count == self.segments.len() && count < slices.len() && !self.tail.is_empty() {
             slices[count] = IoSlice::new(&self.tail);
             count += 1;
         }
-        (&slices[..count], file_follows)
+        &slices[..count]
     }
 
     /// Drops `n` sent bytes.

@@ -37,6 +37,9 @@ impl Opened {
     ) -> Result<Opened, StartError> {
         let first = alone.map(first_entries).unwrap_or_default();
         let (journal, replayed) = Journal::open(&disk, dir, settings.segment_bytes, &first)?;
+        if replayed.cut > 0 {
+            tracing::warn!(dir = %dir.display(), bytes = replayed.cut, "cut an unfinished write off the metadata log");
+        }
         if let Some(cluster) = &settings.cluster_id {
             owner::claim(&disk, dir, cluster)?;
         }
@@ -52,9 +55,6 @@ impl Opened {
         }
         let snapshot = snapshot::load(&disk, dir)?;
         check(dir, &replayed, vote.as_ref(), snapshot.as_ref().map(|(snapshot, _)| &snapshot.head))?;
-        if replayed.cut > 0 {
-            tracing::warn!(dir = %dir.display(), bytes = replayed.cut, "cut an unfinished write off the metadata log");
-        }
         let snapshot = snapshot.map(|(Snapshot { head, records }, path)| {
             machine.restore(head.index, records);
             (head, path)

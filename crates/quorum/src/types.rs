@@ -91,7 +91,8 @@ pub enum ProposeError {
 /// Why the quorum did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The bytes of a file are not what was written. Nothing was changed.
+    /// The bytes of a file are not what was written. Nothing was changed, but that a write which a crash has interrupted
+    /// may be cut off the log: it was never acknowledged.
     #[error(
         "metadata file {file} is damaged at byte {position}: {reason}; restore the folder from a backup or from another node, since starting without it would lose acknowledged changes"
     )]

@@ -157,6 +157,11 @@ impl Replica {
         }
     }
 
+    /// The settings that it goes by now.
+    pub fn config(&self) -> &ReplicaConfig {
+        &self.local.config
+    }
+
     /// For the leader epoch checkpoint.
     pub fn epochs(&self) -> &Epochs {
         &self.local.epochs

@@ -10,7 +10,7 @@
 //! - [`node`]: brokers; [`controller`]: the controller; [`client`]: producers, consumers, an admin.
 //! - [`invariants`]: what must hold, one promise a file.
 //! - [`mutation`]: rules broken on purpose, to see that the invariants notice.
-//! - [`group`]: consumer groups, a world of their own.
+//! - [`group`], [`txn`]: worlds of their own, for consumer groups and for transactions.
 //! - [`network`], [`message`], [`queue`], [`rng`], [`trace`]: what the rest stands on.
 
 pub mod client;
@@ -27,6 +27,7 @@ pub mod rng;
 pub mod run;
 pub mod settings;
 pub mod trace;
+pub mod txn;
 pub mod world;
 
 pub use mutation::Mutation;

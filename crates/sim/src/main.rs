@@ -1,10 +1,11 @@
-//! `ottla-sim [--groups] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
+//! `ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
 //! says which break a promise. It stops at the first that does, or with `--keep-going` tells each in one line.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use ottla_sim::txn::{self, TxnMutation};
 use ottla_sim::{Mutation, Options, Report, group, run};
 
 /// What the command line asks for.
@@ -24,6 +25,7 @@ struct Asked {
 enum Kind {
     Cluster,
     Groups,
+    Transactions,
 }
 
 /// Runs one seed of what was asked for.
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: ottla-sim [--groups] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
+                "{why}\nusage: ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]"
             );
             return ExitCode::from(2);
         }
@@ -97,6 +99,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--threads" => asked.threads = number()?.max(1) as usize,
             "--keep-going" => asked.keep_going = true,
             "--groups" => asked.world = Kind::Groups,
+            "--transactions" => asked.world = Kind::Transactions,
             "--trace" => asked.print = true,
             "--mutation" => asked.mutation = Some(args.next().ok_or("--mutation needs a name")?),
             _ => return Err(format!("{arg} is not known")),
@@ -119,6 +122,13 @@ fn runner(asked: &Asked) -> Result<RunSeed, String> {
             options.steps_max = asked.steps_max.unwrap_or(options.steps_max);
             options.mutation = mutation(name, &group::Mutation::ALL)?;
             Ok(Box::new(move |seed| group::run(seed, &options)))
+        }
+        Kind::Transactions if asked.steps_max.is_some() => {
+            Err("--steps: transactions run for a time, not for steps".to_owned())
+        }
+        Kind::Transactions => {
+            let (mutation, print) = (mutation(name, &TxnMutation::ALL)?, asked.print);
+            Ok(Box::new(move |seed| txn::run(seed, mutation, print)))
         }
     }
 }

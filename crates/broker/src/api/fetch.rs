@@ -369,8 +369,7 @@ struct Limits {
 
 impl Limits {
     fn of(call: &Call<'_>, request: &FetchRequest) -> Limits {
-        let most = call.ctx.settings().integer("fetch.max.bytes");
-        let max_bytes = i64::from(request.max_bytes).min(most);
+        let max_bytes = i64::from(request.max_bytes).min(call.ctx.fetch_bytes_max);
         let positive = |number: i64| usize::try_from(number).unwrap_or(0);
         Limits {
             // More than the maximum can never come.

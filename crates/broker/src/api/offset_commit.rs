@@ -79,7 +79,7 @@ async fn take(
     if !key.versions().contains(&version) {
         return Err(CloseReason::refused(format!("{key} version {version} is not served")));
     }
-    session.client_id = header.client_id;
+    session.note_client(header.client_id);
     let mut request: OffsetCommitRequest = decode(key, version, body)?;
     let mut response = OffsetCommitResponse::default();
     let published = ctx.published.load_full();

@@ -109,7 +109,7 @@ impl Run<'_> {
         if !key.versions().contains(&version) {
             return Err(CloseReason::refused(format!("{key} version {version} is not served")));
         }
-        session.client_id = header.client_id;
+        session.note_client(header.client_id);
         let request: ProduceRequest = decode(key, version, body)?;
         let mut pending = Pending {
             version,

@@ -232,8 +232,9 @@ fn context(
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
-        started_with: settings,
         limits: Limits::default(),
+        fetch_bytes_max: settings.integer("fetch.max.bytes"),
+        started_with: settings,
         clock,
         published,
         controller,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ottla_controller::{BrokerSettings, Image, TopicConfig};
 use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay, Replay};
-use ottla_replica::{Durability, EpochStart, Epochs, Replica, ReplicaConfig, Restored, Restorer};
+use ottla_replica::{
+    Durability, EpochStart, Epochs, ProducerTable, Replica, ReplicaConfig, Restored, Restorer,
+};
 use ottla_wire::batch::{BatchHeader, ControlRecord, TimestampType};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::primitives::Str;
@@ -108,9 +110,9 @@ impl Opener {
 
     fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
         let config = replica_config(self.node, settings, &wanted.config);
-        let mut rebuilt = Rebuilt { restorer: Restorer::new(&config, []) };
+        let mut rebuilt = Rebuilt::new(&config);
         let Known { log, epochs, high_watermark } = self.open_log(wanted, &mut rebuilt)?;
-        let (producers, _) = rebuilt.restorer.finish();
+        let producers = rebuilt.into_producers();
         let restored = Restored {
             log_start: log.log_start(),
             log_end: log.log_end(),
@@ -173,8 +175,19 @@ struct Known {
 }
 
 /// What the log of a partition says of its producers, as it is replayed.
-struct Rebuilt {
+pub struct Rebuilt {
     restorer: Restorer,
+}
+
+impl Rebuilt {
+    pub fn new(config: &ReplicaConfig) -> Rebuilt {
+        // The log itself finds out its epochs.
+        Rebuilt { restorer: Restorer::new(config, []) }
+    }
+
+    pub fn into_producers(self) -> ProducerTable {
+        self.restorer.finish().0
+    }
 }
 
 impl Replay for Rebuilt {

@@ -3,6 +3,8 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
+mod truncate;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
     ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord, Origin, ValidatedBatch};
+use ottla_wire::batch::{AppendBatch, BatchHeader, BatchView, ControlRecord, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
@@ -183,11 +185,7 @@ impl PartitionDriver {
     fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
         let reply = self.next_reply();
         let append = append(reply);
-        if self.log.roll_due(append.batch.header(), turn.wall)
-            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
-        {
-            self.storage_failed(turn, &error);
-        }
+        self.roll_for(turn, append.batch.header());
         self.appends.insert(reply, waiter);
         self.step(turn, Event::Append(append));
     }
@@ -334,18 +332,37 @@ impl PartitionDriver {
 
     /// Feeds one event and carries out what comes of it.
     pub fn step(&mut self, turn: Turn, event: Event) {
-        let mut effects = std::mem::take(&mut self.effects);
-        self.core.step(turn.now, turn.wall, event, &mut effects);
-        for effect in effects.drain(..) {
-            if let Err(error) = self.carry_out(effect) {
-                self.storage_failed(turn, &error);
-                break;
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut effects = std::mem::take(&mut self.effects);
+            self.core.step(turn.now, turn.wall, event, &mut effects);
+            for effect in effects.drain(..) {
+                match self.carry_out(effect) {
+                    Ok(completed) => next = completed.or(next),
+                    Err(error) => {
+                        self.storage_failed(turn, &error);
+                        next = None;
+                        break;
+                    }
+                }
             }
+            self.effects = effects;
         }
-        self.effects = effects;
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), LogError> {
+    /// Starts a segment if this batch does not fit into the one that grows, or that one is old. Before the core takes the
+    /// batch: the snapshot is of the producers as they are without it.
+    fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) {
+        if self.log.roll_due(batch, turn.wall)
+            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
+        {
+            self.storage_failed(turn, &error);
+        }
+    }
+
+    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one and it is
+    /// done at once: that is a truncation, of which there is one at a time.
+    fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
             Effect::Write(batch) => {
                 if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
@@ -364,18 +381,23 @@ impl PartitionDriver {
                     let _gone = waiter.send(outcome);
                 }
             }
-            Effect::MoveLogStart(start) => self.log.move_start(start)?,
+            Effect::MoveLogStart(start) => {
+                // What is queued counts, too.
+                self.log.write()?;
+                self.log.move_start(start)?;
+            }
             Effect::EpochsChanged => self.log.store_epochs(&epoch_starts(self.core.epochs())),
             Effect::Aborted(txn) => self.log.append_aborted(aborted(txn)),
-            // What a follower and a leader with followers need comes with clusters of several nodes: there the effects
-            // have a driver between brokers. A cluster of one never asks for them.
-            Effect::Truncate { .. } | Effect::RestartAt(_) | Effect::Fetch(_) | Effect::ProposeIsr(_) => {
+            Effect::Truncate { to } => return self.truncate(to).map(Some),
+            Effect::RestartAt(offset) => self.log.restart_at(offset)?,
+            // What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.
+            Effect::Fetch(_) | Effect::ProposeIsr(_) => {
                 let (topic, partition) = (&self.handle.topic, self.handle.index.0);
                 tracing::error!(%topic, partition, ?effect, "replication between brokers is not there yet");
             }
             Effect::StopFetching => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Writes what the turn has queued, starts a flush if one is wanted, publishes, and lets the replies leave.

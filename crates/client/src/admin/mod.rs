@@ -1,14 +1,16 @@
-//! The admin client: topics, configs, records, and what the cluster is made of.
+//! The admin client: topics, configs, records, groups, and what the cluster is made of.
 //!
 //! - `topics`: create, list, describe, delete; more partitions.
 //! - `configs`: describe and alter configs.
 //! - `records`: delete records, list offsets.
+//! - `groups`: list, describe and delete groups; their members and offsets.
 //! - `describe`: the cluster and its log directories.
 //!
-//! An `Err` of a call is about the whole of it; what became of each topic, resource or partition is in its answer.
+//! An `Err` of a call is about the whole of it; what became of each topic, group, resource or partition is in its answer.
 
 mod configs;
 mod describe;
+mod groups;
 mod records;
 mod topics;
 
@@ -24,6 +26,10 @@ use crate::error::{Advice, Error};
 use crate::seam;
 pub use configs::{AlterOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSynonym, ResourceType};
 pub use describe::{ClusterDescription, DescribedBroker, LogDir, LogDirPartition};
+pub use groups::{
+    GroupDescription, GroupEpochs, GroupFilter, GroupListing, GroupListings, GroupState, GroupType,
+    MemberDescription, MemberToRemove,
+};
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicListing};
 
 /// Administers a cluster. Clones are the same.
@@ -39,6 +45,16 @@ enum Repeat {
     Harmless,
     /// A second time would fail or do more: the caller is told that the outcome is unknown.
     OnlyIfNotDone,
+}
+
+impl Repeat {
+    /// Whether to try again after an error.
+    fn allows(self, error: &Error) -> bool {
+        match self {
+            Repeat::Harmless => error.is_retriable(),
+            Repeat::OnlyIfNotDone => error.advice() == Advice::Retry,
+        }
+    }
 }
 
 impl Admin {
@@ -82,12 +98,8 @@ impl Admin {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let may_repeat = match repeat {
-                Repeat::Harmless => error.is_retriable(),
-                Repeat::OnlyIfNotDone => error.advice() == Advice::Retry,
-            };
             let again = seam::now() + self.cluster.retry_delay(failures);
-            if !may_repeat || again >= deadline {
+            if !repeat.allows(&error) || again >= deadline {
                 return Err(error);
             }
             // Another controller or leader may be the reason.

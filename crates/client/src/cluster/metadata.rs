@@ -136,6 +136,12 @@ impl Metadata {
         next
     }
 
+    /// What an answer tells, as the first of a cluster.
+    #[cfg(test)]
+    pub(crate) fn of(response: MetadataResponse) -> Metadata {
+        Metadata::default().after(response)
+    }
+
     /// The snapshot with a leader that a Produce or Fetch answer named (KIP-951); `None` if that is no news.
     pub(super) fn with_leader(
         &self,

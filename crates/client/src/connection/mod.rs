@@ -97,8 +97,26 @@ impl Connection {
 
     /// [`Connection::call`] with a version of at most `version_max`.
     pub async fn call_up_to<R: Request>(&self, request: &R, version_max: i16) -> Result<R::Response, Error> {
+        self.call_by(request, version_max, self.shared.request_timeout).await
+    }
+
+    /// [`Connection::call`] for what the broker may answer later than `request.timeout.ms`.
+    pub async fn call_within<R: Request>(
+        &self,
+        request: &R,
+        patience: Duration,
+    ) -> Result<R::Response, Error> {
+        self.call_by(request, i16::MAX, patience).await
+    }
+
+    async fn call_by<R: Request>(
+        &self,
+        request: &R,
+        version_max: i16,
+        patience: Duration,
+    ) -> Result<R::Response, Error> {
         let version = self.version_up_to::<R>(version_max)?;
-        let deadline = seam::now() + self.shared.request_timeout;
+        let deadline = seam::now() + patience;
         let permit =
             match tokio::time::timeout_at(deadline, self.shared.in_flight.clone().acquire_owned()).await {
                 Ok(Ok(permit)) => permit,

@@ -9,7 +9,9 @@ pub enum OffsetReset {
     Earliest,
     /// To its end.
     Latest,
-    /// Nowhere: [`crate::Error::OffsetOutOfRange`].
+    /// To the first record that is not older than this; to the end if there is none (KIP-1106).
+    ByDuration(Duration),
+    /// Nowhere: [`crate::Error::OffsetOutOfRange`], or [`crate::Error::NoOffset`] in a group.
     None,
 }
 

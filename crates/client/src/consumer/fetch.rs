@@ -11,7 +11,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
 
 use super::fetched::Fetched;
-use super::{Consumer, Event, OffsetReset, Position, Seek};
+use super::{Consumer, Event, Position, reset_of};
 use crate::cluster::{Broker, TopicPartition};
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
@@ -223,14 +223,10 @@ impl Consumer {
             // A follower may lag or have begun later: the leader knows better.
             ErrorCode::OffsetOutOfRange if from_follower => assigned.not_before = None,
             ErrorCode::OffsetOutOfRange => {
-                let reset = match self.config.auto_offset_reset {
-                    OffsetReset::Earliest => Seek::Beginning,
-                    OffsetReset::Latest => Seek::End,
-                    OffsetReset::None => {
-                        let (topic, partition) = (partition.topic.to_string(), partition.partition);
-                        let offset = asked.offset.0;
-                        return self.errors.push_back(Error::OffsetOutOfRange { topic, partition, offset });
-                    }
+                let Some(reset) = reset_of(self.config.auto_offset_reset) else {
+                    let (topic, partition) = (partition.topic.to_string(), partition.partition);
+                    let offset = asked.offset.0;
+                    return self.errors.push_back(Error::OffsetOutOfRange { topic, partition, offset });
                 };
                 tracing::info!(%partition, offset = asked.offset.0, ?reset, "fetch offset is out of range");
                 (assigned.position, assigned.not_before) = (Position::Wanted(reset), None);

@@ -72,7 +72,8 @@ impl Consumer {
                     assigned.failures += 1;
                     assigned.not_before = Some(seam::now() + self.cluster.retry_delay(assigned.failures));
                     self.cluster.refresh_soon();
-                    if !error.is_retriable() {
+                    let comes_later = assigned.vouched && matches!(error, Error::NoSuchPartition { .. });
+                    if !error.is_retriable() && !comes_later {
                         self.errors.push_back(error);
                     }
                 }

@@ -64,6 +64,8 @@ enum Event {
 
 struct Assigned {
     position: Position,
+    /// Of the last record before the position; none when that is not known.
+    leader_epoch: LeaderEpoch,
     /// Changes when the position is moved other than by reading.
     generation: u64,
     paused: bool,
@@ -74,6 +76,8 @@ struct Assigned {
     preferred: Option<(BrokerId, Instant)>,
     failures: u32,
     not_before: Option<Instant>,
+    /// The coordinator of the group says that the partition exists: metadata that lacks it is old.
+    vouched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,8 @@ enum Position {
     },
     /// To be asked for.
     Wanted(Seek),
+    /// Whoever assigned the partition says later where to begin.
+    Unplaced,
 }
 
 /// Where to go in a partition.
@@ -134,10 +140,20 @@ impl Consumer {
     /// Reads these partitions from now on and no others. Those that were assigned before keep their position; new ones
     /// begin where `auto.offset.reset` says, unless [`Consumer::seek`] comes first.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        let begin = self.reset_position();
+        self.assign_at(partitions, begin);
+    }
+
+    /// [`Consumer::assign`]; new ones are not read before [`Consumer::place`] or [`Consumer::seek`].
+    pub(crate) fn assign_unplaced(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        self.assign_at(partitions, Position::Unplaced);
+    }
+
+    fn assign_at(&mut self, partitions: impl IntoIterator<Item = TopicPartition>, begin: Position) {
         let mut before = std::mem::take(&mut self.assigned);
         for partition in partitions {
             self.cluster.want(&partition.topic);
-            let assigned = before.remove(&partition).unwrap_or_else(|| self.fresh());
+            let assigned = before.remove(&partition).unwrap_or_else(|| self.fresh(begin));
             self.assigned.insert(partition, assigned);
         }
         self.filled.retain(|partition| self.assigned.contains_key(partition));
@@ -155,7 +171,7 @@ impl Consumer {
             Seek::Offset(offset) => Position::At { offset },
             other => Position::Wanted(other),
         };
-        assigned.generation = generation;
+        (assigned.generation, assigned.leader_epoch) = (generation, LeaderEpoch::NONE);
         (assigned.fetched, assigned.not_before) = (None, None);
         self.filled.retain(|filled| filled != partition);
         Ok(())
@@ -165,8 +181,46 @@ impl Consumer {
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         match self.assigned.get(partition)?.position {
             Position::At { offset } => Some(offset),
-            Position::Wanted(_) => None,
+            Position::Wanted(_) | Position::Unplaced => None,
         }
+    }
+
+    /// Every position that is known, with the leader epoch of the record before it.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (&TopicPartition, Offset, LeaderEpoch)> {
+        self.assigned.iter().filter_map(|(of, assigned)| match assigned.position {
+            Position::At { offset } if offset >= Offset::ZERO => Some((of, offset, assigned.leader_epoch)),
+            Position::At { .. } | Position::Wanted(_) | Position::Unplaced => None,
+        })
+    }
+
+    /// Partitions that wait for [`Consumer::place`], each with a number that it is to be given.
+    pub(crate) fn unplaced(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
+        let unplaced = |assigned: &Assigned| assigned.position == Position::Unplaced;
+        self.assigned.iter().filter(move |(_, a)| unplaced(a)).map(|(of, a)| (of, a.generation))
+    }
+
+    /// Where a partition begins: at an offset that was committed, or where `auto.offset.reset` says. Ignored if it has been
+    /// told otherwise since.
+    pub(crate) fn place(
+        &mut self,
+        partition: &TopicPartition,
+        number: u64,
+        committed: Option<(Offset, LeaderEpoch)>,
+    ) -> Result<(), Error> {
+        let reset = reset_of(self.config.auto_offset_reset);
+        let Some(assigned) = self.assigned.get_mut(partition) else { return Ok(()) };
+        if (assigned.generation, assigned.position) != (number, Position::Unplaced) {
+            return Ok(());
+        }
+        assigned.position = match (committed, reset) {
+            (Some((offset, leader_epoch)), _) => {
+                assigned.leader_epoch = leader_epoch;
+                Position::At { offset }
+            }
+            (None, Some(reset)) => Position::Wanted(reset),
+            (None, None) => return Err(Error::NoOffset(partition.to_string())),
+        };
+        Ok(())
     }
 
     /// Where the log of a partition ended at the last fetch.
@@ -257,15 +311,18 @@ impl Consumer {
         }
     }
 
-    fn fresh(&mut self) -> Assigned {
-        let position = match self.config.auto_offset_reset {
-            OffsetReset::Earliest => Position::Wanted(Seek::Beginning),
-            OffsetReset::Latest => Position::Wanted(Seek::End),
+    fn reset_position(&self) -> Position {
+        match reset_of(self.config.auto_offset_reset) {
+            Some(reset) => Position::Wanted(reset),
             // The broker will say that it is out of range, unless someone seeks first.
-            OffsetReset::None => Position::At { offset: Offset(-1) },
-        };
+            None => Position::At { offset: Offset(-1) },
+        }
+    }
+
+    fn fresh(&mut self, position: Position) -> Assigned {
         Assigned {
             position,
+            leader_epoch: LeaderEpoch::NONE,
             generation: self.generation(),
             paused: false,
             in_flight: false,
@@ -274,6 +331,7 @@ impl Consumer {
             preferred: None,
             failures: 0,
             not_before: None,
+            vouched: position == Position::Unplaced,
         }
     }
 
@@ -292,6 +350,19 @@ impl Consumer {
             committed_only: self.config.isolation_level == IsolationLevel::ReadCommitted,
             decompressed_bytes_max: self.config.decompressed_bytes_max,
         }
+    }
+}
+
+/// Where to go when there is no position; nowhere if the owner wants to know instead.
+fn reset_of(reset: OffsetReset) -> Option<Seek> {
+    match reset {
+        OffsetReset::Earliest => Some(Seek::Beginning),
+        OffsetReset::Latest => Some(Seek::End),
+        OffsetReset::ByDuration(ago) => {
+            let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+            Some(Seek::Timestamp(Timestamp(seam::wall_clock().0.saturating_sub(ago).max(0))))
+        }
+        OffsetReset::None => None,
     }
 }
 
@@ -324,6 +395,9 @@ impl Assigned {
             }
         }
         taken.leader_epoch = fetched.epoch();
+        if !taken.records.is_empty() {
+            self.leader_epoch = taken.leader_epoch;
+        }
         self.position = Position::At { offset: fetched.position() };
         self.fetched = (!at_end).then_some(fetched);
         Ok(taken)

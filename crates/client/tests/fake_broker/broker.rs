@@ -15,6 +15,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode, request_header_version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::groups::Group;
 use super::handlers;
 
 /// What a broker does with a Produce request, in the order of the script; without one it obeys.
@@ -56,6 +57,13 @@ pub struct World {
     pub lenient: bool,
     pub accepted_batches: usize,
     pub duplicates: usize,
+    pub groups: BTreeMap<String, Group>,
+    /// The broker that coordinates every group.
+    pub coordinator: usize,
+    /// What is answered to requests about groups, in the order of the script; without one they are obeyed.
+    pub group_faults: BTreeMap<ApiKey, VecDeque<ErrorCode>>,
+    /// So many OffsetFetch requests find that a transaction is open.
+    pub unstable_offsets: usize,
 }
 
 pub struct Topic {
@@ -103,6 +111,10 @@ impl Brokers {
             lenient: false,
             accepted_batches: 0,
             duplicates: 0,
+            groups: BTreeMap::new(),
+            coordinator: count - 1,
+            group_faults: BTreeMap::new(),
+            unstable_offsets: 0,
         };
         let brokers = Brokers { world: Arc::new(Mutex::new(world)) };
         for id in 0..count {

@@ -17,7 +17,7 @@ pub struct Call<'a> {
     pub correlation: i32,
 }
 
-const SERVED: [ApiKey; 11] = [
+const SERVED: [ApiKey; 24] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -29,6 +29,19 @@ const SERVED: [ApiKey; 11] = [
     ApiKey::DescribeConfigs,
     ApiKey::DescribeCluster,
     ApiKey::DeleteRecords,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::SyncGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::OffsetDelete,
+    ApiKey::ListGroups,
+    ApiKey::DescribeGroups,
+    ApiKey::DeleteGroups,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
 ];
 
 impl Call<'_> {
@@ -54,11 +67,11 @@ impl Call<'_> {
             ApiKey::DescribeConfigs => self.respond(body, describe_configs),
             ApiKey::DescribeCluster => self.respond(body, describe_cluster),
             ApiKey::DeleteRecords => self.respond(body, delete_records),
-            other => panic!("{other} is not served"),
+            other => self.about_groups(other, body).await,
         }
     }
 
-    fn respond<R: Request>(
+    pub fn respond<R: Request>(
         &self,
         body: Bytes,
         answer: impl FnOnce(&mut World, R) -> R::Response,
@@ -68,7 +81,7 @@ impl Call<'_> {
         Some(self.encode(R::KEY, &response, self.version))
     }
 
-    fn encode<M: Message>(&self, key: ApiKey, response: &M, version: i16) -> Bytes {
+    pub fn encode<M: Message>(&self, key: ApiKey, response: &M, version: i16) -> Bytes {
         let header = ResponseHeader { correlation_id: self.correlation };
         let header_version = response_header_version(key, version);
         encode_frame((&header, header_version), (response, version)).unwrap().into_bytes().unwrap()
@@ -95,7 +108,14 @@ impl Call<'_> {
     fn metadata(&self, world: &mut World, request: MetadataRequest) -> MetadataResponse {
         let names: Vec<String> = match &request.topics {
             None => world.topics.keys().cloned().collect(),
-            Some(topics) => topics.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect(),
+            Some(topics) => {
+                let named = |topic: &metadata_request::MetadataRequestTopic| {
+                    world
+                        .name(topic.name.as_deref().unwrap_or(""), topic.topic_id)
+                        .or(topic.name.as_ref().map(Str::to_string))
+                };
+                topics.iter().filter_map(named).collect()
+            }
         };
         if let Some(partitions) = world.auto_create.filter(|_| request.allow_auto_topic_creation) {
             for name in &names {

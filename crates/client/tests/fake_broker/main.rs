@@ -11,6 +11,10 @@ mod connection;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod handlers;
 #[cfg(test)]
 mod producer;

@@ -60,29 +60,47 @@ pub fn nearest(table: &'static [Definition], name: &str) -> Option<&'static str>
     if name.len() > 100 {
         return None;
     }
-    let (distance, best) =
-        table.iter().map(|definition| (distance(definition.name, name), definition.name)).min()?;
-    (distance <= 1 + name.len() / 4).then_some(best)
+    let (mut within, mut best) = (1 + name.len() / 4, None);
+    let mut row = Vec::with_capacity(name.len() + 1);
+    for definition in table {
+        let Some(distance) = distance(definition.name, name, within, &mut row) else { continue };
+        best = Some(definition.name);
+        // From here on only what is nearer counts, so most names are given up after a few letters.
+        let Some(nearer) = distance.checked_sub(1) else { break };
+        within = nearer;
+    }
+    best
 }
 
 fn find(table: &'static [Definition], name: &str) -> Option<&'static Definition> {
     table.binary_search_by(|definition| definition.name.cmp(name)).ok().map(|at| &table[at])
 }
 
-/// Edits (insert, remove, change a byte) between two names; `_`, `-` and case count as one slip each.
-fn distance(a: &str, b: &str) -> usize {
+/// Edits (insert, remove, change a byte) between two names, if they are `within` so many; `_`, `-` and case count as one
+/// slip each. `row` is room to work in.
+fn distance(a: &str, b: &str, within: usize, row: &mut Vec<usize>) -> Option<usize> {
     let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    if a.len().abs_diff(b.len()) > within {
+        return None;
+    }
+    row.clear();
+    row.extend(0..=b.len());
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
+        let mut least = row[0];
         for (j, y) in b.iter().enumerate() {
             let change = diagonal + usize::from(x != *y);
             diagonal = row[j + 1];
             row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+            least = least.min(row[j + 1]);
+        }
+        // No later row has less.
+        if least > within {
+            return None;
         }
     }
-    row[b.len()]
+    Some(row[b.len()]).filter(|distance| *distance <= within)
 }
 
 #[cfg(test)]
@@ -123,6 +141,24 @@ mod tests {
             assert_eq!(nearest(topics(), name), suggestion, "{name}");
         }
         assert_eq!(nearest(topics(), &"x".repeat(100_000)), None);
+    }
+
+    /// Giving up early changes nothing: compared to the end with every name, no other is nearer.
+    #[test]
+    fn the_suggestion_is_the_nearest_of_all() {
+        let mut row = Vec::new();
+        let mut to_the_end = |a: &str, b: &str| distance(a, b, usize::MAX, &mut row).unwrap();
+        let mut suggested = 0;
+        for (i, definition) in brokers().iter().enumerate().step_by(7) {
+            let mut name = definition.name.replace('.', if i % 2 == 0 { "_" } else { "." });
+            name.truncate(name.len() - i % 5);
+            name.insert_str(i % name.len(), &"xyzzy"[..i % 4]);
+            let all = brokers().iter().map(|known| (to_the_end(known.name, &name), known.name));
+            let nearest_of_all = all.min().filter(|(distance, _)| *distance <= 1 + name.len() / 4);
+            assert_eq!(nearest(brokers(), &name), nearest_of_all.map(|(_, name)| name), "{name}");
+            suggested += usize::from(nearest_of_all.is_some());
+        }
+        assert!((20..50).contains(&suggested), "{suggested} of both kinds");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Faults {
 struct State {
     nodes: Vec<Node>,
     faults: Faults,
+    /// Every open file has one more of it.
+    handles: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -62,11 +64,12 @@ struct NameChange {
 struct MemFile {
     state: Arc<Mutex<State>>,
     node: usize,
+    _handle: Arc<()>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        State { nodes: vec![Node::new_dir()], faults: Faults::default() }
+        State { nodes: vec![Node::new_dir()], faults: Faults::default(), handles: Arc::default() }
     }
 }
 
@@ -104,6 +107,11 @@ impl MemDisk {
         Ok(())
     }
 
+    /// Files that are open.
+    pub fn open_files(&self) -> usize {
+        Arc::strong_count(&self.lock_state().handles) - 1
+    }
+
     fn lock_state(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
     }
@@ -121,7 +129,8 @@ impl Disk for MemDisk {
             Err(error) => return Err(error),
         };
         state.file(node)?;
-        Ok(Arc::new(MemFile { state: Arc::clone(&self.state), node }))
+        let handle = Arc::clone(&state.handles);
+        Ok(Arc::new(MemFile { state: Arc::clone(&self.state), node, _handle: handle }))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

@@ -76,6 +76,7 @@ impl Log {
         let segments = self.segments();
         self.sync_snapshots_to(segments[count].base)?;
         self.publish_segments(segments[count..].to_vec());
+        self.flush.removed(..segments[count].base);
         self.retire(&segments[..count])
     }
 
@@ -124,6 +125,7 @@ impl Log {
         self.publish_segments(left);
         self.active = active;
         self.ended_at(end);
+        self.flush.removed(old.base..);
         self.retire(segments[at + 1..].iter().rev())?;
         self.remove_snapshots_after(end)?;
         let file = self.active.make_file(&self.config)?;
@@ -139,6 +141,7 @@ impl Log {
     fn restart(&mut self, offset: Offset) -> io::Result<()> {
         let segments = self.segments();
         // All out of the way first: a new file may get the name of one of them.
+        self.flush.removed(..);
         self.retire(segments.iter().rev())?;
         self.write_metadata()?;
         self.active = Active::create(&self.place, offset, &self.config)?;
@@ -170,7 +173,7 @@ impl Log {
         Ok(())
     }
 
-    fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
+    pub(super) fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
         match error {
             CursorError::Io(error) => self.fail(doing, error),
             corrupt @ CursorError::Corrupt { .. } => self.fail(doing, io::Error::other(corrupt.to_string())),

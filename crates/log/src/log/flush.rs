@@ -4,6 +4,7 @@
 //! the recovery point moves and a crash finds nothing to do up to there.
 
 use std::io;
+use std::ops::RangeBounds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Instant, Offset};
 
 use super::active::Active;
+use super::unsynced::{ToSync, Unsynced};
 use super::{Log, LogError};
 use crate::dir::PARTITION_METADATA;
 use crate::dir::checkpoint::{EpochStart, format_epochs};
@@ -28,6 +30,10 @@ const VOUCH_EVERY_BYTES: u64 = UNVOUCHED_BYTES_AIM / 2;
 /// when it sees fit, and what retention deletes first never costs the disk a write.
 const VOUCH_EVERY_BYTES_RELAXED: u64 = 512 << 20;
 
+/// Closed segments that may wait to be synced, each with its files open, before a flush is due that vouches: for topics
+/// with small segments that have given up flushes.
+const UNSYNCED_SEGMENTS_MAX: usize = 64;
+
 /// A snapshot is written for at least so many times its own size of log.
 const LOG_BYTES_PER_SNAPSHOT_BYTE: u64 = 32;
 
@@ -35,10 +41,8 @@ const LOG_BYTES_PER_SNAPSHOT_BYTE: u64 = 32;
 #[derive(Debug, Default)]
 pub(super) struct FlushState {
     durable_end: Offset,
-    /// Log files of closed segments, which come before the one that grows.
-    closed: Vec<Arc<dyn DiskFile>>,
-    /// Indexes of closed segments, snapshots.
-    others: Vec<Arc<dyn DiskFile>>,
+    /// What is to be synced besides the segment that grows.
+    pub(super) files: Unsynced,
     /// The log was created, or its last process died, and since then nothing of it was synced: its name in the data
     /// directory may be in the page cache only.
     unsynced: bool,
@@ -105,24 +109,21 @@ impl FlushState {
 
     /// The segment is closed; its indexes are in their files.
     pub fn rolled(&mut self, active: &Active) {
-        self.closed.extend(active.file().map(Arc::clone));
-        let segment = active.segment();
-        let indexes = [segment.offsets.open_file(), segment.times.open_file(), segment.txns.open_file()];
-        self.others.extend(indexes.into_iter().flatten());
+        self.complete = false;
+        if let Some(file) = active.file() {
+            self.files.add_segment(active.segment(), Arc::clone(file));
+        }
     }
 
-    /// A closed segment is to be synced that was not written by this process.
-    pub fn add_closed(
-        &mut self,
-        log: Arc<dyn DiskFile>,
-        indexes: impl IntoIterator<Item = Arc<dyn DiskFile>>,
-    ) {
-        self.closed.push(log);
-        self.others.extend(indexes);
+    pub fn snapshot_written(&mut self, offset: Offset, file: Arc<dyn DiskFile>) {
+        self.files.add_snapshot(offset, file);
+        self.folder_changed = true;
     }
 
-    pub fn snapshot_written(&mut self, file: Arc<dyn DiskFile>) {
-        self.others.push(file);
+    /// Closed segments with these bases have left the log. What was never synced must not come back after a crash, or the
+    /// log would end in it: the next flush sees to that.
+    pub fn removed(&mut self, bases: impl RangeBounds<Offset>) {
+        self.files.forget_segments(bases);
         self.folder_changed = true;
     }
 
@@ -172,7 +173,7 @@ impl Log {
     /// `producers` is asked now and then for the state of the producers after everything that was appended, which MUST
     /// have been written then.
     pub fn begin_flush(&mut self, producers: &mut dyn FnMut() -> ProducerSnapshot) -> Option<FlushJob> {
-        let dirty = self.written_end() > self.flush.durable_end || !self.flush.closed.is_empty();
+        let dirty = self.written_end() > self.flush.durable_end || self.flush.files.segments() > 0;
         if !dirty {
             return None;
         }
@@ -216,6 +217,7 @@ impl Log {
             return Err(LogError::FlushUnderWay);
         }
         let done = self.flush.complete
+            && !self.flush.folder_changed
             && self.recovery_point() == self.written_end()
             && self.flush.durable_end == self.written_end()
             && self.flush.epochs.is_none();
@@ -240,7 +242,7 @@ impl Log {
 
     fn vouch_due(&self) -> bool {
         // The first flush after a crash, so that another crash does not find the same to do again.
-        if self.flush.recovered {
+        if self.flush.recovered || self.flush.files.segments() >= UNSYNCED_SEGMENTS_MAX {
             return true;
         }
         let bytes = if self.is_relaxed() { VOUCH_EVERY_BYTES_RELAXED } else { VOUCH_EVERY_BYTES };
@@ -252,15 +254,20 @@ impl Log {
         if self.flush.in_flight.is_some() || self.check_online().is_err() {
             return None;
         }
-        let mut steps: Vec<Step> = self.flush.closed.drain(..).map(Step::File).collect();
-        steps.extend(self.active.file().map(|file| Step::File(Arc::clone(file))));
-        if let Some(producers) = snapshot
-            && let Err(error) = self.prepare_vouch(producers)
-        {
-            self.fail("write indexes of", error);
-            return None;
+        let mut indexes = Vec::new();
+        if let Some(producers) = snapshot {
+            match self.prepare_vouch(producers) {
+                Ok(files) => indexes = files,
+                Err(error) => {
+                    self.fail("write indexes of", error);
+                    return None;
+                }
+            }
         }
-        steps.extend(self.flush.others.drain(..).map(Step::File));
+        let ToSync { logs, others } = self.flush.files.take();
+        let active = self.active.file().map(Arc::clone);
+        let files = logs.into_iter().chain(active).chain(indexes).chain(others);
+        let mut steps: Vec<Step> = files.map(Step::File).collect();
         let folder = &self.place.folder;
         if let Some(bytes) = self.flush.epochs.take() {
             steps.push(Step::Replace { folder: folder.clone(), name: "leader-epoch-checkpoint", bytes });
@@ -284,22 +291,19 @@ impl Log {
         Some(FlushJob { id, steps, disk, health })
     }
 
-    /// Puts what recovery would otherwise have to make anew into files, for the flush to sync.
-    fn prepare_vouch(&mut self, producers: &ProducerSnapshot) -> io::Result<()> {
+    /// Puts what recovery would otherwise have to make anew into files, for the flush to sync; gives the indexes.
+    fn prepare_vouch(&mut self, producers: &ProducerSnapshot) -> io::Result<Vec<Arc<dyn DiskFile>>> {
         self.active.persist_indexes()?;
-        let segment = self.active.segment();
-        let indexes = [segment.offsets.open_file(), segment.times.open_file(), segment.txns.open_file()];
-        self.flush.others.extend(indexes.into_iter().flatten());
         if self.log_end > Offset::ZERO {
             self.store_snapshot(producers)?;
         }
-        Ok(())
+        Ok(self.active.segment().open_indexes())
     }
 
     fn vouched(&mut self, end: Offset, bytes: u64) {
         self.slot.set_recovery_point(end);
         self.flush.vouched_bytes = bytes;
-        if let Err(error) = self.prune_snapshots() {
+        if let Err(error) = self.prune_snapshots(self.slot.checkpointed()) {
             tracing::warn!(folder = %self.place.folder.display(), %error, "cannot remove an old producer snapshot");
         }
         self.dir.request_checkpoint();

@@ -8,8 +8,10 @@ mod listing;
 mod open;
 mod recent;
 mod recover;
+mod replay;
 mod retain;
 mod snapshots;
+mod unsynced;
 mod write;
 
 use std::sync::Arc;
@@ -29,8 +31,9 @@ use active::Active;
 pub use error::LogError;
 use flush::FlushState;
 pub use flush::UNVOUCHED_BYTES_AIM;
-pub use open::{NoReplay, Opened, Replay};
+pub use open::Opened;
 use recent::Recent;
+pub use replay::{NoReplay, Replay};
 pub use retain::Retained;
 use snapshots::Snapshots;
 

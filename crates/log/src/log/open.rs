@@ -4,12 +4,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_wire::batch::{BatchHeader, ControlRecord};
-use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Offset, PartitionIndex, TopicId};
 
 use super::recover::{Recovered, recover};
-use super::{Active, FlushState, Log, LogError, Recent, Shared, Snapshots};
+use super::{Active, FlushState, Log, LogError, Recent, Replay, Shared, Snapshots};
 use crate::config::LogConfig;
 use crate::dir::checkpoint::EpochStart;
 use crate::dir::meta::{TEXT_BYTES_MAX, format_partition, parse_partition};
@@ -17,29 +15,6 @@ use crate::dir::{DataDir, PARTITION_METADATA, Recovery};
 use crate::disk::{Disk, Open, read_file, write_all};
 use crate::names::folder_name;
 use crate::segment::Place;
-use crate::segment::txn_index::AbortedTxn;
-
-/// Who rebuilds the state of the producers when a log is opened.
-pub trait Replay {
-    /// Comes first: the newest producer snapshot that can be used, if there is one.
-    fn snapshot(&mut self, snapshot: Option<ProducerSnapshot>);
-
-    /// Then every batch after the snapshot, in order; for control batches with the control record, if its kind is known.
-    /// Answers with the transaction that the batch aborts.
-    fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn>;
-}
-
-/// Wants no producers: for logs without any, and for tools.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoReplay;
-
-impl Replay for NoReplay {
-    fn snapshot(&mut self, _snapshot: Option<ProducerSnapshot>) {}
-
-    fn batch(&mut self, _header: &BatchHeader, _control: Option<ControlRecord>) -> Option<AbortedTxn> {
-        None
-    }
-}
 
 /// A log that was opened.
 #[derive(Debug)]

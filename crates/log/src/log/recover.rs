@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::batch::BatchHeader;
-use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{LeaderEpoch, Offset};
 
 use super::listing::{Listing, list};
 use super::open::failed;
-use super::{Active, FlushState, LogError, Replay, Snapshots, snapshots};
+use super::replay::each_batch;
+use super::{Active, FlushState, LogError, Replay, Snapshots};
 use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, EpochStart, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
@@ -51,8 +51,10 @@ pub(super) fn recover(
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
     }
-    let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
-    dir.doom(Doomed::Files(leftovers), Duration::ZERO);
+    if !listing.leftovers.is_empty() {
+        let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
+        dir.doom(Doomed::Files(leftovers), Duration::ZERO);
+    }
     loader.load(listing, recovery, replay).map_err(|error| match error {
         CursorError::Corrupt { position, what } => {
             LogError::Corrupt { path: place.folder.clone(), position, what }
@@ -103,14 +105,12 @@ impl Loader<'_> {
         let epochs = self.replay(&segments, &mut snapshots, known, log_start, replay)?;
         let mut flush = FlushState::new(known, self.scanned_bytes, !recovery.clean);
         for segment in &self.changed {
-            let indexes = [segment.offsets.open_file(), segment.times.open_file(), segment.txns.open_file()];
-            flush.add_closed(segment.file()?, indexes.into_iter().flatten());
+            flush.files.add_segment(segment, segment.file()?);
         }
         if !recovery.clean {
             for offset in snapshots.offsets.range(known..) {
-                flush.snapshot_written(
-                    self.place.disk.open(&self.place.path(*offset, Kind::Snapshot), Open::Write)?,
-                );
+                let path = self.place.path(*offset, Kind::Snapshot);
+                flush.snapshot_written(*offset, self.place.disk.open(&path, Open::Write)?);
             }
             flush.recovered();
         }
@@ -231,9 +231,8 @@ impl Loader<'_> {
         trusted: Offset,
         next: Option<Offset>,
     ) -> Result<(Walked, Offset), CursorError> {
-        let prefix = self.prefix(base, sizes, trusted)?;
-        let known = Sizes { offsets: prefix.offsets, times: prefix.times, ..sizes };
-        let segment = Segment::new(self.place, base, known, base);
+        let segment = Segment::new(self.place, base, sizes, base);
+        let prefix = self.prefix(&segment, sizes, trusted)?;
         if prefix.offsets < sizes.offsets {
             segment.offsets.truncate(prefix.offsets)?;
         }
@@ -281,8 +280,8 @@ impl Loader<'_> {
 
     /// The index entries that can be believed: all of a cleanly closed log, those below the recovery point otherwise, and
     /// none if the last of them does not point at its batch.
-    fn prefix(&self, base: Offset, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
-        let found = Segment::new(self.place, base, sizes, base);
+    fn prefix(&self, found: &Segment, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
+        let base = found.base;
         let clean = trusted == Offset(i64::MAX);
         if clean && sizes.offsets == 0 {
             return Ok(Prefix { times: sizes.times, ..Prefix::default() });
@@ -328,7 +327,7 @@ impl Loader<'_> {
         for segment in segments.iter().filter(|segment| !clean && segment.end() >= known) {
             segment.txns.truncate(known)?;
         }
-        let snapshot = self.usable_snapshot(snapshots, known, log_end)?;
+        let snapshot = snapshots.newest_usable(self.place, known, log_end)?;
         let replay_from = snapshot.as_ref().map_or(segments[0].base, |(offset, _)| *offset);
         replay.snapshot(snapshot.map(|(_, snapshot)| snapshot));
         let (mut epochs, epochs_from) = match self.read_epochs()? {
@@ -338,60 +337,21 @@ impl Loader<'_> {
         // The checkpoint may be newer than what is vouched for: from there on the batches say it.
         epochs.retain(|epoch| epoch.start < epochs_from.min(log_end));
         let from = replay_from.min(epochs_from);
-        for segment in segments.iter().filter(|segment| segment.end() > from) {
-            let Some(first) = segment.locate(from, segment.size())? else { continue };
-            let file = segment.file()?;
-            let mut cursor = Cursor::new(&file, first.position, segment.size(), SCAN_WINDOW);
-            while let Some(found) = cursor.next()? {
-                let header = &found.header;
-                if header.last_offset() >= epochs_from {
-                    assign(&mut epochs, header.partition_leader_epoch, header.base_offset);
-                }
-                if header.last_offset() < replay_from {
-                    continue;
-                }
-                let control = read_control(&*file, &found)?;
-                if let Some(aborted) = replay.batch(header, control)
-                    && aborted.last_offset >= known
-                {
-                    segment.txns.append(&[aborted])?;
-                }
+        each_batch(segments, from, |segment, file, found| {
+            let header = &found.header;
+            if header.last_offset() >= epochs_from {
+                assign(&mut epochs, header.partition_leader_epoch, header.base_offset);
             }
-        }
+            if header.last_offset() < replay_from {
+                return Ok(());
+            }
+            match replay.batch(header, read_control(file, found)?) {
+                Some(aborted) if aborted.last_offset >= known => Ok(segment.txns.append(&[aborted])?),
+                Some(_) | None => Ok(()),
+            }
+        })?;
         trim_start(&mut epochs, log_start);
         Ok(epochs)
-    }
-
-    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start there, but for
-    /// those that are damaged or of what is no longer in the log: these must not come back once the log has grown again.
-    fn usable_snapshot(
-        &self,
-        snapshots: &mut Snapshots,
-        known: Offset,
-        log_end: Offset,
-    ) -> io::Result<Option<(Offset, ProducerSnapshot)>> {
-        let mut removed = false;
-        let mut usable = None;
-        for offset in snapshots.offsets.clone().into_iter().rev() {
-            let whole = if offset <= log_end { snapshots::read(self.place, offset)? } else { None };
-            match whole {
-                None => {
-                    snapshots::remove(self.place, offset)?;
-                    snapshots.offsets.remove(&offset);
-                    removed = true;
-                }
-                Some(snapshot) if offset <= known => {
-                    snapshots.newest_len = self.place.disk.len(&self.place.path(offset, Kind::Snapshot))?;
-                    usable = Some((offset, snapshot));
-                    break;
-                }
-                Some(_) => {}
-            }
-        }
-        if removed {
-            self.place.disk.sync_dir(&self.place.folder)?;
-        }
-        Ok(usable)
     }
 
     /// `None` if the file is missing or damaged: then the log says what its epochs are.

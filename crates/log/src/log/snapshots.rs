@@ -30,6 +30,40 @@ pub(super) struct Snapshots {
     pub newest_len: u64,
 }
 
+impl Snapshots {
+    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start there, but for
+    /// those that are damaged or of what is no longer in the log: these must not come back once the log has grown again.
+    pub fn newest_usable(
+        &mut self,
+        place: &Place,
+        known: Offset,
+        log_end: Offset,
+    ) -> io::Result<Option<(Offset, ProducerSnapshot)>> {
+        let mut removed = false;
+        let mut usable = None;
+        for offset in self.offsets.clone().into_iter().rev() {
+            let whole = if offset <= log_end { read(place, offset)? } else { None };
+            match whole {
+                None => {
+                    remove(place, offset)?;
+                    self.offsets.remove(&offset);
+                    removed = true;
+                }
+                Some(snapshot) if offset <= known => {
+                    self.newest_len = place.disk.len(&place.path(offset, Kind::Snapshot))?;
+                    usable = Some((offset, snapshot));
+                    break;
+                }
+                Some(_) => {}
+            }
+        }
+        if removed {
+            place.disk.sync_dir(&place.folder)?;
+        }
+        Ok(usable)
+    }
+}
+
 impl Log {
     /// Writes the snapshot for the log's end, if there is none. It is synced with the next flush.
     pub(super) fn store_snapshot(&mut self, producers: &ProducerSnapshot) -> io::Result<()> {
@@ -44,16 +78,15 @@ impl Log {
         write_all(&*file, &[IoSlice::new(&bytes)], 0)?;
         self.snapshots.offsets.insert(self.log_end);
         self.snapshots.newest_len = bytes.len() as u64;
-        self.flush.snapshot_written(file);
+        self.flush.snapshot_written(self.log_end, file);
         Ok(())
     }
 
     /// Removes the snapshots that no start will need: of those that are not at the base of a segment, all before the
-    /// newest that the checkpointed recovery point covers; those of segments that are gone.
-    pub(super) fn prune_snapshots(&mut self) -> io::Result<()> {
-        let Some(oldest_needed) =
-            self.snapshots.offsets.range(..=self.slot.checkpointed()).next_back().copied()
-        else {
+    /// newest that is at or below `covered`; those of segments that are gone. `covered` is what every start trusts from
+    /// now on: the checkpointed recovery point, or where the log surely begins.
+    pub(super) fn prune_snapshots(&mut self, covered: Offset) -> io::Result<()> {
+        let Some(oldest_needed) = self.snapshots.offsets.range(..=covered).next_back().copied() else {
             return Ok(());
         };
         let segments = self.segments();
@@ -82,18 +115,26 @@ impl Log {
         (1..=count).take_while(can_go).last().unwrap_or(0)
     }
 
-    /// Makes durable the snapshots that stand for the producers of the segments below `base`, before these go.
-    pub(super) fn sync_snapshots_to(&self, base: Offset) -> io::Result<()> {
-        for offset in self.snapshots.offsets.range(..=base) {
+    /// Makes durable the snapshots that stand for the producers of the segments below `base`, before these go: a crash
+    /// may bring back the last of them, so each that goes needs the one at its end. Those of segments that went before are
+    /// removed.
+    pub(super) fn sync_snapshots_to(&mut self, base: Offset) -> io::Result<()> {
+        let Some(first) = self.segments().first().map(|segment| segment.base) else { return Ok(()) };
+        // What the recovery point covers was synced with it.
+        let covered = first.max(self.slot.checkpointed());
+        for offset in self.snapshots.offsets.range(..=base).filter(|offset| **offset >= covered) {
             self.place.disk.open(&self.place.path(*offset, Kind::Snapshot), Open::Write)?.sync_data()?;
         }
-        self.place.disk.sync_dir(&self.place.folder)
+        // It makes durable, too, that the segments below the first are gone.
+        self.place.disk.sync_dir(&self.place.folder)?;
+        self.prune_snapshots(covered)
     }
 
     fn remove_snapshots(&mut self, offsets: Vec<Offset>) -> io::Result<()> {
         for offset in offsets {
             remove(&self.place, offset)?;
             self.snapshots.offsets.remove(&offset);
+            self.flush.files.forget_snapshot(offset);
         }
         Ok(())
     }
@@ -106,14 +147,19 @@ pub(super) fn remove(place: &Place, offset: Offset) -> io::Result<()> {
     }
 }
 
-/// Reads a snapshot. `None` if it is damaged, as a crash may leave it.
+/// Reads a snapshot. `None` if it is damaged, as a crash may leave it, or speaks of what comes after its offset: then it
+/// is another's and has got a wrong name.
 pub(super) fn read(place: &Place, offset: Offset) -> io::Result<Option<ProducerSnapshot>> {
     let path: PathBuf = place.path(offset, Kind::Snapshot);
     let bytes = match read_file(&*place.disk, &path, SNAPSHOT_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
         read => read?,
     };
-    Ok(decode(Bytes::from(bytes)))
+    let is_of = |snapshot: &ProducerSnapshot| {
+        let entries = &snapshot.producer_entries;
+        entries.iter().all(|entry| entry.last_offset.max(entry.current_txn_first_offset) < offset.0)
+    };
+    Ok(decode(Bytes::from(bytes)).filter(is_of))
 }
 
 fn encode(producers: &ProducerSnapshot) -> io::Result<Vec<u8>> {

@@ -14,7 +14,7 @@ use ottla_wire::{Offset, Timestamp};
 
 use crate::names::Kind;
 use crate::segment::Segment;
-use crate::segment::cursor::{Cursor, CursorError, SCAN_WINDOW};
+use crate::segment::cursor::{Cursor, CursorError, WALK_WINDOW};
 use crate::segment::txn_index::AbortedTxn;
 pub use plan::ReadPlan;
 pub use time::TimestampAndOffset;
@@ -192,7 +192,7 @@ impl Batches {
             let Some((segment, limit)) = self.spans.pop() else { return Ok(None) };
             let found = segment.locate(self.from, limit).map_err(|error| of_segment(&segment, error))?;
             if let Some(found) = found {
-                let cursor = Cursor::new(&segment.file()?, found.position, limit, SCAN_WINDOW);
+                let cursor = Cursor::new(&segment.file()?, found.position, limit, WALK_WINDOW);
                 self.current = Some((segment, cursor));
             }
         }

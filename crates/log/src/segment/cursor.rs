@@ -33,8 +33,10 @@ pub(crate) enum CursorError {
 
 /// Window of a look-up, which ends after a few small batches.
 pub(crate) const LOOKUP_WINDOW: usize = 4096 + HEADER_LEN;
-/// Window of a walk over much of a file.
-pub(crate) const SCAN_WINDOW: usize = 1 << 20;
+/// Window of a walk over the headers of much of a file: what a batch has besides its header is not read if it is large.
+pub(crate) const WALK_WINDOW: usize = 16 << 10;
+/// Window of a walk that reads everything. It fits into a core's own cache.
+pub(crate) const SCAN_WINDOW: usize = 256 << 10;
 /// A control batch holds one small record.
 const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
 

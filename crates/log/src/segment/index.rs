@@ -1,13 +1,14 @@
 //! The sparse indexes of a segment: `.index` (offset to position) and `.timeindex` (timestamp to offset).
 //!
 //! The newest entries are in memory, where readers see them without a lock; they go to the file in runs. Everything
-//! older is only in the file and found by `pread`, so an index costs little memory however large it is.
+//! older is only in the file and found by `pread`, so an index costs little memory however large it is. What the last
+//! look-up read is kept: who reads a log in order asks for the same block of entries again and again.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ottla_wire::Offset;
 
 use super::Place;
@@ -16,6 +17,10 @@ use crate::names::Kind;
 
 /// Entries in memory beyond which the owner MUST call [`SparseIndex::persist`].
 pub(crate) const UNPERSISTED_ENTRIES_MAX: usize = 4096;
+
+/// Entries of the file that one read brings at the end of a search, and that are kept in memory. They are let go of with
+/// the descriptor.
+const BLOCK_ENTRIES: usize = 128;
 
 /// One entry. In the offset index the key is an offset relative to the segment's base and the value the position of the
 /// batch that has it as its last; in the time index the key is a timestamp and the value a relative offset.
@@ -33,6 +38,14 @@ pub(crate) struct SparseIndex {
     kind: Kind,
     slot: FileSlot,
     tail: ArcSwap<Tail>,
+    block: ArcSwapOption<Block>,
+}
+
+/// What is around a key: the last entry whose key is at most as large, and the one after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Around {
+    pub floor: Option<Entry>,
+    pub next: Option<Entry>,
 }
 
 /// The entries that are not in the file.
@@ -47,7 +60,8 @@ impl SparseIndex {
     /// An index whose file holds `entries` entries (none: there need not be a file).
     pub fn new(place: &Arc<Place>, base: Offset, kind: Kind, entries: usize) -> SparseIndex {
         let tail = ArcSwap::from_pointee(Tail { before: entries, entries: Growing::default() });
-        SparseIndex { place: Arc::clone(place), base, kind, slot: FileSlot::default(), tail }
+        let (place, slot) = (Arc::clone(place), FileSlot::default());
+        SparseIndex { place, base, kind, slot, tail, block: ArcSwapOption::empty() }
     }
 
     /// Bytes of an entry.
@@ -89,13 +103,20 @@ impl SparseIndex {
 
     /// The last entry whose key is at most `key`.
     pub fn floor(&self, key: i64) -> io::Result<Option<Entry>> {
+        self.around(key).map(|around| around.floor)
+    }
+
+    /// The last entry whose key is at most `key`, and the first whose key is greater.
+    pub fn around(&self, key: i64) -> io::Result<Around> {
         let tail = self.tail.load();
         let len = tail.entries.len();
-        let at = partition_point(0, len, |i| Ok(tail.entries.get(i).key <= key))?;
+        let at = partition_point(len, |i| tail.entries.get(i).key <= key);
+        let next = (at < len).then(|| tail.entries.get(at));
         if at > 0 {
-            return Ok(Some(tail.entries.get(at - 1)));
+            return Ok(Around { floor: Some(tail.entries.get(at - 1)), next });
         }
-        self.floor_in_file(tail.before, key)
+        let found = self.around_in_file(tail.before, key)?;
+        Ok(Around { next: found.next.or(next), ..found })
     }
 
     /// Writes the entries that are only in memory to the file. Only the owner may. Nothing is synced.
@@ -124,6 +145,7 @@ impl SparseIndex {
             self.file(Open::Write)?.set_len((entries * Self::entry_len(self.kind)) as u64)?;
         }
         self.tail.store(Arc::new(Tail { before: entries, entries: Growing::default() }));
+        self.block.store(None);
         Ok(())
     }
 
@@ -149,6 +171,7 @@ impl SparseIndex {
 
     pub fn close(&self) {
         self.slot.close();
+        self.block.store(None);
     }
 
     fn exists(&self) -> io::Result<bool> {
@@ -159,16 +182,24 @@ impl SparseIndex {
         }
     }
 
-    fn floor_in_file(&self, entries: usize, key: i64) -> io::Result<Option<Entry>> {
-        /// Entries that one read brings at the end of a search.
-        const BLOCK: usize = 128;
+    /// Of the first `entries` entries, which are in the file.
+    fn around_in_file(&self, entries: usize, key: i64) -> io::Result<Around> {
+        if entries == 0 {
+            return Ok(Around::default());
+        }
+        if let Some(found) = self.block.load().as_ref().and_then(|block| block.around(entries, key)) {
+            return Ok(found);
+        }
         let (mut low, mut high) = (0, entries);
-        while high - low > BLOCK {
+        while high - low >= BLOCK_ENTRIES {
             let middle = low + (high - low) / 2;
             if self.read(middle, 1)?[0].key <= key { low = middle } else { high = middle }
         }
-        let block = self.read(low, high - low)?;
-        Ok(block.iter().rev().find(|entry| entry.key <= key).copied())
+        let block = Block { from: low, entries: self.read(low, BLOCK_ENTRIES.min(entries - low))? };
+        // An index whose keys do not increase finds nothing rather than something wrong.
+        let found = block.around(entries, key).unwrap_or_default();
+        self.block.store(Some(Arc::new(block)));
+        Ok(found)
     }
 
     fn read(&self, from: usize, count: usize) -> io::Result<Vec<Entry>> {
@@ -179,6 +210,27 @@ impl SparseIndex {
         let mut bytes = vec![0; count * entry_len];
         read_exact(&*self.file(Open::Write)?, &mut bytes, (from * entry_len) as u64)?;
         Ok(bytes.chunks_exact(entry_len).map(|entry| decode(self.kind, entry)).collect())
+    }
+}
+
+/// Entries of the file that follow each other.
+#[derive(Debug)]
+struct Block {
+    /// Number of the first one.
+    from: usize,
+    entries: Vec<Entry>,
+}
+
+impl Block {
+    /// What is around `key` in a file of `entries` entries; `None` if that is not all in the block.
+    fn around(&self, entries: usize, key: i64) -> Option<Around> {
+        let at = self.entries.partition_point(|entry| entry.key <= key);
+        let (begins, ends) = (self.from == 0, self.from + self.entries.len() == entries);
+        if (at == 0 && !begins) || (at == self.entries.len() && !ends) {
+            return None;
+        }
+        let floor = at.checked_sub(1).and_then(|at| self.entries.get(at)).copied();
+        Some(Around { floor, next: self.entries.get(at).copied() })
     }
 }
 
@@ -201,17 +253,14 @@ fn decode(kind: Kind, bytes: &[u8]) -> Entry {
     Entry { key, value: u32::from_be_bytes(number) }
 }
 
-/// The first index in `low..high` for which `below` does not hold.
-fn partition_point(
-    mut low: usize,
-    mut high: usize,
-    below: impl Fn(usize) -> io::Result<bool>,
-) -> io::Result<usize> {
+/// The first index below `len` for which `below` does not hold, or `len`.
+fn partition_point(len: usize, below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
     while low < high {
         let middle = low + (high - low) / 2;
-        if below(middle)? { low = middle + 1 } else { high = middle }
+        if below(middle) { low = middle + 1 } else { high = middle }
     }
-    Ok(low)
+    low
 }
 
 /// Slots of the first chunk; each further chunk is twice as long as the one before.
@@ -279,7 +328,7 @@ mod tests {
     fn floor_finds_the_last_entry_at_or_below() {
         for kind in [Kind::Index, Kind::TimeIndex] {
             let index = SparseIndex::new(&place(), Offset(100), kind, 0);
-            assert_eq!(index.floor(5).unwrap(), None);
+            assert_eq!(index.around(5).unwrap(), Around::default());
             for i in 0..3000 {
                 index.push(Entry { key: 10 + i * 3, value: i as u32 });
                 if i % 700 == 650 {
@@ -289,15 +338,17 @@ mod tests {
             assert_eq!(index.len(), 3000);
             assert_eq!(index.floor(9).unwrap(), None);
             for i in 0..3000 {
-                for (key, found) in [(10 + i * 3, i), (12 + i * 3, i)] {
-                    let entry = Entry { key: 10 + found * 3, value: found as u32 };
-                    assert_eq!(index.floor(key).unwrap(), Some(entry));
+                for key in [10 + i * 3, 12 + i * 3] {
+                    let entry = |i| Entry { key: 10 + i * 3, value: i as u32 };
+                    let (floor, next) = (Some(entry(i)), (i < 2999).then(|| entry(i + 1)));
+                    assert_eq!(index.around(key).unwrap(), Around { floor, next });
                 }
             }
             assert_eq!(index.last().unwrap().unwrap().value, 2999);
             index.persist().unwrap();
             index.truncate(700).unwrap();
             assert_eq!(index.last().unwrap().unwrap().value, 699);
+            assert_eq!(index.around(i64::MAX).unwrap(), Around { floor: index.last().unwrap(), next: None });
             assert_eq!(index.read_all().unwrap().len(), 700);
         }
     }

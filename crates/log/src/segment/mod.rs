@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use ottla_wire::batch::HEADER_LEN;
 use ottla_wire::{Offset, Timestamp};
 
 use crate::disk::{Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, Kind, file_name};
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
-use index::SparseIndex;
+use index::{Around, SparseIndex};
 use txn_index::TxnIndex;
 
 /// Where the files of a log are.
@@ -121,16 +122,29 @@ impl Segment {
         self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
     }
 
+    /// The files of the indexes, as far as they are open.
+    pub fn open_indexes(&self) -> Vec<Arc<dyn DiskFile>> {
+        let files = [self.offsets.open_file(), self.times.open_file(), self.txns.open_file()];
+        files.into_iter().flatten().collect()
+    }
+
     /// The first batch below position `limit` that holds `offset` or a later one.
     pub fn locate(&self, offset: Offset, limit: u64) -> Result<Option<Found>, CursorError> {
         if limit == 0 {
             return Ok(None); // there may be no file yet
         }
         let file = self.file()?;
-        let start = match self.offsets.floor(offset.0 - self.base.0)? {
-            Some(entry) if u64::from(entry.value) < limit => u64::from(entry.value),
-            _ => 0,
-        };
+        let Around { floor, next } = self.offsets.around(offset.0 - self.base.0)?;
+        let [start, next] = [floor, next].map(|entry| entry.map_or(0, |entry| u64::from(entry.value)));
+        let start = if start < limit { start } else { 0 };
+        // Large batches have an entry each, with their last offset, so the next one is most likely of the batch itself.
+        if next > start + LOOKUP_WINDOW as u64
+            && next < limit
+            && let Ok(Some(found)) = Cursor::new(&file, next, limit, HEADER_LEN).next()
+            && (found.header.base_offset..=found.header.last_offset()).contains(&offset)
+        {
+            return Ok(Some(found));
+        }
         let seek = |start| {
             let mut cursor = Cursor::new(&file, start, limit, LOOKUP_WINDOW);
             while let Some(found) = cursor.next()? {

@@ -184,6 +184,29 @@ async fn a_first_start_that_was_interrupted_is_finished() {
     assert!(matches!(refused.err(), Some(StartError::Damaged { .. })));
 }
 
+/// A start that is refused has cut off an interrupted write at the most: with the damage repaired, all is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_refused_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (quorum, _) = start(dir.path(), &Disk::default(), &Settings::default()).await.unwrap();
+    quorum.propose(record("x")).await.unwrap();
+    quorum.shutdown().await;
+    let (log, vote) = (files(dir.path(), "log").pop().unwrap(), dir.path().join("vote"));
+    let (whole, voted) = (std::fs::read(&log).unwrap(), std::fs::read(&vote).unwrap());
+    let mut torn = whole.clone();
+    torn.extend_from_slice(&whole[whole.len() - 9..]);
+    std::fs::write(&log, torn).unwrap();
+    std::fs::write(&vote, &voted[1..]).unwrap();
+    let refused = start(dir.path(), &Disk::default(), &Settings::default()).await;
+    assert!(matches!(refused.err(), Some(StartError::Damaged { file, .. }) if file == vote));
+    assert_eq!(std::fs::read(&vote).unwrap(), voted[1..]);
+    assert_eq!(std::fs::read(&log).unwrap(), whole);
+    std::fs::write(&vote, &voted).unwrap();
+    let (quorum, recorder) = start(dir.path(), &Disk::default(), &Settings::default()).await.unwrap();
+    assert_eq!(recorder.texts(), ["x"]);
+    quorum.shutdown().await;
+}
+
 /// Without its snapshot the log is not whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_whose_snapshot_is_gone_is_refused() {

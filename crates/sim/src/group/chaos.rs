@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ottla_group::group::Committer;
 use ottla_group::Request;
+use ottla_group::group::Committer;
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::messages::{OffsetCommitRequest, OffsetDeleteRequest};
 use ottla_wire::{Instant, primitives::Str};

@@ -5,12 +5,12 @@
 //! its owner. All the while the [`invariants`] are watched.
 //!
 //! - [`run`](mod@run): one run.
-//! - [`world`]: the calendar and what happens; [`chaos`]: what goes wrong.
+//! - [`world`]: the calendar and what happens; [`service`]: the broker's side of it; [`chaos`]: what goes wrong.
 //! - [`settings`]: what a seed makes of it.
 //! - [`host`]: the broker that leads the partition, and the log.
 //! - [`member`]: clients. [`transactions`]: who ends their transactions. [`topics`]: what they read.
 //! - [`invariants`]: what must hold, one promise a file.
-//! - [`mutation`]: rules broken on purpose, to see that the invariants notice.
+//! - [`words`]: what the trace says. [`mutation`]: rules broken on purpose, to see that the invariants notice.
 
 pub mod chaos;
 pub mod host;
@@ -18,9 +18,11 @@ pub mod invariants;
 pub mod member;
 pub mod mutation;
 pub mod run;
+mod service;
 pub mod settings;
 pub mod topics;
 pub mod transactions;
+mod words;
 pub mod world;
 
 pub use mutation::Mutation;

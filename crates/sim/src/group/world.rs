@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_coordinator::{Moment, Producer, Ticket};
-use ottla_group::{Call, Caller, Reply, Request, Response, Topics, door};
-use ottla_wire::primitives::Str;
-use ottla_wire::{ErrorCode, Instant, ProducerId, Timestamp, Uuid};
+use ottla_group::{Request, Response};
+use ottla_wire::{Instant, ProducerId, Timestamp, Uuid};
 
 use super::chaos::Chaos;
 use super::host::Host;
@@ -16,6 +15,7 @@ use super::mutation::Mutation;
 use super::settings::Settings;
 use super::topics::SimTopics;
 use super::transactions::Transactions;
+use super::words::{asked, heard};
 use crate::invariants::Broken;
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -30,13 +30,10 @@ const TURN_MS: (u64, u64) = (60, 140);
 /// How long things may take to come to rest: sessions end, rebalances are waited for, one after the other.
 const REST_MAX: Duration = Duration::from_secs(90);
 
-/// How long a transaction may last.
-const TRANSACTION_MAX: Duration = Duration::from_secs(6);
-
 /// What is going to happen.
 pub(super) enum Event {
     Turn(u64),
-    Arrive(Letter),
+    Arrive(Box<Letter>),
     Answer {
         process: u64,
         id: RequestId,
@@ -90,15 +87,15 @@ pub struct World<'t> {
     /// The slot of each process that ever was.
     slots: Vec<usize>,
     pub(super) queue: Queue<Event>,
-    invariants: Invariants,
+    pub(super) invariants: Invariants,
     /// Who waits for what. Administrators do not wait.
-    waiting: BTreeMap<Ticket, (u64, RequestId)>,
-    tickets: u64,
+    pub(super) waiting: BTreeMap<Ticket, (u64, RequestId)>,
+    pub(super) tickets: u64,
     /// The newest connection of each process that the broker has seen.
-    connections: BTreeMap<u64, u64>,
+    pub(super) connections: BTreeMap<u64, u64>,
     pub(super) chaos: Chaos,
-    mutation: Option<Mutation>,
-    append_planned: bool,
+    pub(super) mutation: Option<Mutation>,
+    pub(super) append_planned: bool,
     rest_by: Option<Instant>,
     steps: u64,
     commits: i64,
@@ -175,7 +172,7 @@ impl<'t> World<'t> {
     fn happen(&mut self, event: Event) -> Result<(), Broken> {
         match event {
             Event::Turn(process) => self.take_turn(process),
-            Event::Arrive(letter) => return self.arrive(letter),
+            Event::Arrive(letter) => return self.arrive(*letter),
             Event::Answer { process, id, response } => return self.deliver(process, id, *response),
             Event::Append { term } if term == self.host.term() => {
                 self.append_planned = false;
@@ -279,7 +276,7 @@ impl<'t> World<'t> {
                         | Request::OffsetCommit(_)
                         | Request::TxnOffsetCommit(_)
                 );
-                let letter = Letter { process, sent };
+                let letter = Box::new(Letter { process, sent: *sent });
                 if may_repeat && self.rng.chance(self.chaos.duplicated) {
                     let later = self.now + self.rng.millis(1, 2_000);
                     self.queue.plan(later, Event::Arrive(letter.clone()));
@@ -297,98 +294,6 @@ impl<'t> World<'t> {
         self.transactions.end(producer, commit);
         let at = self.now + self.rng.millis(1, 50);
         self.queue.plan(at, Event::Mark);
-    }
-
-    fn arrive(&mut self, letter: Letter) -> Result<(), Broken> {
-        let Letter { process, sent } = letter;
-        let newest = self.connections.entry(process).or_default();
-        if sent.connection < *newest {
-            return Ok(()); // the connection is closed
-        }
-        *newest = sent.connection;
-        let Some(request) = self.check(process, sent.request, sent.id) else { return Ok(()) };
-        let caller = Caller {
-            client_id: Str::from_static("sim"),
-            client_host: Str::from_static("/host"),
-            version: sent.version,
-        };
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        self.waiting.insert(ticket, (process, sent.id));
-        let at = self.moment();
-        let deletes = matches!(request, Request::OffsetDelete(_) | Request::DeleteGroup(_));
-        let call = Call { caller, request: request.clone() };
-        if let Err(refusal) = self.host.handle(&at, ticket, call) {
-            self.waiting.remove(&ticket);
-            let error = match refusal {
-                ottla_coordinator::Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,
-                ottla_coordinator::Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
-                ottla_coordinator::Refusal::NotCoordinator => ErrorCode::NotCoordinator,
-            };
-            self.answer(process, sent.id, door::refusal(request, error));
-            return Ok(());
-        }
-        self.after_step(deletes)
-    }
-
-    /// An administrator asks; nobody waits for the answer.
-    pub(super) fn ask(&mut self, request: Request) -> Result<(), Broken> {
-        self.trace.note(self.now, format_args!("the administrator asks {}", asked(&request)));
-        self.tickets += 1;
-        let at = self.moment();
-        let call = Call { caller: Caller::default(), request };
-        match self.host.handle(&at, Ticket(self.tickets), call) {
-            Ok(()) => self.after_step(true),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// What the broker checks before the coordinator is asked: topics exist, transactions are open.
-    fn check(&mut self, process: u64, request: Request, id: RequestId) -> Option<Request> {
-        match request {
-            Request::OffsetCommit(mut request) => {
-                request.topics.retain(|topic| self.topics.by_name(&topic.name).is_some());
-                if self.mutation == Some(Mutation::CommitUnfenced) {
-                    self.unfence(&mut request);
-                }
-                Some(Request::OffsetCommit(request))
-            }
-            Request::TxnOffsetCommit(mut request) => {
-                request.topics.retain(|topic| self.topics.by_name(&topic.name).is_some());
-                let producer = Producer {
-                    id: ProducerId(request.producer_id),
-                    epoch: ottla_wire::ProducerEpoch(request.producer_epoch),
-                };
-                if !self.transactions.is_open(producer) {
-                    let refused =
-                        door::refusal(Request::TxnOffsetCommit(request), ErrorCode::InvalidTxnState);
-                    self.answer(process, id, refused);
-                    return None;
-                }
-                self.queue.plan(self.now + TRANSACTION_MAX, Event::TransactionExpires(producer));
-                Some(Request::TxnOffsetCommit(request))
-            }
-            Request::ConsumerGroupHeartbeat(mut request) => {
-                if self.mutation == Some(Mutation::TrustRevocations) && request.member_epoch > 0 {
-                    request.topic_partitions = Some(Vec::new());
-                }
-                Some(Request::ConsumerGroupHeartbeat(request))
-            }
-            other => Some(other),
-        }
-    }
-
-    fn answer(&mut self, process: u64, id: RequestId, mut response: Response) {
-        if self.mutation == Some(Mutation::HideRebalances)
-            && let Response::Heartbeat(response) = &mut response
-            && response.error_code == ErrorCode::RebalanceInProgress.code()
-        {
-            response.error_code = ErrorCode::None.code();
-        }
-        if let Some(delay) = self.chaos.carry(&mut self.rng) {
-            let response = Box::new(response);
-            self.queue.plan(self.now + delay, Event::Answer { process, id, response });
-        }
     }
 
     fn deliver(&mut self, process: u64, id: RequestId, response: Response) -> Result<(), Broken> {
@@ -410,116 +315,6 @@ impl<'t> World<'t> {
         let slot = self.slot_of(process);
         let group = &self.settings.members[slot].group;
         self.invariants.heard(group, heard, &self.topics)
-    }
-
-    /// The coordinator had its turn.
-    pub(super) fn after_step(&mut self, deletes: bool) -> Result<(), Broken> {
-        self.observe(deletes)?;
-        self.release();
-        if !self.append_planned {
-            self.append_planned = true;
-            let at = self.now + self.rng.millis(0, 1);
-            self.queue.plan(at, Event::Append { term: self.host.term() });
-        }
-        if let Some(due) = self.host.next_deadline() {
-            self.queue.plan(due.max(self.now), Event::Tick { term: self.host.term() });
-        }
-        Ok(())
-    }
-
-    fn observe(&mut self, deletes: bool) -> Result<(), Broken> {
-        let Some(core) = self.host.core() else { return Ok(()) };
-        let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
-        self.invariants.step(&scene, deletes)
-    }
-
-    fn release(&mut self) {
-        for Reply { to, response } in self.host.take_released() {
-            if let Some((process, id)) = self.waiting.remove(&to) {
-                self.answer(process, id, response);
-            }
-        }
-    }
-
-    fn plan_commit(&mut self) {
-        let (end, committed) = self.host.ends();
-        if end > committed {
-            let at = self.now + self.chaos.replication(&mut self.rng);
-            self.queue.plan(at, Event::Commit { term: self.host.term(), end });
-        }
-        self.release();
-    }
-
-    fn commit(&mut self, end: usize) -> Result<(), Broken> {
-        self.host.commit(end);
-        for (ended, commit) in self.transactions.committed(end) {
-            self.trace.note(self.now, format_args!("transaction {ended:?} has ended, commit {commit}"));
-            let next = self.transactions.producer(ended.id);
-            let at = self.now + self.rng.millis(1, 20);
-            let slot = ended.id.0 as usize;
-            self.queue.plan(at, Event::TransactionEnded { slot, next, commit });
-        }
-        self.after_step(false)?;
-        if self.rng.chance(50) {
-            return self.look_whether_caught_up();
-        }
-        Ok(())
-    }
-
-    /// If nothing is under way, what is known must be what the log says.
-    fn look_whether_caught_up(&mut self) -> Result<(), Broken> {
-        self.host.append();
-        self.plan_commit();
-        let (end, committed) = self.host.ends();
-        let Some(core) = self.host.core().filter(|_| end == committed) else { return Ok(()) };
-        let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
-        self.invariants.caught_up(&scene)
-    }
-
-    /// Writes the markers of transactions that are decided. While nobody leads they wait for the next broker.
-    fn mark(&mut self) {
-        while let Some((producer, commit)) = self.transactions.unmarked()
-            && let Some(at) = self.host.append_marker(producer, commit)
-        {
-            self.trace.note(self.now, format_args!("marker of {producer:?}, commit {commit}"));
-            self.transactions.marked(producer, at);
-        }
-        self.plan_commit();
-    }
-
-    /// The broker is gone, and with it whatever was not committed, or a part of it. Another takes over.
-    pub(super) fn lose_broker(&mut self, append_failed: bool, down: Duration) {
-        if !self.host.is_led() {
-            return;
-        }
-        if append_failed {
-            self.host.append();
-            self.host.fail_append(&mut self.rng);
-        } else {
-            self.host.crash(&mut self.rng);
-        }
-        self.transactions.cut(self.host.ends().0);
-        self.waiting.clear();
-        self.trace.note(self.now, format_args!("the broker is gone, append failed: {append_failed}"));
-        self.queue.plan(self.now + down, Event::TakeOver);
-    }
-
-    fn take_over(&mut self) -> Result<(), Broken> {
-        let at = self.moment();
-        self.append_planned = false;
-        self.host
-            .start(&at, &self.topics)
-            .map_err(|why| Broken { invariant: "the log can be read", why: why.to_string() })?;
-        let (end, _) = self.host.ends();
-        self.trace.note(self.now, format_args!("a broker takes over, the log has {end} batches"));
-        if let Some(core) = self.host.core() {
-            let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
-            self.invariants.taken_over(&scene)?;
-        }
-        // What the log has was committed by that.
-        self.commit(end)?;
-        self.queue.plan(self.now + Duration::from_millis(50), Event::Mark);
-        Ok(())
     }
 
     /// Faults are over.
@@ -555,86 +350,5 @@ impl<'t> World<'t> {
 
     pub(super) fn protocol_of(&mut self, slot: usize) -> &mut Protocol {
         &mut self.settings.members[slot].protocol
-    }
-}
-
-/// What the trace says of a request: all that must not differ between two runs.
-fn asked(request: &Request) -> String {
-    match request {
-        Request::JoinGroup(request) => format!("JoinGroup as {}", request.member_id),
-        Request::SyncGroup(request) => format!("SyncGroup in {}", request.generation_id),
-        Request::Heartbeat(request) => format!("Heartbeat in {}", request.generation_id),
-        Request::LeaveGroup(_) => "LeaveGroup".to_owned(),
-        Request::ConsumerGroupHeartbeat(request) => {
-            let holds = request.topic_partitions.as_ref();
-            let holds = holds.map(|topics| topics.iter().map(|topic| topic.partitions.len()).sum::<usize>());
-            format!("ConsumerGroupHeartbeat in {} holding {holds:?}", request.member_epoch)
-        }
-        Request::OffsetCommit(request) => {
-            let offsets = request.topics.iter().flat_map(|topic| &topic.partitions);
-            let offsets: Vec<i64> = offsets.map(|partition| partition.committed_offset).collect();
-            format!("OffsetCommit in {} {offsets:?}", request.generation_id_or_member_epoch)
-        }
-        Request::TxnOffsetCommit(request) => {
-            let offsets = request.topics.iter().flat_map(|topic| &topic.partitions);
-            let offsets: Vec<i64> = offsets.map(|partition| partition.committed_offset).collect();
-            format!(
-                "TxnOffsetCommit in {} epoch {} {offsets:?}",
-                request.generation_id, request.producer_epoch
-            )
-        }
-        Request::OffsetFetch { .. } => "OffsetFetch".to_owned(),
-        Request::OffsetDelete(request) => format!("OffsetDelete {:?}", request.topics),
-        Request::ListGroups(_) => "ListGroups".to_owned(),
-        Request::DescribeGroup(id) => format!("DescribeGroup {id}"),
-        Request::ConsumerGroupDescribe(id) => format!("ConsumerGroupDescribe {id}"),
-        Request::DeleteGroup(id) => format!("DeleteGroup {id}"),
-        Request::History(id) => format!("History {id}"),
-    }
-}
-
-fn heard(response: &Response) -> String {
-    match response {
-        Response::JoinGroup(response) => format!(
-            "JoinGroup error {} generation {} leader {}",
-            response.error_code,
-            response.generation_id,
-            response.leader == response.member_id
-        ),
-        Response::SyncGroup(response) => {
-            format!("SyncGroup error {} {} bytes", response.error_code, response.assignment.len())
-        }
-        Response::Heartbeat(response) => format!("Heartbeat error {}", response.error_code),
-        Response::ConsumerGroupHeartbeat(response) => {
-            let topics = response.assignment.as_ref().map(|assignment| &assignment.topic_partitions);
-            let assigned: Option<Vec<_>> =
-                topics.map(|topics| topics.iter().map(|topic| (topic.topic_id, &topic.partitions)).collect());
-            format!(
-                "ConsumerGroupHeartbeat error {} epoch {} assigned {assigned:?}",
-                response.error_code, response.member_epoch
-            )
-        }
-        Response::OffsetCommit(response) => {
-            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-            let errors: Vec<i16> = partitions.map(|partition| partition.error_code).collect();
-            format!("OffsetCommit errors {errors:?}")
-        }
-        Response::TxnOffsetCommit(response) => {
-            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-            let errors: Vec<i16> = partitions.map(|partition| partition.error_code).collect();
-            format!("TxnOffsetCommit errors {errors:?}")
-        }
-        Response::OffsetFetch(response) => {
-            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-            let found: Vec<_> = partitions.map(|one| (one.committed_offset, one.error_code)).collect();
-            format!("OffsetFetch error {} {found:?}", response.error_code)
-        }
-        Response::LeaveGroup(response) => format!("LeaveGroup error {}", response.error_code),
-        Response::OffsetDelete(_)
-        | Response::ListGroups(_)
-        | Response::DescribeGroup(_)
-        | Response::ConsumerGroupDescribe(_)
-        | Response::DeleteGroup(_)
-        | Response::History(_) => "something for administrators".to_owned(),
     }
 }

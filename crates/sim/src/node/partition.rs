@@ -58,7 +58,6 @@ pub struct Partition {
     core: Replica,
     log: Log,
     dir: DataDir,
-    topic_id: TopicId,
     config: ReplicaConfig,
     log_config: LogConfig,
     callers: BTreeMap<ReplyId, Caller>,
@@ -140,7 +139,6 @@ impl Partition {
             core,
             log,
             dir: dir.clone(),
-            topic_id,
             config,
             log_config,
             callers: BTreeMap::new(),
@@ -242,7 +240,7 @@ impl Partition {
     /// A flush has come back.
     pub fn flushed(&mut self, turn: Turn, number: u64, out: &mut Vec<Out>) {
         let Some(flushing) = self.flushing.take_if(|flushing| flushing.number == number) else {
-            return; // a truncation has waited for it
+            return; // from before the files were opened anew
         };
         let epoch = flushing.epoch;
         match self.finish(flushing.work.done()) {
@@ -372,29 +370,13 @@ impl Partition {
         Ok(self.log.finish_flush(done))
     }
 
-    /// Cuts the log and opens it anew: that is how the producers are rebuilt from its snapshots. The flush under way must
-    /// end first: it would write the checkpoint of the epochs as it was over the one as it is.
+    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: its outcome comes as ever.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
-        if let Some(flushing) = self.flushing.take() {
-            self.finish(flushing.work.done())?;
-        }
-        self.log.truncate_to(to)?;
-        let recovery = Recovery {
-            recovery_point: self.log.recovery_point(),
-            log_start: self.log.log_start(),
-            clean: false,
-        };
-        let mut rebuild = Rebuild(Restorer::new(&self.config, self.core.epochs().entries().iter().copied()));
-        let (dir, topic_id, config) = (self.dir.clone(), self.topic_id, self.log_config.clone());
-        let opened = Log::open(&dir, TOPIC, PARTITION, Some(topic_id), config, recovery, &mut rebuild)?;
-        self.log = opened.log;
-        self.log.store_epochs(&for_checkpoint(self.core.epochs()));
-        // The core knows what was flushed of what is left; the log, opened anew, has to be told.
-        if let Some(job) = self.log.begin_flush(&mut || rebuild.0.producers().snapshot()) {
-            self.finish(job.run())?;
-        }
+        let end = self.log.truncate_to(to)?;
+        let mut rebuild = Rebuild(Restorer::new(&self.config, []));
+        self.log.replay(&mut rebuild)?;
         let (producers, _) = rebuild.0.finish();
-        Ok(Event::Truncated { end: self.log.log_end(), producers })
+        Ok(Event::Truncated { end, producers })
     }
 
     fn begin_flush(&mut self, turn: Turn, out: &mut Vec<Out>) {

@@ -1,7 +1,7 @@
 //! Classic groups.
 
 mod admin;
-mod client;
+pub mod client;
 mod heartbeat;
 mod history;
 mod join;

@@ -1,7 +1,7 @@
 //! Consumer groups (KIP-848).
 
 mod classic_client;
-mod client;
+pub mod client;
 mod commit;
 mod heartbeat;
 mod laws;

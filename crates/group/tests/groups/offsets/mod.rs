@@ -5,5 +5,6 @@ mod deletion;
 mod expiry;
 mod fetch;
 mod laws;
+mod members;
 mod plain;
 mod transactions;

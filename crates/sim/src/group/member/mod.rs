@@ -44,7 +44,7 @@ pub struct RequestId(pub u64);
 /// What a member does in a turn.
 #[derive(Debug)]
 pub enum Action {
-    Send(Sent),
+    Send(Box<Sent>),
     /// Ends its transaction.
     End {
         producer: Producer,
@@ -253,7 +253,7 @@ impl Member {
         };
         let flight = Some(Flight { id, deadline: now + wait });
         *(if of_session { &mut self.session_flight } else { &mut self.progress_flight }) = flight;
-        Action::Send(Sent { id, request, version, connection: self.connection })
+        Action::Send(Box::new(Sent { id, request, version, connection: self.connection }))
     }
 
     fn give_up_waiting(&mut self, now: Instant) {

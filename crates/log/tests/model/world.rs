@@ -1,157 +1,31 @@
-//! A log on a disk that fails, held against a list of batches.
-//!
-//! Random operations run on a [`Log`] over a simulated disk that stops at random moments and loses what was not synced.
-//! After every operation the log shows the batches of the model; after every crash a prefix of them that holds everything
-//! that was durable.
-
-// Helpers of tests fail their test; the lint only knows functions that are marked as tests.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/recorder.rs"]
-mod recorder;
+//! The log with its disk and its owner, and what each operation does to them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_log::{
-    AbortedTxn, Bound, DataDir, DirOptions, Faults, FlushDone, FlushJob, Identity, Log, LogConfig, MemDisk,
-    Replay,
+    DataDir, DirOptions, Faults, FlushDone, FlushJob, Identity, Log, LogConfig, MemDisk, Replay,
 };
-use ottla_wire::batch::{
-    AppendBatch, BatchBuilder, BatchHeader, BatchView, ControlRecord, HEADER_LEN, batches,
-};
+use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, ControlRecord, HEADER_LEN};
 use ottla_wire::compress::Codec;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, Uuid};
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
-use recorder::Recorder;
+
+use crate::model::Model;
+use crate::ops::Op;
+use crate::transactions::Transactions;
 
 const TOPIC: &str = "t";
 const PARTITION: PartitionIndex = PartitionIndex(0);
 const TOPIC_ID: Uuid = Uuid([7; 16]);
 
-#[derive(Clone, Debug)]
-enum Op {
-    Append {
-        records: u8,
-        value: u16,
-        time: i8,
-        packed: bool,
-        producer: u8,
-    },
-    Abort {
-        producer: u8,
-    },
-    Write,
-    /// Begin and finish, or begin only: then the outcome comes with a later one.
-    Flush {
-        finish: bool,
-    },
-    FinishFlush,
-    Vouch,
-    Roll,
-    NewEpoch,
-    Truncate {
-        per_mille: u16,
-    },
-    Restart {
-        ahead: u8,
-    },
-    MoveStart {
-        per_mille: u16,
-    },
-    Retain {
-        bytes: u16,
-    },
-    Checkpoint,
-    Chores,
-    CloseIdleFiles,
-    CleanRestart,
-    /// The process dies; the disk keeps everything.
-    Kill,
-    /// Power loss after some more changes to the disk.
-    PowerLoss {
-        seed: u64,
-        changes_left: Option<u8>,
-        then: Box<Op>,
-    },
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    let simple = simple_op().boxed();
-    prop_oneof![
-        30 => simple.clone(),
-        1 => Just(Op::CleanRestart),
-        1 => Just(Op::Kill),
-        2 => (any::<u64>(), proptest::option::of(0..12u8), simple).prop_map(|(seed, changes_left, then)| {
-            Op::PowerLoss { seed, changes_left, then: Box::new(then) }
-        }),
-    ]
-}
-
-fn simple_op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        12 => (1..6u8, 0..700u16, any::<i8>(), any::<bool>(), 0..4u8).prop_map(
-            |(records, value, time, packed, producer)| Op::Append { records, value, time, packed, producer }
-        ),
-        2 => (1..4u8).prop_map(|producer| Op::Abort { producer }),
-        6 => Just(Op::Write),
-        4 => any::<bool>().prop_map(|finish| Op::Flush { finish }),
-        2 => Just(Op::FinishFlush),
-        2 => Just(Op::Vouch),
-        2 => Just(Op::Roll),
-        1 => Just(Op::NewEpoch),
-        1 => (0..1100u16).prop_map(|per_mille| Op::Truncate { per_mille }),
-        1 => (0..50u8).prop_map(|ahead| Op::Restart { ahead }),
-        1 => (0..1100u16).prop_map(|per_mille| Op::MoveStart { per_mille }),
-        1 => (0..6000u16).prop_map(|bytes| Op::Retain { bytes }),
-        2 => Just(Op::Checkpoint),
-        1 => Just(Op::Chores),
-        1 => Just(Op::CloseIdleFiles),
-    ]
-}
-
-/// Every batch that was appended since the log was last restarted, also those that retention has removed.
-#[derive(Debug, Default)]
-struct Model {
-    batches: Vec<(BatchHeader, Bytes, Option<ControlRecord>)>,
-    /// Where the log was (re)started.
-    first: Offset,
-    log_start: Offset,
-    /// Below this nothing may ever be lost.
-    durable: Offset,
-    epoch: i32,
-    time: i64,
-}
-
-impl Model {
-    fn end(&self) -> Offset {
-        self.batches.last().map_or(self.first, |(header, ..)| header.next_offset())
-    }
-
-    /// What replaying everything gives: the open transactions and the aborted ones.
-    fn replay(&self) -> (Recorder, Vec<AbortedTxn>) {
-        let mut recorder = Recorder::default();
-        let aborted = self.batches.iter().filter_map(|(h, _, control)| recorder.batch(h, control.clone()));
-        let aborted = aborted.collect();
-        (recorder, aborted)
-    }
-
-    fn truncate(&mut self, to: Offset) {
-        self.batches.retain(|(header, ..)| header.last_offset() < to);
-        self.durable = self.durable.min(self.end());
-        self.log_start = self.log_start.min(self.end());
-    }
-}
-
-struct World {
+pub struct World {
     disk: MemDisk,
     dir: DataDir,
-    log: Log,
-    model: Model,
+    pub log: Log,
+    pub model: Model,
     /// The live state of the producers, as a replica has it.
-    producers: Recorder,
+    producers: Transactions,
     flush: Option<(FlushJob, Offset)>,
     short_writes: Option<usize>,
 }
@@ -177,16 +51,16 @@ fn open_dir(disk: &MemDisk) -> DataDir {
 }
 
 impl World {
-    fn new(short_writes: Option<usize>) -> World {
+    pub fn new(short_writes: Option<usize>) -> World {
         let disk = MemDisk::new();
         disk.set_faults(Faults { short_writes, ..Faults::default() });
         let dir = open_dir(&disk);
         let log = Log::create(&dir, TOPIC, PARTITION, TOPIC_ID, config()).unwrap();
-        let (model, producers) = (Model::default(), Recorder::default());
+        let (model, producers) = (Model::default(), Transactions::default());
         World { disk, dir, log, model, producers, flush: None, short_writes }
     }
 
-    fn run(&mut self, op: &Op) {
+    pub fn run(&mut self, op: &Op) {
         match op {
             Op::CleanRestart => self.clean_restart(),
             Op::Kill => self.crash(&mut || 0, true),
@@ -271,7 +145,9 @@ impl World {
                 let end = self.log.truncate_to(to).map_err(text)?;
                 self.model.truncate(to);
                 assert_eq!(end, self.model.end());
-                self.producers = self.model.replay().0;
+                self.producers = Transactions::default();
+                self.log.replay(&mut self.producers).map_err(text)?;
+                assert_eq!(self.producers, self.model.replay().0, "open transactions");
             }
             Op::Restart { ahead } => {
                 let offset = self.log.log_end().plus(i64::from(*ahead) - 25);
@@ -286,7 +162,7 @@ impl World {
                     time,
                     ..Model::default()
                 };
-                self.producers = Recorder::default();
+                self.producers = Transactions::default();
             }
             Op::MoveStart { per_mille } => {
                 // The broker goes no further than the high watermark.
@@ -294,10 +170,11 @@ impl World {
                 self.log.move_start(to).map_err(text)?;
                 self.model.log_start = self.model.log_start.max(to);
             }
-            Op::Retain { bytes } => {
+            Op::Retain { bytes, unflushed } => {
                 self.log.set_config(LogConfig { retention_bytes: i64::from(*bytes), ..config() });
                 let producers = self.producers.clone();
-                let high_watermark = self.log.durable_end();
+                let durable = self.log.durable_end();
+                let high_watermark = if *unflushed { self.log.log_end() } else { durable };
                 let retained = self
                     .log
                     .retain(Timestamp(0), high_watermark, &mut || producers.to_snapshot())
@@ -410,109 +287,28 @@ impl World {
             assert_eq!(self.model.durable, self.model.first, "the folder is gone with what was durable");
             self.log = Log::create(&self.dir, TOPIC, PARTITION, TOPIC_ID, config()).unwrap();
             self.model = Model { epoch: self.model.epoch, time: self.model.time, ..Model::default() };
-            self.producers = Recorder::default();
+            self.producers = Transactions::default();
             return;
         };
-        let mut recorder = Recorder::default();
-        let opened =
-            Log::open(&self.dir, TOPIC, PARTITION, Some(TOPIC_ID), config(), found.recovery, &mut recorder)
-                .unwrap();
+        let mut transactions = Transactions::default();
+        let opened = Log::open(
+            &self.dir,
+            TOPIC,
+            PARTITION,
+            Some(TOPIC_ID),
+            config(),
+            found.recovery,
+            &mut transactions,
+        )
+        .unwrap();
         self.log = opened.log;
         let end = self.log.log_end();
         self.model.batches.retain(|(header, ..)| header.last_offset() < end);
-        assert_eq!(recorder.ongoing, self.model.replay().0.ongoing, "open transactions");
-        self.producers = recorder;
+        assert_eq!(transactions, self.model.replay().0, "open transactions");
+        self.producers = transactions;
         for (i, epoch) in opened.epochs.iter().enumerate().skip(1) {
             let first = self.model.batches.iter().find(|(h, ..)| h.partition_leader_epoch == epoch.epoch);
             assert_eq!(first.unwrap().0.base_offset, epoch.start, "epoch {i}");
-        }
-    }
-
-    /// The log shows what the model holds.
-    fn check(&self, pick: u64) {
-        let reader = self.log.reader();
-        assert_eq!(reader.log_start(), self.model.log_start);
-        let written = self.log.written_end();
-        let upper = self.log.bound(written);
-        let visible: Vec<_> = self.model.batches.iter().filter(|(h, ..)| h.last_offset() < written).collect();
-        let kept: Vec<_> = visible.iter().filter(|(h, ..)| h.last_offset() >= self.model.log_start).collect();
-
-        let mut read = Vec::new();
-        let mut offset = self.model.log_start;
-        while offset < written {
-            let plan = reader.read(offset, 2000, upper, true).unwrap();
-            let whole: Vec<BatchView> = batches(plan.read().unwrap()).map_while(|batch| batch.ok()).collect();
-            assert!(!whole.is_empty(), "nothing at {offset} below {written}");
-            offset = whole.last().unwrap().header().next_offset();
-            read.extend(whole);
-        }
-        assert!(read.iter().map(|view| view.bytes()).eq(kept.iter().map(|(_, bytes, _)| bytes)));
-        let headers = reader.batches(self.model.log_start, upper).map(|header| header.unwrap());
-        assert!(headers.eq(kept.iter().map(|(header, ..)| *header)));
-
-        if !kept.is_empty() {
-            let (header, bytes, _) = kept[pick as usize % kept.len()];
-            self.check_at(header, bytes, upper, &kept);
-        }
-        // Of transactions that began below the start what is left is not all there was.
-        let (_, aborted) = self.model.replay();
-        let shown = |txn: &&AbortedTxn| txn.first_offset >= self.model.log_start && txn.last_offset < written;
-        let expected: Vec<AbortedTxn> = aborted.iter().filter(shown).copied().collect();
-        let found = reader.aborted_transactions(self.model.log_start, written).unwrap();
-        let found: Vec<AbortedTxn> = found.iter().filter(shown).copied().collect();
-        assert_eq!(found, expected);
-    }
-
-    /// A read at a batch, a read below it, and a search for its time.
-    fn check_at(
-        &self,
-        header: &BatchHeader,
-        bytes: &Bytes,
-        upper: Bound,
-        kept: &[&&(BatchHeader, Bytes, Option<ControlRecord>)],
-    ) {
-        let reader = self.log.reader();
-        for offset in [header.base_offset, header.last_offset()] {
-            if offset >= self.model.log_start {
-                let plan = reader.read(offset, 1, upper, true).unwrap();
-                assert_eq!(plan.read().unwrap(), bytes);
-                assert_eq!(reader.read(offset, 1, upper, false).unwrap().len(), 1);
-                assert!(reader.read(offset, 1 << 20, self.log.bound(offset), true).unwrap().is_empty());
-            }
-            let below = self.log.bound(offset);
-            let before = reader.batches(self.model.log_start, below).map(|header| header.unwrap());
-            assert!(
-                before.eq(kept.iter().map(|(h, ..)| *h).filter(|h| h.last_offset() < header.base_offset))
-            );
-        }
-        let wanted = header.max_timestamp;
-        let records = kept.iter().flat_map(|(_, bytes, _)| {
-            BatchView::parse(bytes.clone()).unwrap().records(1 << 20).unwrap().map(|record| record.unwrap())
-        });
-        let records: Vec<_> = records.filter(|record| record.offset >= self.model.log_start).collect();
-        let expected = records.iter().find(|record| record.timestamp >= wanted);
-        let found = reader.find_timestamp(wanted, upper).unwrap();
-        assert_eq!(found.map(|found| found.offset), expected.map(|record| record.offset));
-    }
-}
-
-/// A failure is the same each time. `OTTLA_MODEL_SEED=n` looks elsewhere.
-fn seed() -> u64 {
-    std::env::var("OTTLA_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, rng_seed: RngSeed::Fixed(seed()), failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn log_is_the_list_of_its_batches(
-        ops in proptest::collection::vec((any_op(), any::<u64>()), 1..120),
-        short_writes in proptest::option::weighted(0.2, 20..400usize),
-    ) {
-        let mut world = World::new(short_writes);
-        for (op, pick) in &ops {
-            world.run(op);
-            world.check(*pick);
         }
     }
 }

@@ -1,0 +1,150 @@
+//! Finds the broker that coordinates a group or a transaction (FindCoordinator), and remembers it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use ottla_wire::BrokerId;
+use ottla_wire::messages::FindCoordinatorRequest;
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::{ApiKey, ErrorCode};
+
+use crate::cluster::{Cluster, Lane};
+use crate::connection::Connection;
+use crate::error::{ApiError, Error};
+
+/// The first version of FindCoordinator that takes many keys (KIP-699).
+const MANY_KEYS_MIN: i16 = 4;
+/// "Of a group" in FindCoordinator.
+const KEY_TYPE_GROUP: i8 = 0;
+
+/// The coordinator of one group, found when needed and again when it has moved.
+pub(crate) struct GroupCoordinator {
+    cluster: Cluster,
+    group: Str,
+    /// For requests that the coordinator answers late.
+    waiting_lane: Lane,
+    known: Mutex<Option<BrokerId>>,
+}
+
+impl GroupCoordinator {
+    pub(crate) fn new(cluster: Cluster, group: Str) -> GroupCoordinator {
+        GroupCoordinator { waiting_lane: cluster.new_lane(), cluster, group, known: Mutex::default() }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(crate) fn group(&self) -> &Str {
+        &self.group
+    }
+
+    pub(crate) fn waiting_lane(&self) -> Lane {
+        self.waiting_lane
+    }
+
+    /// A connection to it; asks where it is if that is not known. Does not try again.
+    pub(crate) async fn connection(&self, lane: Lane) -> Result<Connection, Error> {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let broker = match known {
+            Some(broker) => broker,
+            None => {
+                let groups = [self.group.clone()];
+                let found = find(&self.cluster, &groups).await.remove(&self.group);
+                let broker = found.unwrap_or_else(|| Err(missing()))?;
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(broker);
+                broker
+            }
+        };
+        let connection = connect(&self.cluster, broker, lane).await;
+        if connection.is_err() {
+            self.forget();
+        }
+        connection
+    }
+
+    /// Asks again where it is if this error says that it is not where it was, or that it cannot be reached.
+    pub(crate) fn learn_from(&self, error: &Error) {
+        if has_moved(error) {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Whether the coordinator is to be looked for again after this error.
+pub(crate) fn has_moved(error: &Error) -> bool {
+    match error {
+        Error::Api(error) => {
+            matches!(error.code, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
+        }
+        error => error.is_retriable(),
+    }
+}
+
+/// A connection to a coordinator, which may be a broker that the metadata does not name yet.
+pub(crate) async fn connect(cluster: &Cluster, broker: BrokerId, lane: Lane) -> Result<Connection, Error> {
+    if !cluster.metadata().brokers.contains_key(&broker) {
+        cluster.refresh().await?;
+    }
+    cluster.connection(broker, lane).await
+}
+
+/// Asks any broker, once, who coordinates these groups. Every group is in the answer.
+pub(crate) async fn find(cluster: &Cluster, groups: &[Str]) -> BTreeMap<Str, Result<BrokerId, Error>> {
+    let connection = match cluster.any().await {
+        Ok(connection) => connection,
+        Err(error) => return groups.iter().map(|group| (group.clone(), Err(error.clone()))).collect(),
+    };
+    match connection.version_of::<FindCoordinatorRequest>() {
+        Ok(MANY_KEYS_MIN..) => find_many(&connection, groups).await,
+        Ok(_) => {
+            let mut found = BTreeMap::new();
+            for group in groups {
+                found.insert(group.clone(), find_one(&connection, group).await);
+            }
+            found
+        }
+        Err(error) => groups.iter().map(|group| (group.clone(), Err(error.clone()))).collect(),
+    }
+}
+
+async fn find_many(connection: &Connection, groups: &[Str]) -> BTreeMap<Str, Result<BrokerId, Error>> {
+    let request = FindCoordinatorRequest {
+        key_type: KEY_TYPE_GROUP,
+        coordinator_keys: groups.to_vec(),
+        ..FindCoordinatorRequest::default()
+    };
+    let answer = connection.call(&request).await;
+    let mut found = BTreeMap::new();
+    if let Ok(response) = &answer {
+        for of in &response.coordinators {
+            let outcome = ApiError::check(of.error_code, of.error_message.as_deref());
+            found.insert(of.key.detached(), outcome.map(|()| BrokerId(of.node_id)).map_err(Error::Api));
+        }
+    }
+    let absent = || answer.as_ref().map_or_else(|error| Err(error.clone()), |_| Err(missing()));
+    groups.iter().map(|group| (group.clone(), found.remove(group).unwrap_or_else(absent))).collect()
+}
+
+async fn find_one(connection: &Connection, group: &Str) -> Result<BrokerId, Error> {
+    let request = FindCoordinatorRequest {
+        key: group.clone(),
+        key_type: KEY_TYPE_GROUP,
+        ..FindCoordinatorRequest::default()
+    };
+    let response = connection.call(&request).await?;
+    ApiError::check(response.error_code, response.error_message.as_deref())?;
+    Ok(BrokerId(response.node_id))
+}
+
+fn missing() -> Error {
+    Error::Malformed {
+        api: ApiKey::FindCoordinator,
+        address: "a broker".to_owned(),
+        reason: "the group that was asked for is missing".to_owned(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Deadlines. A coordinator has many and is woken for the next one only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_wire::Instant;
+
+/// Deadlines by time and by what is due, which is `T`.
+#[derive(Debug)]
+pub struct Timers<T> {
+    by_time: BTreeSet<(Instant, T)>,
+    by_timer: BTreeMap<T, Instant>,
+}
+
+impl<T> Default for Timers<T> {
+    fn default() -> Timers<T> {
+        Timers { by_time: BTreeSet::new(), by_timer: BTreeMap::new() }
+    }
+}
+
+impl<T: Clone + Ord> Timers<T> {
+    /// Sets a deadline; one that was set for the same before is replaced.
+    pub fn set(&mut self, timer: T, at: Instant) {
+        self.cancel(&timer);
+        self.by_timer.insert(timer.clone(), at);
+        self.by_time.insert((at, timer));
+    }
+
+    pub fn cancel(&mut self, timer: &T) {
+        if let Some((timer, at)) = self.by_timer.remove_entry(timer) {
+            self.by_time.remove(&(at, timer));
+        }
+    }
+
+    /// The next deadline.
+    pub fn next(&self) -> Option<Instant> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out one timer that is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<T> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, timer) = self.by_time.pop_first()?;
+        self.by_timer.remove(&timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_come_in_the_order_of_their_deadlines_once_each() {
+        let mut timers = Timers::default();
+        timers.set("late", Instant(30));
+        timers.set("moved", Instant(5));
+        timers.set("soon", Instant(10));
+        timers.set("moved", Instant(20));
+        timers.set("never", Instant(1));
+        timers.cancel(&"never");
+        assert_eq!(timers.next(), Some(Instant(10)));
+        assert_eq!(timers.pop_due(Instant(9)), None);
+        assert_eq!(timers.pop_due(Instant(20)), Some("soon"));
+        assert_eq!(timers.pop_due(Instant(20)), Some("moved"));
+        assert_eq!(timers.pop_due(Instant(20)), None);
+        assert_eq!(timers.next(), Some(Instant(30)));
+    }
+}

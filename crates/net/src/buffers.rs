@@ -1,0 +1,243 @@
+//! Buffers of large requests, which are used again.
+//!
+//! The allocator gives memory of this size back to the system when it is freed, and the next request then pays for a page
+//! fault and a cleared page every 4 KiB: for a request of 1 MB more than all else that is done with it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+/// The most memory that is kept in buffers which no request uses, for all connections of a server.
+pub(crate) const IDLE_BYTES_MAX: usize = 32 << 20;
+/// A larger buffer than this is not kept.
+pub(crate) const KEPT_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// Sizes between two powers of two: a buffer is at most a quarter larger than its request, which is what admission counts.
+const SIZES_PER_DOUBLING: usize = 4;
+/// A buffer that nobody needed for so long is given back to the system.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Where the buffers of large requests come from, and go.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What no request uses, the longest unused first.
+    idle: VecDeque<Idle>,
+    idle_bytes: usize,
+    /// Buffers that requests use.
+    lent: usize,
+    /// A task looks for buffers that nobody needs.
+    is_swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+impl Buffers {
+    /// An empty buffer for `len` bytes. It has room for all of them if there is one that has, or if they are not more than
+    /// `fresh`; else for so many.
+    /// MUST be called within a tokio runtime.
+    pub(crate) fn lend(self: &Arc<Buffers>, len: usize, fresh: usize) -> LargeBuffer {
+        let mut state = self.lock();
+        state.lent += 1;
+        let kept = state.take(len);
+        if !std::mem::replace(&mut state.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+        drop(state);
+        let room = if len <= fresh { size_for(len) } else { fresh };
+        // New memory of this size is zeros already.
+        let bytes = kept.unwrap_or_else(|| vec![0; room]);
+        LargeBuffer { bytes, filled: 0, home: self.clone() }
+    }
+
+    fn take_back(&self, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        state.lent -= 1;
+        if bytes.len() > KEPT_BUFFER_BYTES_MAX {
+            return;
+        }
+        state.idle_bytes += bytes.len();
+        state.idle.push_back(Idle { bytes, since: Instant::now() });
+        while state.idle_bytes > IDLE_BYTES_MAX {
+            state.drop_oldest();
+        }
+    }
+
+    /// Gives back what has long been unused. False when there is nothing that will be.
+    fn sweep(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        while state.idle.front().is_some_and(|idle| now.saturating_duration_since(idle.since) >= IDLE_MAX) {
+            state.drop_oldest();
+        }
+        state.is_swept = state.lent > 0 || !state.idle.is_empty();
+        state.is_swept
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The buffer that was used last, of those that are right for `len` bytes: it is likely to be in a processor's cache.
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let sizes = len..=size_for(len);
+        let fits = |idle: &Idle| sizes.contains(&idle.bytes.len());
+        let at = self.idle.iter().rposition(fits)?;
+        let Idle { bytes, .. } = self.idle.remove(at)?;
+        self.idle_bytes -= bytes.len();
+        Some(bytes)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(Idle { bytes, .. }) = self.idle.pop_front() {
+            self.idle_bytes -= bytes.len();
+        }
+    }
+}
+
+/// The room of a new buffer, such that requests of nearly the same size can use each other's.
+fn size_for(len: usize) -> usize {
+    let step = len.next_power_of_two() / (2 * SIZES_PER_DOUBLING);
+    len.next_multiple_of(step.max(1))
+}
+
+async fn sweep(buffers: Weak<Buffers>) {
+    loop {
+        tokio::time::sleep(IDLE_MAX).await;
+        if !buffers.upgrade().is_some_and(|buffers| buffers.sweep(Instant::now())) {
+            return;
+        }
+    }
+}
+
+/// A buffer for one request. What is made of it goes back to where it came from when it is dropped.
+#[derive(Debug)]
+pub(crate) struct LargeBuffer {
+    /// As long as there is room. What is not filled is zeros, or bytes of an earlier request.
+    bytes: Vec<u8>,
+    filled: usize,
+    home: Arc<Buffers>,
+}
+
+impl LargeBuffer {
+    /// Bytes of the request so far.
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for `more` bytes beyond what there is room for.
+    pub(crate) fn grow(&mut self, more: usize) {
+        let room = self.bytes.len() + more;
+        self.bytes.reserve_exact(more);
+        self.bytes.resize(room, 0);
+    }
+
+    /// What may be filled, from its start on: see [`LargeBuffer::fill`].
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+
+    /// The first `len` bytes of the rest belong to the request.
+    pub(crate) fn fill(&mut self, len: usize) {
+        self.filled = (self.filled + len).min(self.bytes.len());
+    }
+
+    /// The bytes, to be shared. The last slice of them gives the buffer back.
+    pub(crate) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for LargeBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+}
+
+impl Drop for LargeBuffer {
+    fn drop(&mut self) {
+        self.home.take_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: usize = 1 << 20;
+
+    fn idle(buffers: &Buffers) -> (usize, usize) {
+        let state = buffers.lock();
+        (state.idle.len(), state.idle_bytes)
+    }
+
+    /// A buffer is kept while a slice of it lives, then used again for requests of about its size, and for no others.
+    #[tokio::test]
+    async fn a_buffer_is_used_again() {
+        let buffers = Arc::<Buffers>::default();
+        let mut first = buffers.lend(LEN, LEN);
+        first.rest()[..7].copy_from_slice(b"request");
+        first.fill(7);
+        let (at, room) = (first.bytes.as_ptr(), first.room());
+        let slice = first.freeze().slice(3..5);
+        assert_eq!((&slice[..], idle(&buffers)), (&b"ue"[..], (0, 0)));
+        drop(slice);
+        assert_eq!(idle(&buffers), (1, room));
+        let others = [LEN / 4 * 3, room + 1].map(|other| buffers.lend(other, other));
+        assert!(others.iter().all(|other| other.bytes.as_ptr() != at));
+        let again = buffers.lend(LEN - 10, 0);
+        assert_eq!((again.bytes.as_ptr(), again.len()), (at, 0));
+    }
+
+    #[test]
+    fn room_is_at_most_a_quarter_more_than_asked() {
+        for len in (1..5_000).chain([LEN - 1, LEN, LEN + 1, 1_000_000]) {
+            assert!((len..=len + len / 4).contains(&size_for(len)), "{len}: {}", size_for(len));
+            assert_eq!(size_for(size_for(len)), size_for(len));
+        }
+    }
+
+    /// However many requests there were at once, what stays is bounded, by the size of each and of all.
+    #[tokio::test]
+    async fn little_is_kept() {
+        let buffers = Arc::<Buffers>::default();
+        let lent: Vec<_> = (0..100).map(|_| buffers.lend(LEN, LEN)).collect();
+        drop(lent);
+        let (count, bytes) = idle(&buffers);
+        assert!(count >= 16 && bytes <= IDLE_BYTES_MAX, "{count} buffers of {bytes} bytes");
+        drop(buffers.lend(KEPT_BUFFER_BYTES_MAX + 1, usize::MAX));
+        assert_eq!(idle(&buffers), (count, bytes));
+    }
+
+    /// Buffers that nobody needs are given back, and it is looked after that as long as there are any.
+    #[tokio::test]
+    async fn unused_buffers_are_given_back() {
+        let buffers = Arc::<Buffers>::default();
+        let later = |times: u32| Instant::now() + times * IDLE_MAX;
+        let lent = buffers.lend(LEN, LEN);
+        assert!(buffers.lock().is_swept);
+        assert!(buffers.sweep(later(1)), "one is lent, and will come back");
+        drop(lent);
+        assert!(buffers.sweep(Instant::now()));
+        assert_eq!(idle(&buffers).0, 1);
+        assert!(!buffers.sweep(later(1)));
+        assert_eq!(idle(&buffers), (0, 0));
+        assert!(!buffers.lock().is_swept, "the next one starts a task again");
+    }
+}

@@ -1,0 +1,223 @@
+//! The broker's side of the world: requests come in and answers go out, the log is written and replicated, and one broker
+//! follows the other.
+
+use std::time::Duration;
+
+use ottla_coordinator::{Producer, Refusal, Ticket};
+use ottla_group::{Call, Caller, Reply, Request, Response, Topics, door};
+use ottla_wire::primitives::Str;
+use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId};
+
+use super::invariants::Scene;
+use super::member::RequestId;
+use super::mutation::Mutation;
+use super::words::asked;
+use super::world::{Event, Letter, World};
+use crate::invariants::Broken;
+
+/// How long a transaction may last.
+const TRANSACTION_MAX: Duration = Duration::from_secs(6);
+
+impl World<'_> {
+    pub(super) fn arrive(&mut self, letter: Letter) -> Result<(), Broken> {
+        let Letter { process, sent } = letter;
+        let newest = self.connections.entry(process).or_default();
+        if sent.connection < *newest {
+            return Ok(()); // the connection is closed
+        }
+        *newest = sent.connection;
+        let Some(request) = self.check(process, sent.request, sent.id) else { return Ok(()) };
+        let caller = Caller {
+            client_id: Str::from_static("sim"),
+            client_host: Str::from_static("/host"),
+            version: sent.version,
+        };
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.insert(ticket, (process, sent.id));
+        let at = self.moment();
+        let deletes = matches!(request, Request::OffsetDelete(_) | Request::DeleteGroup(_));
+        let call = Call { caller, request: request.clone() };
+        if let Err(refusal) = self.host.handle(&at, ticket, call) {
+            self.waiting.remove(&ticket);
+            let error = match refusal {
+                Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,
+                Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
+                Refusal::NotCoordinator => ErrorCode::NotCoordinator,
+            };
+            self.answer(process, sent.id, door::refusal(request, error));
+            return Ok(());
+        }
+        self.after_step(deletes)
+    }
+
+    /// An administrator asks; nobody waits for the answer.
+    pub(super) fn ask(&mut self, request: Request) -> Result<(), Broken> {
+        self.trace.note(self.now, format_args!("the administrator asks {}", asked(&request)));
+        self.tickets += 1;
+        let at = self.moment();
+        let call = Call { caller: Caller::default(), request };
+        match self.host.handle(&at, Ticket(self.tickets), call) {
+            Ok(()) => self.after_step(true),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What the broker checks before the coordinator is asked: topics exist, transactions are open.
+    pub(super) fn check(&mut self, process: u64, request: Request, id: RequestId) -> Option<Request> {
+        match request {
+            Request::OffsetCommit(mut request) => {
+                request.topics.retain(|topic| self.topics.by_name(&topic.name).is_some());
+                if self.mutation == Some(Mutation::CommitUnfenced) {
+                    self.unfence(&mut request);
+                }
+                Some(Request::OffsetCommit(request))
+            }
+            Request::TxnOffsetCommit(mut request) => {
+                request.topics.retain(|topic| self.topics.by_name(&topic.name).is_some());
+                let producer = Producer {
+                    id: ProducerId(request.producer_id),
+                    epoch: ProducerEpoch(request.producer_epoch),
+                };
+                if !self.transactions.is_open(producer) {
+                    let refused =
+                        door::refusal(Request::TxnOffsetCommit(request), ErrorCode::InvalidTxnState);
+                    self.answer(process, id, refused);
+                    return None;
+                }
+                self.queue.plan(self.now + TRANSACTION_MAX, Event::TransactionExpires(producer));
+                Some(Request::TxnOffsetCommit(request))
+            }
+            Request::ConsumerGroupHeartbeat(mut request) => {
+                if self.mutation == Some(Mutation::TrustRevocations) && request.member_epoch > 0 {
+                    request.topic_partitions = Some(Vec::new());
+                }
+                Some(Request::ConsumerGroupHeartbeat(request))
+            }
+            other => Some(other),
+        }
+    }
+
+    pub(super) fn answer(&mut self, process: u64, id: RequestId, mut response: Response) {
+        if self.mutation == Some(Mutation::HideRebalances)
+            && let Response::Heartbeat(response) = &mut response
+            && response.error_code == ErrorCode::RebalanceInProgress.code()
+        {
+            response.error_code = ErrorCode::None.code();
+        }
+        if let Some(delay) = self.chaos.carry(&mut self.rng) {
+            let response = Box::new(response);
+            self.queue.plan(self.now + delay, Event::Answer { process, id, response });
+        }
+    }
+
+    /// The coordinator had its turn.
+    pub(super) fn after_step(&mut self, deletes: bool) -> Result<(), Broken> {
+        self.observe(deletes)?;
+        self.release();
+        if !self.append_planned {
+            self.append_planned = true;
+            let at = self.now + self.rng.millis(0, 1);
+            self.queue.plan(at, Event::Append { term: self.host.term() });
+        }
+        if let Some(due) = self.host.next_deadline() {
+            self.queue.plan(due.max(self.now), Event::Tick { term: self.host.term() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn observe(&mut self, deletes: bool) -> Result<(), Broken> {
+        let Some(core) = self.host.core() else { return Ok(()) };
+        let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
+        self.invariants.step(&scene, deletes)
+    }
+
+    pub(super) fn release(&mut self) {
+        for Reply { to, response } in self.host.take_released() {
+            if let Some((process, id)) = self.waiting.remove(&to) {
+                self.answer(process, id, response);
+            }
+        }
+    }
+
+    pub(super) fn plan_commit(&mut self) {
+        let (end, committed) = self.host.ends();
+        if end > committed {
+            let at = self.now + self.chaos.replication(&mut self.rng);
+            self.queue.plan(at, Event::Commit { term: self.host.term(), end });
+        }
+        self.release();
+    }
+
+    pub(super) fn commit(&mut self, end: usize) -> Result<(), Broken> {
+        self.host.commit(end);
+        for (ended, commit) in self.transactions.committed(end) {
+            self.trace.note(self.now, format_args!("transaction {ended:?} has ended, commit {commit}"));
+            let next = self.transactions.producer(ended.id);
+            let at = self.now + self.rng.millis(1, 20);
+            let slot = ended.id.0 as usize;
+            self.queue.plan(at, Event::TransactionEnded { slot, next, commit });
+        }
+        self.after_step(false)?;
+        if self.rng.chance(50) {
+            return self.look_whether_caught_up();
+        }
+        Ok(())
+    }
+
+    /// If nothing is under way, what is known must be what the log says.
+    pub(super) fn look_whether_caught_up(&mut self) -> Result<(), Broken> {
+        self.host.append();
+        self.plan_commit();
+        let (end, committed) = self.host.ends();
+        let Some(core) = self.host.core().filter(|_| end == committed) else { return Ok(()) };
+        let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
+        self.invariants.caught_up(&scene)
+    }
+
+    /// Writes the markers of transactions that are decided. While nobody leads they wait for the next broker.
+    pub(super) fn mark(&mut self) {
+        while let Some((producer, commit)) = self.transactions.unmarked()
+            && let Some(at) = self.host.append_marker(producer, commit)
+        {
+            self.trace.note(self.now, format_args!("marker of {producer:?}, commit {commit}"));
+            self.transactions.marked(producer, at);
+        }
+        self.plan_commit();
+    }
+
+    /// The broker is gone, and with it whatever was not committed, or a part of it. Another takes over.
+    pub(super) fn lose_broker(&mut self, append_failed: bool, down: Duration) {
+        if !self.host.is_led() {
+            return;
+        }
+        if append_failed {
+            self.host.append();
+            self.host.fail_append(&mut self.rng);
+        } else {
+            self.host.crash(&mut self.rng);
+        }
+        self.transactions.cut(self.host.ends().0);
+        self.waiting.clear();
+        self.trace.note(self.now, format_args!("the broker is gone, append failed: {append_failed}"));
+        self.queue.plan(self.now + down, Event::TakeOver);
+    }
+
+    pub(super) fn take_over(&mut self) -> Result<(), Broken> {
+        let at = self.moment();
+        self.append_planned = false;
+        self.host
+            .start(&at, &self.topics)
+            .map_err(|why| Broken { invariant: "the log can be read", why: why.to_string() })?;
+        let (end, _) = self.host.ends();
+        self.trace.note(self.now, format_args!("a broker takes over, the log has {end} batches"));
+        if let Some(core) = self.host.core() {
+            let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
+            self.invariants.taken_over(&scene)?;
+        }
+        // What the log has was committed by that.
+        self.commit(end)?;
+        self.queue.plan(self.now + Duration::from_millis(50), Event::Mark);
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Markers on their way to partitions, and their answers back.
+
+use ottla_replica::{ReplyId, WriteMarker};
+use ottla_txn::{MarkerOutcome, MarkersAnswer, Outcome, WriteMarkers};
+use ottla_wire::{ErrorCode, PartitionIndex};
+
+use super::TxnMutation;
+use super::world::{Event, Gathering, PATIENCE, TOPIC, World};
+
+impl World {
+    pub(super) fn send_markers(&mut self, asked: WriteMarkers) {
+        let gathering = self.next_count();
+        let partitions: Vec<usize> = asked.partitions.iter().map(|(_, p)| p as usize).collect();
+        let answer = MarkersAnswer {
+            transactional_id: asked.transactional_id,
+            token: asked.token,
+            partitions: Vec::new(),
+        };
+        self.gatherings
+            .insert(gathering, Gathering { life: self.coordinator.life, answer, left: partitions.len() });
+        let marker = WriteMarker {
+            producer: asked.producer.id,
+            producer_epoch: asked.producer.epoch,
+            coordinator_epoch: asked.coordinator_epoch.0,
+            commit: asked.outcome == Outcome::Commit,
+            transaction_version: asked.transaction_version.level() as i8,
+            deadline: self.now,
+            reply: ReplyId(0),
+        };
+        for partition in partitions {
+            self.send_marker(partition, marker, gathering);
+        }
+    }
+
+    /// One marker: lost, written without the answer being heard, or written; and perhaps once more, much later.
+    fn send_marker(&mut self, partition: usize, marker: WriteMarker, gathering: u64) {
+        let delay = self.rng.millis(1, 40);
+        let chaotic = self.is_chaotic();
+        if chaotic && self.rng.chance(150) {
+            let trusts = self.mutation == Some(TxnMutation::TrustMarkers);
+            let outcome = if trusts { MarkerOutcome::Done } else { MarkerOutcome::Retry };
+            self.queue.plan(self.now + PATIENCE, Event::MarkerAnswered { gathering, partition, outcome });
+        } else {
+            let heard = !(chaotic && self.rng.chance(150));
+            self.queue.plan(
+                self.now + delay,
+                Event::Marker { partition, marker, gathering: Some(gathering), heard },
+            );
+        }
+        if self.late && chaotic && self.rng.chance(200) {
+            let delay = self.rng.millis(40, 4000);
+            self.queue
+                .plan(self.now + delay, Event::Marker { partition, marker, gathering: None, heard: false });
+        }
+    }
+
+    pub(super) fn write_marker(
+        &mut self,
+        partition: usize,
+        marker: &WriteMarker,
+        gathering: Option<u64>,
+        heard: bool,
+    ) {
+        let (now, wall) = (self.now, self.wall());
+        let written = self.partitions[partition].write_marker(now, wall, marker);
+        self.trace.note(now, format_args!("  {written:?}"));
+        let Some(gathering) = gathering else { return };
+        let outcome = match written {
+            _ if !heard => MarkerOutcome::Retry,
+            Ok(()) => MarkerOutcome::Done,
+            Err(why) => MarkerOutcome::from(ErrorCode::from(why)),
+        };
+        let pause = if heard { self.rng.millis(1, 40) } else { PATIENCE };
+        self.queue.plan(now + pause, Event::MarkerAnswered { gathering, partition, outcome });
+    }
+
+    pub(super) fn marker_answered(&mut self, gathering: u64, partition: usize, outcome: MarkerOutcome) {
+        let Some(gathered) = self.gatherings.get_mut(&gathering) else { return };
+        gathered.answer.partitions.push((TOPIC, PartitionIndex(partition as i32), outcome));
+        gathered.left -= 1;
+        if gathered.left > 0 {
+            return;
+        }
+        let Some(Gathering { life, answer, .. }) = self.gatherings.remove(&gathering) else { return };
+        if life != self.coordinator.life {
+            return; // who asked has failed
+        }
+        let at = self.moment();
+        if let Some(frame) = self.coordinator.frame() {
+            frame.act(|core, out| core.markers_answered(&at, &answer, out));
+        }
+        self.follow_up();
+    }
+}

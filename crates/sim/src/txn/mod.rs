@@ -1,0 +1,52 @@
+//! Transactions: the real coordinator and real partition leaders in one process, with clients that crash, pause, are fenced
+//! and come back, and a network that loses, delays and repeats. One seed, one run.
+//!
+//! Each partition has one replica that does not fail: what replicas and disks do is the other simulator's matter
+//! ([`crate::world`]). Here the coordinator fails, between any two records, and messages go wrong.
+//!
+//! Before version 2 of transactions a request that arrives late can do harm that Kafka knows of (KIP-890): an epoch has many
+//! transactions, and nothing says which of them a late EndTxn or a late marker belongs to. So only version 2 gets late
+//! messages, unless a mutation asks for them.
+//!
+//! - [`run`]: one run.
+//! - `world`: the calendar and the messages; `markers`: those of markers; `wire`: what they say.
+//! - [`coordinator`]: the coordinator and its log.
+//! - [`partition`]: a partition's leader and its log.
+//! - `client`: producers.
+//! - [`ledger`]: what was promised, and whether it is kept.
+
+pub mod client;
+pub mod coordinator;
+pub mod ledger;
+mod markers;
+pub mod partition;
+pub mod run;
+mod wire;
+mod world;
+
+pub use run::run;
+
+/// A rule broken on purpose, to see that the ledger notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxnMutation {
+    /// Messages come late in version 1, too.
+    LateInVersion1,
+    /// Clients go by what is not committed: the coordinator's log loses the last batch that was answered for.
+    LoseCommitted,
+    /// Markers that were asked for and not written count as written.
+    TrustMarkers,
+    /// Partitions take transactional records without asking the coordinator.
+    SkipVerification,
+    /// A coordinator that takes over does not go on with what was decided.
+    ForgetDecisions,
+}
+
+impl TxnMutation {
+    pub const ALL: [TxnMutation; 5] = [
+        TxnMutation::LateInVersion1,
+        TxnMutation::LoseCommitted,
+        TxnMutation::TrustMarkers,
+        TxnMutation::SkipVerification,
+        TxnMutation::ForgetDecisions,
+    ];
+}

@@ -1,0 +1,37 @@
+//! One run.
+
+use ottla_wire::Instant;
+
+use super::TxnMutation;
+use super::world::{CHAOS, REST, World};
+use crate::invariants::Broken;
+use crate::run::Report;
+
+/// One run.
+pub fn run(seed: u64, mutation: Option<TxnMutation>, print: bool) -> Report {
+    let mut world = World::new(seed, mutation, print);
+    let mut steps = 0;
+    let mut broken = None;
+    let end = Instant(0) + CHAOS + REST;
+    while let Some((now, event)) = world.queue.take_next() {
+        if now > end {
+            break;
+        }
+        world.now = now;
+        steps += 1;
+        if let Err(why) = world.step(event) {
+            broken = Some(why);
+            break;
+        }
+    }
+    let broken = broken.or_else(|| world.ledger.check(&world.partitions).err());
+    Report {
+        seed,
+        flags: "--transactions ",
+        broken: broken.map(|why| Broken { invariant: "transactions are whole", why }),
+        committed: i64::try_from(world.ledger.committed()).unwrap_or(i64::MAX),
+        steps,
+        trace_hash: world.trace.hash(),
+        last_lines: world.trace.last_lines(),
+    }
+}

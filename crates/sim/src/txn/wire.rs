@@ -1,0 +1,72 @@
+//! What clients and partitions ask the coordinator for, and what they look at in its answers.
+
+use ottla_coordinator::Producer;
+use ottla_txn::{Call, Outcome, Request, Response};
+use ottla_wire::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
+use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
+use ottla_wire::messages::{EndTxnRequest, InitProducerIdRequest};
+use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId, Str};
+
+use super::client::Wish;
+use super::world::{TIMEOUT_MS, TOPIC};
+
+/// What a client asks the coordinator for; `None` if it cannot ask for that.
+pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) -> Option<Call> {
+    let none = Producer { id: ProducerId::NONE, epoch: ProducerEpoch(-1) };
+    Some(match *wish {
+        Wish::Init(goes_on) => {
+            let Producer { id: producer_id, epoch } = goes_on.unwrap_or(none);
+            let request = InitProducerIdRequest {
+                transactional_id: Some(Str::from(id)),
+                transaction_timeout_ms: TIMEOUT_MS,
+                producer_id: producer_id.0,
+                producer_epoch: epoch.0,
+                ..InitProducerIdRequest::default()
+            };
+            Call { version: 5, request: Request::InitProducerId(request) }
+        }
+        Wish::Add { partition } => Call { version: 3, request: add(id, producer?, partition, false) },
+        Wish::End(outcome) => {
+            let producer = producer?;
+            let request = EndTxnRequest {
+                transactional_id: Str::from(id),
+                producer_id: producer.id.0,
+                producer_epoch: producer.epoch.0,
+                committed: outcome == Outcome::Commit,
+            };
+            Call { version: if v2 { 5 } else { 4 }, request: Request::EndTxn(request) }
+        }
+        Wish::Produce { .. } => return None,
+    })
+}
+
+pub(super) fn add(id: &str, producer: Producer, partition: usize, verify_only: bool) -> Request {
+    Request::AddPartitionsToTxn(AddPartitionsToTxnTransaction {
+        transactional_id: Str::from(id),
+        producer_id: producer.id.0,
+        producer_epoch: producer.epoch.0,
+        verify_only,
+        topics: vec![AddPartitionsToTxnTopic { name: TOPIC, partitions: vec![partition as i32] }],
+    })
+}
+
+/// What clients look at in an answer.
+pub(super) fn read(response: Response) -> (ErrorCode, Option<Producer>) {
+    let (code, producer) = match response {
+        Response::InitProducerId(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
+        Response::EndTxn(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
+        Response::AddPartitionsToTxn(result) => (first_code(&result), None),
+        Response::AddOffsetsToTxn(r) => (r.error_code, None),
+        Response::DescribeTransaction(r) => (r.error_code, None),
+        Response::ListTransactions(r) => (r.error_code, None),
+    };
+    let producer = producer.map(|(id, epoch)| Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) });
+    (ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError), producer)
+}
+
+fn first_code(result: &AddPartitionsToTxnResult) -> i16 {
+    let mut partitions = result.topic_results.iter().flat_map(|topic| &topic.results_by_partition);
+    partitions.next().map_or(ErrorCode::UnknownServerError.code(), |partition| partition.partition_error_code)
+}

@@ -1,0 +1,161 @@
+//! EndTxn, and the ends that the coordinator brings about itself: of what takes too long, and of a producer that another
+//! one fences. KIP-98, KIP-890.
+
+use std::time::Duration;
+
+use ottla_coordinator::{Moment, Producer};
+use ottla_wire::messages::{EndTxnRequest, EndTxnResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::{ProducerEpoch, ProducerId};
+
+use crate::coordinator::{Out, Timer, TxnCoordinator, check_id};
+use crate::error::{TxnError, code_of};
+use crate::state::{Outcome, TxnState};
+use crate::transaction::{EPOCH_MAX, NO_EPOCH, Transaction};
+use crate::version::TransactionVersion;
+
+/// The first version whose clients know PRODUCER_FENCED.
+const FENCED_SINCE: i16 = 2;
+
+/// When an abort that lacks a producer id is tried again.
+const TIMEOUT_RETRY: Duration = Duration::from_millis(500);
+
+/// What EndTxn does to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    End,
+    /// It has ended in this way; the answer was lost.
+    Repeated,
+}
+
+impl TxnCoordinator {
+    /// Decides the outcome. Gives the producer of the next transaction; clients before version 2 are not told.
+    pub(crate) fn end_txn(
+        &mut self,
+        at: &Moment,
+        version: i16,
+        request: &EndTxnRequest,
+        out: &mut Out,
+    ) -> Result<Producer, TxnError> {
+        let id = &request.transactional_id;
+        check_id(id)?;
+        let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
+        let producer =
+            Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
+        let outcome = Outcome::of(request.committed);
+        let client = self.spoken(TransactionVersion::of_end_txn(version));
+        let step = if client.bumps_epochs() {
+            step_v2(transaction, producer, outcome)?
+        } else {
+            step_v1(transaction, producer, outcome)?
+        };
+        let producer = match step {
+            Step::Repeated => transaction.producer(),
+            Step::End => self.end(at, id, outcome, client, out)?,
+        };
+        Ok(if client.bumps_epochs() { producer } else { Producer { id: ProducerId::NONE, epoch: NO_EPOCH } })
+    }
+
+    fn end(
+        &mut self,
+        at: &Moment,
+        id: &Str,
+        outcome: Outcome,
+        client: TransactionVersion,
+        out: &mut Out,
+    ) -> Result<Producer, TxnError> {
+        let next = self.next_id(id, client)?;
+        let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
+        let ended = transaction.ended(outcome, client, next, at.wall);
+        let producer = ended.producer_at_completion();
+        self.change(at, id, ended, out);
+        self.begin_markers(at, id, out);
+        Ok(producer)
+    }
+
+    /// Aborts an open transaction and fences its producer, by the rules of the finalized version.
+    pub(crate) fn abort_and_fence(&mut self, at: &Moment, id: &Str, out: &mut Out) -> Result<(), TxnError> {
+        let server = self.config.transaction_version;
+        let next = self.next_id(id, server)?;
+        let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
+        let fenced = transaction.fenced(server, next, at.wall);
+        self.change(at, id, fenced, out);
+        self.begin_markers(at, id, out);
+        Ok(())
+    }
+
+    /// An open transaction is too old.
+    pub(crate) fn time_out(&mut self, at: &Moment, id: &Str, out: &mut Out) {
+        match self.table.get(id).map(|transaction| transaction.state) {
+            Some(TxnState::Ongoing) => {}
+            Some(TxnState::Empty | TxnState::Prepare(_) | TxnState::Complete(_)) | None => return,
+        }
+        if self.abort_and_fence(at, id, out).is_err() {
+            self.timers.set(Timer::Timeout(id.clone()), at.now + TIMEOUT_RETRY);
+        }
+    }
+
+    /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present one.
+    fn next_id(&mut self, id: &str, version: TransactionVersion) -> Result<ProducerId, TxnError> {
+        let exhausted = self.table.get(id).is_some_and(Transaction::is_epoch_exhausted);
+        if version.bumps_epochs() && exhausted {
+            return self.ids.take().ok_or(TxnError::NoProducerId);
+        }
+        Ok(ProducerId::NONE)
+    }
+}
+
+/// Before version 2 the epoch stays, so a repeated EndTxn looks like the first.
+fn step_v1(transaction: &Transaction, producer: Producer, outcome: Outcome) -> Result<Step, TxnError> {
+    if producer.id != transaction.producer_id {
+        return Err(TxnError::ProducerIdMapping);
+    }
+    if producer.epoch != transaction.epoch {
+        return Err(TxnError::Fenced);
+    }
+    match transaction.state {
+        TxnState::Ongoing => Ok(Step::End),
+        TxnState::Prepare(_) => Err(TxnError::Concurrent),
+        TxnState::Complete(was) if was == outcome => Ok(Step::Repeated),
+        TxnState::Complete(_) | TxnState::Empty => Err(TxnError::State),
+    }
+}
+
+/// In version 2 the epoch tells a repeated EndTxn (one less than now) from the end of the next transaction. One without
+/// partitions can be aborted: a Produce request may be on its way that adds some.
+fn step_v2(transaction: &Transaction, producer: Producer, outcome: Outcome) -> Result<Step, TxnError> {
+    // The last epoch was bumped: that brought another producer id.
+    let overflowed = producer.id == transaction.previous_producer_id
+        && producer.epoch == EPOCH_MAX
+        && transaction.epoch == ProducerEpoch(0);
+    let same = producer.id == transaction.producer_id;
+    if !same && !overflowed {
+        return Err(TxnError::ProducerIdMapping);
+    }
+    let repeated = overflowed || i32::from(transaction.epoch.0) == i32::from(producer.epoch.0) + 1;
+    let current = same && producer.epoch == transaction.epoch;
+    match transaction.state {
+        // Before the epoch is looked at: the producer that the end brings may ask already (KAFKA-18464).
+        TxnState::Prepare(_) => Err(TxnError::Concurrent),
+        TxnState::Complete(was) if repeated && was == outcome => Ok(Step::Repeated),
+        TxnState::Complete(_) if repeated => Err(TxnError::State),
+        TxnState::Complete(_) | TxnState::Empty | TxnState::Ongoing if !current => Err(TxnError::Fenced),
+        TxnState::Ongoing => Ok(Step::End),
+        TxnState::Empty | TxnState::Complete(_) => match outcome {
+            Outcome::Abort => Ok(Step::End),
+            Outcome::Commit => Err(TxnError::State),
+        },
+    }
+}
+
+pub(crate) fn response(version: i16, outcome: Result<Producer, TxnError>) -> EndTxnResponse {
+    let error_code = code_of(&outcome, version, FENCED_SINCE);
+    let none = Producer { id: ProducerId::NONE, epoch: NO_EPOCH };
+    let producer = outcome.unwrap_or(none);
+    EndTxnResponse {
+        error_code,
+        producer_id: producer.id.0,
+        producer_epoch: producer.epoch.0,
+        ..EndTxnResponse::default()
+    }
+}

@@ -1,0 +1,102 @@
+//! The markers of a transaction that is ending: asked for until every partition has its own.
+
+use std::time::Duration;
+
+use ottla_coordinator::Moment;
+use ottla_wire::primitives::Str;
+
+use crate::coordinator::{Out, Timer, TxnCoordinator};
+use crate::request::{MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, WriteMarkers};
+use crate::state::TxnState;
+use crate::transaction::Partitions;
+
+/// How long the coordinator waits before it asks again for markers that could not be written; twice as long each time.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest such wait.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A transaction whose markers are being written.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Partitions that lack the marker.
+    left: Partitions,
+    /// The request that has not been answered; `None` while it is waited for the next try, or for good.
+    asked: Option<MarkerToken>,
+    tries: u32,
+}
+
+impl TxnCoordinator {
+    /// The outcome is decided: asks for the markers of all partitions.
+    pub(crate) fn begin_markers(&mut self, at: &Moment, id: &Str, out: &mut Out) {
+        let Some(transaction) = self.table.get(id) else { return };
+        let ending = Ending { left: transaction.partitions.clone(), asked: None, tries: 0 };
+        self.endings.insert(id.detached(), ending);
+        self.timers.cancel(&Timer::Markers(id.clone()));
+        self.send_markers(at, id, out);
+    }
+
+    /// Asks for the markers that are missing; completes the transaction if none is.
+    pub(crate) fn send_markers(&mut self, at: &Moment, id: &Str, out: &mut Out) {
+        let (Some(ending), Some(transaction)) = (self.endings.get_mut(id), self.table.get(id)) else {
+            return;
+        };
+        let TxnState::Prepare(outcome) = transaction.state else { return };
+        if ending.left.is_empty() {
+            self.complete(at, id, out);
+            return;
+        }
+        // One step asks once for each transaction, so what is fresh for the step is fresh for the request.
+        let token = MarkerToken(at.uuid);
+        ending.asked = Some(token);
+        ending.tries = ending.tries.saturating_add(1);
+        out.send(Outbound::WriteMarkers(WriteMarkers {
+            transactional_id: id.clone(),
+            token,
+            producer: transaction.producer(),
+            outcome,
+            coordinator_epoch: self.epoch,
+            transaction_version: transaction.client,
+            partitions: ending.left.clone(),
+        }));
+    }
+
+    /// What came of the markers that were asked for.
+    pub fn markers_answered(&mut self, at: &Moment, answer: &MarkersAnswer, out: &mut Out) {
+        let id = &answer.transactional_id;
+        let Some(ending) = self.endings.get_mut(id) else { return };
+        if ending.asked != Some(answer.token) {
+            return; // of a request that was given up for a newer one
+        }
+        ending.asked = None;
+        let mut fenced = false;
+        for (topic, partition, outcome) in &answer.partitions {
+            match outcome {
+                MarkerOutcome::Done | MarkerOutcome::Gone => ending.left.remove(topic, partition.0),
+                MarkerOutcome::Retry => {}
+                MarkerOutcome::Fenced => fenced = true,
+            }
+        }
+        if ending.left.is_empty() {
+            self.complete(at, id, out);
+        } else if !fenced {
+            let wait = backoff(ending.tries);
+            self.timers.set(Timer::Markers(id.detached()), at.now + wait);
+        }
+        // A newer coordinator sees to a transaction that is fenced. Should this one be told that it leads after all, it
+        // begins anew.
+    }
+
+    fn complete(&mut self, at: &Moment, id: &Str, out: &mut Out) {
+        self.endings.remove(id);
+        self.timers.cancel(&Timer::Markers(id.clone()));
+        if let Some(completed) = self.table.get(id).and_then(|transaction| transaction.completed(at.wall)) {
+            self.change(at, id, completed, out);
+        }
+    }
+}
+
+fn backoff(tries: u32) -> Duration {
+    let doubled = BACKOFF_MIN.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    doubled.min(BACKOFF_MAX)
+}

@@ -1,0 +1,229 @@
+//! EndTxn in every state, by the rules of both versions.
+
+use ottla_txn::{Request, Response, TransactionVersion, TxnState};
+use ottla_wire::ErrorCode;
+
+use crate::world::{ABORT, COMMIT, Who, World, end_request};
+
+const NOBODY: Who = (-1, -1);
+
+/// A world in which `a` is in the state that the name says, and its producer.
+fn standing(version: TransactionVersion, state: &str) -> (World, Who) {
+    let mut w = World::of(version);
+    let who = w.init("a").unwrap();
+    // So that there is an epoch before the present one.
+    let who = w.init_as("a", who).unwrap();
+    let outcome = if state.ends_with("Commit") { COMMIT } else { ABORT };
+    match state {
+        "Empty" => {}
+        "Ongoing" => assert_eq!(w.add("a", who, &[("t", 0)]), ErrorCode::None),
+        "PrepareCommit" | "PrepareAbort" => {
+            assert_eq!(w.add("a", who, &[("t", 0)]), ErrorCode::None);
+            w.end("a", who, outcome).unwrap();
+        }
+        _ => {
+            w.transact("a", who, outcome);
+        }
+    }
+    assert_eq!(w.state("a").name(), state);
+    let who = w.who("a");
+    (w, who)
+}
+
+const OK: Result<(), ErrorCode> = Ok(());
+const CONCURRENT: Result<(), ErrorCode> = Err(ErrorCode::ConcurrentTransactions);
+const FENCED: Result<(), ErrorCode> = Err(ErrorCode::ProducerFenced);
+const STATE: Result<(), ErrorCode> = Err(ErrorCode::InvalidTxnState);
+
+#[test]
+fn version_1_knows_a_repeated_end_by_the_state() {
+    for (state, commit, abort) in [
+        ("Empty", STATE, STATE),
+        ("Ongoing", OK, OK),
+        ("PrepareCommit", CONCURRENT, CONCURRENT),
+        ("PrepareAbort", CONCURRENT, CONCURRENT),
+        ("CompleteCommit", OK, STATE),
+        ("CompleteAbort", STATE, OK),
+    ] {
+        for version in [TransactionVersion::V0, TransactionVersion::V1] {
+            for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
+                let (mut w, who) = standing(version, state);
+                let records = w.log.len();
+                assert_eq!(w.end("a", who, outcome), expected.map(|()| NOBODY), "{state}, {outcome:?}");
+                let writes = expected.is_ok() && state == "Ongoing";
+                assert_eq!(w.log.len() > records, writes, "{state}, {outcome:?}");
+                assert_eq!(w.who("a"), who, "the epoch stays");
+
+                let (mut w, who) = standing(version, state);
+                for epoch in [who.1 - 1, who.1 + 1] {
+                    assert_eq!(
+                        w.end("a", (who.0, epoch), outcome),
+                        Err(ErrorCode::ProducerFenced),
+                        "{state}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// In version 2 the epoch says which transaction is meant: one less than now is the one that has ended.
+#[test]
+fn version_2_knows_a_repeated_end_by_the_epoch() {
+    // State; for commit and abort: with the epoch of the one before, with the present one, with one to come.
+    for (state, commit, abort) in [
+        ("Empty", [FENCED, STATE, FENCED], [FENCED, OK, FENCED]),
+        ("Ongoing", [FENCED, OK, FENCED], [FENCED, OK, FENCED]),
+        ("PrepareCommit", [CONCURRENT; 3], [CONCURRENT; 3]),
+        ("PrepareAbort", [CONCURRENT; 3], [CONCURRENT; 3]),
+        ("CompleteCommit", [OK, STATE, FENCED], [STATE, OK, FENCED]),
+        ("CompleteAbort", [STATE, STATE, FENCED], [OK, OK, FENCED]),
+    ] {
+        for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
+            for (age, expected) in [-1, 0, 1].into_iter().zip(expected) {
+                let (mut w, who) = standing(TransactionVersion::V2, state);
+                let found = w.end("a", (who.0, who.1 + age), outcome);
+                // An end bumps the epoch; a repeated one tells of the epoch that the first has brought.
+                let next = if age == 0 { (who.0, who.1 + 1) } else { who };
+                assert_eq!(found, expected.map(|()| next), "{state}, {outcome:?}, epoch {age:+}");
+                w.markers_written();
+                let changed = expected.is_ok() && age == 0;
+                if changed {
+                    assert_eq!((w.state("a"), w.who("a")), (TxnState::Complete(outcome), next));
+                } else if !state.starts_with("Prepare") {
+                    assert_eq!((w.state("a").name(), w.who("a")), (state.into(), who));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_names_no_producer_is_refused() {
+    for version in [TransactionVersion::V1, TransactionVersion::V2] {
+        let (mut w, who) = standing(version, "Ongoing");
+        for (name, id, who, error) in [
+            ("an empty id", "", who, ErrorCode::InvalidRequest),
+            ("an unknown id", "b", who, ErrorCode::InvalidProducerIdMapping),
+            ("another producer", "a", (who.0 + 1, who.1), ErrorCode::InvalidProducerIdMapping),
+        ] {
+            assert_eq!(w.end(id, who, COMMIT), Err(error), "{name}");
+        }
+        assert_eq!(w.state("a"), TxnState::Ongoing);
+    }
+}
+
+#[test]
+fn old_clients_are_told_of_an_invalid_epoch() {
+    for (version, error) in
+        [(1, ErrorCode::InvalidProducerEpoch), (2, ErrorCode::ProducerFenced), (4, ErrorCode::ProducerFenced)]
+    {
+        let (mut w, who) = standing(TransactionVersion::V1, "Ongoing");
+        assert_eq!(w.end_at(version, "a", (who.0, 9), COMMIT), Err(error), "version {version}");
+    }
+}
+
+/// Old clients in a cluster of version 2 keep their epoch; so do all clients before it.
+#[test]
+fn the_version_of_the_request_and_of_the_cluster_decide() {
+    for (cluster, api, bumps) in [
+        (TransactionVersion::V2, 5, true),
+        (TransactionVersion::V2, 4, false),
+        (TransactionVersion::V1, 5, false),
+        (TransactionVersion::V0, 5, false),
+    ] {
+        let (mut w, who) = standing(cluster, "Ongoing");
+        let next = w.end_at(api, "a", who, COMMIT).unwrap();
+        assert_eq!(next, if bumps { (who.0, who.1 + 1) } else { NOBODY });
+        let markers = w.next_markers();
+        assert_eq!(markers.producer.epoch.0, who.1 + i16::from(bumps));
+        assert_eq!(markers.transaction_version.level(), if bumps { 2 } else { 0 });
+    }
+}
+
+/// A client of version 2 may abort before it knows whether a partition was added.
+#[test]
+fn an_empty_transaction_is_aborted_at_once() {
+    let (mut w, who) = standing(TransactionVersion::V2, "Empty");
+    let records = w.log.len();
+    assert_eq!(w.end("a", who, ABORT), Ok((who.0, who.1 + 1)));
+    assert_eq!(w.state("a"), TxnState::Complete(ABORT));
+    assert_eq!(w.transaction("a").started, w.wall(), "it began and ended now");
+    assert!(w.markers.is_empty(), "no partition needs a marker");
+    assert_eq!(w.log.len(), records + 2, "the decision and the end");
+    assert_eq!(w.end("a", who, ABORT), Ok((who.0, who.1 + 1)), "the answer was lost");
+    assert_eq!(w.add("a", who, &[("t", 0)]), ErrorCode::ProducerFenced, "a Produce that was late");
+}
+
+fn with_last_epoch() -> (World, Who) {
+    let mut w = World::v2();
+    let who = w.with_last_epoch("a");
+    (w, who)
+}
+
+/// The end of the last epoch brings another producer id; asked again with the old one, EndTxn still knows.
+#[test]
+fn the_last_epoch_ends_with_another_producer_id() {
+    for outcome in [COMMIT, ABORT] {
+        let (mut w, who) = with_last_epoch();
+        let spare = w.next_spare();
+        w.add("a", who, &[("t", 0)]);
+        let next = w.end("a", who, outcome).unwrap();
+        assert_eq!(next, (spare, 0));
+        let prepared = w.transaction("a");
+        assert_eq!((prepared.producer_id.0, prepared.epoch.0), (who.0, i16::MAX), "as the markers say");
+        assert_eq!(prepared.next_producer_id.0, next.0);
+        assert_eq!(w.add("a", next, &[("t", 0)]), ErrorCode::ConcurrentTransactions);
+        assert_eq!(w.end("a", who, outcome), Err(ErrorCode::ConcurrentTransactions));
+        w.markers_written();
+        assert_eq!(w.who("a"), next);
+        assert_eq!(w.end("a", who, outcome), Ok(next), "asked again");
+        let other = if outcome == COMMIT { ABORT } else { COMMIT };
+        assert_eq!(w.end("a", who, other), Err(ErrorCode::InvalidTxnState));
+        w.restart();
+        assert_eq!(w.end("a", who, outcome), Ok(next), "asked again of another broker");
+        assert_eq!(w.add("a", next, &[("t", 0)]), ErrorCode::None);
+        assert_eq!(
+            w.end("a", who, outcome),
+            Err(ErrorCode::InvalidProducerIdMapping),
+            "the next one is open"
+        );
+    }
+}
+
+#[test]
+fn an_end_waits_for_a_producer_id_that_it_needs() {
+    let (mut w, who) = with_last_epoch();
+    w.add("a", who, &[("t", 0)]);
+    w.supplies = false;
+    w.restart();
+    let ticket = w.ask(5, Request::EndTxn(end_request("a", who, COMMIT))).unwrap();
+    assert!(w.replies.is_empty());
+    assert_eq!(w.state("a"), TxnState::Ongoing);
+    w.supply(1);
+    match w.replies.remove(&ticket) {
+        Some(Response::EndTxn(response)) => {
+            assert_eq!((response.error_code, response.producer_epoch), (0, 0))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a client hears is committed, and markers are not asked for before: a coordinator that fails in between leaves
+/// nothing behind that contradicts the one after it.
+#[test]
+fn nothing_leaves_before_the_decision_is_committed() {
+    let (mut w, who) = standing(TransactionVersion::V2, "Ongoing");
+    w.commits = false;
+    let first = w.ask(5, Request::EndTxn(end_request("a", who, COMMIT))).unwrap();
+    let second = w.ask(5, Request::EndTxn(end_request("a", who, ABORT))).unwrap();
+    assert!(w.replies.is_empty() && w.markers.is_empty());
+    w.commits = true;
+    w.pump();
+    assert_eq!(w.markers.len(), 1);
+    let codes = [first, second].map(|ticket| match w.replies.remove(&ticket) {
+        Some(Response::EndTxn(response)) => crate::world::code(response.error_code),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(codes, [ErrorCode::None, ErrorCode::ConcurrentTransactions]);
+}
