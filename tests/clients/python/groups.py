@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 HERE = Path(__file__).resolve().parent.parent
@@ -198,7 +198,7 @@ class Committed:
 
     def __init__(self, address, group, topic):
         self.address, self.group, self.topic = address, group, topic
-        self.highest = [-1] * PARTITIONS
+        self.highest = [OFFSET_INVALID] * PARTITIONS
         self.looked_at = 0.0
 
     def look(self):
