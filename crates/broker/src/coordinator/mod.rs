@@ -7,6 +7,7 @@
 //! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests in and
 //!   records and answers out.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
+//! - [`marker`]: the end of a transaction in a coordinator's partition.
 //! - [`seal`]: the records of a turn as a batch.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
 //! - [`groups`]: the group coordinator as a kind, and how to ask it.
@@ -20,6 +21,7 @@ pub mod internal;
 mod kind;
 mod kit;
 mod load;
+mod marker;
 pub mod route;
 mod seal;
 pub mod topics;
@@ -30,3 +32,4 @@ mod tests;
 pub use host::{Generation, Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail};
 pub use kit::{Kit, World};
+pub use marker::Marker;

@@ -9,19 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
     ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::{AppendBatch, BatchHeader, BatchView, ControlRecord, Origin, ValidatedBatch};
+use ottla_wire::batch::{BatchHeader, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
-use crate::coordinator::Generation;
+use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
@@ -60,14 +59,6 @@ pub struct CoordinatorAppend {
     pub generation: Generation,
     /// It is refused in any other epoch.
     pub epoch: LeaderEpoch,
-}
-
-/// The end of a transaction in this partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    pub offset: Offset,
-    pub producer: Producer,
-    pub commit: bool,
 }
 
 /// Who waits for an append.
@@ -366,7 +357,7 @@ impl PartitionDriver {
         match effect {
             Effect::Write(batch) => {
                 if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
-                    kept.markers.extend(marker(&batch));
+                    kept.markers.extend(Marker::of(&batch));
                 }
                 self.log.append(batch)?;
             }
@@ -485,21 +476,4 @@ impl PartitionDriver {
         self.next_reply += 1;
         ReplyId(self.next_reply)
     }
-}
-
-/// A control record has a key of 4 and a value of 6 bytes.
-const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
-
-/// The end of a transaction that a control batch says; none if it says something else.
-fn marker(batch: &AppendBatch) -> Option<Marker> {
-    let view = BatchView::parse(batch.to_bytes()).ok()?;
-    let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;
-    let header = view.header();
-    let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
-    let commit = match ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()?? {
-        ControlRecord::Commit { .. } => true,
-        ControlRecord::Abort { .. } => false,
-        ControlRecord::Raft { .. } => return None,
-    };
-    Some(Marker { offset: record.offset, producer, commit })
 }

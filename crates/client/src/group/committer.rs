@@ -145,11 +145,12 @@ async fn persist(
         }
         let Err(error) = attempt(coordinator, &who, &mut offsets).await else { return Ok(()) };
         let now = identity.borrow().clone();
-        // The member's epoch went up meanwhile (KIP-848): it still owns what it commits.
-        let caught_up = error.code() == Some(ErrorCode::StaleMemberEpoch)
+        // The member's epoch went up (KIP-848), perhaps in an answer that is still on its way: it owns what it commits all the
+        // same, unless it was put out, and then it is somebody else.
+        let catching_up = error.code() == Some(ErrorCode::StaleMemberEpoch)
             && now.member_id == who.member_id
-            && now.generation > who.generation;
-        if caught_up {
+            && now.generation >= who.generation;
+        if catching_up {
             who = now;
         }
         let of_topic =
@@ -159,7 +160,7 @@ async fn persist(
         }
         let again = seam::now() + coordinator.cluster().retry_delay(failures);
         let hopeless = of_topic && failures >= TOPIC_TRIES_MAX;
-        if !(error.is_retriable() || caught_up) || hopeless || again >= deadline {
+        if !(error.is_retriable() || catching_up) || hopeless || again >= deadline {
             return Err(error);
         }
         tokio::time::sleep_until(again).await;
