@@ -9,17 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
-    ReplicaConfig, ReplyId,
+    ReplicaConfig, ReplyId, VerificationGuard, WriteMarker,
 };
-use ottla_wire::batch::{BatchHeader, Origin, ValidatedBatch};
+use ottla_wire::batch::{BatchHeader, ControlRecord, Origin, ValidatedBatch, end_txn_marker};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
-use super::mailbox::AppendRequest;
+use super::mailbox::{AppendRequest, Claim, MarkerRequest};
 use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
@@ -63,7 +64,8 @@ pub struct CoordinatorAppend {
 
 /// Who waits for an append.
 enum Waiter {
-    Producer(Ticket),
+    /// Of a producer, or of a marker.
+    Sender(Ticket),
     Coordinator(Generation),
 }
 
@@ -145,8 +147,8 @@ impl PartitionDriver {
 
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        let AppendRequest { batch, acks, deadline } = request;
-        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        let AppendRequest { batch, acks, deadline, verified } = request;
+        let (waiter, origin) = (Waiter::Sender(ticket), Origin::Client);
         self.put(turn, waiter, |reply| Append {
             batch,
             acks,
@@ -154,7 +156,7 @@ impl PartitionDriver {
             reply,
             expected: None,
             origin,
-            verified: None,
+            verified,
         });
     }
 
@@ -171,6 +173,45 @@ impl PartitionDriver {
             origin: Origin::Broker,
             verified: None,
         });
+    }
+
+    /// The end of a transaction, acknowledged by all in-sync replicas.
+    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, ticket: Ticket) {
+        let reply = self.next_reply();
+        let Producer { id: producer, epoch: producer_epoch } = marker.producer;
+        let &MarkerRequest { coordinator_epoch, commit, transaction_version, deadline, .. } = marker;
+        let outcome = match commit {
+            true => ControlRecord::Commit { coordinator_epoch },
+            false => ControlRecord::Abort { coordinator_epoch },
+        };
+        let bytes = end_txn_marker(producer, producer_epoch, &outcome, turn.wall);
+        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
+            self.roll_for(turn, &header);
+        }
+        self.appends.insert(reply, Waiter::Sender(ticket));
+        self.step(
+            turn,
+            Event::WriteMarker(WriteMarker {
+                producer,
+                producer_epoch,
+                coordinator_epoch,
+                commit,
+                transaction_version,
+                deadline,
+                reply,
+            }),
+        );
+    }
+
+    /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
+    pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
+        let &Claim { producer, sequence, bumps_epochs } = claim;
+        self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
+    }
+
+    /// Whether a write in a transaction that was confirmed under this guard may still come.
+    pub fn is_verified(&self, claim: &Claim, guard: Option<VerificationGuard>) -> bool {
+        self.core.is_verified(claim.producer.id, claim.producer.epoch, guard)
     }
 
     fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
@@ -402,7 +443,7 @@ impl PartitionDriver {
         self.publish();
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
-                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Sender(ticket), _) => ticket.answer(outcome),
                 (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
                 (Waiter::Coordinator(_), None) => {}
             }

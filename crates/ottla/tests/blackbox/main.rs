@@ -26,3 +26,4 @@ mod stop;
 mod stored_as;
 mod topics;
 mod torn_tail;
+mod transactions;
