@@ -32,12 +32,12 @@ use tokio::sync::oneshot;
 use super::internal::OFFSETS_TOPIC;
 use super::kind::{Asked, Kind, Letter};
 use super::seal::seal;
-use super::{Generation, Kit, World};
+use super::{Generation, Kit, Marker, World};
 use crate::clock::Clock;
 use crate::metadata::{Opener, RecoveryProgress, partition_state};
 use crate::partition::PartitionHandle;
 use crate::shard::{
-    CoordinatorAppend, Letters, Mail, Marker, PartitionDriver, ShardHandle, ShardSettings, Shards, Turn,
+    CoordinatorAppend, Letters, Mail, PartitionDriver, ShardHandle, ShardSettings, Shards, Turn,
 };
 
 const NODE: BrokerId = BrokerId(1);

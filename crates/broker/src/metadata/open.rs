@@ -232,6 +232,7 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
         },
         lag_max: millis("replica.lag.time.max.ms"),
         producer_expiry: millis("producer.id.expiration.ms"),
+        verify_transactions: settings.boolean("transaction.partition.verification.enable"),
         records_deletable: topic.cleanup_delete,
         hash_seed: rand::random(),
         ..ReplicaConfig::new(node)

@@ -13,15 +13,15 @@ use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
-    ReplicaConfig, ReplyId,
+    ReplicaConfig, ReplyId, VerificationGuard, WriteMarker,
 };
-use ottla_wire::batch::{AppendBatch, BatchHeader, BatchView, ControlRecord, Origin, ValidatedBatch};
+use ottla_wire::batch::{BatchHeader, ControlRecord, Origin, ValidatedBatch, end_txn_marker};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
-use super::mailbox::AppendRequest;
-use crate::coordinator::Generation;
+use super::mailbox::{AppendRequest, Claim, MarkerRequest};
+use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
@@ -62,17 +62,10 @@ pub struct CoordinatorAppend {
     pub epoch: LeaderEpoch,
 }
 
-/// The end of a transaction in this partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    pub offset: Offset,
-    pub producer: Producer,
-    pub commit: bool,
-}
-
 /// Who waits for an append.
 enum Waiter {
-    Producer(Ticket),
+    /// Of a producer, or of a marker.
+    Sender(Ticket),
     Coordinator(Generation),
 }
 
@@ -154,8 +147,8 @@ impl PartitionDriver {
 
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        let AppendRequest { batch, acks, deadline } = request;
-        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        let AppendRequest { batch, acks, deadline, verified } = request;
+        let (waiter, origin) = (Waiter::Sender(ticket), Origin::Client);
         self.put(turn, waiter, |reply| Append {
             batch,
             acks,
@@ -163,7 +156,7 @@ impl PartitionDriver {
             reply,
             expected: None,
             origin,
-            verified: None,
+            verified,
         });
     }
 
@@ -180,6 +173,45 @@ impl PartitionDriver {
             origin: Origin::Broker,
             verified: None,
         });
+    }
+
+    /// The end of a transaction, acknowledged by all in-sync replicas.
+    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, ticket: Ticket) {
+        let reply = self.next_reply();
+        let Producer { id: producer, epoch: producer_epoch } = marker.producer;
+        let &MarkerRequest { coordinator_epoch, commit, transaction_version, deadline, .. } = marker;
+        let outcome = match commit {
+            true => ControlRecord::Commit { coordinator_epoch },
+            false => ControlRecord::Abort { coordinator_epoch },
+        };
+        let bytes = end_txn_marker(producer, producer_epoch, &outcome, turn.wall);
+        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
+            self.roll_for(turn, &header);
+        }
+        self.appends.insert(reply, Waiter::Sender(ticket));
+        self.step(
+            turn,
+            Event::WriteMarker(WriteMarker {
+                producer,
+                producer_epoch,
+                coordinator_epoch,
+                commit,
+                transaction_version,
+                deadline,
+                reply,
+            }),
+        );
+    }
+
+    /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
+    pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
+        let &Claim { producer, sequence, bumps_epochs } = claim;
+        self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
+    }
+
+    /// Whether a write in a transaction that was confirmed under this guard may still come.
+    pub fn is_verified(&self, claim: &Claim, guard: Option<VerificationGuard>) -> bool {
+        self.core.is_verified(claim.producer.id, claim.producer.epoch, guard)
     }
 
     fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
@@ -366,7 +398,7 @@ impl PartitionDriver {
         match effect {
             Effect::Write(batch) => {
                 if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
-                    kept.markers.extend(marker(&batch));
+                    kept.markers.extend(Marker::of(&batch));
                 }
                 self.log.append(batch)?;
             }
@@ -411,7 +443,7 @@ impl PartitionDriver {
         self.publish();
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
-                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Sender(ticket), _) => ticket.answer(outcome),
                 (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
                 (Waiter::Coordinator(_), None) => {}
             }
@@ -485,21 +517,4 @@ impl PartitionDriver {
         self.next_reply += 1;
         ReplyId(self.next_reply)
     }
-}
-
-/// A control record has a key of 4 and a value of 6 bytes.
-const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
-
-/// The end of a transaction that a control batch says; none if it says something else.
-fn marker(batch: &AppendBatch) -> Option<Marker> {
-    let view = BatchView::parse(batch.to_bytes()).ok()?;
-    let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;
-    let header = view.header();
-    let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
-    let commit = match ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()?? {
-        ControlRecord::Commit { .. } => true,
-        ControlRecord::Abort { .. } => false,
-        ControlRecord::Raft { .. } => return None,
-    };
-    Some(Marker { offset: record.offset, producer, commit })
 }

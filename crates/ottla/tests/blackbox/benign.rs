@@ -344,7 +344,7 @@ fn members(of: &Subject, all: &mut Vec<Benign>) {
             }
         },
         |answer| {
-            assert!(!answer.member_id.is_empty());
+            assert!(answer.error_code != 0 || !answer.member_id.is_empty());
             [answer.error_code].into_iter().filter(|code| *code != MEMBER_ID_REQUIRED)
         }
     );

@@ -27,3 +27,4 @@ mod stop;
 mod stored_as;
 mod topics;
 mod torn_tail;
+mod transactions;

@@ -62,6 +62,23 @@ fn other_protocol(config: &GroupConfig, key: ApiKey) -> bool {
     }
 }
 
+/// The coordinator has raised the member's epoch, and the member is to hear of it any moment.
+#[tokio::test]
+async fn a_commit_waits_for_the_epoch_of_its_member() {
+    let (_, config) = ways().remove(2);
+    let config = GroupConfig { enable_auto_commit: false, ..config };
+    let brokers = Brokers::start(1).await;
+    brokers.topic("t", 1);
+    produce(&brokers, "t", 1, 0..10).await;
+    let mut consumer = member(&brokers, &config);
+    consumer.subscribe(["t"]).unwrap();
+    poll_until(&mut consumer, "it reads", |consumer| consumer.lag(&of(0)) == Some(0)).await;
+    let stale = [ErrorCode::StaleMemberEpoch, ErrorCode::StaleMemberEpoch];
+    brokers.world().group_fault(ApiKey::OffsetCommit, stale);
+    consumer.commit().await.unwrap();
+    assert_eq!(brokers.world().group("g").offsets[&("t".to_owned(), 0)].offset, 10);
+}
+
 #[tokio::test]
 async fn the_coordinator_is_found_where_it_moved() {
     for (way, config) in ways() {

@@ -28,7 +28,10 @@ impl Classic {
             Change::Revoke(self.owned.clone())
         };
         let (Change::Lose(told) | Change::Revoke(told) | Change::Assign(told)) = &change;
-        if told.is_empty() {
+        // An owner that is still at the last change is waited for: who does not poll must not be told ever more.
+        let busy =
+            matches!(self.phase, Phase::GivingUp { .. } | Phase::Revoking { .. } | Phase::Taking { .. });
+        if told.is_empty() && !busy {
             return self.join(effects);
         }
         let told = told.clone();

@@ -316,6 +316,12 @@ fn a_loss_overtakes_what_was_under_way() {
     assert_eq!(s.beat(ErrorCode::UnknownMemberId), "become -1, lose [t-0]");
     assert_eq!(s.step(Event::Done { ticket: revoke }), "", "too late");
     assert_eq!(s.done(), r#"join as "" with [] after 1"#);
+    s.follows(2);
+    assert_eq!(s.synced(""), "assign []");
+    s.polling_for(3 * SECOND);
+    let did = s.beat(ErrorCode::UnknownMemberId);
+    assert_eq!(did, "become -1, lose []", "an owner that is busy is waited for, even with nothing to lose");
+    assert_eq!(s.done(), r#"join as "" with [] after 2"#);
 }
 
 #[test]
