@@ -3,7 +3,8 @@
 //! - [`args`]: what may be said on the command line; [`exit`]: what the exit codes mean, and errors that say what to do.
 //! - [`start`]: runs a broker, from settings to the signal that stops it; [`logging`]: its log on stderr.
 //! - [`topic`], [`produce`], [`consume`], [`group`]: commands for a running cluster, through [`cluster`].
-//! - [`output`]: how they answer; [`time`]: times for people; [`signals`]: what asks for an end.
+//! - [`output`]: how they answer; [`time`]: times for people; [`selected`]: partitions by name and number.
+//! - [`signals`]: what asks for an end.
 
 mod args;
 mod cluster;
@@ -13,6 +14,7 @@ mod group;
 mod logging;
 mod output;
 mod produce;
+mod selected;
 mod signals;
 mod start;
 mod time;

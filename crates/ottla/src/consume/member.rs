@@ -140,7 +140,7 @@ impl Reading {
                 (progress, complaint) = (Instant::now(), String::new());
             }
             self.cursors = firsts(&records);
-            let (text, cut) = self.to_text(&records);
+            let (text, cut) = self.print(&records);
             let written = tokio::select! {
                 written = write(&mut out, &text) => written,
                 _ = signals.next() => return Ok(()),
@@ -168,7 +168,7 @@ impl Reading {
     }
 
     /// The text of the records before the ends, as many as are left, and the first ones that are not in it.
-    fn to_text(&mut self, records: &[PartitionRecords]) -> (Vec<u8>, Vec<(TopicPartition, Offset)>) {
+    fn print(&mut self, records: &[PartitionRecords]) -> (Vec<u8>, Vec<(TopicPartition, Offset)>) {
         let (mut text, mut cut) = (Vec::new(), Vec::new());
         for of in records {
             let until = self.ends.of(&of.partition);

@@ -8,7 +8,6 @@ mod format;
 mod member;
 mod share;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use crate::args::ConsumeArgs;
 use crate::cluster;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, complain};
+use crate::selected::{self, Selected};
 use begin::Ends;
 pub use begin::From;
 pub use format::Format;
@@ -75,28 +75,9 @@ fn reset(from: From) -> OffsetReset {
 
 /// The partitions to read, which MUST exist.
 async fn partitions(admin: &Admin, args: &ConsumeArgs) -> Result<Vec<TopicPartition>, Failure> {
-    let described = admin.describe_topics(&args.topics).await?;
-    let mut chosen = BTreeSet::new();
-    for name in &args.topics {
-        let topic = match described.get(name) {
-            Some(Ok(topic)) => topic,
-            Some(Err(error)) => {
-                let error = ottla_client::Error::from(error.clone());
-                return Err(Failure::from(error).about(format_args!("topic {name}")));
-            }
-            None => return Err(Failure::failed(format!("the broker did not tell of topic {name}"))),
-        };
-        let count = topic.partitions.len();
-        if let Some(wrong) = args.partitions.iter().find(|index| topic.partition(**index).is_none()) {
-            return Err(Failure::usage(format!(
-                "topic {name} has {count} partitions: there is no partition {wrong}"
-            )));
-        }
-        let all = topic.partitions.iter().map(|partition| partition.index);
-        let of_topic = all.filter(|index| args.partitions.is_empty() || args.partitions.contains(index));
-        chosen.extend(of_topic.map(|index| TopicPartition::new(name.as_str(), index)));
-    }
-    Ok(chosen.into_iter().collect())
+    let select = |topic: &String| Selected { topic: topic.clone(), partitions: args.partitions.clone() };
+    let selected: Vec<Selected> = args.topics.iter().map(select).collect();
+    Ok(selected::existing(admin, &selected).await?.into_iter().collect())
 }
 
 fn isolation(args: &ConsumeArgs) -> IsolationLevel {

@@ -1,12 +1,11 @@
 //! What may be said behind `ottla group`.
 
-use std::str::FromStr;
-
 use clap::{Args, Subcommand};
 use ottla_client::admin::{GroupState, GroupType};
 use ottla_wire::Timestamp;
 
 use crate::args::{ClusterArgs, OutputArgs};
+use crate::selected::Selected;
 use crate::time::Time;
 
 #[derive(Debug, Args)]
@@ -186,33 +185,6 @@ pub struct HistoryArgs {
     pub metrics: String,
 }
 
-/// `TOPIC` or `TOPIC:N,N`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selected {
-    pub topic: String,
-    /// All if empty.
-    pub partitions: Vec<i32>,
-}
-
-impl FromStr for Selected {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Selected, &'static str> {
-        const FORM: &str = "it must be TOPIC or TOPIC:N,N";
-        let (topic, partitions) = match text.split_once(':') {
-            None => (text, Vec::new()),
-            Some((topic, numbers)) => {
-                let number = |text: &str| text.parse::<u16>().map(i32::from).map_err(|_| FORM);
-                (topic, numbers.split(',').map(number).collect::<Result<Vec<i32>, _>>()?)
-            }
-        };
-        if topic.is_empty() {
-            return Err(FORM);
-        }
-        Ok(Selected { topic: topic.to_owned(), partitions })
-    }
-}
-
 fn state(text: &str) -> Result<GroupState, String> {
     let names = || GroupState::ALL.map(GroupState::name).join(", ");
     GroupState::from_name(text).ok_or_else(|| format!("it must be one of {}", names()))
@@ -303,18 +275,6 @@ mod tests {
                 panic!("{options}")
             };
             assert_eq!(describe.shows(), shows, "{options}");
-        }
-    }
-
-    #[test]
-    fn topics_with_and_without_partitions() {
-        let selected = |topic: &str, partitions: &[i32]| {
-            Ok(Selected { topic: topic.to_owned(), partitions: partitions.to_vec() })
-        };
-        assert_eq!("t".parse(), selected("t", &[]));
-        assert_eq!("t.x:0,2".parse(), selected("t.x", &[0, 2]));
-        for wrong in ["", ":1", "t:", "t:x", "t:-1", "t:1,"] {
-            assert!(wrong.parse::<Selected>().is_err(), "{wrong}");
         }
     }
 

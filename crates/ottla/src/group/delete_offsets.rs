@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use ottla_client::{Admin, Error, TopicPartition};
 use serde_json::json;
 
-use super::args::{DeleteOffsetsArgs, Selected};
+use super::args::DeleteOffsetsArgs;
 use super::offsets;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
+use crate::selected::Selected;
 
 pub async fn run(admin: &Admin, style: Style, args: DeleteOffsetsArgs) -> Result<Exit, Failure> {
     let DeleteOffsetsArgs { group, topics } = args;

@@ -8,7 +8,7 @@ use ottla_wire::Offset;
 use serde_json::{Value, json};
 
 use super::args::DescribeArgs;
-use super::{complain_of, lag, offsets, or_dash, partitions_text};
+use super::{complain_of, lag, offsets, or_dash, partitions_text, visible};
 use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Align, Style, Table, json_line, print};
@@ -120,11 +120,14 @@ fn for_people(style: Style, of: &Described) -> String {
     let count = group.members.len();
     let members = format!("{count} member{}", if count == 1 { "" } else { "s" });
     let state = group.state.map_or("state unknown", GroupState::name);
-    let mut text =
-        format!("{} ({}, {state}, {members})\n", style.bold(&group.group_id), group.group_type.name());
+    let mut text = format!(
+        "{} ({}, {state}, {members})\n",
+        style.bold(&visible(&group.group_id)),
+        group.group_type.name()
+    );
     let mut facts = vec![format!("coordinator {}", group.coordinator)];
     if !group.assignor.is_empty() {
-        facts.push(format!("assignor {}", group.assignor));
+        facts.push(format!("assignor {}", visible(&group.assignor)));
     }
     facts.extend(group.epochs.map(|of| format!("epoch {} (assigned for {})", of.group, of.assignment)));
     text.push_str(&style.dim(&facts.join(", ")));
@@ -137,7 +140,7 @@ fn for_people(style: Style, of: &Described) -> String {
     if let Some(rows) = of.offsets.as_ref().filter(|rows| !rows.is_empty()) {
         let mut table = offset_table();
         for (partition, row) in rows {
-            table.row(offset_cells(partition, row, |ms| time::duration_for_people(ms)));
+            table.row(offset_cells(partition, row, time::duration_for_people));
         }
         text.push_str(&format!("\n{}", table.to_text(style)));
     }
@@ -151,7 +154,7 @@ fn for_people(style: Style, of: &Described) -> String {
 fn for_programs(of: &Described) -> String {
     let mut text = String::new();
     let mut line = |kind: &str, cells: Vec<String>| {
-        text.push_str(&format!("{kind}\t{}\t{}\n", of.group.group_id, cells.join("\t")));
+        text.push_str(&format!("{kind}\t{}\t{}\n", visible(&of.group.group_id), cells.join("\t")));
     };
     if of.members {
         of.group.members.iter().for_each(|member| line("member", member_cells(member)));
@@ -175,7 +178,7 @@ fn member_table() -> Table {
 
 fn member_cells(member: &MemberDescription) -> Vec<String> {
     vec![
-        member.member_id.clone(),
+        visible(&member.member_id),
         or_dash(member.group_instance_id.as_ref()),
         or_dash(Some(&member.client_id)),
         or_dash(Some(&member.client_host)),

@@ -7,7 +7,7 @@ use ottla_client::admin::{GroupFilter, GroupListing, GroupState, GroupType};
 use serde_json::json;
 
 use super::args::ListArgs;
-use super::or_dash;
+use super::{or_dash, visible};
 use crate::exit::{Exit, Failure};
 use crate::output::{Align, Style, Table, json_line, print};
 
@@ -67,7 +67,7 @@ fn told(style: Style, rows: &[Row]) -> String {
             let mut table = Table::new(header);
             for Row { listing, members } in rows {
                 table.row([
-                    listing.group_id.clone(),
+                    visible(&listing.group_id),
                     or_dash(listing.group_type.map(GroupType::name)),
                     or_dash(Some(&listing.protocol_type)),
                     or_dash(listing.state.map(GroupState::name)),

@@ -57,7 +57,13 @@ fn partitions_text(partitions: &BTreeSet<TopicPartition>) -> String {
 
 /// A dash where there is nothing to show.
 fn or_dash(text: Option<impl ToString>) -> String {
-    text.map(|text| text.to_string()).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+    let text = text.map(|text| visible(&text.to_string()));
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// Names and reasons are what clients say: what would move a cursor or part a column is not shown.
+fn visible(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -70,5 +76,14 @@ mod tests {
         let partitions = BTreeSet::from([of("b", 1), of("a", 2), of("a", 0)]);
         assert_eq!(partitions_text(&partitions), "a:0,2 b:1");
         assert_eq!(partitions_text(&BTreeSet::new()), "");
+    }
+
+    #[test]
+    fn what_clients_say_cannot_write_elsewhere() {
+        assert_eq!(or_dash(Some("a\x1b[2J\tb\nü")), "a\u{fffd}[2J\u{fffd}b\u{fffd}ü");
+        assert_eq!(
+            (or_dash(Some("")), or_dash(None::<i32>), or_dash(Some(7))),
+            ("-".into(), "-".into(), "7".into())
+        );
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::{Admin, Error, IsolationLevel, OffsetSpec, TopicPartition};
 
-use super::args::Selected;
 use crate::exit::Failure;
 
 /// Offsets by partition.
@@ -46,30 +45,4 @@ pub async fn listed(
         }
     }
     (offsets, errors)
-}
-
-/// The partitions that are selected, which MUST exist.
-pub async fn existing(admin: &Admin, selected: &[Selected]) -> Result<BTreeSet<TopicPartition>, Failure> {
-    let names: Vec<&str> = selected.iter().map(|of| of.topic.as_str()).collect();
-    let described = admin.describe_topics(&names).await?;
-    let mut partitions = BTreeSet::new();
-    for Selected { topic: name, partitions: numbers } in selected {
-        let topic = match described.get(name) {
-            Some(Ok(topic)) => topic,
-            Some(Err(error)) => {
-                return Err(Failure::from(Error::from(error.clone())).about(format_args!("topic {name}")));
-            }
-            None => return Err(Failure::failed(format!("the broker did not tell of topic {name}"))),
-        };
-        if let Some(wrong) = numbers.iter().find(|number| topic.partition(**number).is_none()) {
-            let count = topic.partitions.len();
-            return Err(Failure::usage(format!(
-                "topic {name} has {count} partitions: there is no partition {wrong}"
-            )));
-        }
-        let all = topic.partitions.iter().map(|partition| partition.index);
-        let chosen = all.filter(|index| numbers.is_empty() || numbers.contains(index));
-        partitions.extend(chosen.map(|index| TopicPartition::new(name.as_str(), index)));
-    }
-    Ok(partitions)
 }

@@ -12,6 +12,7 @@ use super::offsets::{self, ByPartition};
 use super::or_dash;
 use crate::exit::{Exit, Failure};
 use crate::output::{Align, Style, Table, complain, json_line, print};
+use crate::selected;
 
 /// Where a group goes on in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub async fn run(admin: &Admin, style: Style, args: ResetArgs) -> Result<Exit, F
     let committed = offsets::committed(admin, group).await?;
     let chosen: BTreeSet<TopicPartition> = match args.topics.all_topics {
         true => committed.keys().cloned().collect(),
-        false => offsets::existing(admin, &args.topics.topics).await?,
+        false => selected::existing(admin, &args.topics.topics).await?,
     };
     if chosen.is_empty() {
         return Err(

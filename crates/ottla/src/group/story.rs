@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::or_dash;
+use super::{or_dash, visible};
 use crate::output::{Align, Style, Table};
 use crate::time;
 
@@ -11,7 +11,10 @@ pub fn told(style: Style, group: &str, rebalances: &[Value], body: &str) -> Stri
     match style {
         Style::Json => body.trim_end().to_owned() + "\n",
         Style::Terminal { .. } if rebalances.is_empty() => {
-            format!("the broker remembers no rebalance of group {group}; it forgets them when it stops\n")
+            format!(
+                "the broker remembers no rebalance of group {}; it forgets them when it stops\n",
+                visible(group)
+            )
         }
         Style::Terminal { .. } => rebalances.iter().map(|of| for_people(style, of)).collect(),
         Style::Plain => rebalances.iter().map(for_programs).collect(),
@@ -20,9 +23,9 @@ pub fn told(style: Style, group: &str, rebalances: &[Value], body: &str) -> Stri
 
 fn for_people(style: Style, of: &Value) -> String {
     let when = of["begun_ms"].as_i64().map_or_else(|| "-".to_owned(), time::date_time_text);
-    let mut text = format!("{} {}\n", style.dim(&when), style.bold(&cause(of)));
+    let mut text = format!("{} {}\n", style.dim(&when), style.bold(&visible(&cause(of))));
     if let Some(reason) = of["reason"].as_str() {
-        text.push_str(&format!("  because: {reason}\n"));
+        text.push_str(&format!("  because: {}\n", visible(reason)));
     }
     let ended = match of["outcome"].as_str() {
         Some("completed") => "completed".to_owned(),
