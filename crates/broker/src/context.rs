@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use ottla_controller::BrokerSettings;
 use ottla_controller::image::ConfigResource;
 use ottla_log::DataDir;
-use ottla_wire::primitives::Str;
 use ottla_wire::BrokerId;
+use ottla_wire::primitives::Str;
 
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;

@@ -15,10 +15,7 @@ pub async fn handle(call: &mut Call<'_>, request: AddOffsetsToTxnRequest) -> Add
     }
 }
 
-async fn add(
-    call: &Call<'_>,
-    request: AddOffsetsToTxnRequest,
-) -> Result<AddOffsetsToTxnResponse, ErrorCode> {
+async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<AddOffsetsToTxnResponse, ErrorCode> {
     let partition = groups::partition_in_charge(call.ctx, &request.group_id).await?;
     let id = request.transactional_id.clone();
     let asked = transactions::call(call.version, Request::AddOffsetsToTxn { request, partition });

@@ -36,10 +36,7 @@ pub async fn handle(call: &mut Call<'_>, request: AddPartitionsToTxnRequest) -> 
         topics: request.v3_and_below_topics,
     };
     let result = add(call, transaction).await;
-    AddPartitionsToTxnResponse {
-        results_by_topic_v3_and_below: result.topic_results,
-        ..Default::default()
-    }
+    AddPartitionsToTxnResponse { results_by_topic_v3_and_below: result.topic_results, ..Default::default() }
 }
 
 async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> AddPartitionsToTxnResult {

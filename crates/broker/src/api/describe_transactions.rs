@@ -24,8 +24,6 @@ async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
     match transactions::ask(call.ctx, &id, asked).await {
         Ok(Response::DescribeTransaction(state)) => state,
         Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => {
-            TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() }
-        }
+        Err(code) => TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() },
     }
 }

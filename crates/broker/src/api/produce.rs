@@ -48,8 +48,14 @@ pub async fn start(
 ) -> Result<Responses, CloseReason> {
     let started = ctx.clock.now();
     let published = ctx.published.load_full();
-    let mut run =
-        Run { ctx, published: &published, now: started, wall: ctx.clock.wall(), appends: Vec::new(), writes: Vec::new() };
+    let mut run = Run {
+        ctx,
+        published: &published,
+        now: started,
+        wall: ctx.clock.wall(),
+        appends: Vec::new(),
+        writes: Vec::new(),
+    };
     let mut requests = Vec::with_capacity(frames.len());
     let mut permits = Vec::with_capacity(frames.len());
     for frame in frames {

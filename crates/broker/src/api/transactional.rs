@@ -73,14 +73,16 @@ impl TransactionalWrite {
 pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends) -> Refused {
     let mut refused = of_several_producers(writes);
     let verification = ctx.coordinators.world().verification;
+    let due = |write: &&TransactionalWrite| {
+        !refused.contains_key(&write.append) && write.support.is_due(&verification)
+    };
+    let due: Vec<&TransactionalWrite> = writes.iter().filter(due).collect();
+    let guards = begin(due.iter().map(|write| (&*appends[write.append].0, write.claim))).await;
     let mut opens: Vec<Open> = Vec::new();
-    for write in writes {
-        if refused.contains_key(&write.append) || !write.support.is_due(&verification) {
-            continue;
-        }
-        let Some((partition, append)) = appends.get_mut(write.append) else { continue };
-        append.verified = begin(partition, write.claim).await;
-        if append.verified.is_some() {
+    for (write, guard) in due.into_iter().zip(guards) {
+        let (partition, append) = &mut appends[write.append];
+        append.verified = guard;
+        if guard.is_some() {
             add(&mut opens, write, partition);
         }
     }

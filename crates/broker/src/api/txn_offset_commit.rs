@@ -13,10 +13,10 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 use super::Call;
+use crate::coordinator::Proof;
 use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
-use crate::coordinator::Proof;
 use crate::published::Published;
 use crate::shard::Claim;
 
@@ -78,7 +78,8 @@ async fn prove(
     let producer =
         Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
     let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: support.bumps_epochs() };
-    let guard = begin(&partition, claim).await;
+    let guards = begin([(&*partition, claim)].into_iter()).await;
+    let guard = guards.into_iter().next().flatten();
     if guard.is_some() {
         let question = Question {
             transactional_id: &request.transactional_id,
@@ -131,7 +132,10 @@ fn unanswered(topic: &TxnOffsetCommitRequestTopic) -> TxnOffsetCommitResponseTop
 }
 
 /// No partition is known to be committed.
-fn refuse(mut topics: Vec<TxnOffsetCommitResponseTopic>, code: ErrorCode) -> Vec<TxnOffsetCommitResponseTopic> {
+fn refuse(
+    mut topics: Vec<TxnOffsetCommitResponseTopic>,
+    code: ErrorCode,
+) -> Vec<TxnOffsetCommitResponseTopic> {
     let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
     partitions.for_each(|partition| partition.error_code = code.code());
     topics

@@ -81,10 +81,7 @@ fn take(call: &Call<'_>, request: WriteTxnMarkersRequest) -> (WriteTxnMarkersRes
 
 fn marker(call: &Call<'_>, asked: &WritableTxnMarker) -> MarkerRequest {
     MarkerRequest {
-        producer: Producer {
-            id: ProducerId(asked.producer_id),
-            epoch: ProducerEpoch(asked.producer_epoch),
-        },
+        producer: Producer { id: ProducerId(asked.producer_id), epoch: ProducerEpoch(asked.producer_epoch) },
         commit: asked.transaction_result,
         coordinator_epoch: asked.coordinator_epoch,
         transaction_version: asked.transaction_version,

@@ -30,8 +30,7 @@ pub fn write_to<K: Kind>(
     proof: Option<Proof>,
 ) -> Result<Answer<K>, ErrorCode> {
     let published = ctx.published.load();
-    let partition =
-        published.partition(K::TOPIC.topic(), index).map_err(|_| ErrorCode::NotCoordinator)?;
+    let partition = published.partition(K::TOPIC.topic(), index).map_err(|_| ErrorCode::NotCoordinator)?;
     let (answer, answered) = oneshot::channel();
     letters.add(partition, K::mail(Letter::Ask(Asked { request, proof, answer })));
     Ok(Answer(answered))

@@ -77,12 +77,7 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
 
 /// Whether a partition was deleted. The image must be sure to know of it: it does if it has what made this broker the
 /// coordinator in that epoch, because a partition is created before a transaction writes to it.
-fn is_gone(
-    home: &Home,
-    asked: &WriteMarkers,
-    image: &Image,
-    (topic, index): (&str, PartitionIndex),
-) -> bool {
+fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&str, PartitionIndex)) -> bool {
     let coordinator = image.topic(TRANSACTIONS_TOPIC).and_then(|topic| topic.partition(home.partition.index));
     let up_to_date = home.kit.outside.is_caught_up()
         && coordinator.is_some_and(|known| known.leader_epoch >= asked.coordinator_epoch);

@@ -13,8 +13,8 @@ use ottla_replica::Event;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::{Due, PartitionDriver, Turn};
 use super::appends::Ticket;
+use super::driver::{Due, PartitionDriver, Turn};
 use super::mailbox::{Mail, MarkerRequest, ShardHandle};
 use super::slot::Slot;
 use crate::clock::Clock;
@@ -139,9 +139,11 @@ impl Shard {
                     self.write_marker(turn, key, marker, ticket);
                 }
             }
-            Mail::BeginVerification(key, claim, reply) => {
-                if let Some(slot) = self.partitions.get_mut(&key) {
-                    let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+            Mail::BeginVerification(claims) => {
+                for (key, claim, reply) in claims {
+                    if let Some(slot) = self.partitions.get_mut(&key) {
+                        let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+                    }
                 }
             }
             Mail::Adopt(partition) => self.adopt(*partition),
