@@ -440,7 +440,7 @@ impl PartitionDriver {
         }
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
-        self.publish();
+        self.publish(turn.now);
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
                 (Waiter::Sender(ticket), _) => ticket.answer(outcome),
@@ -481,13 +481,19 @@ impl PartitionDriver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, now: Instant) {
         let view = self.core.view();
+        let held = (view.last_stable < view.high_watermark).then(|| {
+            let before = self.handle.view();
+            let stands = before.replica.last_stable == view.last_stable;
+            before.held_since.filter(|_| stands).unwrap_or(now)
+        });
         self.log.set_high_watermark(view.high_watermark);
         self.handle.publish(PartitionView {
             high_watermark: self.log.bound(view.high_watermark),
             last_stable: self.log.bound(view.last_stable),
             log_end: self.log.bound(view.log_end),
+            held_since: held,
             replica: view,
         });
     }
