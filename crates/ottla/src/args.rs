@@ -9,6 +9,7 @@ use ottla_client::Acks;
 use ottla_wire::compress::Codec;
 
 use crate::consume::{Format, From, Time};
+use crate::txn::TxnArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -40,6 +41,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Print records
     Consume(ConsumeArgs),
+    /// List, describe and abort transactions, find those that hang, fence producers
+    Txn(TxnArgs),
 }
 
 /// A broker's settings.

@@ -23,7 +23,7 @@ use begin::Ends;
 pub use begin::From;
 pub use format::Format;
 use format::Printer;
-pub use time::Time;
+pub use time::{Time, span_ms};
 
 /// How long one poll waits for records.
 const POLL_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
