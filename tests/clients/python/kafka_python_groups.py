@@ -1,5 +1,7 @@
 """Groups with kafka-python: members, committed offsets, and what an administrator does with them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from kafka import OffsetAndMetadata, TopicPartition, errors
 
 import harness
@@ -40,11 +42,15 @@ def group_commit():
 
 
 def balance(members, count):
-    """Polls the members, to which no record may come, until the partitions are shared evenly."""
+    """Polls the members, to which no record may come, until the partitions are shared evenly.
+
+    At the same time and not for short: this client can lose an assignment that comes as its `poll` ends.
+    """
 
     def assignments():
-        for one in members:
-            same([], polled(one, 50), "records while balancing")
+        with ThreadPoolExecutor() as threads:
+            for records in threads.map(lambda one: polled(one, 500), members):
+                same([], records, "records while balancing")
         return [one.assignment() for one in members]
 
     return harness.balance(assignments, count)
