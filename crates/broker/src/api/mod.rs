@@ -48,7 +48,9 @@ mod write_txn_markers;
 
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::ResponseHeader;
-use ottla_wire::primitives::{Encoded, Message, Part as WirePart, Reader, Request, encode_with_header};
+use ottla_wire::primitives::{
+    EncodeError, Encoded, Message, Part as WirePart, Reader, Request, Writer, encode_with_header, put_frame,
+};
 use ottla_wire::protocol::{ApiKey, response_header_version};
 
 use crate::context::Context;
@@ -159,6 +161,19 @@ fn encode<M: Message>(
     Ok(Response { parts, ..Response::default() })
 }
 
+/// Adds a whole response to `out`, with its length.
+fn encode_behind<M: Message>(
+    out: &mut Writer,
+    (key, version): (ApiKey, i16),
+    correlation_id: i32,
+    response: &M,
+) -> Result<(), CloseReason> {
+    let header = ResponseHeader { correlation_id };
+    let header_version = response_header_version(key, version);
+    put_frame(out, (&header, header_version), (response, version))
+        .map_err(|error| cannot_be_expressed(key, version, &error))
+}
+
 fn encode_parts<M: Message>(
     key: ApiKey,
     version: i16,
@@ -167,8 +182,11 @@ fn encode_parts<M: Message>(
 ) -> Result<Encoded, CloseReason> {
     let header = ResponseHeader { correlation_id };
     let header_version = response_header_version(key, version);
-    encode_with_header((&header, header_version), (response, version)).map_err(|error| {
-        tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
-        CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
-    })
+    encode_with_header((&header, header_version), (response, version))
+        .map_err(|error| cannot_be_expressed(key, version, &error))
+}
+
+fn cannot_be_expressed(key: ApiKey, version: i16, error: &EncodeError) -> CloseReason {
+    tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
+    CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
 }

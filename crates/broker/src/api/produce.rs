@@ -6,6 +6,7 @@
 //! message, and answered in one piece when the last of them has its outcome.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,14 @@ use ottla_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::primitives::{Records, Str};
+use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp};
 
 use super::metadata::is_internal;
 use super::new_leaders::endpoints;
 use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
-use super::{decode, encode};
+use super::{decode, encode_behind};
 use crate::context::Context;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
@@ -53,7 +54,8 @@ pub async fn start(
         published: &published,
         now: started,
         wall: ctx.clock.wall(),
-        appends: Vec::new(),
+        appends: Vec::with_capacity(frames.len()),
+        places: Vec::with_capacity(frames.len()),
         writes: Vec::new(),
     };
     let mut requests = Vec::with_capacity(frames.len());
@@ -63,13 +65,13 @@ pub async fn start(
         permits.push(permit);
         requests.push(run.take_request(session, bytes, requests.len())?);
     }
-    let Run { mut appends, writes, .. } = run;
+    let Run { mut appends, places, writes, .. } = run;
     let refused = match writes.is_empty() {
         true => Refused::default(),
         false => transactional::verify(ctx, &writes, &mut appends).await,
     };
     if appends.is_empty() {
-        return answer_all(ctx, (&published, &session.peer.listener), requests, None, started)
+        return answer_all(ctx, (&published, &session.peer.listener), requests, &[], None, started)
             .map(Responses::Ready);
     }
     let group = AppendGroup::new(appends.len());
@@ -86,7 +88,7 @@ pub async fn start(
     Ok(Responses::Later(Box::pin(async move {
         group.done().await;
         drop::<Vec<Permit>>(permits);
-        answer_all(&ctx, (&published, &listener), requests, Some((&group, &refused)), started)
+        answer_all(&ctx, (&published, &listener), requests, &places, Some((&group, &refused)), started)
     })))
 }
 
@@ -96,12 +98,10 @@ struct Pending {
     correlation_id: i32,
     acks: i16,
     response: ProduceResponse,
+    /// The numbers of its appends in the run.
+    appends: Range<usize>,
     /// Which of the run's requests it is.
     number: usize,
-    /// Where in the response the outcomes of this request's appends go, in order.
-    places: Vec<Place>,
-    /// Number of this request's first append in the group.
-    first_append: usize,
 }
 
 /// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
@@ -118,6 +118,8 @@ struct Run<'a> {
     now: Instant,
     wall: Timestamp,
     appends: Vec<(Arc<PartitionHandle>, AppendRequest)>,
+    /// Where the outcomes of the appends go, in their order.
+    places: Vec<Place>,
     /// Which of the appends are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
@@ -140,15 +142,15 @@ impl Run<'_> {
             correlation_id: header.correlation_id,
             acks: request.acks,
             response: ProduceResponse::default(),
+            appends: self.appends.len()..self.appends.len(),
             number,
-            places: Vec::new(),
-            first_append: self.appends.len(),
         };
         let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
         for topic in request.topic_data {
             self.take_topic(&mut pending, topic, &terms);
         }
+        pending.appends.end = self.appends.len();
         Ok(pending)
     }
 
@@ -176,7 +178,7 @@ impl Run<'_> {
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
-                    pending.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
                     if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
                         let (request, append) = (pending.number, self.appends.len());
                         let write = TransactionalWrite::new(id, pending.version, request, append, &batch);
@@ -416,14 +418,15 @@ fn answer_all(
     ctx: &Context,
     (published, listener): (&Published, &str),
     requests: Vec<Pending>,
+    places: &[Place],
     appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
-    let mut responses = Vec::with_capacity(requests.len());
+    let mut frames = Writer::new(Size::default());
+    let mut count = 0;
     for mut pending in requests {
-        for (at, place) in pending.places.iter().enumerate() {
+        for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
             let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
-            let at = pending.first_append + at;
             let outcome = appended.and_then(|(group, _)| group.outcome(at));
             match outcome {
                 Some(Ok(_)) => crate::metrics::add(&ctx.metrics.bytes_in, place.bytes),
@@ -439,11 +442,21 @@ fn answer_all(
             continue;
         }
         name_new_leaders(published, listener, &mut pending.response);
-        responses.push(encode(ApiKey::Produce, pending.version, pending.correlation_id, &pending.response)?);
+        let api = (ApiKey::Produce, pending.version);
+        encode_behind(&mut frames, api, pending.correlation_id, &pending.response)?;
+        count += 1;
     }
     let latency = ctx.clock.now().since(started);
-    ctx.metrics.requests_served(ApiKey::Produce, responses.len(), latency);
-    Ok(responses)
+    ctx.metrics.requests_served(ApiKey::Produce, count as usize, latency);
+    match count {
+        0 => Ok(Vec::new()),
+        count => Ok(vec![Response::framed(in_one_piece(frames)?, count)]),
+    }
+}
+
+fn in_one_piece(frames: Writer) -> Result<Bytes, CloseReason> {
+    // Answers to Produce have no records.
+    frames.finish().into_bytes().map_err(|error| CloseReason::refused(error.to_string()))
 }
 
 fn put_outcome(answer: &mut PartitionProduceResponse, outcome: Option<&Outcome>) {

@@ -5,10 +5,12 @@
 //! - `records`: delete records, list offsets.
 //! - `groups`: list, describe and delete groups; their members and offsets.
 //! - `describe`: the cluster and its log directories.
+//! - `coordinators`: finds and asks those who coordinate groups and transactions.
 //!
 //! An `Err` of a call is about the whole of it; what became of each topic, group, resource or partition is in its answer.
 
 mod configs;
+mod coordinators;
 mod describe;
 mod groups;
 mod records;

@@ -13,6 +13,7 @@ mod data_dir;
 mod delete_records;
 mod fsync;
 mod full_disk;
+mod group_cli;
 mod groups;
 mod harness;
 mod hostile;
