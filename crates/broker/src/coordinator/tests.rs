@@ -155,7 +155,7 @@ impl Partition {
         let (answer, answered) = oneshot::channel();
         let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
         let mut letters = Letters::default();
-        let letter = Letter::Ask(Asked { request: call, proof, answer });
+        let letter = Letter::Ask(Box::new(Asked { request: call, proof, answer }));
         letters.add(&self.handle, GroupCoordinator::mail(letter));
         letters.send().await;
         answered.await.ok()
