@@ -32,7 +32,8 @@ pub fn write_to<K: Kind>(
     let published = ctx.published.load();
     let partition = published.partition(K::TOPIC.topic(), index).map_err(|_| ErrorCode::NotCoordinator)?;
     let (answer, answered) = oneshot::channel();
-    letters.add(partition, K::mail(Letter::Ask(Asked { request, proof, answer })));
+    let asked = Box::new(Asked { request, proof, answer });
+    letters.add(partition, K::mail(Letter::Ask(asked)));
     Ok(Answer(answered))
 }
 

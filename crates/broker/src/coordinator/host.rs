@@ -106,7 +106,7 @@ impl<K: Kind> Host<K> {
 
     pub fn take(&mut self, at: &Moment, letter: Letter<K>, partition: &PartitionDriver) {
         match letter {
-            Letter::Ask(asked) => self.ask(at, asked, partition),
+            Letter::Ask(asked) => self.ask(at, *asked, partition),
             Letter::Act(act) => {
                 if let Stage::Serving { frame, .. } = &mut self.stage {
                     frame.act(|core, out| act(core, at, out));

@@ -61,7 +61,7 @@ pub type Act<K> = dyn FnOnce(&mut K, &Moment, &mut Output<<K as Coordinator>::Ou
 
 /// What a coordinator is told.
 pub enum Letter<K: Kind> {
-    Ask(Asked<K>),
+    Ask(Box<Asked<K>>),
     /// Somebody has done what the core had asked for. Dropped if it cannot write now: it then asks again.
     Act(Box<Act<K>>),
     /// Somebody wants to look at the core. Dropped if it does not serve.

@@ -26,7 +26,13 @@ struct Pending {
     token: MarkerToken,
     /// What is known already.
     partitions: Vec<(Str, PartitionIndex, MarkerOutcome)>,
-    asked: Option<(Arc<AppendGroup>, Vec<(Str, PartitionIndex)>)>,
+    asked: Option<Asked>,
+}
+
+/// Markers that were sent, and the partition of each.
+struct Asked {
+    group: Arc<AppendGroup>,
+    partitions: Vec<(Str, PartitionIndex)>,
 }
 
 /// Has the markers written, and tells the coordinator at `home` what came of them.
@@ -69,7 +75,8 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
         for (at, (_, _, partition)) in here.iter().enumerate() {
             markers.add(partition, request, &group, at);
         }
-        (group, here.into_iter().map(|(topic, index, _)| (topic, index)).collect())
+        let partitions = here.into_iter().map(|(topic, index, _)| (topic, index)).collect();
+        Asked { group, partitions }
     });
     let WriteMarkers { transactional_id, token, .. } = asked;
     Pending { transactional_id, token, partitions: known, asked: asked_of }
@@ -86,7 +93,7 @@ fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&s
 
 async fn end(home: Home, pending: Pending) {
     let Pending { transactional_id, token, mut partitions, asked } = pending;
-    if let Some((group, asked)) = asked {
+    if let Some(Asked { group, partitions: asked }) = asked {
         group.done().await;
         for (at, (topic, index)) in asked.into_iter().enumerate() {
             let outcome = match group.outcome(at) {

@@ -16,13 +16,12 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::protocol::ErrorCode::{
     ConcurrentTransactions, InvalidProducerEpoch, InvalidTxnState, ProducerFenced, TransactionAbortable,
 };
-use tokio::sync::oneshot;
 
 use super::transactions::{ask, call};
 use super::txn_config::Verification;
 use crate::context::Context;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, Mail};
+use crate::shard::{Claim, ShardClaims};
 
 /// The version of AddPartitionsToTxn that brokers speak.
 const BROKER_VERSION: i16 = 5;
@@ -66,13 +65,21 @@ impl Support {
     }
 }
 
-/// Asks a partition for a guard; `None` if the transaction is open there, which is proof enough, or if the partition is
-/// gone, which the append will find.
-pub async fn begin(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
-    let (reply, guard) = oneshot::channel();
-    let mail = Mail::BeginVerification(partition.key, claim, reply);
-    partition.shard.send(mail).await.ok()?;
-    guard.await.ok().flatten()
+/// Asks partitions for guards, in order. For those that the coordinator has added since ([`Support::Add`]) it is to be asked
+/// again: the marker of the transaction before voids a guard, and a late marker of this one cannot do harm, because it
+/// leaves the partition with a higher epoch than the batch has; `None` where the transaction is open, which is proof enough, and of a partition
+/// that is gone, which the append will find.
+pub async fn begin<'a>(
+    claims: impl Iterator<Item = (&'a PartitionHandle, Claim)>,
+) -> Vec<Option<VerificationGuard>> {
+    let mut asked = ShardClaims::default();
+    let waiting: Vec<_> = claims.map(|(partition, claim)| asked.add(partition, claim)).collect();
+    asked.send().await;
+    let mut guards = Vec::with_capacity(waiting.len());
+    for guard in waiting {
+        guards.push(guard.await.ok().flatten());
+    }
+    guards
 }
 
 /// A transaction and the partitions whose guards were given out for it.

@@ -127,6 +127,7 @@ impl Opener {
             high_watermark: log.bound(view.high_watermark),
             last_stable: log.bound(view.last_stable),
             log_end: log.bound(view.log_end),
+            held_since: None,
             replica: view,
         };
         let key = PartitionKey(self.next_key.fetch_add(1, Ordering::Relaxed));

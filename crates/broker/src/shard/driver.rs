@@ -3,24 +3,24 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
+mod transactions;
 mod truncate;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
-    ReplicaConfig, ReplyId, VerificationGuard, WriteMarker,
+    ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::{BatchHeader, ControlRecord, Origin, ValidatedBatch, end_txn_marker};
+use ottla_wire::batch::{BatchHeader, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
-use super::mailbox::{AppendRequest, Claim, MarkerRequest};
+use super::mailbox::AppendRequest;
 use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
@@ -173,45 +173,6 @@ impl PartitionDriver {
             origin: Origin::Broker,
             verified: None,
         });
-    }
-
-    /// The end of a transaction, acknowledged by all in-sync replicas.
-    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, ticket: Ticket) {
-        let reply = self.next_reply();
-        let Producer { id: producer, epoch: producer_epoch } = marker.producer;
-        let &MarkerRequest { coordinator_epoch, commit, transaction_version, deadline, .. } = marker;
-        let outcome = match commit {
-            true => ControlRecord::Commit { coordinator_epoch },
-            false => ControlRecord::Abort { coordinator_epoch },
-        };
-        let bytes = end_txn_marker(producer, producer_epoch, &outcome, turn.wall);
-        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
-            self.roll_for(turn, &header);
-        }
-        self.appends.insert(reply, Waiter::Sender(ticket));
-        self.step(
-            turn,
-            Event::WriteMarker(WriteMarker {
-                producer,
-                producer_epoch,
-                coordinator_epoch,
-                commit,
-                transaction_version,
-                deadline,
-                reply,
-            }),
-        );
-    }
-
-    /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
-    pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
-        let &Claim { producer, sequence, bumps_epochs } = claim;
-        self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
-    }
-
-    /// Whether a write in a transaction that was confirmed under this guard may still come.
-    pub fn is_verified(&self, claim: &Claim, guard: Option<VerificationGuard>) -> bool {
-        self.core.is_verified(claim.producer.id, claim.producer.epoch, guard)
     }
 
     fn put(&mut self, turn: Turn, waiter: Waiter, append: impl FnOnce(ReplyId) -> Append) {
@@ -440,7 +401,7 @@ impl PartitionDriver {
         }
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
-        self.publish();
+        self.publish(turn.now);
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
                 (Waiter::Sender(ticket), _) => ticket.answer(outcome),
@@ -481,13 +442,19 @@ impl PartitionDriver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, now: Instant) {
         let view = self.core.view();
+        let held = (view.last_stable < view.high_watermark).then(|| {
+            let before = self.handle.view();
+            let stands = before.replica.last_stable == view.last_stable;
+            before.held_since.filter(|_| stands).unwrap_or(now)
+        });
         self.log.set_high_watermark(view.high_watermark);
         self.handle.publish(PartitionView {
             high_watermark: self.log.bound(view.high_watermark),
             last_stable: self.log.bound(view.last_stable),
             log_end: self.log.bound(view.log_end),
+            held_since: held,
             replica: view,
         });
     }

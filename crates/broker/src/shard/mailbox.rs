@@ -26,9 +26,8 @@ pub enum Mail {
     Append(Vec<AddressedAppend>),
     /// The markers of ended transactions that are this shard's.
     WriteMarkers(Vec<AddressedMarker>),
-    /// A producer's transaction is about to be confirmed with its coordinator: answers with the guard for the append, or
-    /// `None` if it is open in the partition.
-    BeginVerification(PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>),
+    /// Transactions are about to be confirmed with their coordinators.
+    BeginVerification(Vec<AddressedClaim>),
     /// Take over a partition that has been opened.
     Adopt(Box<PartitionDriver>),
     /// The metadata of a partition has changed.
@@ -81,6 +80,9 @@ pub struct Claim {
     /// It speaks transaction version 2 (KIP-890).
     pub bumps_epochs: bool,
 }
+
+/// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open there.
+pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>);
 
 /// A marker with the partition it is for and who waits for it.
 pub type AddressedMarker = (PartitionKey, MarkerRequest, Ticket);
@@ -198,6 +200,29 @@ impl<'a> ShardBatches<'a> {
     fn next_ticket(&mut self) -> Ticket {
         self.added += 1;
         Ticket::new(self.group, self.added - 1)
+    }
+}
+
+/// Claims, sorted by shard.
+#[derive(Default)]
+pub struct ShardClaims {
+    by_shard: ByShard<AddressedClaim>,
+}
+
+impl ShardClaims {
+    /// Adds a claim. Its guard comes when all have been sent; nothing comes of a partition that is gone.
+    pub fn add(
+        &mut self,
+        partition: &PartitionHandle,
+        claim: Claim,
+    ) -> oneshot::Receiver<Option<VerificationGuard>> {
+        let (reply, guard) = oneshot::channel();
+        self.by_shard.add(partition, (partition.key, claim, reply));
+        guard
+    }
+
+    pub async fn send(self) {
+        self.by_shard.send(Mail::BeginVerification).await;
     }
 }
 

@@ -15,6 +15,7 @@ mod slot;
 pub use appends::{AppendGroup, Outcome};
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
 pub use mailbox::{
-    AppendRequest, Claim, Letters, Mail, MarkerRequest, ShardBatches, ShardHandle, ShardMarkers, Shards,
+    AppendRequest, Claim, Letters, Mail, MarkerRequest, ShardBatches, ShardClaims, ShardHandle, ShardMarkers,
+    Shards,
 };
 pub use run::ShardSettings;

@@ -139,9 +139,11 @@ impl Shard {
                     self.write_marker(turn, key, marker, ticket);
                 }
             }
-            Mail::BeginVerification(key, claim, reply) => {
-                if let Some(slot) = self.partitions.get_mut(&key) {
-                    let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+            Mail::BeginVerification(claims) => {
+                for (key, claim, reply) in claims {
+                    if let Some(slot) = self.partitions.get_mut(&key) {
+                        let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+                    }
                 }
             }
             Mail::Adopt(partition) => self.adopt(*partition),

@@ -1,7 +1,12 @@
 //! Transactions from outside, in both versions of the protocol: what is committed is seen once, what is aborted never,
 //! through fencing, timeouts and kills.
 
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use bytes::Bytes;
 use ottla_wire::ErrorCode;
+use ottla_wire::batch::batches;
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
@@ -9,7 +14,7 @@ use ottla_wire::messages::*;
 
 use crate::harness::{
     Protocol, Setup, TxnProducer, Wire, batch, committed_values, create_topic, eventually, fetch_committed,
-    is_passing, name_of, produced, read_all, times,
+    is_passing, name_of, produced, read_all, segments, times,
 };
 
 fn stable_end(wire: &mut Wire, topic: &str) -> i64 {
@@ -240,6 +245,48 @@ fn an_end_that_was_answered_is_carried_out_after_a_kill() {
     }
 }
 
+/// Cuts the last batch off a log; true if it was a marker.
+fn cut_last_batch(path: &Path) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    let all: Vec<_> = batches(Bytes::from(bytes.clone())).map(Result::unwrap).collect();
+    let last = all.last().unwrap().header();
+    let kept = bytes.len() - last.total_len();
+    OpenOptions::new().write(true).open(path).unwrap().set_len(kept as u64).unwrap();
+    last.is_control()
+}
+
+/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them.
+#[test]
+fn a_decision_without_its_markers_is_carried_out_after_a_kill() {
+    for protocol in Protocol::BOTH {
+        for committed in [true, false] {
+            let mut setup = Setup::new().set("transaction.state.log.num.partitions", 1);
+            let broker = setup.start();
+            create_topic(&mut broker.connect(), "t", 1, &[]);
+            let mut producer = TxnProducer::begin(&broker, "id", protocol);
+            producer.write("t", 0, &["a"]);
+            producer.end(committed);
+            let state = if committed { "CompleteCommit" } else { "CompleteAbort" };
+            eventually("the markers", || producer.state() == state);
+            broker.kill();
+            assert!(cut_last_batch(&segments(&setup.data, "t", 0)[0]), "that was the marker");
+            assert!(!cut_last_batch(&segments(&setup.data, "__transaction_state", 0)[0]));
+
+            let broker = setup.start();
+            producer.wire = broker.connect();
+            eventually("the markers", || producer.state() == state);
+            let expected = if committed { vec!["a"] } else { vec![] };
+            assert_eq!(committed_values(&mut broker.connect(), "t", 0), expected, "{protocol:?}");
+            // What was answered before the kill still holds: the producer goes on.
+            producer.write("t", 0, &["b"]);
+            producer.end(true);
+            eventually("the markers", || producer.state() == "CompleteCommit");
+            let seen = committed_values(&mut broker.connect(), "t", 0);
+            assert_eq!(seen.last().map(String::as_str), Some("b"), "{protocol:?}");
+        }
+    }
+}
+
 /// What is open when the broker is killed stays open, and its producer can go on.
 #[test]
 fn an_open_transaction_outlives_a_kill() {
@@ -358,4 +405,27 @@ fn pipelined_writes_of_a_transaction_keep_their_order() {
         let seen = committed_values(&mut wire, "t", 0);
         assert_eq!(seen[5 * round..], ["0", "1", "2", "3", "4"]);
     }
+}
+
+/// The marker of the transaction before may come between the question whether the next one may write and its write.
+#[test]
+fn producers_that_go_on_at_once_after_each_commit() {
+    const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    const TRANSACTIONS: usize = 40;
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 1, &[]);
+    std::thread::scope(|scope| {
+        for id in IDS {
+            let mut producer = TxnProducer::begin(&broker, id, Protocol::Two);
+            scope.spawn(move || {
+                for _ in 0..TRANSACTIONS {
+                    producer.write("t", 0, &[id]);
+                    producer.end(true);
+                }
+            });
+        }
+    });
+    eventually("all of them", || committed_values(&mut wire, "t", 0).len() == IDS.len() * TRANSACTIONS);
 }
