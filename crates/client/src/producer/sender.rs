@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::protocol::{ApiKey, ErrorCode};
+use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Offset, ProducerEpoch, ProducerId, Timestamp};
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ use super::delivery::Outcome;
 use super::identity::Asking;
 use super::record::ProduceError;
 use super::sequences::{Sequences, Stamp};
-use super::transaction::{TransactionVersion, Transactions};
+use super::transaction::Transactions;
 use crate::cluster::{Metadata, TopicPartition};
 use crate::connection::{Answer, Connection, Unanswered};
 use crate::error::{ApiError, Error};
@@ -33,8 +33,6 @@ const EVENTS_MAX: usize = 64;
 pub(super) const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The last version of Produce that names topics rather than their ids.
 const PRODUCE_BY_NAME_MAX: i16 = 12;
-/// The last version of Produce that does not add its partitions to a transaction.
-const PRODUCE_V1_MAX: i16 = 11;
 
 pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
@@ -351,9 +349,8 @@ impl Sender {
         self.nodes.entry(node).or_default().in_flight += 1;
         self.requests.insert(id, InFlight { node, batches });
         // Queued here, in order; only the waiting is done elsewhere.
-        let waiting = if self.asks_too_much_of(connection) {
-            let address = connection.address().to_owned();
-            Err(Error::UnsupportedVersion { api: ApiKey::Produce, address })
+        let waiting = if let Err(error) = self.may_be_asked(connection) {
+            Err(error)
         } else if self.shared.config.acks == Acks::None {
             connection.submit_unanswered(&request, version_max).map(|w| w.map(Waiting::Written))
         } else {
@@ -373,13 +370,6 @@ impl Sender {
         }
     }
 
-    /// Whether the broker would not add to a transaction of version 2 what it stores.
-    fn asks_too_much_of(&self, connection: &Connection) -> bool {
-        let Some(transactions) = &self.shared.transactions else { return false };
-        transactions.core().version() == TransactionVersion::V2
-            && connection.version_of::<ProduceRequest>().is_ok_and(|version| version <= PRODUCE_V1_MAX)
-    }
-
     /// The request for some batches, those batches that could be encoded, and the highest version to use.
     fn request(&mut self, batches: Vec<Sent>) -> (ProduceRequest, Vec<Sent>, i16) {
         let metadata = self.shared.cluster.metadata();
@@ -392,9 +382,7 @@ impl Sender {
         let (mut sent, mut version_max) = (Vec::with_capacity(batches.len()), i16::MAX);
         if let Some(transactions) = &self.shared.transactions {
             request.transactional_id = Some(transactions.coordinator.key().clone());
-            if transactions.core().version() == TransactionVersion::V1 {
-                version_max = PRODUCE_V1_MAX;
-            }
+            version_max = transactions.produce_version_max();
         }
         for mut one in batches {
             let records = match one.batch.records(one.stamp) {

@@ -189,6 +189,19 @@ async fn a_record_that_cannot_be_taken_fails_the_transaction() {
     transact(&producer, "next").await.unwrap();
 }
 
+#[tokio::test]
+async fn a_broker_that_is_too_old_for_the_version_of_transactions_is_fatal() {
+    for (key, max) in [(ApiKey::Produce, 11), (ApiKey::TxnOffsetCommit, 4), (ApiKey::EndTxn, 4)] {
+        let brokers = brokers(2).await;
+        brokers.world().version_max.insert(key, max);
+        let producer = producer(&brokers).await;
+        let failure = transact(&producer, "a").await.unwrap_err();
+        // The record may fail before or after the offsets are sent.
+        assert!(failure.is_fatal(), "{key}: {failure}");
+        assert!(failure.to_string().contains("serves no version"), "{key}: {failure}");
+    }
+}
+
 /// A producer that gives calls up soon.
 async fn impatient(brokers: &Brokers) -> TransactionalProducer {
     let client = ClientConfig { request_timeout: Duration::from_millis(100), ..client(&brokers.bootstrap()) };
