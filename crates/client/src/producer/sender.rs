@@ -205,7 +205,7 @@ impl Sender {
         let mut nodes = BTreeSet::new();
         let mut leaderless = false;
         let accumulator = self.shared.accumulator();
-        for front in accumulator.fronts(urgent, |batch| self.backoff(batch, &metadata)) {
+        for front in accumulator.fronts(urgent, |batch| backoff(batch, &metadata)) {
             match front {
                 Front::NotBefore(due, _) if due > now => next_look = next_look.min(due),
                 Front::Ready(batch) | Front::NotBefore(_, batch) => match metadata.leader(&batch.partition) {
@@ -222,15 +222,6 @@ impl Sender {
             next_look = next_look.min(now + self.shared.cluster.config().retry_backoff);
         }
         (nodes, next_look)
-    }
-
-    /// How long after its last attempt a batch waits; not at all when a new leader has been found since (KIP-951).
-    fn backoff(&self, batch: &Batch, metadata: &Metadata) -> Duration {
-        let known = metadata.leader(&batch.partition).map(|(_, epoch)| epoch);
-        match batch.last_attempt {
-            Some(attempt) if known.is_some_and(|epoch| epoch > attempt.leader_epoch) => Duration::ZERO,
-            _ => self.shared.cluster.retry_delay(batch.attempts),
-        }
     }
 
     /// Sends one request to a broker if it may take another.
@@ -271,7 +262,7 @@ impl Sender {
         let shared = self.shared.clone();
         let mut accumulator = shared.accumulator();
         let mut candidates: Vec<TopicPartition> = accumulator
-            .fronts(true, |batch| self.backoff(batch, &metadata))
+            .fronts(true, |batch| backoff(batch, &metadata))
             .filter_map(|front| match front {
                 Front::NotBefore(due, _) if due > now => None,
                 Front::Ready(batch) | Front::NotBefore(_, batch) => Some(batch.partition.clone()),
@@ -295,7 +286,8 @@ impl Sender {
             size += batch.len();
             batch.attempts += 1;
             let leader_epoch = metadata.leader(&partition).map(|(_, epoch)| epoch).unwrap_or_default();
-            batch.last_attempt = Some(Attempt { at: now, leader_epoch });
+            let pause = shared.cluster.retry_delay(batch.attempts);
+            batch.last_attempt = Some(Attempt { at: now, pause, leader_epoch });
             let stamp = self.stamp(&batch);
             batches.push(Sent { batch, stamp });
         }
@@ -492,6 +484,13 @@ impl Waiting {
             Waiting::Written(written) => written.wait().await.map(|()| None),
         }
     }
+}
+
+/// How long after its last attempt a batch waits; not at all when a new leader has been found since (KIP-951).
+fn backoff(batch: &Batch, metadata: &Metadata) -> Duration {
+    let Some(attempt) = batch.last_attempt else { return Duration::ZERO };
+    let known = metadata.leader(&batch.partition).map(|(_, epoch)| epoch);
+    if known.is_some_and(|epoch| epoch > attempt.leader_epoch) { Duration::ZERO } else { attempt.pause }
 }
 
 fn unknown(batch: &Batch) -> ProduceError {
