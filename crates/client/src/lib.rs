@@ -3,11 +3,11 @@
 //!
 //! - [`connection`]: one TCP connection; any request of [`ottla_wire::messages`] at the best version both sides speak.
 //! - [`cluster`]: metadata, leaders, connections to brokers.
-//! - [`producer`]: batching, partitioning, retries, idempotence.
+//! - [`producer`]: batching, partitioning, retries, idempotence, transactions.
 //! - [`consumer`]: reads assigned partitions.
 //! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol (KIP-848).
 //! - [`committed`]: offsets that groups commit.
-//! - [`admin`]: topics, configs, records, groups, the cluster.
+//! - [`admin`]: topics, configs, records, groups, transactions, the cluster.
 //! - [`offsets`]: offsets by place or time.
 //! - [`config`], [`error`]: what all have in common.
 //!
@@ -39,6 +39,48 @@
 //!     }
 //! }
 //! consumer.close(Duration::from_secs(30)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Records and a group's offsets in one transaction: read, work, write, exactly once ([`TransactionError`] says what a failure
+//! asks for):
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::time::Duration;
+//! use ottla_client::{
+//!     ClientConfig, ConsumerConfig, GroupConfig, GroupConsumer, IsolationLevel, OffsetAndMetadata, Offsets,
+//!     ProducerConfig, ProducerRecord, Seek, TransactionConfig, TransactionError, TransactionalProducer,
+//! };
+//! let client = ClientConfig::new("localhost:9092");
+//! // Offsets are committed by the transactions, and by nothing else.
+//! let group = GroupConfig { enable_auto_commit: false, ..GroupConfig::new("billing") };
+//! let reading = ConsumerConfig { isolation_level: IsolationLevel::ReadCommitted, ..ConsumerConfig::default() };
+//! let mut consumer = GroupConsumer::new(client.clone(), reading, group)?;
+//! consumer.subscribe(["orders"])?;
+//! let transaction = TransactionConfig::new("billing-1");
+//! let producer = TransactionalProducer::new(client, ProducerConfig::default(), transaction)?;
+//! producer.init_transactions().await?;
+//! for batch in consumer.poll(Duration::from_secs(1)).await? {
+//!     producer.begin()?;
+//!     let mut offsets = Offsets::new();
+//!     for record in &batch.records {
+//!         producer.send(ProducerRecord::new("bills", record.value.clone().unwrap_or_default())).await?;
+//!         offsets.insert(batch.partition.clone(), OffsetAndMetadata::from(record.offset.plus(1)));
+//!     }
+//!     producer.send_offsets(&offsets, &consumer.group_metadata()).await?;
+//!     match producer.commit().await {
+//!         Ok(()) => {}
+//!         // Nothing has happened: do it again.
+//!         Err(TransactionError::Abortable(_)) => {
+//!             producer.abort().await?;
+//!             consumer.seek(&batch.partition, Seek::Offset(batch.records[0].offset))?;
+//!         }
+//!         // The outcome is not known until the same is asked again.
+//!         Err(TransactionError::Unfinished { .. }) => producer.commit().await?,
+//!         Err(error) => return Err(error.into()),
+//!     }
+//! }
 //! # Ok(()) }
 //! ```
 

@@ -194,6 +194,8 @@ impl Consumer {
             assigned.preferred = Some((BrokerId(data.preferred_read_replica), preferred_until));
         }
         assigned.high_watermark = Some(Offset(data.high_watermark));
+        // An old broker has no transactions, and says -1.
+        assigned.last_stable = Some(Offset(data.last_stable_offset)).filter(|end| end.0 >= 0);
         let Some(Records::Bytes(bytes)) = data.records else { return };
         if !bytes.is_empty() {
             let aborted = data.aborted_transactions.unwrap_or_default();

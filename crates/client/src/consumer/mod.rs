@@ -72,6 +72,7 @@ struct Assigned {
     in_flight: bool,
     fetched: Option<Fetched>,
     high_watermark: Option<Offset>,
+    last_stable: Option<Offset>,
     /// Fetch from this replica until then rather than from the leader (KIP-392).
     preferred: Option<(BrokerId, Instant)>,
     failures: u32,
@@ -228,6 +229,16 @@ impl Consumer {
         self.assigned.get(partition)?.high_watermark
     }
 
+    /// Where the partition ends for this consumer, as of its last fetch: with read_committed, before the first transaction
+    /// that is open.
+    pub fn readable_end(&self, partition: &TopicPartition) -> Option<Offset> {
+        let assigned = self.assigned.get(partition)?;
+        match self.config.isolation_level {
+            IsolationLevel::ReadUncommitted => assigned.high_watermark,
+            IsolationLevel::ReadCommitted => assigned.last_stable,
+        }
+    }
+
     /// Gives no records of a partition, and fetches none, until [`Consumer::resume`].
     pub fn pause(&mut self, partition: &TopicPartition) -> Result<(), Error> {
         self.assigned_mut(partition)?.paused = true;
@@ -328,6 +339,7 @@ impl Consumer {
             in_flight: false,
             fetched: None,
             high_watermark: None,
+            last_stable: None,
             preferred: None,
             failures: 0,
             not_before: None,

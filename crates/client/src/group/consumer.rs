@@ -181,7 +181,7 @@ impl GroupConsumer {
 
     /// How many offsets a partition's end was ahead of the position at the last fetch; none while that is not known.
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        let (end, position) = (self.consumer.high_watermark(partition)?, self.consumer.position(partition)?);
+        let (end, position) = (self.consumer.readable_end(partition)?, self.consumer.position(partition)?);
         Some(end.0.saturating_sub(position.0).max(0))
     }
 

@@ -289,7 +289,7 @@ mod tests {
         let mut taken: Vec<Batch> = (0..3).map(|_| accumulator.take(&of).unwrap()).collect();
         let order: Vec<BatchId> = taken.iter().map(|batch| batch.id).collect();
         for batch in &mut taken {
-            batch.last_attempt = Some(Attempt { at: now, leader_epoch: LeaderEpoch(0) });
+            batch.last_attempt = Some(Attempt { at: now, pause: LINGER, leader_epoch: LeaderEpoch(0) });
         }
         // In any order.
         taken.rotate_left(1);

@@ -1,6 +1,7 @@
 //! A batch on its way: open while records are added, sealed once it is first sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::batch::{BatchBuilder, BatchError, BatchHeader, BatchView, HEADER_LEN};
@@ -64,6 +65,8 @@ pub(super) struct Batch {
 #[derive(Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) at: Instant,
+    /// How long to wait before the next one. Drawn once: whoever asks when that is must get the same answer.
+    pub(super) pause: Duration,
     pub(super) leader_epoch: LeaderEpoch,
 }
 

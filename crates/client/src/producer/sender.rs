@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::protocol::{ApiKey, ErrorCode};
+use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Offset, ProducerEpoch, ProducerId, Timestamp};
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ use super::delivery::Outcome;
 use super::identity::Asking;
 use super::record::ProduceError;
 use super::sequences::{Sequences, Stamp};
-use super::transaction::{TransactionVersion, Transactions};
+use super::transaction::Transactions;
 use crate::cluster::{Metadata, TopicPartition};
 use crate::connection::{Answer, Connection, Unanswered};
 use crate::error::{ApiError, Error};
@@ -33,8 +33,6 @@ const EVENTS_MAX: usize = 64;
 pub(super) const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The last version of Produce that names topics rather than their ids.
 const PRODUCE_BY_NAME_MAX: i16 = 12;
-/// The last version of Produce that does not add its partitions to a transaction.
-const PRODUCE_V1_MAX: i16 = 11;
 
 pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
@@ -207,7 +205,7 @@ impl Sender {
         let mut nodes = BTreeSet::new();
         let mut leaderless = false;
         let accumulator = self.shared.accumulator();
-        for front in accumulator.fronts(urgent, |batch| self.backoff(batch, &metadata)) {
+        for front in accumulator.fronts(urgent, |batch| backoff(batch, &metadata)) {
             match front {
                 Front::NotBefore(due, _) if due > now => next_look = next_look.min(due),
                 Front::Ready(batch) | Front::NotBefore(_, batch) => match metadata.leader(&batch.partition) {
@@ -224,15 +222,6 @@ impl Sender {
             next_look = next_look.min(now + self.shared.cluster.config().retry_backoff);
         }
         (nodes, next_look)
-    }
-
-    /// How long after its last attempt a batch waits; not at all when a new leader has been found since (KIP-951).
-    fn backoff(&self, batch: &Batch, metadata: &Metadata) -> Duration {
-        let known = metadata.leader(&batch.partition).map(|(_, epoch)| epoch);
-        match batch.last_attempt {
-            Some(attempt) if known.is_some_and(|epoch| epoch > attempt.leader_epoch) => Duration::ZERO,
-            _ => self.shared.cluster.retry_delay(batch.attempts),
-        }
     }
 
     /// Sends one request to a broker if it may take another.
@@ -273,7 +262,7 @@ impl Sender {
         let shared = self.shared.clone();
         let mut accumulator = shared.accumulator();
         let mut candidates: Vec<TopicPartition> = accumulator
-            .fronts(true, |batch| self.backoff(batch, &metadata))
+            .fronts(true, |batch| backoff(batch, &metadata))
             .filter_map(|front| match front {
                 Front::NotBefore(due, _) if due > now => None,
                 Front::Ready(batch) | Front::NotBefore(_, batch) => Some(batch.partition.clone()),
@@ -297,7 +286,8 @@ impl Sender {
             size += batch.len();
             batch.attempts += 1;
             let leader_epoch = metadata.leader(&partition).map(|(_, epoch)| epoch).unwrap_or_default();
-            batch.last_attempt = Some(Attempt { at: now, leader_epoch });
+            let pause = shared.cluster.retry_delay(batch.attempts);
+            batch.last_attempt = Some(Attempt { at: now, pause, leader_epoch });
             let stamp = self.stamp(&batch);
             batches.push(Sent { batch, stamp });
         }
@@ -351,9 +341,8 @@ impl Sender {
         self.nodes.entry(node).or_default().in_flight += 1;
         self.requests.insert(id, InFlight { node, batches });
         // Queued here, in order; only the waiting is done elsewhere.
-        let waiting = if self.asks_too_much_of(connection) {
-            let address = connection.address().to_owned();
-            Err(Error::UnsupportedVersion { api: ApiKey::Produce, address })
+        let waiting = if let Err(error) = self.may_be_asked(connection) {
+            Err(error)
         } else if self.shared.config.acks == Acks::None {
             connection.submit_unanswered(&request, version_max).map(|w| w.map(Waiting::Written))
         } else {
@@ -373,13 +362,6 @@ impl Sender {
         }
     }
 
-    /// Whether the broker would not add to a transaction of version 2 what it stores.
-    fn asks_too_much_of(&self, connection: &Connection) -> bool {
-        let Some(transactions) = &self.shared.transactions else { return false };
-        transactions.core().version() == TransactionVersion::V2
-            && connection.version_of::<ProduceRequest>().is_ok_and(|version| version <= PRODUCE_V1_MAX)
-    }
-
     /// The request for some batches, those batches that could be encoded, and the highest version to use.
     fn request(&mut self, batches: Vec<Sent>) -> (ProduceRequest, Vec<Sent>, i16) {
         let metadata = self.shared.cluster.metadata();
@@ -392,9 +374,7 @@ impl Sender {
         let (mut sent, mut version_max) = (Vec::with_capacity(batches.len()), i16::MAX);
         if let Some(transactions) = &self.shared.transactions {
             request.transactional_id = Some(transactions.coordinator.key().clone());
-            if transactions.core().version() == TransactionVersion::V1 {
-                version_max = PRODUCE_V1_MAX;
-            }
+            version_max = transactions.produce_version_max();
         }
         for mut one in batches {
             let records = match one.batch.records(one.stamp) {
@@ -504,6 +484,13 @@ impl Waiting {
             Waiting::Written(written) => written.wait().await.map(|()| None),
         }
     }
+}
+
+/// How long after its last attempt a batch waits; not at all when a new leader has been found since (KIP-951).
+fn backoff(batch: &Batch, metadata: &Metadata) -> Duration {
+    let Some(attempt) = batch.last_attempt else { return Duration::ZERO };
+    let known = metadata.leader(&batch.partition).map(|(_, epoch)| epoch);
+    if known.is_some_and(|epoch| epoch > attempt.leader_epoch) { Duration::ZERO } else { attempt.pause }
 }
 
 fn unknown(batch: &Batch) -> ProduceError {

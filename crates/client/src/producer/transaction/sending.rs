@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
+use ottla_wire::messages::ProduceRequest;
+use ottla_wire::primitives::Request;
 use ottla_wire::protocol::ErrorCode;
 
-use super::core::Core;
+use super::Transactions;
+use super::core::{Core, TransactionVersion};
 use super::error::Cause;
 use super::requests;
 use super::verdict::{Asked, Verdict, judge};
 use crate::cluster::Cluster;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::producer::batch::Batch;
 use crate::producer::delivery::Outcome;
@@ -20,6 +24,9 @@ use crate::seam::{self, Instant};
 /// How long to wait when the transaction before is not quite over. As in Kafka: that takes the coordinator little time, and
 /// everyone waits for it.
 const CONCURRENT_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// The last version of Produce that does not add its partitions to a transaction.
+const PRODUCE_V1_MAX: i16 = 11;
 
 /// How long to wait after an error before asking again.
 pub(super) fn pause(cluster: &Cluster, error: &Error, failures: u32) -> Duration {
@@ -47,7 +54,30 @@ pub(super) fn verdict_on(error: &ProduceError) -> Verdict {
     }
 }
 
+impl Transactions {
+    /// The highest version of Produce that may be used.
+    pub(in crate::producer) fn produce_version_max(&self) -> i16 {
+        match self.core().version() {
+            TransactionVersion::V1 => PRODUCE_V1_MAX,
+            TransactionVersion::V2 => i16::MAX,
+        }
+    }
+}
+
 impl Sender {
+    /// Whether a broker can add to the transaction what it stores, as it must in version 2.
+    pub(in crate::producer) fn may_be_asked(&self, connection: &Connection) -> Result<(), Error> {
+        let Some(transactions) = &self.shared.transactions else { return Ok(()) };
+        let version = connection.version_of::<ProduceRequest>()?;
+        match transactions.core().version() {
+            TransactionVersion::V2 if version <= PRODUCE_V1_MAX => {
+                let (api, address) = (ProduceRequest::KEY, connection.address().to_owned());
+                Err(Error::UnsupportedVersion { api, address })
+            }
+            TransactionVersion::V1 | TransactionVersion::V2 => Ok(()),
+        }
+    }
+
     /// Sees to the transaction; gives the time to look again.
     pub(in crate::producer) fn see_to_transaction(&mut self, now: Instant) -> Instant {
         let later = now + SLEEP_MAX;

@@ -42,6 +42,7 @@ pub(in crate::producer) fn judge(asked: Asked, error: &Error) -> Verdict {
     let verdict = match error.code() {
         Some(code) => judge_code(asked, code),
         None if error.is_retriable() => Verdict::Retry,
+        None if matches!(error, Error::UnsupportedVersion { .. }) => Verdict::Fatal,
         None => match asked {
             // What cannot be sent to a partition says nothing of the producer.
             Asked::Produce => Verdict::AbortAndRenew,

@@ -133,7 +133,7 @@ async fn a_producer_that_may_not_begin_is_told() {
     for error in [ErrorCode::InvalidTransactionTimeout, ErrorCode::TransactionalIdAuthorizationFailed] {
         let brokers = brokers(2).await;
         brokers.world().group_fault(ApiKey::InitProducerId, [error]);
-        let producer = producer_with(&brokers, client(&brokers.bootstrap()), producing());
+        let producer = producer_with(client(&brokers.bootstrap()), producing());
         assert!(producer.init_transactions().await.unwrap_err().is_fatal());
     }
 }
@@ -150,7 +150,7 @@ async fn a_record_that_is_not_stored_fails_the_transaction_and_the_next_one_succ
         ] {
             let brokers = brokers(version).await;
             let config = ProducerConfig { batch_size: 1, ..producing() };
-            let producer = producer_with(&brokers, client(&brokers.bootstrap()), config);
+            let producer = producer_with(client(&brokers.bootstrap()), config);
             producer.init_transactions().await.unwrap();
             transact(&producer, "first").await.unwrap();
             brokers.faults([Fault::Refuse(error)]);
@@ -189,11 +189,24 @@ async fn a_record_that_cannot_be_taken_fails_the_transaction() {
     transact(&producer, "next").await.unwrap();
 }
 
+#[tokio::test]
+async fn a_broker_that_is_too_old_for_the_version_of_transactions_is_fatal() {
+    for (key, max) in [(ApiKey::Produce, 11), (ApiKey::TxnOffsetCommit, 4), (ApiKey::EndTxn, 4)] {
+        let brokers = brokers(2).await;
+        brokers.world().version_max.insert(key, max);
+        let producer = producer(&brokers).await;
+        let failure = transact(&producer, "a").await.unwrap_err();
+        // The record may fail before or after the offsets are sent.
+        assert!(failure.is_fatal(), "{key}: {failure}");
+        assert!(failure.to_string().contains("serves no version"), "{key}: {failure}");
+    }
+}
+
 /// A producer that gives calls up soon.
 async fn impatient(brokers: &Brokers) -> TransactionalProducer {
     let client = ClientConfig { request_timeout: Duration::from_millis(100), ..client(&brokers.bootstrap()) };
     let config = ProducerConfig { max_block: Duration::from_millis(300), ..producing() };
-    let producer = producer_with(brokers, client, config);
+    let producer = producer_with(client, config);
     producer.init_transactions().await.unwrap();
     producer
 }

@@ -28,14 +28,13 @@ async fn brokers(transaction_version: i16) -> Brokers {
     brokers
 }
 
-fn producer_with(brokers: &Brokers, client: ClientConfig, config: ProducerConfig) -> TransactionalProducer {
-    let _ = brokers;
+fn producer_with(client: ClientConfig, config: ProducerConfig) -> TransactionalProducer {
     TransactionalProducer::new(client, config, TransactionConfig::new("tx")).unwrap()
 }
 
 /// A producer that has been introduced.
 async fn producer(brokers: &Brokers) -> TransactionalProducer {
-    let producer = producer_with(brokers, client(&brokers.bootstrap()), producing());
+    let producer = producer_with(client(&brokers.bootstrap()), producing());
     producer.init_transactions().await.unwrap();
     producer
 }
@@ -101,7 +100,7 @@ async fn commit_waits_for_records_and_abort_drops_those_that_were_not_sent() {
     for version in VERSIONS {
         let brokers = brokers(version).await;
         let config = ProducerConfig { linger: Duration::from_secs(1), ..producing() };
-        let producer = producer_with(&brokers, client(&brokers.bootstrap()), config);
+        let producer = producer_with(client(&brokers.bootstrap()), config);
         producer.init_transactions().await.unwrap();
         producer.begin().unwrap();
         let mut lingering = producer.send(record("dropped", 0)).await.unwrap();
@@ -195,7 +194,7 @@ async fn a_second_producer_fences_the_first_and_aborts_what_it_left() {
 #[tokio::test]
 async fn misuse_is_an_error() {
     let brokers = brokers(2).await;
-    let producer = producer_with(&brokers, client(&brokers.bootstrap()), producing());
+    let producer = producer_with(client(&brokers.bootstrap()), producing());
     let is_misuse =
         |error: TransactionError| assert!(matches!(error, TransactionError::Misuse { .. }), "{error}");
     is_misuse(producer.begin().unwrap_err());
@@ -240,7 +239,7 @@ async fn records_go_on_where_they_were_when_an_answer_was_lost() {
         let brokers = brokers(version).await;
         brokers.faults([Fault::StoreAndHangUp, Fault::HangUp, Fault::Refuse(ErrorCode::NotEnoughReplicas)]);
         let config = ProducerConfig { batch_size: 1, ..producing() };
-        let producer = producer_with(&brokers, client(&brokers.bootstrap()), config);
+        let producer = producer_with(client(&brokers.bootstrap()), config);
         producer.init_transactions().await.unwrap();
         producer.begin().unwrap();
         for i in 0..20 {

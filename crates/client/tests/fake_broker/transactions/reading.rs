@@ -85,6 +85,8 @@ async fn committed_records_only_and_none_behind_an_open_transaction() {
     producer.send(record("open", 0)).await.unwrap().await.unwrap();
     assert!(read(&mut committed).await.is_empty(), "it is not decided yet");
     assert_eq!(committed.position(&of), Some(end));
+    assert_eq!(committed.readable_end(&of), Some(end), "nothing is left to read");
+    assert_eq!(committed.high_watermark(&of), Some(end.plus(1)));
     let mut all = consumer(&brokers, IsolationLevel::ReadUncommitted);
     assert_eq!(read(&mut all).await.len(), 61, "without the markers");
     producer.commit().await.unwrap();
