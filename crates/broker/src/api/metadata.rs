@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use ottla_controller::controller::is_topic_name;
 use ottla_controller::{Image, Partition, Topic};
+use ottla_wire::PartitionIndex;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::metadata_response::{
@@ -13,7 +14,6 @@ use ottla_wire::messages::metadata_response::{
 use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{PartitionIndex, TopicId};
 
 use super::{Call, authorized};
 use crate::published::Published;
@@ -72,24 +72,30 @@ impl Asked<'_> {
 
 fn find<'a>(image: &'a Image, asked: &MetadataRequestTopic) -> Result<&'a Topic, ErrorCode> {
     match &asked.name {
-        // A topic id is enough; with a name, the name counts (clients send both from version 10 on, the id zero).
-        None => image.topic_by_id(asked.topic_id).map(|topic| &**topic).ok_or(ErrorCode::UnknownTopicId),
+        // With an id, the name does not count: some clients leave it null, others empty.
+        _ if is_by_id(asked) => {
+            image.topic_by_id(asked.topic_id).map(|topic| &**topic).ok_or(ErrorCode::UnknownTopicId)
+        }
+        None => Err(ErrorCode::UnknownTopicId),
         Some(name) if !is_topic_name(name) => Err(ErrorCode::InvalidTopicException),
         Some(name) => image.topic(name).map(|topic| &**topic).ok_or(ErrorCode::UnknownTopicOrPartition),
     }
 }
 
+fn is_by_id(asked: &MetadataRequestTopic) -> bool {
+    !asked.topic_id.is_zero()
+}
+
 fn unknown(asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
-    let topic_id = if asked.name.is_none() { asked.topic_id } else { TopicId::ZERO };
     // Before version 12 a name cannot be null in an answer.
     let name = Some(asked.name.clone().unwrap_or_default());
-    MetadataResponseTopic { error_code: code.code(), name, topic_id, ..Default::default() }
+    MetadataResponseTopic { error_code: code.code(), name, topic_id: asked.topic_id, ..Default::default() }
 }
 
 /// Begins to create the topics that are not there, with the broker's defaults. This answer still says that they are not,
 /// as Kafka's does; clients ask again.
 fn create_missing(call: &Call<'_>, image: &Image, topics: &[MetadataRequestTopic]) {
-    let names = topics.iter().filter_map(|topic| topic.name.as_ref());
+    let names = topics.iter().filter(|topic| !is_by_id(topic)).filter_map(|topic| topic.name.as_ref());
     let missing: BTreeSet<&Str> =
         names.filter(|name| image.topic(name).is_none() && is_topic_name(name)).collect();
     if missing.is_empty() {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use ottla_wire::ErrorCode;
+use ottla_wire::messages::MetadataRequest;
+use ottla_wire::messages::metadata_request::MetadataRequestTopic;
+use ottla_wire::{ErrorCode, Uuid};
 
 use crate::harness::{
     Setup, batch, create_topic, create_topic_with, delete_topic, eventually, produced, read_all, try_produce,
@@ -45,6 +47,24 @@ fn a_deleted_topic_is_gone_and_its_name_free() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 5, "each has an id of its own");
+}
+
+/// A request by id need not say the name: it is null, or empty as the Java client leaves it.
+#[test]
+fn metadata_is_found_by_id() {
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    let id = create_topic(&mut wire, "t", 2, &[]);
+    for name in [None, Some("".into())] {
+        let asked = [id, Uuid([7; 16])].map(|topic_id| MetadataRequestTopic { topic_id, name: name.clone() });
+        let request = MetadataRequest { topics: Some(asked.into()), ..Default::default() };
+        let told = wire.call(&request, 12).topics;
+        assert_eq!((told[0].error_code, told[0].topic_id, told[0].name.as_deref()), (0, id, Some("t")));
+        assert_eq!(told[0].partitions.len(), 2);
+        assert_eq!(ErrorCode::from_code(told[1].error_code), Some(ErrorCode::UnknownTopicId));
+        assert_eq!(told[1].topic_id, Uuid([7; 16]));
+    }
 }
 
 /// A deletion that was acknowledged is finished by the next start, and never undone by it.

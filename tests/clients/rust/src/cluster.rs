@@ -114,6 +114,19 @@ impl Cluster {
         Ok(consumer)
     }
 
+    /// A member-to-be of a group. What it has not committed it reads again.
+    pub fn member(&self, group: &str, settings: &[(&str, &str)]) -> KafkaResult<BaseConsumer> {
+        let mut config = config(&self.bootstrap);
+        config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        if !settings.contains(&("group.protocol", "consumer")) {
+            config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "100");
+        }
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        config.create()
+    }
+
     pub fn read_from(
         &self,
         topic: &str,

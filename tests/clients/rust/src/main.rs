@@ -1,6 +1,7 @@
 //! The conformance program of the Rust crate rdkafka: `clients-rust BOOTSTRAP [NAME...]`.
 
 mod cluster;
+mod groups;
 mod records;
 mod topics;
 
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         }
     };
     let mut code = ExitCode::SUCCESS;
-    for (name, run) in topics::SCENARIOS.iter().chain(records::SCENARIOS) {
+    for (name, run) in topics::SCENARIOS.iter().chain(records::SCENARIOS).chain(groups::SCENARIOS) {
         if !only.is_empty() && !only.iter().any(|asked| asked == name) {
             continue;
         }
