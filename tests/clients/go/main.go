@@ -1,4 +1,5 @@
-// The conformance program of franz-go: `clients-go BOOTSTRAP [NAME...]`, and a member of a group, see member.
+// The conformance program of franz-go: `clients-go BOOTSTRAP [NAME...]`, and a member of a group, see member,
+// and a copier of topics, see transform.
 package main
 
 import (
@@ -21,6 +22,10 @@ type failed struct{ why, line string }
 func main() {
 	if os.Args[1] == "member" {
 		member(os.Args[2], os.Args[3], os.Args[4])
+		return
+	}
+	if os.Args[1] == "transform" {
+		transform(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
 		return
 	}
 	cluster := connect(os.Args[1])

@@ -56,7 +56,7 @@ public final class Member {
         }
     }
 
-    private static Properties settings(String bootstrap, String group, String protocol) {
+    static Properties settings(String bootstrap, String group, String protocol) {
         Properties all = new Properties();
         all.put("bootstrap.servers", bootstrap);
         all.put("group.id", group);
