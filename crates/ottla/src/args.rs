@@ -11,6 +11,7 @@ use ottla_wire::compress::Codec;
 use crate::consume::{Format, From};
 use crate::group::args::GroupArgs;
 use crate::time::Time;
+use crate::txn::TxnArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,6 +45,8 @@ pub enum Command {
     Consume(ConsumeArgs),
     /// See what consumer groups do, move their offsets, delete them
     Group(GroupArgs),
+    /// List, describe and abort transactions, find those that hang, fence producers
+    Txn(TxnArgs),
 }
 
 /// A broker's settings.

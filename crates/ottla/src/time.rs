@@ -35,7 +35,9 @@ impl FromStr for Time {
     fn from_str(text: &str) -> Result<Time, &'static str> {
         let time = match text.bytes().all(|c| c.is_ascii_digit()) {
             true => text.parse().ok().map(|ms| Time::At(Timestamp(ms))),
-            false => ago(text).map(Time::AgoMs).or_else(|| date_time(text).map(|ms| Time::At(Timestamp(ms)))),
+            false => {
+                span_ms(text).map(Time::AgoMs).or_else(|| date_time(text).map(|ms| Time::At(Timestamp(ms))))
+            }
         };
         time.ok_or(FORMS)
     }
@@ -74,7 +76,7 @@ pub fn duration_for_people(ms: i64) -> String {
 }
 
 /// Milliseconds of `90s`, `15m`, `12h`, `7d`.
-fn ago(text: &str) -> Option<i64> {
+pub fn span_ms(text: &str) -> Option<i64> {
     let unit = match text.as_bytes().last()? {
         b's' => 1_000,
         b'm' => 60_000,

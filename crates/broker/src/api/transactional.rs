@@ -86,14 +86,25 @@ pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut 
             add(&mut opens, write, partition);
         }
     }
+    let mut added: Vec<(Claim, usize)> = Vec::new();
     for open in opens {
-        let Open { write, partitions, appends } = open;
+        let Open { write, partitions, appends: numbers } = open;
         let TransactionalWrite { transactional_id, claim, support, .. } = write;
         let question =
             Question { transactional_id, claim: *claim, support: *support, partitions: &partitions };
         let codes = add_or_verify(ctx, &question).await;
-        let failed = appends.into_iter().zip(codes).filter(|(_, code)| *code != ErrorCode::None);
-        refused.extend(failed.map(|(append, code)| (append, refusal(code))));
+        for (number, code) in numbers.into_iter().zip(codes) {
+            match code {
+                ErrorCode::None if support.bumps_epochs() => added.push((*claim, number)),
+                ErrorCode::None => {}
+                code => drop(refused.insert(number, refusal(code))),
+            }
+        }
+    }
+    // The marker of the transaction before may have come while the coordinator was asked, and has voided the guard.
+    let guards = begin(added.iter().map(|(claim, number)| (&*appends[*number].0, *claim))).await;
+    for ((_, number), guard) in added.into_iter().zip(guards) {
+        appends[number].1.verified = guard;
     }
     refused
 }

@@ -3,6 +3,7 @@
 
 use ottla_coordinator::Producer;
 use ottla_group::{Call as GroupCall, Request, Response};
+use ottla_replica::VerificationGuard;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -17,6 +18,7 @@ use crate::coordinator::Proof;
 use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
+use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::Claim;
 
@@ -78,8 +80,7 @@ async fn prove(
     let producer =
         Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
     let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: support.bumps_epochs() };
-    let guards = begin([(&*partition, claim)].into_iter()).await;
-    let guard = guards.into_iter().next().flatten();
+    let mut guard = first_guard(&partition, claim).await;
     if guard.is_some() {
         let question = Question {
             transactional_id: &request.transactional_id,
@@ -88,12 +89,17 @@ async fn prove(
             partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
         };
         match add_or_verify(call.ctx, &question).await.first() {
+            Some(ErrorCode::None) if support.bumps_epochs() => guard = first_guard(&partition, claim).await,
             Some(ErrorCode::None) => {}
             Some(code) => return Err(as_known(*code)),
             None => return Err(ErrorCode::UnknownServerError),
         }
     }
     Ok(Some(Proof { claim, guard }))
+}
+
+async fn first_guard(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
+    begin([(partition, claim)].into_iter()).await.into_iter().next().flatten()
 }
 
 /// The code of a failed verification as producers know it from this API. Kafka's clients take

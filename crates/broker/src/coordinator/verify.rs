@@ -65,7 +65,9 @@ impl Support {
     }
 }
 
-/// Asks partitions for guards, in order; `None` where the transaction is open, which is proof enough, and of a partition
+/// Asks partitions for guards, in order. For those that the coordinator has added since ([`Support::Add`]) it is to be asked
+/// again: the marker of the transaction before voids a guard, and a late marker of this one cannot do harm, because it
+/// leaves the partition with a higher epoch than the batch has; `None` where the transaction is open, which is proof enough, and of a partition
 /// that is gone, which the append will find.
 pub async fn begin<'a>(
     claims: impl Iterator<Item = (&'a PartitionHandle, Claim)>,

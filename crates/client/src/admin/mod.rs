@@ -4,6 +4,7 @@
 //! - `configs`: describe and alter configs.
 //! - `records`: delete records, list offsets.
 //! - `groups`: list, describe and delete groups; their members and offsets.
+//! - `transactions`: list, describe, abort; those that hang; fence producers.
 //! - `describe`: the cluster and its log directories.
 //! - `coordinators`: finds and asks those who coordinate groups and transactions.
 //!
@@ -15,6 +16,7 @@ mod describe;
 mod groups;
 mod records;
 mod topics;
+mod transactions;
 
 use std::future::Future;
 
@@ -33,6 +35,10 @@ pub use groups::{
     MemberDescription, MemberToRemove,
 };
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicListing};
+pub use transactions::{
+    AbortTransaction, ActiveProducer, Hanging, OpenTransaction, TransactionDescription, TransactionFilter,
+    TransactionListing, TransactionListings, TransactionState,
+};
 
 /// Administers a cluster. Clones are the same.
 #[derive(Clone, Debug)]

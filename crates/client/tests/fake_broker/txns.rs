@@ -421,7 +421,8 @@ fn end(world: &mut World, version: i16, request: &EndTxnRequest) -> Result<(i64,
         return Ok((txn.id, txn.epoch));
     }
     txn.check(request.producer_id, request.producer_epoch)?;
-    if !txn.open && (request.committed || !bumps) && !(repeated && !bumps) {
+    let may_be_idle = if bumps { !request.committed } else { repeated };
+    if !txn.open && !may_be_idle {
         return Err(ErrorCode::InvalidTxnState);
     }
     if txn.open {

@@ -463,3 +463,26 @@ fn pipelined_writes_of_a_transaction_keep_their_order() {
         assert_eq!(seen[5 * round..], ["0", "1", "2", "3", "4"]);
     }
 }
+
+/// The marker of the transaction before may come between the question whether the next one may write and its write.
+#[test]
+fn producers_that_go_on_at_once_after_each_commit() {
+    const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    const TRANSACTIONS: usize = 40;
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 1, &[]);
+    std::thread::scope(|scope| {
+        for id in IDS {
+            let mut producer = TxnProducer::begin(&broker, id, Protocol::Two);
+            scope.spawn(move || {
+                for _ in 0..TRANSACTIONS {
+                    producer.write("t", 0, &[id]);
+                    producer.end(true);
+                }
+            });
+        }
+    });
+    eventually("all of them", || committed_values(&mut wire, "t", 0).len() == IDS.len() * TRANSACTIONS);
+}

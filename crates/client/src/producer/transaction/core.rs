@@ -177,7 +177,7 @@ impl Core {
     }
 
     /// What the coordinator is to be told of now; it counts as being told.
-    pub(in crate::producer) fn to_add(&mut self) -> Option<(Identity, BTreeSet<TopicPartition>)> {
+    pub(in crate::producer) fn next_to_add(&mut self) -> Option<(Identity, BTreeSet<TopicPartition>)> {
         if self.adding || self.pending.is_empty() || !self.goes_on() {
             return None;
         }

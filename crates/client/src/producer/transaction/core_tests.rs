@@ -40,8 +40,8 @@ fn sending(version: TransactionVersion) -> Core {
     core.took(&partition());
     if version == TransactionVersion::V1 {
         assert!(!core.may_leave(&partition(), Some(FIRST)), "the coordinator is to know first");
-        let (_, partitions) = core.to_add().unwrap();
-        assert!(core.is_adding() && core.to_add().is_none(), "one question at a time");
+        let (_, partitions) = core.next_to_add().unwrap();
+        assert!(core.is_adding() && core.next_to_add().is_none(), "one question at a time");
         core.added(partitions);
     }
     assert!(core.may_leave(&partition(), Some(FIRST)) && !core.may_leave(&partition(), Some(NEXT)));
@@ -198,11 +198,11 @@ fn partitions_that_the_coordinator_may_have_heard_of_after_the_abort_cost_the_ep
     let mut core = ready(TransactionVersion::V1);
     core.begin().unwrap();
     core.took(&partition());
-    core.to_add().unwrap();
+    core.next_to_add().unwrap();
     core.end(End::Abort).unwrap();
     assert!(core.is_adding(), "the abort waits for the answer");
     core.not_added(Verdict::Retry, some_cause(), true);
-    assert!(core.to_add().is_none(), "an aborted transaction needs no partitions");
+    assert!(core.next_to_add().is_none(), "an aborted transaction needs no partitions");
     assert!(matches!(step(&mut core), Step::End { .. }));
     core.ended(None, TransactionVersion::V1);
     assert_eq!(step(&mut core), Step::Renew(FIRST));

@@ -85,7 +85,7 @@ impl Sender {
         }
         let shared = self.shared.clone();
         let Some(transactions) = &shared.transactions else { return later };
-        let Some((identity, partitions)) = transactions.core().to_add() else { return later };
+        let Some((identity, partitions)) = transactions.core().next_to_add() else { return later };
         let (shared, events) = (shared.clone(), self.sender.clone());
         tokio::spawn(async move {
             let Some(transactions) = &shared.transactions else { return };
