@@ -1,7 +1,7 @@
 //! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664, KIP-994 (by duration), KIP-1152
 //! (by pattern).
 
-use ottla_txn::{Request, Response, TxnCoordinator};
+use ottla_txn::{Request, Response, StateFilter, TxnCoordinator};
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use ottla_wire::protocol::ErrorCode;
 
@@ -10,7 +10,9 @@ use crate::coordinator::ask::led_here;
 use crate::coordinator::transactions;
 
 pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> ListTransactionsResponse {
-    let mut response = ListTransactionsResponse::default();
+    let unknown = request.state_filters.iter().filter(|name| StateFilter::parse(name).is_none());
+    let mut response =
+        ListTransactionsResponse { unknown_state_filters: unknown.cloned().collect(), ..Default::default() };
     for index in led_here::<TxnCoordinator>(call.ctx) {
         let asked = transactions::call(call.version, Request::ListTransactions(request.clone()));
         let listed = match transactions::ask_partition(call.ctx, index, asked).await {
@@ -24,8 +26,6 @@ pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> Li
         if listed.error_code != 0 {
             return ListTransactionsResponse { error_code: listed.error_code, ..Default::default() };
         }
-        // Which names of states are unknown is the same everywhere.
-        response.unknown_state_filters = listed.unknown_state_filters;
         response.transaction_states.extend(listed.transaction_states);
     }
     response

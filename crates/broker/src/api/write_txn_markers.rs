@@ -61,6 +61,8 @@ fn take(call: &Call<'_>, request: WriteTxnMarkersRequest) -> (WriteTxnMarkersRes
             for index in topic.partition_indexes {
                 let place = (response.markers.len(), topics.len(), partitions.len());
                 let code = match published.partition(&topic.name, PartitionIndex(index)) {
+                    // Nobody's transaction: such a marker would be no batch that can be read again.
+                    Ok(_) if asked.producer_id < 0 || asked.producer_epoch < 0 => ErrorCode::InvalidRequest,
                     Ok(partition) => {
                         here.push(Here { partition: partition.clone(), marker, place });
                         ErrorCode::None

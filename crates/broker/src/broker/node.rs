@@ -96,7 +96,6 @@ impl Node {
         let publisher = tokio::spawn(publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(published_index.clone(), applied.load().index).await?;
-        coordinators.outside.set_caught_up();
 
         let task = ControllerTask {
             quorum: quorum.clone(),

@@ -33,7 +33,7 @@ impl Outside {
         Outside { node, clock, published, controller, producer_ids, caught_up }
     }
 
-    /// What was in the metadata log when this broker started is published.
+    /// Whatever was in the metadata log when this broker started is published.
     pub fn set_caught_up(&self) {
         self.caught_up.store(true, Ordering::Release);
     }

@@ -3,10 +3,12 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::ErrorCode;
 use ottla_wire::batch::batches;
+use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
@@ -320,6 +322,61 @@ fn a_transaction_ends_without_a_topic_that_is_gone() {
     producer.end(true);
     eventually("the markers", || producer.state() == "CompleteCommit");
     assert_eq!(committed_values(&mut wire, "stays", 0), ["a"]);
+}
+
+/// A reader of committed data that waits is woken by the end of the transaction, not by its records.
+#[test]
+fn a_reader_that_waits_hears_of_the_end() {
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 1, &[]);
+    let mut producer = TxnProducer::begin(&broker, "id", Protocol::Two);
+    producer.write("t", 0, &["a"]);
+    let asked = FetchPartition {
+        fetch_offset: 0,
+        current_leader_epoch: -1,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let topics = vec![FetchTopic { topic: "t".into(), partitions: vec![asked], ..Default::default() }];
+    let request =
+        FetchRequest { max_wait_ms: 60_000, min_bytes: 1, isolation_level: 1, topics, ..Default::default() };
+    let waiting = wire.send(&request, 12).unwrap();
+    producer.write("t", 0, &["b"]);
+    assert!(!wire.stirs(Duration::from_millis(200)), "nothing is stable yet");
+    producer.end(true);
+    wire.patience(Duration::from_secs(20));
+    let answer = wire.answer::<FetchRequest>(waiting, 12).unwrap();
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!((partition.error_code, partition.last_stable_offset), (0, 3));
+    assert!(partition.records.as_ref().is_some_and(|records| !records.is_empty()));
+}
+
+/// A request is of one producer, and a marker is of somebody.
+#[test]
+fn what_no_client_sends_is_refused() {
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 2, &[]);
+    let mut producer = TxnProducer::begin(&broker, "id", Protocol::Two);
+    let mut request = producer.request("t", 0, &["a"]);
+    producer.producer.1.0 += 1;
+    let other = producer.request("t", 1, &["b"]).topic_data.remove(0);
+    request.topic_data[0].partition_data.extend(other.partition_data);
+    let answer = wire.call(&request, 12);
+    let codes = answer.responses[0].partition_responses.iter().map(|one| name_of(one.error_code));
+    assert!(codes.eq([ErrorCode::InvalidProducerIdMapping; 2]));
+
+    for (producer_id, producer_epoch) in [(-1, -1), (-1, 0), (1, -1), (i64::MIN, i16::MIN)] {
+        let topics = vec![WritableTxnMarkerTopic { name: "t".into(), partition_indexes: vec![0] }];
+        let marker = WritableTxnMarker { producer_id, producer_epoch, topics, ..Default::default() };
+        let answer = wire.call(&WriteTxnMarkersRequest { markers: vec![marker] }, 2);
+        let code = answer.markers[0].topics[0].partitions[0].error_code;
+        assert_eq!(name_of(code), ErrorCode::InvalidRequest);
+    }
+    assert!(read_all(&mut wire, "t", 0).headers.is_empty());
 }
 
 /// A transaction that no coordinator knows of holds readers up; an administrator finds it and ends it (KIP-664).

@@ -135,7 +135,8 @@ impl TxnProducer {
         }
     }
 
-    fn request(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceRequest {
+    /// A batch as a request, with the sequence that comes next.
+    pub fn request(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceRequest {
         let next = *self.sequences.entry((topic.to_owned(), partition)).or_default();
         let (id, epoch) = self.producer;
         let builder = BatchBuilder::new().producer(id, epoch, Sequence(next)).transactional();
