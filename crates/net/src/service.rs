@@ -74,11 +74,13 @@ pub enum Responses {
 /// that must go on beside it belongs to a task or a shard. It is dropped when the peer goes away.
 pub type LaterResponses = Pin<Box<dyn Future<Output = Result<Vec<Response>, CloseReason>> + Send>>;
 
-/// One response. The 4-byte length before it is written by this room.
+/// One response, or several in one piece.
 #[derive(Debug, Default)]
 pub struct Response {
-    /// Header and body, in order.
+    /// Header and body, in order. The 4-byte length before them is written by this room.
     pub parts: Vec<Part>,
+    /// The parts are so many whole responses, each with its length before it.
+    pub framed: Option<u32>,
     /// For how long nothing more is read or served once the response has left (throttling). Zero: not at all.
     pub mute: Duration,
     /// Whether the connection is closed once the response has left. Responses behind it are dropped.
@@ -89,6 +91,11 @@ impl Response {
     /// A response in one piece.
     pub fn new(bytes: Bytes) -> Response {
         Response { parts: vec![Part::Bytes(bytes)], ..Response::default() }
+    }
+
+    /// `count` responses, each with its length before it: what answers a run of small requests takes one allocation.
+    pub fn framed(bytes: Bytes, count: u32) -> Response {
+        Response { framed: Some(count), ..Response::new(bytes) }
     }
 }
 

@@ -71,7 +71,8 @@ impl ResponseWriter {
 
     /// Queues a group of responses. Those behind one that closes are dropped.
     pub(crate) fn push_all(&mut self, responses: Vec<Response>) {
-        self.shared.metrics.responses.fetch_add(responses.len() as u64, Relaxed);
+        let count: u64 = responses.iter().map(|response| u64::from(response.framed.unwrap_or(1))).sum();
+        self.shared.metrics.responses.fetch_add(count, Relaxed);
         for response in responses {
             if self.closing.is_some() {
                 return;
@@ -84,12 +85,14 @@ impl ResponseWriter {
 
     fn push(&mut self, response: Response) -> Result<(), CloseReason> {
         let len: u64 = response.parts.iter().map(|part| part.len() as u64).sum();
-        let prefix = i32::try_from(len).map_err(|_| CloseReason::ResponseTooLarge(len))?;
-        self.tail.put_i32(prefix);
+        if response.framed.is_none() {
+            self.tail.put_i32(i32::try_from(len).map_err(|_| CloseReason::ResponseTooLarge(len))?);
+            self.queued += size_of::<i32>() as u64;
+        }
         for part in response.parts {
             self.push_part(part);
         }
-        self.queued += size_of::<i32>() as u64 + len;
+        self.queued += len;
         if !response.mute.is_zero() {
             self.shared.metrics.mutes.fetch_add(1, Relaxed);
             self.marks.push_back(Mark { at: self.queued, mute: response.mute });

@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 HERE = Path(__file__).resolve().parent.parent
@@ -31,6 +31,7 @@ MEMBERS = 3
 RECORDS_PER_S = 300
 CATCH_UP_S_MAX = 60
 STOP_S_MAX = 30
+LOOK_S = 1
 SETTINGS = {
     "group.initial.rebalance.delay.ms": 0,
     "group.consumer.min.session.timeout.ms": 6000,
@@ -196,17 +197,22 @@ class Committed:
     """The committed offsets of the group as an administrator sees them. They never go back."""
 
     def __init__(self, address, group, topic):
-        self.admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-        self.group, self.topic = group, topic
-        self.highest = [-1] * PARTITIONS
+        self.address, self.group, self.topic = address, group, topic
+        self.highest = [OFFSET_INVALID] * PARTITIONS
+        self.looked_at = 0.0
 
     def look(self):
+        if time.monotonic() < self.looked_at + LOOK_S:
+            return self.highest
+        self.looked_at = time.monotonic()
         partitions = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
         asked = ConsumerGroupTopicPartitions(self.group, partitions)
+        # A new one each time: librdkafka's administrator does not outlive its broker.
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         try:
-            found = self.admin.list_consumer_group_offsets([asked], request_timeout=5)[self.group].result(10)
+            found = admin.list_consumer_group_offsets([asked], request_timeout=5)[self.group].result(10)
         except KafkaException:
-            return self.highest  # between a kill and a start
+            return self.highest  # the coordinator is being loaded
         for one in found.topic_partitions:
             if one.offset < self.highest[one.partition]:
                 raise AssertionError(

@@ -12,11 +12,7 @@ use crate::coordinator::groups::ask;
 /// Before this version the name of the protocol cannot be null.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
-pub async fn handle(call: &mut Call<'_>, mut request: JoinGroupRequest) -> JoinGroupResponse {
-    if call.version == 0 {
-        // It had one timeout for both.
-        request.rebalance_timeout_ms = request.session_timeout_ms;
-    }
+pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
     let (group, member) = (request.group_id.clone(), request.member_id.clone());
     let mut response = match ask(call, &group, Request::JoinGroup(request)).await {
         Ok(Response::JoinGroup(response)) => response,

@@ -2,6 +2,8 @@
 //!
 //! What is not in the table is not advertised, and a request for it closes the connection.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod authorized;
@@ -18,6 +20,8 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -28,6 +32,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod new_leaders;
 mod offset_commit;
@@ -36,11 +41,16 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod transactional;
+mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::ResponseHeader;
-use ottla_wire::primitives::{Encoded, Message, Part as WirePart, Reader, Request, encode_with_header};
+use ottla_wire::primitives::{
+    EncodeError, Encoded, Message, Part as WirePart, Reader, Request, Writer, encode_with_header, put_frame,
+};
 use ottla_wire::protocol::{ApiKey, response_header_version};
 
 use crate::context::Context;
@@ -102,6 +112,11 @@ served! {
     DeleteTopics => delete_topics::handle,
     DeleteRecords => delete_records::handle,
     InitProducerId => init_producer_id::handle,
+    AddPartitionsToTxn => add_partitions_to_txn::handle,
+    AddOffsetsToTxn => add_offsets_to_txn::handle,
+    EndTxn => end_txn::handle,
+    WriteTxnMarkers => write_txn_markers::handle,
+    TxnOffsetCommit => txn_offset_commit::handle,
     OffsetForLeaderEpoch => offset_for_leader_epoch::handle,
     DescribeConfigs => describe_configs::handle,
     AlterConfigs => alter_configs::handle,
@@ -113,6 +128,8 @@ served! {
     UpdateFeatures => update_features::handle,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
+    DescribeTransactions => describe_transactions::handle,
+    ListTransactions => list_transactions::handle,
     ConsumerGroupHeartbeat => consumer_group_heartbeat::handle,
     ConsumerGroupDescribe => consumer_group_describe::handle,
     ListConfigResources => list_config_resources::handle,
@@ -144,6 +161,19 @@ fn encode<M: Message>(
     Ok(Response { parts, ..Response::default() })
 }
 
+/// Adds a whole response to `out`, with its length.
+fn encode_behind<M: Message>(
+    out: &mut Writer,
+    (key, version): (ApiKey, i16),
+    correlation_id: i32,
+    response: &M,
+) -> Result<(), CloseReason> {
+    let header = ResponseHeader { correlation_id };
+    let header_version = response_header_version(key, version);
+    put_frame(out, (&header, header_version), (response, version))
+        .map_err(|error| cannot_be_expressed(key, version, &error))
+}
+
 fn encode_parts<M: Message>(
     key: ApiKey,
     version: i16,
@@ -152,8 +182,11 @@ fn encode_parts<M: Message>(
 ) -> Result<Encoded, CloseReason> {
     let header = ResponseHeader { correlation_id };
     let header_version = response_header_version(key, version);
-    encode_with_header((&header, header_version), (response, version)).map_err(|error| {
-        tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
-        CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
-    })
+    encode_with_header((&header, header_version), (response, version))
+        .map_err(|error| cannot_be_expressed(key, version, &error))
+}
+
+fn cannot_be_expressed(key: ApiKey, version: i16, error: &EncodeError) -> CloseReason {
+    tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
+    CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
 }

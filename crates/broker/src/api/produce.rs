@@ -1,10 +1,12 @@
 //! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
-//! KIP-98 (idempotence), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (new leaders in the answer).
+//! KIP-98 (idempotence, transactions), KIP-467 (record errors), KIP-516 (topic ids), KIP-890 (verification), KIP-951 (new
+//! leaders in the answer).
 //!
 //! All Produce requests that one read brought are taken together: decoded and validated here, sent to each shard in one
 //! message, and answered in one piece when the last of them has its outcome.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,14 @@ use ottla_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::primitives::{Records, Str};
+use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp};
 
 use super::metadata::is_internal;
 use super::new_leaders::endpoints;
-use super::{decode, encode};
+use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
+use super::{decode, encode_behind};
 use crate::context::Context;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
@@ -46,24 +49,38 @@ pub async fn start(
 ) -> Result<Responses, CloseReason> {
     let started = ctx.clock.now();
     let published = ctx.published.load_full();
-    let mut run =
-        Run { ctx, published: &published, now: started, wall: ctx.clock.wall(), appends: Vec::new() };
+    let mut run = Run {
+        ctx,
+        published: &published,
+        now: started,
+        wall: ctx.clock.wall(),
+        appends: Vec::with_capacity(frames.len()),
+        places: Vec::with_capacity(frames.len()),
+        writes: Vec::new(),
+    };
     let mut requests = Vec::with_capacity(frames.len());
     let mut permits = Vec::with_capacity(frames.len());
     for frame in frames {
         let (bytes, permit) = frame.into_parts();
         permits.push(permit);
-        requests.push(run.take_request(session, bytes)?);
+        requests.push(run.take_request(session, bytes, requests.len())?);
     }
-    let appends = run.appends;
+    let Run { mut appends, places, writes, .. } = run;
+    let refused = match writes.is_empty() {
+        true => Refused::default(),
+        false => transactional::verify(ctx, &writes, &mut appends).await,
+    };
     if appends.is_empty() {
-        return answer_all(ctx, (&published, &session.peer.listener), requests, None, started)
+        return answer_all(ctx, (&published, &session.peer.listener), requests, &[], None, started)
             .map(Responses::Ready);
     }
     let group = AppendGroup::new(appends.len());
     let mut batches = ShardBatches::new(&group);
-    for (partition, append) in appends {
-        batches.add(&partition, append);
+    for (at, (partition, append)) in appends.into_iter().enumerate() {
+        match refused.get(&at) {
+            None => batches.add(&partition, append),
+            Some(_) => batches.refuse(NOT_VERIFIED),
+        }
     }
     batches.send().await;
     session.appends = Some(group.clone());
@@ -71,7 +88,7 @@ pub async fn start(
     Ok(Responses::Later(Box::pin(async move {
         group.done().await;
         drop::<Vec<Permit>>(permits);
-        answer_all(&ctx, (&published, &listener), requests, Some(&group), started)
+        answer_all(&ctx, (&published, &listener), requests, &places, Some((&group, &refused)), started)
     })))
 }
 
@@ -81,10 +98,10 @@ struct Pending {
     correlation_id: i32,
     acks: i16,
     response: ProduceResponse,
-    /// Where in the response the outcomes of this request's appends go, in order.
-    places: Vec<Place>,
-    /// Number of this request's first append in the group.
-    first_append: usize,
+    /// The numbers of its appends in the run.
+    appends: Range<usize>,
+    /// Which of the run's requests it is.
+    number: usize,
 }
 
 /// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
@@ -101,10 +118,19 @@ struct Run<'a> {
     now: Instant,
     wall: Timestamp,
     appends: Vec<(Arc<PartitionHandle>, AppendRequest)>,
+    /// Where the outcomes of the appends go, in their order.
+    places: Vec<Place>,
+    /// Which of the appends are part of transactions.
+    writes: Vec<TransactionalWrite>,
 }
 
 impl Run<'_> {
-    fn take_request(&mut self, session: &mut Session, frame: Bytes) -> Result<Pending, CloseReason> {
+    fn take_request(
+        &mut self,
+        session: &mut Session,
+        frame: Bytes,
+        number: usize,
+    ) -> Result<Pending, CloseReason> {
         let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
         if !key.versions().contains(&version) {
             return Err(CloseReason::refused(format!("{key} version {version} is not served")));
@@ -116,14 +142,15 @@ impl Run<'_> {
             correlation_id: header.correlation_id,
             acks: request.acks,
             response: ProduceResponse::default(),
-            places: Vec::new(),
-            first_append: self.appends.len(),
+            appends: self.appends.len()..self.appends.len(),
+            number,
         };
         let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
         for topic in request.topic_data {
             self.take_topic(&mut pending, topic, &terms);
         }
+        pending.appends.end = self.appends.len();
         Ok(pending)
     }
 
@@ -145,15 +172,20 @@ impl Run<'_> {
             let taken = terms.as_ref().map_err(|code| Refusal::from(*code)).and_then(|terms| {
                 let already = answers.iter().any(|a: &PartitionProduceResponse| a.index == index);
                 let partition = self.find(local, &topic.name, topic.topic_id, by_id, index)?;
-                self.take_batch(local, data, terms, already).map(|batch| (partition, batch, *terms))
+                self.take_batch(local, data, terms, already).map(|batch| (partition, batch, terms))
             });
             let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
-                    pending.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
-                    let append = AppendRequest { batch, acks: terms.acks, deadline: terms.deadline };
-                    self.appends.push((partition, append));
+                    self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
+                        let (request, append) = (pending.number, self.appends.len());
+                        let write = TransactionalWrite::new(id, pending.version, request, append, &batch);
+                        self.writes.push(write);
+                    }
+                    let (acks, deadline) = (terms.acks, terms.deadline);
+                    self.appends.push((partition, AppendRequest { batch, acks, deadline, verified: None }));
                 }
                 Err(refusal) => {
                     crate::metrics::add(&self.ctx.metrics.batches_refused, 1);
@@ -219,6 +251,11 @@ impl Run<'_> {
     }
 }
 
+fn is_transactional(batch: &ValidatedBatch) -> bool {
+    let header = batch.header();
+    header.is_transactional() && header.has_producer()
+}
+
 thread_local! {
     /// Room to unpack batches into, one for each thread of the runtime.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
@@ -274,11 +311,10 @@ fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
 }
 
 /// What a request says for all its batches.
-#[derive(Clone, Copy)]
 struct Terms {
     acks: Acks,
     deadline: Instant,
-    transactional: bool,
+    transactional_id: Option<Str>,
     zstd: bool,
     /// May write to internal topics.
     internal: bool,
@@ -301,7 +337,7 @@ impl Terms {
         Ok(Terms {
             acks,
             deadline: run.now + timeout,
-            transactional: request.transactional_id.is_some(),
+            transactional_id: request.transactional_id.clone(),
             zstd: version >= ZSTD_VERSION_MIN,
             internal: session.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
         })
@@ -309,7 +345,7 @@ impl Terms {
 
     fn check(&self, batch: &ValidatedBatch) -> Result<(), Refusal> {
         let header = batch.header();
-        if header.is_transactional() && !self.transactional {
+        if header.is_transactional() && self.transactional_id.is_none() {
             return Err(Refusal::new(
                 ErrorCode::InvalidRecord,
                 "a transactional batch in a request without a transactional id",
@@ -382,30 +418,45 @@ fn answer_all(
     ctx: &Context,
     (published, listener): (&Published, &str),
     requests: Vec<Pending>,
-    group: Option<&AppendGroup>,
+    places: &[Place],
+    appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
-    let mut responses = Vec::with_capacity(requests.len());
+    let mut frames = Writer::new(Size::default());
+    let mut count = 0;
     for mut pending in requests {
-        for (at, place) in pending.places.iter().enumerate() {
+        for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
             let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
-            let outcome = group.and_then(|group| group.outcome(pending.first_append + at));
+            let outcome = appended.and_then(|(group, _)| group.outcome(at));
             match outcome {
                 Some(Ok(_)) => crate::metrics::add(&ctx.metrics.bytes_in, place.bytes),
                 _ => crate::metrics::add(&ctx.metrics.batches_refused, 1),
             }
-            put_outcome(answer, outcome);
+            match appended.and_then(|(_, refused)| refused.get(&at)) {
+                None => put_outcome(answer, outcome),
+                Some(&(code, message)) => Refusal::new(code, message).write_to(answer),
+            }
         }
         if pending.acks == 0 {
             refuse_acks_0(&pending.response)?;
             continue;
         }
         name_new_leaders(published, listener, &mut pending.response);
-        responses.push(encode(ApiKey::Produce, pending.version, pending.correlation_id, &pending.response)?);
+        let api = (ApiKey::Produce, pending.version);
+        encode_behind(&mut frames, api, pending.correlation_id, &pending.response)?;
+        count += 1;
     }
     let latency = ctx.clock.now().since(started);
-    ctx.metrics.requests_served(ApiKey::Produce, responses.len(), latency);
-    Ok(responses)
+    ctx.metrics.requests_served(ApiKey::Produce, count as usize, latency);
+    match count {
+        0 => Ok(Vec::new()),
+        count => Ok(vec![Response::framed(in_one_piece(frames)?, count)]),
+    }
+}
+
+fn in_one_piece(frames: Writer) -> Result<Bytes, CloseReason> {
+    // Answers to Produce have no records.
+    frames.finish().into_bytes().map_err(|error| CloseReason::refused(error.to_string()))
 }
 
 fn put_outcome(answer: &mut PartitionProduceResponse, outcome: Option<&Outcome>) {

@@ -3,25 +3,25 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
+mod transactions;
 mod truncate;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::Producer;
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, DeleteError, DeleteRecords, DeleteTo, Effect, Event, ProducerState, Replica,
     ReplicaConfig, ReplyId,
 };
-use ottla_wire::batch::{AppendBatch, BatchHeader, BatchView, ControlRecord, Origin, ValidatedBatch};
+use ottla_wire::batch::{BatchHeader, Origin, ValidatedBatch};
 use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
-use crate::coordinator::Generation;
+use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
@@ -62,17 +62,10 @@ pub struct CoordinatorAppend {
     pub epoch: LeaderEpoch,
 }
 
-/// The end of a transaction in this partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    pub offset: Offset,
-    pub producer: Producer,
-    pub commit: bool,
-}
-
 /// Who waits for an append.
 enum Waiter {
-    Producer(Ticket),
+    /// Of a producer, or of a marker.
+    Sender(Ticket),
     Coordinator(Generation),
 }
 
@@ -154,8 +147,8 @@ impl PartitionDriver {
 
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        let AppendRequest { batch, acks, deadline } = request;
-        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        let AppendRequest { batch, acks, deadline, verified } = request;
+        let (waiter, origin) = (Waiter::Sender(ticket), Origin::Client);
         self.put(turn, waiter, |reply| Append {
             batch,
             acks,
@@ -163,7 +156,7 @@ impl PartitionDriver {
             reply,
             expected: None,
             origin,
-            verified: None,
+            verified,
         });
     }
 
@@ -366,7 +359,7 @@ impl PartitionDriver {
         match effect {
             Effect::Write(batch) => {
                 if let Some(kept) = self.coordinator.as_mut().filter(|_| batch.header.is_control()) {
-                    kept.markers.extend(marker(&batch));
+                    kept.markers.extend(Marker::of(&batch));
                 }
                 self.log.append(batch)?;
             }
@@ -408,10 +401,10 @@ impl PartitionDriver {
         }
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
-        self.publish();
+        self.publish(turn.now);
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
-                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Sender(ticket), _) => ticket.answer(outcome),
                 (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
                 (Waiter::Coordinator(_), None) => {}
             }
@@ -449,13 +442,19 @@ impl PartitionDriver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, now: Instant) {
         let view = self.core.view();
+        let held = (view.last_stable < view.high_watermark).then(|| {
+            let before = self.handle.view();
+            let stands = before.replica.last_stable == view.last_stable;
+            before.held_since.filter(|_| stands).unwrap_or(now)
+        });
         self.log.set_high_watermark(view.high_watermark);
         self.handle.publish(PartitionView {
             high_watermark: self.log.bound(view.high_watermark),
             last_stable: self.log.bound(view.last_stable),
             log_end: self.log.bound(view.log_end),
+            held_since: held,
             replica: view,
         });
     }
@@ -485,21 +484,4 @@ impl PartitionDriver {
         self.next_reply += 1;
         ReplyId(self.next_reply)
     }
-}
-
-/// A control record has a key of 4 and a value of 6 bytes.
-const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
-
-/// The end of a transaction that a control batch says; none if it says something else.
-fn marker(batch: &AppendBatch) -> Option<Marker> {
-    let view = BatchView::parse(batch.to_bytes()).ok()?;
-    let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;
-    let header = view.header();
-    let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
-    let commit = match ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()?? {
-        ControlRecord::Commit { .. } => true,
-        ControlRecord::Abort { .. } => false,
-        ControlRecord::Raft { .. } => return None,
-    };
-    Some(Marker { offset: record.offset, producer, commit })
 }

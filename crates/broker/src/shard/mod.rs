@@ -13,8 +13,9 @@ mod run;
 mod slot;
 
 pub use appends::{AppendGroup, Outcome};
-#[cfg(test)]
-pub use driver::Marker;
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
-pub use mailbox::{AppendRequest, Letters, Mail, ShardBatches, ShardHandle, Shards};
+pub use mailbox::{
+    AppendRequest, Claim, Letters, Mail, MarkerRequest, ShardBatches, ShardClaims, ShardHandle, ShardMarkers,
+    Shards,
+};
 pub use run::ShardSettings;

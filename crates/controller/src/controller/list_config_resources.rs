@@ -9,7 +9,7 @@ use crate::image::{Image, ResourceKind};
 
 /// Resources of the types asked for, all types if none is named. Version 0 knows client metrics only.
 ///
-/// Groups are those that have settings; the caller adds the groups that its coordinators know.
+/// Groups are those that have settings of their own; ListGroups tells which groups there are.
 pub fn list_config_resources(
     image: &Image,
     request: &ListConfigResourcesRequest,

@@ -103,6 +103,9 @@ impl Offsets {
         key: &OffsetCommitKey,
         metadata: Option<&Str>,
     ) -> Result<(), ErrorCode> {
+        if key.topic.len() > ID_BYTES_MAX {
+            return Err(ErrorCode::InvalidTopicException);
+        }
         if !fits(ctx, metadata) {
             return Err(ErrorCode::OffsetMetadataTooLarge);
         }

@@ -89,6 +89,20 @@ async fn what_is_left_of_a_read_is_offered_again() {
     assert_eq!(*stage.script.offered.lock().unwrap(), [4, 2, 1]);
 }
 
+/// Responses that come in one piece, small and large, stand among others and count one by one.
+#[tokio::test]
+async fn framed_responses_leave_as_they_are() {
+    let stage = stage(NetSettings::default());
+    let mut client = stage.connect().await;
+    for frame in ["echo one", "framed:3", "echo two", "framed:1000", "echo three"] {
+        client.stream.write_all(&framed(frame.as_bytes())).await.unwrap();
+    }
+    client.expect(&["echo one", "echo", "echo", "echo", "echo two"]).await;
+    client.expect(&["echo"; 1000]).await;
+    client.expect(&["echo three"]).await;
+    assert_eq!(stage.metrics.responses.load(Relaxed), 1_006);
+}
+
 #[tokio::test]
 async fn responses_leave_in_order_whatever_is_ready_first() {
     let stage = stage(NetSettings::default());

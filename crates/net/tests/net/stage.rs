@@ -93,6 +93,9 @@ impl Script {
                 vec![bytes.into()]
             }
             "many" => vec![Response::new(vec![b'm'; number()].into())],
+            "framed" => {
+                vec![Response::framed(framed(b"echo").repeat(number()).into(), number() as u32)]
+            }
             "mute" => {
                 vec![Response { mute: Duration::from_millis(number() as u64), ..Response::new(bytes) }]
             }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ottla_client::admin::TransactionState;
 
 use crate::args::{ClusterArgs, OutputArgs};
-use crate::consume::span_ms;
+use crate::time::span_ms;
 
 #[derive(Debug, Args)]
 pub struct TxnArgs {

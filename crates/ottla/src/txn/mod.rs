@@ -12,9 +12,9 @@ use ottla_wire::Timestamp;
 use ottla_wire::protocol::ErrorCode;
 
 use crate::cluster;
-use crate::consume::Time;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, complain};
+use crate::time::Time;
 pub use args::TxnArgs;
 use args::TxnCommand;
 

@@ -20,12 +20,13 @@ const TRANSACTION_MAX: Duration = Duration::from_secs(6);
 
 impl World<'_> {
     pub(super) fn arrive(&mut self, letter: Letter) -> Result<(), Broken> {
-        let Letter { process, sent } = letter;
-        let newest = self.connections.entry(process).or_default();
-        if sent.connection < *newest {
-            return Ok(()); // the connection is closed
+        let Letter { process, sent, repeated } = letter;
+        let (connection, newest) = self.seen.entry(process).or_insert((sent.connection, sent.id));
+        // A connection that is closed says nothing more, and none says again what lies behind what it has said since.
+        if sent.connection < *connection || (repeated && sent.id < *newest) {
+            return Ok(());
         }
-        *newest = sent.connection;
+        (*connection, *newest) = (sent.connection, sent.id.max(*newest));
         let Some(request) = self.check(process, sent.request, sent.id) else { return Ok(()) };
         let caller = Caller {
             client_id: Str::from_static("sim"),

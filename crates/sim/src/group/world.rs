@@ -71,6 +71,8 @@ pub(super) enum Event {
 pub(super) struct Letter {
     pub process: u64,
     pub sent: Sent,
+    /// It may have arrived before.
+    pub repeated: bool,
 }
 
 /// Everything of a run.
@@ -91,8 +93,8 @@ pub struct World<'t> {
     /// Who waits for what. Administrators do not wait.
     pub(super) waiting: BTreeMap<Ticket, (u64, RequestId)>,
     pub(super) tickets: u64,
-    /// The newest connection of each process that the broker has seen.
-    pub(super) connections: BTreeMap<u64, u64>,
+    /// The newest connection and request of each process that the broker has seen.
+    pub(super) seen: BTreeMap<u64, (u64, RequestId)>,
     pub(super) chaos: Chaos,
     pub(super) mutation: Option<Mutation>,
     pub(super) append_planned: bool,
@@ -124,7 +126,7 @@ impl<'t> World<'t> {
             invariants: Invariants::default(),
             waiting: BTreeMap::new(),
             tickets: 0,
-            connections: BTreeMap::new(),
+            seen: BTreeMap::new(),
             chaos,
             mutation,
             append_planned: false,
@@ -276,13 +278,14 @@ impl<'t> World<'t> {
                         | Request::OffsetCommit(_)
                         | Request::TxnOffsetCommit(_)
                 );
-                let letter = Box::new(Letter { process, sent: *sent });
+                let letter = Letter { process, sent: *sent, repeated: false };
                 if may_repeat && self.rng.chance(self.chaos.duplicated) {
                     let later = self.now + self.rng.millis(1, 2_000);
-                    self.queue.plan(later, Event::Arrive(letter.clone()));
+                    let again = Letter { repeated: true, ..letter.clone() };
+                    self.queue.plan(later, Event::Arrive(Box::new(again)));
                 }
                 if let Some(delay) = self.chaos.carry(&mut self.rng) {
-                    self.queue.plan(self.now + delay, Event::Arrive(letter));
+                    self.queue.plan(self.now + delay, Event::Arrive(Box::new(letter)));
                 }
             }
             Action::End { producer, commit } => self.end_transaction(producer, commit),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DecodeError, EncodeError, Encoded, Reader, Sink, Sizer, Writer};
+use super::{DecodeError, EncodeError, Encoded, Reader, Sink, Size, Sizer, Writer};
 use crate::protocol::ApiKey;
 
 /// A request, response, header or record of the schema.
@@ -94,15 +94,25 @@ pub fn encode_frame<H: Message, M: Message>(
     header: (&H, i16),
     body: (&M, i16),
 ) -> Result<Encoded, EncodeError> {
-    let mut sizer = Sizer::default();
-    put_pair(&mut sizer, header, body)?;
-    let total = sizer.size().total();
-    let length = i32::try_from(total).map_err(|_| EncodeError::FrameTooLong(total as u64))?;
-    sizer.i32(length);
-    let mut writer = Writer::new(sizer.size());
-    writer.i32(length);
-    put_pair(&mut writer, header, body)?;
+    let mut writer = Writer::new(Size::default());
+    put_frame(&mut writer, header, body)?;
     Ok(writer.finish())
+}
+
+/// Adds a whole frame to what `writer` has.
+pub fn put_frame<H: Message, M: Message>(
+    writer: &mut Writer,
+    header: (&H, i16),
+    body: (&M, i16),
+) -> Result<(), EncodeError> {
+    let mut sizer = Sizer::default();
+    sizer.i32(0);
+    put_pair(&mut sizer, header, body)?;
+    let total = sizer.size().total() - size_of::<i32>();
+    let length = i32::try_from(total).map_err(|_| EncodeError::FrameTooLong(total as u64))?;
+    writer.reserve(sizer.size());
+    writer.i32(length);
+    put_pair(writer, header, body)
 }
 
 fn put_pair<S: Sink, H: Message, M: Message>(

@@ -13,7 +13,8 @@ mod writer;
 
 pub use error::{DecodeError, DecodeProblem, EncodeError};
 pub use message::{
-    Message, Request, decode_from, encode, encode_frame, encode_prefixed, encode_to_bytes, encode_with_header,
+    Message, Request, decode_from, encode, encode_frame, encode_prefixed, encode_to_bytes,
+    encode_with_header, put_frame,
 };
 pub use reader::Reader;
 pub use records::Records;

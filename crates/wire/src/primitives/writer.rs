@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-/// The sink that writes. MUST be given the [`Size`] that a [`super::Sizer`] found for the same values and version: that
+/// The sink that writes. It should be given the [`Size`] that a [`super::Sizer`] found for the same values and version: that
 /// is its one allocation.
 #[derive(Debug)]
 pub struct Writer {
@@ -74,6 +74,11 @@ pub struct Writer {
 impl Writer {
     pub fn new(size: Size) -> Writer {
         Writer { inline: Vec::with_capacity(size.inline), others: Vec::new() }
+    }
+
+    /// Makes room for what has been measured, behind what is there.
+    pub fn reserve(&mut self, size: Size) {
+        self.inline.reserve(size.inline);
     }
 
     /// Bytes written so far, in total.

@@ -52,6 +52,26 @@ fn rest(world: &mut World, classic: &mut [ClassicClient], consumer: &mut [Client
     }
 }
 
+/// The assignment of a classic group was made from the topics as its leader saw them. A static member that comes over does
+/// not change the group's subscription, and still is given what has come since.
+#[test]
+fn partitions_that_came_since_the_classic_assignment_find_an_owner() {
+    let mut world = world(GroupConfig::default());
+    let mut old = ClassicClient { instance: Some("i".into()), ..ClassicClient::of(&["a"]) };
+    for _ in 0..6 {
+        old.step(&mut world);
+        world.advance(Duration::from_secs(3));
+    }
+    assert_eq!((old.standing, old.owned.len()), (Standing::Stable, 4));
+    world.change_topics(|topics| {
+        topics.set("a", 6);
+    });
+    let mut new = [Client::of("new", &["a"]).instance("i")];
+    rest(&mut world, &mut [], &mut new);
+    assert_eq!((kind(&world), new[0].owned.len()), ("consumer", 6));
+    world.check_against_log();
+}
+
 #[test]
 fn a_rolling_upgrade_and_back() {
     let mut world = world(GroupConfig::default());

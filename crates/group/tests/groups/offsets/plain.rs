@@ -91,6 +91,21 @@ fn metadata_that_no_record_can_hold_is_too_large() {
     world.check_against_log();
 }
 
+/// Newer versions of the requests can carry longer names than records can.
+#[test]
+fn a_topic_that_no_record_can_name_is_refused() {
+    let mut world = world();
+    let name = ottla_wire::primitives::Str::from("x".repeat(1 << 15));
+    let mut request = commit("g", &[("orders", 0, 1), ("orders", 1, 1)]);
+    request.topics[0].name = name.clone();
+    let expected = [ErrorCode::InvalidTopicException, ErrorCode::None];
+    assert_eq!(errors_of_commit(&mut world, NEWEST, request), expected);
+    let mut request = txn_commit(producer(1), "g", &[("orders", 0, 1), ("orders", 1, 1)]);
+    request.topics[0].name = name;
+    assert_eq!(errors_of_txn_commit(&mut world, request), expected);
+    world.check_against_log();
+}
+
 #[test]
 fn a_commit_of_nothing_makes_no_group() {
     let config = GroupConfig { offset_metadata_bytes_max: 0, ..Default::default() };
