@@ -81,7 +81,7 @@ def main(scenarios, left_out):
     only = sys.argv[2:]
     failed = False
     for scenario, why in left_out.items():
-        if not only:
+        if not only or scenario in only:
             print(f"left out {scenario}: {why}", flush=True)
     for scenario, run in scenarios.items():
         if only and scenario not in only:

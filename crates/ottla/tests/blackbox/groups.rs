@@ -182,6 +182,13 @@ fn two_members_share_the_work_until_one_leaves() {
     assert!(described.members.iter().any(|member| member.client_host == "/127.0.0.1"));
     let listed = one.call(&ListGroupsRequest::default(), 5);
     assert_eq!((listed.error_code, listed.groups.len()), (0, 1));
+
+    // Older versions name the one member at the top, and are answered there.
+    for expected in [ErrorCode::None, ErrorCode::UnknownMemberId] {
+        let leave =
+            LeaveGroupRequest { group_id: "g".into(), member_id: a.as_str().into(), ..Default::default() };
+        assert_eq!(name_of(one.call(&leave, 2).error_code), expected);
+    }
 }
 
 /// What waits for the others ends with its connection, and a stop does not wait for it.
