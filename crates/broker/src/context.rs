@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use ottla_controller::BrokerSettings;
 use ottla_controller::image::ConfigResource;
 use ottla_log::DataDir;
+use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
-use ottla_wire::{BrokerEpoch, BrokerId};
 
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
@@ -16,7 +16,6 @@ use crate::coordinator::Kit;
 use crate::coordinator::internal::InternalTopics;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
-use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 
 /// The broker, as request handlers see it. Nothing in it is locked on the data path.
@@ -34,7 +33,6 @@ pub struct Context {
     /// Where changes of the cluster are decided.
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
-    pub producer_ids: ProducerIds,
     /// What the coordinators of this broker share.
     pub coordinators: Arc<Kit>,
     pub internal_topics: InternalTopics,
@@ -63,11 +61,6 @@ impl Context {
         } else {
             alive.map_or(BrokerId::NONE, |one| one.id)
         }
-    }
-
-    /// The epoch of this broker's registration.
-    pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
-        self.published.load().image.broker_epoch(self.node)
     }
 }
 

@@ -4,7 +4,7 @@
 //! comes from closures ([`HttpState`]); it holds no part of the broker.
 //!
 //! - [`readiness`]: what `/readyz` tells.
-//! - [`exposition`]: the text of `/metrics`, made of [`facts`] and [`group_facts`].
+//! - [`exposition`]: the text of `/metrics`, made of [`facts`], [`group_facts`] and [`txn_facts`].
 //! - [`history`]: why a group has rebalanced.
 //! - [`guard`]: bounds what strangers can hold open.
 
@@ -15,6 +15,7 @@ pub mod group_facts;
 mod guard;
 pub mod history;
 mod readiness;
+pub mod txn_facts;
 
 use std::pin::Pin;
 use std::sync::Arc;

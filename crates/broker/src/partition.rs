@@ -7,7 +7,7 @@ use ottla_log::{Bound, LogReader};
 use ottla_replica::{View, ViewRole};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
+use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, TopicId, Uuid};
 
 use crate::shard::ShardHandle;
 use crate::waiters::{Progress, ReadLimit, Waiters};
@@ -23,6 +23,9 @@ pub struct PartitionView {
     pub high_watermark: Bound,
     pub last_stable: Bound,
     pub log_end: Bound,
+    /// Since when the last stable offset has stood where it stands, behind the high watermark: a transaction is open, or
+    /// hangs.
+    pub held_since: Option<Instant>,
 }
 
 impl PartitionView {

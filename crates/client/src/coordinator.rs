@@ -14,29 +14,48 @@ use crate::error::{ApiError, Error};
 
 /// The first version of FindCoordinator that takes many keys (KIP-699).
 const MANY_KEYS_MIN: i16 = 4;
-/// "Of a group" in FindCoordinator.
-const KEY_TYPE_GROUP: i8 = 0;
 
-/// The coordinator of one group, found when needed and again when it has moved.
-pub(crate) struct GroupCoordinator {
+/// What a coordinator coordinates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coordinated {
+    Group,
+    /// The transactions of a transactional id.
+    Transactions,
+}
+
+impl Coordinated {
+    /// `KeyType` of FindCoordinator.
+    fn on_wire(self) -> i8 {
+        match self {
+            Coordinated::Group => 0,
+            Coordinated::Transactions => 1,
+        }
+    }
+}
+
+/// The coordinator of one group or transactional id, found when needed and again when it has moved.
+pub(crate) struct Coordinator {
     cluster: Cluster,
-    group: Str,
+    of: Coordinated,
+    /// The id of the group, or the transactional id.
+    key: Str,
     /// For requests that the coordinator answers late.
     waiting_lane: Lane,
     known: Mutex<Option<BrokerId>>,
 }
 
-impl GroupCoordinator {
-    pub(crate) fn new(cluster: Cluster, group: Str) -> GroupCoordinator {
-        GroupCoordinator { waiting_lane: cluster.new_lane(), cluster, group, known: Mutex::default() }
+impl Coordinator {
+    pub(crate) fn new(cluster: Cluster, of: Coordinated, key: Str) -> Coordinator {
+        Coordinator { waiting_lane: cluster.new_lane(), cluster, of, key, known: Mutex::default() }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    pub(crate) fn group(&self) -> &Str {
-        &self.group
+    /// The id of the group, or the transactional id.
+    pub(crate) fn key(&self) -> &Str {
+        &self.key
     }
 
     pub(crate) fn waiting_lane(&self) -> Lane {
@@ -49,8 +68,8 @@ impl GroupCoordinator {
         let broker = match known {
             Some(broker) => broker,
             None => {
-                let groups = [self.group.clone()];
-                let found = find(&self.cluster, &groups).await.remove(&self.group);
+                let keys = [self.key.clone()];
+                let found = find(&self.cluster, self.of, &keys).await.remove(&self.key);
                 let broker = found.unwrap_or_else(|| Err(missing()))?;
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(broker);
                 broker
@@ -93,47 +112,55 @@ pub(crate) async fn connect(cluster: &Cluster, broker: BrokerId, lane: Lane) -> 
     cluster.connection(broker, lane).await
 }
 
-/// Asks any broker, once, who coordinates these groups. Every group is in the answer.
-pub(crate) async fn find(cluster: &Cluster, groups: &[Str]) -> BTreeMap<Str, Result<BrokerId, Error>> {
+/// Asks any broker, once, who coordinates these groups or transactional ids. Every key is in the answer.
+pub(crate) async fn find(
+    cluster: &Cluster,
+    of: Coordinated,
+    keys: &[Str],
+) -> BTreeMap<Str, Result<BrokerId, Error>> {
     let connection = match cluster.any().await {
         Ok(connection) => connection,
-        Err(error) => return groups.iter().map(|group| (group.clone(), Err(error.clone()))).collect(),
+        Err(error) => return keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
     };
     match connection.version_of::<FindCoordinatorRequest>() {
-        Ok(MANY_KEYS_MIN..) => find_many(&connection, groups).await,
+        Ok(MANY_KEYS_MIN..) => find_many(&connection, of, keys).await,
         Ok(_) => {
             let mut found = BTreeMap::new();
-            for group in groups {
-                found.insert(group.clone(), find_one(&connection, group).await);
+            for key in keys {
+                found.insert(key.clone(), find_one(&connection, of, key).await);
             }
             found
         }
-        Err(error) => groups.iter().map(|group| (group.clone(), Err(error.clone()))).collect(),
+        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
     }
 }
 
-async fn find_many(connection: &Connection, groups: &[Str]) -> BTreeMap<Str, Result<BrokerId, Error>> {
+async fn find_many(
+    connection: &Connection,
+    of: Coordinated,
+    keys: &[Str],
+) -> BTreeMap<Str, Result<BrokerId, Error>> {
     let request = FindCoordinatorRequest {
-        key_type: KEY_TYPE_GROUP,
-        coordinator_keys: groups.to_vec(),
+        key_type: of.on_wire(),
+        coordinator_keys: keys.to_vec(),
         ..FindCoordinatorRequest::default()
     };
     let answer = connection.call(&request).await;
     let mut found = BTreeMap::new();
     if let Ok(response) = &answer {
-        for of in &response.coordinators {
-            let outcome = ApiError::check(of.error_code, of.error_message.as_deref());
-            found.insert(of.key.detached(), outcome.map(|()| BrokerId(of.node_id)).map_err(Error::Api));
+        for one in &response.coordinators {
+            let outcome = ApiError::check(one.error_code, one.error_message.as_deref());
+            found.insert(one.key.detached(), outcome.map(|()| BrokerId(one.node_id)).map_err(Error::Api));
         }
     }
     let absent = || answer.as_ref().map_or_else(|error| Err(error.clone()), |_| Err(missing()));
-    groups.iter().map(|group| (group.clone(), found.remove(group).unwrap_or_else(absent))).collect()
+    keys.iter().map(|key| (key.clone(), found.remove(key).unwrap_or_else(absent))).collect()
 }
 
-async fn find_one(connection: &Connection, group: &Str) -> Result<BrokerId, Error> {
+async fn find_one(connection: &Connection, of: Coordinated, key: &Str) -> Result<BrokerId, Error> {
     let request = FindCoordinatorRequest {
-        key: group.clone(),
-        key_type: KEY_TYPE_GROUP,
+        key: key.clone(),
+        key_type: of.on_wire(),
         ..FindCoordinatorRequest::default()
     };
     let response = connection.call(&request).await?;
@@ -145,6 +172,6 @@ fn missing() -> Error {
     Error::Malformed {
         api: ApiKey::FindCoordinator,
         address: "a broker".to_owned(),
-        reason: "the group that was asked for is missing".to_owned(),
+        reason: "the key that was asked for is missing".to_owned(),
     }
 }

@@ -68,4 +68,7 @@ pub use group::{
     Assignor, Commit, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
-pub use producer::{Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
+pub use producer::{
+    Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
+    TransactionConfig, TransactionError, TransactionalProducer,
+};

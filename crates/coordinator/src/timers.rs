@@ -31,6 +31,23 @@ impl<T: Clone + Ord> Timers<T> {
         }
     }
 
+    pub fn is_set(&self, timer: &T) -> bool {
+        self.by_timer.contains_key(timer)
+    }
+
+    /// The timers that are set, in their own order, from `first` on.
+    pub fn from(&self, first: &T) -> impl Iterator<Item = &T> {
+        self.by_timer.range(first..).map(|(timer, _)| timer)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_timer.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_timer.is_empty()
+    }
+
     /// The next deadline.
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::group::{Group, Next};
 use crate::history::Histories;
 use crate::offsets::Offsets;
-use crate::timers::Timers;
+use crate::timers::{GroupTimers, Timers};
 
 /// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is joining it.
 #[derive(Default)]

@@ -1,8 +1,5 @@
 //! Deadlines of groups and members. A coordinator has many and is woken for the next one only.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use ottla_wire::Instant;
 use ottla_wire::primitives::Str;
 
 /// What is due at a deadline.
@@ -81,73 +78,34 @@ impl Timer {
     }
 }
 
-/// Deadlines by time and by what is due.
-#[derive(Debug, Default)]
-pub struct Timers {
-    by_time: BTreeSet<(Instant, Timer)>,
-    by_timer: BTreeMap<Timer, Instant>,
+/// The deadlines of a group coordinator.
+pub type Timers = ottla_coordinator::timers::Timers<Timer>;
+
+/// What is done with all timers of one group.
+pub trait GroupTimers {
+    /// Cancels all timers of a group.
+    fn cancel_group(&mut self, group: &str);
+
+    /// The timers of a group that are set.
+    fn of_group(&self, group: &str) -> Vec<Timer>;
 }
 
-impl Timers {
-    /// Sets a deadline; one that was set for the same before is replaced.
-    pub fn set(&mut self, timer: Timer, at: Instant) {
-        if let Some(before) = self.by_timer.insert(timer.clone(), at) {
-            self.by_time.remove(&(before, timer.clone()));
-        }
-        self.by_time.insert((at, timer));
-    }
-
-    pub fn cancel(&mut self, timer: &Timer) {
-        if let Some(at) = self.by_timer.remove(timer) {
-            self.by_time.remove(&(at, timer.clone()));
-        }
-    }
-
-    /// Cancels all timers of a group.
-    pub fn cancel_group(&mut self, group: &str) {
+impl GroupTimers for Timers {
+    fn cancel_group(&mut self, group: &str) {
         for timer in self.of_group(group) {
             self.cancel(&timer);
         }
     }
 
-    /// The timers of a group that are set.
-    pub fn of_group(&self, group: &str) -> Vec<Timer> {
+    fn of_group(&self, group: &str) -> Vec<Timer> {
         let mut timers = Vec::new();
         for first in Timer::firsts(group) {
             let kind = std::mem::discriminant(&first);
             let of_group = |timer: &&Timer| {
                 std::mem::discriminant(*timer) == kind && timer.group().is_some_and(|of| *of == group)
             };
-            timers
-                .extend(self.by_timer.range(&first..).map(|(timer, _)| timer).take_while(of_group).cloned());
+            timers.extend(self.from(&first).take_while(of_group).cloned());
         }
         timers
-    }
-
-    pub fn is_set(&self, timer: &Timer) -> bool {
-        self.by_timer.contains_key(timer)
-    }
-
-    pub fn len(&self) -> usize {
-        self.by_timer.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.by_timer.is_empty()
-    }
-
-    /// The next deadline.
-    pub fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(at, _)| *at)
-    }
-
-    /// Takes out one timer that is due.
-    pub fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
-        }
-        let (_, timer) = self.by_time.pop_first()?;
-        self.by_timer.remove(&timer);
-        Some(timer)
     }
 }

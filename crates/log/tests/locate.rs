@@ -27,8 +27,7 @@ fn every_offset_is_found_in_its_batch() {
     }
     find_all(&log); // the index is in memory
     flush(&mut log);
-    let job = log.begin_vouch(&mut no_producers).unwrap();
-    log.finish_flush(job.run());
+    assert_eq!(log.unvouched_bytes(), 0, "so much at once is vouched for, which needs the index on the disk");
     find_all(&log); // it is in its file
     for _ in 0..ROUNDS {
         BATCHES.iter().for_each(|(records, value)| append(&mut log, *records, *value));

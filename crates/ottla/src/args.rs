@@ -5,10 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ottla_client::Acks;
+use ottla_client::{Acks, GroupProtocol};
 use ottla_wire::compress::Codec;
 
-use crate::consume::{Format, From, Time};
+use crate::consume::{Format, From};
+use crate::group::args::GroupArgs;
+use crate::time::Time;
+use crate::txn::TxnArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,8 +41,12 @@ pub enum Command {
     Topic(TopicArgs),
     /// Send lines from standard input as records
     Produce(ProduceArgs),
-    /// Print records
+    /// Print records, alone or as a member of a group
     Consume(ConsumeArgs),
+    /// See what consumer groups do, move their offsets, delete them
+    Group(GroupArgs),
+    /// List, describe and abort transactions, find those that hang, fence producers
+    Txn(TxnArgs),
 }
 
 /// A broker's settings.
@@ -201,16 +208,27 @@ pub struct ProduceArgs {
     pub output: OutputArgs,
 }
 
+const CONSUME_HELP: &str = "\
+Without a place to begin, --follow begins at the end (new records only), --no-follow at the beginning. In a group that holds
+only where the group has committed nothing: else it goes on there.
+
+Examples:
+  ottla consume orders --from-beginning --no-follow         # all that there is now
+  ottla consume orders --offset -10                         # the last ten of each partition, then what comes
+  ottla consume orders returns --group billing              # a member: start it twice, and each gets a share
+  ottla group describe billing                              # who has what, and how far behind";
+
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Without a place to begin, --follow begins at the end (new records only), --no-follow at the beginning."
-)]
+#[command(after_help = CONSUME_HELP)]
 pub struct ConsumeArgs {
-    pub topic: String,
+    #[arg(value_name = "TOPIC", required = true)]
+    pub topics: Vec<String>,
     #[command(flatten)]
     pub begin: BeginArgs,
-    /// Only this partition; may be repeated
-    #[arg(long = "partition", short = 'p', value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[command(flatten)]
+    pub group: MemberArgs,
+    /// Only this partition (of each topic); may be repeated
+    #[arg(long = "partition", short = 'p', value_name = "N", conflicts_with = "group", value_parser = clap::value_parser!(i32).range(0..))]
     pub partitions: Vec<i32>,
     /// Stop after so many records
     #[arg(long, short = 'n', value_name = "N")]
@@ -246,11 +264,28 @@ pub struct BeginArgs {
     #[arg(long)]
     pub from_beginning: bool,
     /// Begin at this offset; -N is the last N records of each partition
-    #[arg(long, short = 'o', value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, short = 'o', value_name = "N", allow_negative_numbers = true, conflicts_with = "group")]
     pub offset: Option<i64>,
     /// Begin at a time: 2026-01-31T12:00:00Z, milliseconds since 1970, or how long ago as 90s, 15m, 12h, 7d
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "group")]
     pub from_time: Option<Time>,
+}
+
+/// Being a member of a group.
+#[derive(Clone, Debug, Args)]
+pub struct MemberArgs {
+    /// Share the partitions with the other members of this group, go on where it has committed, and commit
+    #[arg(long, short = 'g', value_name = "GROUP")]
+    pub group: Option<String>,
+    /// Who shares the partitions: a member (classic) or the broker (consumer, KIP-848)
+    #[arg(long, value_name = "classic|consumer", default_value = "classic", value_parser = protocol, requires = "group")]
+    pub protocol: GroupProtocol,
+    /// Milliseconds between commits of what was printed
+    #[arg(long, value_name = "MS", default_value = "5000", value_parser = clap::value_parser!(u64).range(1..), requires = "group")]
+    pub commit_interval: u64,
+    /// Seconds after which a member that has died is put out; classic only, else the broker says [default: 45]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "group")]
+    pub session_timeout: Option<Duration>,
 }
 
 impl ConsumeArgs {
@@ -287,6 +322,20 @@ impl FromStr for Pair {
             }
             _ => Err("it must be NAME=VALUE"),
         }
+    }
+}
+
+/// What is left of a list of names when those that come again are left out.
+pub fn unique(names: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
+
+fn protocol(text: &str) -> Result<GroupProtocol, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "classic" => Ok(GroupProtocol::Classic),
+        "consumer" => Ok(GroupProtocol::Consumer),
+        _ => Err("it must be classic or consumer"),
     }
 }
 
@@ -379,6 +428,37 @@ mod tests {
                 panic!("{options}")
             };
             assert_eq!((consume.from(), consume.follows()), (from, follows), "{options}");
+        }
+    }
+
+    #[test]
+    fn names_keep_their_order_and_come_once() {
+        let names = ["b", "a", "b"].map(str::to_owned).to_vec();
+        assert_eq!(unique(names), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_member_has_no_place_of_its_own_to_begin() {
+        let Some(Command::Consume(consume)) = parsed("consume a b -g g --protocol consumer").command else {
+            panic!()
+        };
+        assert_eq!(consume.topics, ["a", "b"]);
+        assert_eq!(
+            (consume.group.group.as_deref(), consume.group.protocol),
+            (Some("g"), GroupProtocol::Consumer)
+        );
+        for wrong in [
+            "a -g g --offset 1",
+            "a -g g --from-time 1h",
+            "a -g g -p 0",
+            "a -g g --commit-interval 0",
+            "a -g g --protocol new",
+            "a --protocol classic",
+            "a --session-timeout 6",
+            "-g g",
+        ] {
+            let words = ["ottla", "consume"].into_iter().chain(wrong.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
         }
     }
 

@@ -126,6 +126,13 @@ pub fn hint_for(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
             Some("fewer replicas are in sync than the topic's min.insync.replicas asks for")
         }
+        ErrorCode::GroupIdNotFound => {
+            Some("`ottla group list` shows the groups; one without members and without offsets is gone")
+        }
+        ErrorCode::NonEmptyGroup => Some("stop its members first; `ottla group describe` shows who they are"),
+        ErrorCode::GroupSubscribedToTopic => Some(
+            "members still read this topic; `ottla group reset-offsets` moves an offset, once they are stopped",
+        ),
         _ => None,
     }
 }

@@ -2,17 +2,22 @@
 //!
 //! - [`args`]: what may be said on the command line; [`exit`]: what the exit codes mean, and errors that say what to do.
 //! - [`start`]: runs a broker, from settings to the signal that stops it; [`logging`]: its log on stderr.
-//! - [`topic`], [`produce`], [`consume`]: commands for a running cluster, through [`cluster`]; [`output`]: how they answer.
+//! - [`topic`], [`produce`], [`consume`], [`group`], [`txn`]: commands for a running cluster, through [`cluster`].
+//! - [`output`]: how they answer; [`time`]: times for people; [`signals`]: what asks for an end.
 
 mod args;
 mod cluster;
 mod consume;
 mod exit;
+mod group;
 mod logging;
 mod output;
 mod produce;
+mod signals;
 mod start;
+mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -45,6 +50,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Start(start)) => start::run(start),
         Some(Command::Topic(topic)) => cluster::run(&topic.cluster.clone(), topic::run(topic)),
         Some(Command::Produce(produce)) => cluster::run(&produce.cluster.clone(), produce::run(produce)),
+        Some(Command::Txn(txn)) => cluster::run(&txn.cluster.clone(), txn::run(txn)),
         Some(Command::Consume(consume)) => cluster::run(&consume.cluster.clone(), consume::run(consume)),
+        Some(Command::Group(group)) => cluster::run(&group.cluster.clone(), group::run(group)),
     }
 }

@@ -68,6 +68,10 @@ fn a_wrong_command_line_is_2() {
     ends(&["consume", "x", "--offset", "1", "--from-beginning"], 2, &["cannot be used with"]);
     ends(&["consume", "x", "--from-time", "tomorrow"], 2, &["2026-01-31T12:00:00Z"]);
     ends(&["consume", "x", "--format", "{keys}"], 2, &["{headers}"]);
+    ends(&["consume", "x", "-g", "g", "--offset", "1"], 2, &["--group"]);
+    ends(&["group", "reset-offsets", "g", "--topic", "x"], 2, &["--to-earliest", "--shift-by"]);
+    ends(&["group", "reset-offsets", "g", "--to-latest"], 2, &["--topic", "--all-topics"]);
+    ends(&["group", "list", "--state", "happy"], 2, &["Stable"]);
     ends(&["topic", "list", "--bootstrap-server", "nowhere"], 2, &["--bootstrap-server", "host:port"]);
 }
 
@@ -87,17 +91,20 @@ fn a_wrong_setting_is_2_and_is_named_with_the_nearest() {
 fn no_broker_is_5_and_says_how_to_start_one() {
     // Bound, and freed again: nobody listens there.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 7] = [
         &["topic", "list"],
         &["topic", "create", "x"],
         &["topic", "describe"],
         &["produce", "x"],
         &["consume", "x", "--from-beginning"],
+        &["consume", "x", "--group", "g"],
+        &["group", "list"],
     ];
     for command in commands {
         let arguments = [command, &["--bootstrap-server", &address]].concat();
         ends(&arguments, 5, &[&address, "ottla start"]);
     }
+    ends(&["group", "history", "g", "--metrics", &address], 5, &[&address, "metrics.listener"]);
 }
 
 #[test]

@@ -207,6 +207,17 @@ impl Replica {
         self.local.producers.begin_verification(wall, producer, epoch, sequence, bumps_epochs)
     }
 
+    /// Whether a write of a coordinator in a transaction that was confirmed under `guard` may still be appended: the
+    /// transaction is open here, or no marker has come since. Clients' batches are checked when they are appended.
+    pub fn is_verified(
+        &self,
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+        guard: Option<VerificationGuard>,
+    ) -> bool {
+        self.local.producers.is_verified(producer, epoch, guard)
+    }
+
     fn assigned(&mut self, now: Instant, state: PartitionState, effects: &mut Vec<Effect>) {
         let older =
             state.partition_epoch < self.partition_epoch() || state.leader_epoch < self.assigned.leader_epoch;

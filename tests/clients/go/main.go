@@ -31,7 +31,7 @@ func main() {
 	cluster := connect(os.Args[1])
 	only := os.Args[2:]
 	failures := 0
-	for _, s := range slices.Concat(topicScenarios(cluster), recordScenarios(cluster), errorScenarios(cluster)) {
+	for _, s := range slices.Concat(topicScenarios(cluster), recordScenarios(cluster), errorScenarios(cluster), groupScenarios(cluster)) {
 		if len(only) > 0 && !slices.Contains(only, s.name) {
 			continue
 		}

@@ -129,6 +129,20 @@ async function checkFilled(topic, partitions, count) {
   }
 }
 
+/** A member of a group that reads: `records` are what it has read, `assigned` its partitions of the topic. */
+async function join(groupId, topic, { autoCommit = false, fromBeginning = true } = {}) {
+  const consumer = kafka.consumer({ groupId, heartbeatInterval: 100, sessionTimeout: 6_000, maxWaitTimeInMs: 100 })
+  const member = { consumer, records: [], assigned: [], leave: () => consumer.disconnect() }
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => { member.assigned = payload.memberAssignment[topic] || [] })
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning })
+  await consumer.run({
+    autoCommit,
+    eachMessage: async ({ partition, message }) => { member.records.push({ ...message, partition }) },
+  })
+  return member
+}
+
 /** The promise fails with this error of the protocol (as kafkajs names it), alone or in an aggregate; it is given back. */
 async function fails(type, promise) {
   try {
@@ -148,6 +162,6 @@ async function disconnect() {
 }
 
 module.exports = {
-  admin, bootstrap, checkFilled, connect, create, disconnect, fails, fetch, fill, name, numbered, read, send, settle, sleep,
+  admin, bootstrap, checkFilled, connect, create, disconnect, fails, fetch, fill, join, name, numbered, read, send, settle, sleep,
   topic, value, withProducer,
 }

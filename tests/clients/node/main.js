@@ -8,6 +8,7 @@ const {
   admin, bootstrap, checkFilled, connect, create, disconnect, fails, fetch, fill, name, numbered, read, send, settle, sleep,
   topic, value, withProducer,
 } = require('./client')
+const groups = require('./groups')
 
 const TIME = 1_700_000_000_000
 // Records of that time are older than the default retention.
@@ -271,11 +272,15 @@ const scenarios = {
   'error-too-large': tooLarge,
   'error-invalid-config': invalidConfig,
   'error-offset-out-of-range': offsetOutOfRange,
+  ...groups.scenarios,
 }
 
 async function main() {
   const only = process.argv.slice(3)
   await connect()
+  for (const [scenario, why] of Object.entries(groups.leftOut)) {
+    if (!only.length || only.includes(scenario)) console.log(`left out ${scenario}: ${why}`)
+  }
   for (const [scenario, run] of Object.entries(scenarios)) {
     if (only.length && !only.includes(scenario)) continue
     try {

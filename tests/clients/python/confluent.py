@@ -1,24 +1,18 @@
 """confluent-kafka (librdkafka): `confluent.py BOOTSTRAP [NAME...]`."""
 
 import os
-import sys
 import threading
 import time
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     OFFSET_END,
     TIMESTAMP_CREATE_TIME,
     TIMESTAMP_LOG_APPEND_TIME,
-    Consumer,
     KafkaError,
-    KafkaException,
-    Producer,
     TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -29,96 +23,30 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+import confluent_groups
 import harness
-from harness import KEEP, READ_S_MAX, TIME, check_filled, eventually, fails, same, settle, that, value
-
-BOOTSTRAP = sys.argv[1]
-COMMON = {"bootstrap.servers": BOOTSTRAP, "socket.timeout.ms": 10_000}
-# The client asks for a group's coordinator because it must be given a group; reading by assignment needs none.
-COORDINATOR_ERRORS = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR)
-
-admin = AdminClient(COMMON)
-
-
-def name(scenario):
-    return harness.name("confluent", scenario)
-
-
-def wait(futures):
-    """The result of the only future in an answer of the admin client."""
-    (future,) = futures.values()
-    return future.result(timeout=20)
-
-
-def topic(scenario, partitions=1, **configs):
-    created = name(scenario)
-    wait(admin.create_topics([NewTopic(created, partitions, 1, config=configs)]))
-    settle()
-    return created
-
-
-def producer(**settings):
-    renamed = {key.replace("_", "."): setting for key, setting in settings.items()}
-    return Producer({**COMMON, "delivery.timeout.ms": 20_000, "request.timeout.ms": 10_000, "linger.ms": 5, **renamed})
-
-
-def send(client, records):
-    """Sends keyword arguments of `produce` and returns the delivered messages in order."""
-    delivered = []
-    for record in records:
-        client.produce(**record, on_delivery=lambda error, message: delivered.append((error, message)))
-        client.poll(0)
-    same(0, client.flush(30), "records not delivered")
-    for error, _ in delivered:
-        if error:
-            raise KafkaException(error)
-    return [message for _, message in delivered]
-
-
-def fill(where, partitions, count, **settings):
-    send(producer(**settings), [{"topic": where, "partition": i % partitions, "value": value(i)} for i in range(count)])
-
-
-def consumer(assignment):
-    client = Consumer({**COMMON, "group.id": "never-used", "enable.auto.commit": False, "auto.offset.reset": "error"})
-    client.assign(assignment)
-    return client
-
-
-def read(client, count):
-    """Reads until `count` messages came, and then a little longer for any too many."""
-    messages = []
-    deadline = time.monotonic() + READ_S_MAX
-    while len(messages) < count and time.monotonic() < deadline:
-        messages += without_errors(client.consume(1_000, 0.2))
-    messages += without_errors(client.consume(10, 0.2))
-    same(count, len(messages), "records read")
-    return messages
-
-
-def without_errors(messages):
-    for message in messages:
-        if message.error() and message.error().code() not in COORDINATOR_ERRORS:
-            raise KafkaException(message.error())
-    return [message for message in messages if not message.error()]
-
-
-def read_from(where, count, partitions=1, offset=OFFSET_BEGINNING):
-    client = consumer([TopicPartition(where, p, offset) for p in range(partitions)])
-    try:
-        return read(client, count)
-    finally:
-        client.close()
+from confluent_cluster import (
+    BOOTSTRAP,
+    admin,
+    consumer,
+    fill,
+    is_error,
+    name,
+    producer,
+    read,
+    read_from,
+    send,
+    topic,
+    wait,
+    without_errors,
+)
+from harness import KEEP, TIME, check_filled, eventually, fails, same, settle, that, value
 
 
 def filled(scenario, count, **settings):
     where = topic(scenario, 3)
     fill(where, 3, count, **settings)
     check_filled([(m.partition(), m.offset(), m.value()) for m in read_from(where, count, 3)], 3)
-
-
-def is_error(code):
-    return lambda error: isinstance(error, KafkaException) and error.args[0].code() == code
 
 
 def create_topic():
@@ -367,4 +295,4 @@ SCENARIOS = {
 }
 
 if __name__ == "__main__":
-    harness.main(SCENARIOS, left_out={})
+    harness.main(SCENARIOS | confluent_groups.SCENARIOS, left_out={})

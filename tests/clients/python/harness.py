@@ -10,6 +10,7 @@ TIME = 1_700_000_000_000
 # Records of that time are older than the default retention.
 KEEP = {"retention.ms": "-1"}
 READ_S_MAX = 30
+BALANCE_S_MAX = 20
 
 
 def name(client, scenario):
@@ -63,6 +64,16 @@ def check_filled(records, partitions):
         following[partition] += 1
         same(position, offset, f"partition {partition} record {position} offset")
         same(value(position * partitions + partition), found, f"partition {partition} record {position} value")
+
+
+def balance(assignments, count):
+    """Asks for the sets of partitions of all members until they are even and, together, `count`; returns them."""
+    deadline = time.monotonic() + BALANCE_S_MAX
+    while True:
+        assigned = assignments()
+        if len(set().union(*assigned)) == count and all(len(one) == count // len(assigned) for one in assigned):
+            return assigned
+        that(time.monotonic() < deadline, f"not balanced: {assigned}")
 
 
 def main(scenarios, left_out):

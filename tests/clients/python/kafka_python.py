@@ -1,94 +1,24 @@
 """kafka-python (pure Python): `kafka_python.py BOOTSTRAP [NAME...]`."""
 
 import os
-import sys
 import threading
 import time
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
-from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka import TopicPartition, errors
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, OffsetSpec
 
 import harness
-from harness import KEEP, READ_S_MAX, TIME, check_filled, eventually, fails, same, settle, that, value
+import kafka_python_groups
+from harness import KEEP, TIME, check_filled, eventually, fails, same, settle, that, value
+from kafka_python_cluster import BOOTSTRAP, admin, consumer, create, fill, is_a, name, polled, read, read_from, send, topic
 
-BOOTSTRAP = sys.argv[1]
 CREATE_TIME, LOG_APPEND_TIME = 0, 1
-
-admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP, request_timeout_ms=10_000)
-
-
-def name(scenario):
-    return harness.name("kafka-python", scenario)
-
-
-def topic(scenario, partitions=1, **configs):
-    created = name(scenario)
-    create(created, partitions, configs)
-    return created
-
-
-def create(created, partitions, configs):
-    admin.create_topics({created: {"num_partitions": partitions, "replication_factor": 1, "configs": configs}})
-    settle()
-
-
-def send(records, **settings):
-    """Sends keyword arguments of `send` and returns what the broker told of each, in order."""
-    client = KafkaProducer(bootstrap_servers=BOOTSTRAP, delivery_timeout_ms=20_000, request_timeout_ms=10_000, **settings)
-    try:
-        futures = [client.send(**record) for record in records]
-        client.flush(timeout=30)
-        return [future.get(timeout=20) for future in futures]
-    finally:
-        client.close()
-
-
-def fill(where, partitions, count, **settings):
-    records = [{"topic": where, "partition": i % partitions, "value": value(i)} for i in range(count)]
-    return send(records, **{"linger_ms": 5, **settings})
-
-
-def consumer(where, partitions):
-    client = KafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="none", request_timeout_ms=15_000)
-    client.assign([TopicPartition(where, p) for p in range(partitions)])
-    return client
-
-
-def read(client, count):
-    """Reads until `count` records came, and then a little longer for any too many."""
-    records = []
-    deadline = time.monotonic() + READ_S_MAX
-    while len(records) < count and time.monotonic() < deadline:
-        records += polled(client, 500)
-    records += polled(client, 200)
-    same(count, len(records), "records read")
-    return records
-
-
-def polled(client, timeout_ms):
-    return [record for records in client.poll(timeout_ms=timeout_ms).values() for record in records]
-
-
-def read_from(where, count, partitions=1, offset=None):
-    client = consumer(where, partitions)
-    try:
-        if offset is None:
-            client.seek_to_beginning()
-        else:
-            client.seek(TopicPartition(where, 0), offset)
-        return read(client, count)
-    finally:
-        client.close()
 
 
 def filled(scenario, count, **settings):
     where = topic(scenario, 3)
     fill(where, 3, count, **settings)
     check_filled([(r.partition, r.offset, r.value) for r in read_from(where, count, 3)], 3)
-
-
-def is_a(error_type):
-    return lambda error: isinstance(error, error_type)
 
 
 def create_topic():
@@ -342,4 +272,4 @@ SCENARIOS = {
 }
 
 if __name__ == "__main__":
-    harness.main(SCENARIOS, left_out={})
+    harness.main(SCENARIOS | kafka_python_groups.SCENARIOS, kafka_python_groups.LEFT_OUT)

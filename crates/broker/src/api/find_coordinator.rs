@@ -1,6 +1,7 @@
-//! FindCoordinator (key 10): who coordinates a group. KIP-699 (several keys in one request), KIP-932 (share groups).
+//! FindCoordinator (key 10): who coordinates a group or a transactional id.
+//! KIP-699 (several keys in one request), KIP-932 (share groups).
 //!
-//! The coordinator of a group is the leader of its partition of the offsets topic, which is created on first need.
+//! The coordinator is the leader of the id's partition of an internal topic, which is created on first need.
 
 use ottla_controller::config::InternalTopic;
 use ottla_wire::BrokerId;
@@ -44,26 +45,22 @@ struct NotFound {
 }
 
 async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFound> {
-    match key_type {
-        GROUP => {}
-        // A producer fails for good with this code, instead of asking again for ever.
-        TRANSACTION => {
-            let message = "transactions are not served yet";
-            return Err(NotFound { code: ErrorCode::UnsupportedVersion, message });
-        }
+    let topic = match key_type {
+        GROUP => InternalTopic::Offsets,
+        TRANSACTION => InternalTopic::TransactionState,
         // Share groups (2) and what later versions bring.
         _ => {
-            let message = "coordinators are for groups (0)";
+            let message = "coordinators are for groups (0) and transactional ids (1)";
             return Err(NotFound { code: ErrorCode::InvalidRequest, message });
         }
-    }
+    };
     let not_now = |message| NotFound { code: ErrorCode::CoordinatorNotAvailable, message };
-    let partitions = internal::partitions_of(call.ctx, InternalTopic::Offsets).await;
+    let partitions = internal::partitions_of(call.ctx, topic).await;
     let partitions = partitions
         .map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
     let published = call.ctx.published.load();
     let image = &published.image;
-    let topic = image.topic(InternalTopic::Offsets.topic());
+    let topic = image.topic(topic.topic());
     let partition = topic.and_then(|topic| topic.partition(partition_of(key, partitions)));
     let leader = partition.and_then(|partition| partition.leader).and_then(|id| image.broker(id));
     let leader = leader.filter(|broker| !broker.fenced);

@@ -1,15 +1,16 @@
 //! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
 
-use ottla_group::{Call as GroupCall, Request, Response};
+use ottla_group::{Call as GroupCall, GroupCoordinator, Request, Response};
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::coordinator::groups::{ask_partition, caller, led_here};
+use crate::coordinator::ask::led_here;
+use crate::coordinator::groups::{ask_partition, caller};
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
-    for index in led_here(call.ctx) {
+    for index in led_here::<GroupCoordinator>(call.ctx) {
         let asked = GroupCall { caller: caller(call), request: Request::ListGroups(request.clone()) };
         let listed = match ask_partition(call.ctx, index, asked).await {
             Ok(Response::ListGroups(listed)) => listed,

@@ -2,6 +2,8 @@
 //!
 //! What is not in the table is not advertised, and a request for it closes the connection.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod authorized;
@@ -18,6 +20,8 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -28,6 +32,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod new_leaders;
 mod offset_commit;
@@ -36,7 +41,10 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod transactional;
+mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::ResponseHeader;
@@ -104,6 +112,11 @@ served! {
     DeleteTopics => delete_topics::handle,
     DeleteRecords => delete_records::handle,
     InitProducerId => init_producer_id::handle,
+    AddPartitionsToTxn => add_partitions_to_txn::handle,
+    AddOffsetsToTxn => add_offsets_to_txn::handle,
+    EndTxn => end_txn::handle,
+    WriteTxnMarkers => write_txn_markers::handle,
+    TxnOffsetCommit => txn_offset_commit::handle,
     OffsetForLeaderEpoch => offset_for_leader_epoch::handle,
     DescribeConfigs => describe_configs::handle,
     AlterConfigs => alter_configs::handle,
@@ -115,6 +128,8 @@ served! {
     UpdateFeatures => update_features::handle,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
+    DescribeTransactions => describe_transactions::handle,
+    ListTransactions => list_transactions::handle,
     ConsumerGroupHeartbeat => consumer_group_heartbeat::handle,
     ConsumerGroupDescribe => consumer_group_describe::handle,
     ListConfigResources => list_config_resources::handle,

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_group::{Call, Request, Response as Answered};
+use ottla_group::{Call, GroupCoordinator, Request, Response as Answered};
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
@@ -20,7 +20,8 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::{decode, encode};
 use crate::context::Context;
-use crate::coordinator::groups::{Answer, TOO_LATE, caller_of, partition_in_charge, write_to};
+use crate::coordinator::ask::{Answer, TOO_LATE, write_to};
+use crate::coordinator::groups::{caller_of, partition_in_charge};
 use crate::published::Published;
 use crate::service::{ParsedHeader, Session};
 use crate::shard::Letters;
@@ -66,7 +67,7 @@ struct Pending {
     response: OffsetCommitResponse,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
-    answer: Option<Result<Answer, ErrorCode>>,
+    answer: Option<Result<Answer<GroupCoordinator>, ErrorCode>>,
 }
 
 async fn take(
@@ -97,7 +98,7 @@ async fn take(
         false => Some(match partition_in_charge(ctx, &request.group_id).await {
             Ok(index) => {
                 let (caller, request) = (caller_of(session, version), Request::OffsetCommit(request));
-                write_to(ctx, letters, index, Call { caller, request })
+                write_to(ctx, letters, index, Call { caller, request }, None)
             }
             Err(code) => Err(code),
         }),

@@ -1,5 +1,6 @@
 //! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
-//! KIP-98 (idempotence), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (new leaders in the answer).
+//! KIP-98 (idempotence, transactions), KIP-467 (record errors), KIP-516 (topic ids), KIP-890 (verification), KIP-951 (new
+//! leaders in the answer).
 //!
 //! All Produce requests that one read brought are taken together: decoded and validated here, sent to each shard in one
 //! message, and answered in one piece when the last of them has its outcome.
@@ -26,6 +27,7 @@ use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp};
 
 use super::metadata::is_internal;
 use super::new_leaders::endpoints;
+use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
 use super::{decode, encode_behind};
 use crate::context::Context;
 use crate::partition::{PartitionError, PartitionHandle};
@@ -54,23 +56,31 @@ pub async fn start(
         wall: ctx.clock.wall(),
         appends: Vec::with_capacity(frames.len()),
         places: Vec::with_capacity(frames.len()),
+        writes: Vec::new(),
     };
     let mut requests = Vec::with_capacity(frames.len());
     let mut permits = Vec::with_capacity(frames.len());
     for frame in frames {
         let (bytes, permit) = frame.into_parts();
         permits.push(permit);
-        requests.push(run.take_request(session, bytes)?);
+        requests.push(run.take_request(session, bytes, requests.len())?);
     }
-    let (appends, places) = (run.appends, run.places);
+    let Run { mut appends, places, writes, .. } = run;
+    let refused = match writes.is_empty() {
+        true => Refused::default(),
+        false => transactional::verify(ctx, &writes, &mut appends).await,
+    };
     if appends.is_empty() {
         return answer_all(ctx, (&published, &session.peer.listener), requests, &[], None, started)
             .map(Responses::Ready);
     }
     let group = AppendGroup::new(appends.len());
     let mut batches = ShardBatches::new(&group);
-    for (partition, append) in appends {
-        batches.add(&partition, append);
+    for (at, (partition, append)) in appends.into_iter().enumerate() {
+        match refused.get(&at) {
+            None => batches.add(&partition, append),
+            Some(_) => batches.refuse(NOT_VERIFIED),
+        }
     }
     batches.send().await;
     session.appends = Some(group.clone());
@@ -78,7 +88,7 @@ pub async fn start(
     Ok(Responses::Later(Box::pin(async move {
         group.done().await;
         drop::<Vec<Permit>>(permits);
-        answer_all(&ctx, (&published, &listener), requests, &places, Some(&group), started)
+        answer_all(&ctx, (&published, &listener), requests, &places, Some((&group, &refused)), started)
     })))
 }
 
@@ -90,6 +100,8 @@ struct Pending {
     response: ProduceResponse,
     /// The numbers of its appends in the run.
     appends: Range<usize>,
+    /// Which of the run's requests it is.
+    number: usize,
 }
 
 /// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
@@ -108,10 +120,17 @@ struct Run<'a> {
     appends: Vec<(Arc<PartitionHandle>, AppendRequest)>,
     /// Where the outcomes of the appends go, in their order.
     places: Vec<Place>,
+    /// Which of the appends are part of transactions.
+    writes: Vec<TransactionalWrite>,
 }
 
 impl Run<'_> {
-    fn take_request(&mut self, session: &mut Session, frame: Bytes) -> Result<Pending, CloseReason> {
+    fn take_request(
+        &mut self,
+        session: &mut Session,
+        frame: Bytes,
+        number: usize,
+    ) -> Result<Pending, CloseReason> {
         let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
         if !key.versions().contains(&version) {
             return Err(CloseReason::refused(format!("{key} version {version} is not served")));
@@ -124,6 +143,7 @@ impl Run<'_> {
             acks: request.acks,
             response: ProduceResponse::default(),
             appends: self.appends.len()..self.appends.len(),
+            number,
         };
         let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
@@ -152,15 +172,20 @@ impl Run<'_> {
             let taken = terms.as_ref().map_err(|code| Refusal::from(*code)).and_then(|terms| {
                 let already = answers.iter().any(|a: &PartitionProduceResponse| a.index == index);
                 let partition = self.find(local, &topic.name, topic.topic_id, by_id, index)?;
-                self.take_batch(local, data, terms, already).map(|batch| (partition, batch, *terms))
+                self.take_batch(local, data, terms, already).map(|batch| (partition, batch, terms))
             });
             let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
                     self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
-                    let append = AppendRequest { batch, acks: terms.acks, deadline: terms.deadline };
-                    self.appends.push((partition, append));
+                    if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
+                        let (request, append) = (pending.number, self.appends.len());
+                        let write = TransactionalWrite::new(id, pending.version, request, append, &batch);
+                        self.writes.push(write);
+                    }
+                    let (acks, deadline) = (terms.acks, terms.deadline);
+                    self.appends.push((partition, AppendRequest { batch, acks, deadline, verified: None }));
                 }
                 Err(refusal) => {
                     crate::metrics::add(&self.ctx.metrics.batches_refused, 1);
@@ -226,6 +251,11 @@ impl Run<'_> {
     }
 }
 
+fn is_transactional(batch: &ValidatedBatch) -> bool {
+    let header = batch.header();
+    header.is_transactional() && header.has_producer()
+}
+
 thread_local! {
     /// Room to unpack batches into, one for each thread of the runtime.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
@@ -281,11 +311,10 @@ fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
 }
 
 /// What a request says for all its batches.
-#[derive(Clone, Copy)]
 struct Terms {
     acks: Acks,
     deadline: Instant,
-    transactional: bool,
+    transactional_id: Option<Str>,
     zstd: bool,
     /// May write to internal topics.
     internal: bool,
@@ -308,7 +337,7 @@ impl Terms {
         Ok(Terms {
             acks,
             deadline: run.now + timeout,
-            transactional: request.transactional_id.is_some(),
+            transactional_id: request.transactional_id.clone(),
             zstd: version >= ZSTD_VERSION_MIN,
             internal: session.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
         })
@@ -316,7 +345,7 @@ impl Terms {
 
     fn check(&self, batch: &ValidatedBatch) -> Result<(), Refusal> {
         let header = batch.header();
-        if header.is_transactional() && !self.transactional {
+        if header.is_transactional() && self.transactional_id.is_none() {
             return Err(Refusal::new(
                 ErrorCode::InvalidRecord,
                 "a transactional batch in a request without a transactional id",
@@ -390,7 +419,7 @@ fn answer_all(
     (published, listener): (&Published, &str),
     requests: Vec<Pending>,
     places: &[Place],
-    group: Option<&AppendGroup>,
+    appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
     let mut frames = Writer::new(Size::default());
@@ -398,12 +427,15 @@ fn answer_all(
     for mut pending in requests {
         for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
             let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
-            let outcome = group.and_then(|group| group.outcome(at));
+            let outcome = appended.and_then(|(group, _)| group.outcome(at));
             match outcome {
                 Some(Ok(_)) => crate::metrics::add(&ctx.metrics.bytes_in, place.bytes),
                 _ => crate::metrics::add(&ctx.metrics.batches_refused, 1),
             }
-            put_outcome(answer, outcome);
+            match appended.and_then(|(_, refused)| refused.get(&at)) {
+                None => put_outcome(answer, outcome),
+                Some(&(code, message)) => Refusal::new(code, message).write_to(answer),
+            }
         }
         if pending.acks == 0 {
             refuse_acks_0(&pending.response)?;

@@ -22,11 +22,11 @@ use crate::clock::Clock;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
 use crate::coordinator::internal::InternalTopics;
+use crate::coordinator::outside::Outside;
 use crate::coordinator::{Kit, World};
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
-use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
 
@@ -69,7 +69,10 @@ impl Node {
         let quorum = open_quorum(&settings, &dir, node, Machine::new(applied.clone(), inbox.clone())).await?;
         let quorum = Arc::new(quorum);
         let found = found_partitions(&dir, applied.load().index)?;
-        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default())));
+        let published = Arc::new(ArcSwap::from_pointee(Published::default()));
+        let (controller, asked) = ControllerHandle::new();
+        let outside = Outside::new(node, clock.clone(), published.clone(), controller.clone());
+        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default()), outside));
         let shards = start_shards(&settings, &clock, &coordinators)?;
         let opener = Opener {
             node,
@@ -80,7 +83,6 @@ impl Node {
             next_key: Arc::new(AtomicU64::new(0)),
             progress,
         };
-        let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (index, published_index) = watch::channel(0);
         let publisher = Publisher {
             node,
@@ -94,8 +96,8 @@ impl Node {
         let publisher = tokio::spawn(publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(published_index.clone(), applied.load().index).await?;
+        coordinators.outside.set_caught_up();
 
-        let (controller, asked) = ControllerHandle::new();
         let task = ControllerTask {
             quorum: quorum.clone(),
             settings: settings.clone(),
@@ -239,7 +241,6 @@ fn context(
         published,
         controller,
         fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
-        producer_ids: ProducerIds::default(),
         coordinators,
         internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),

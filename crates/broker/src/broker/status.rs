@@ -12,6 +12,7 @@ use crate::http::exposition::{Sources, render};
 use crate::http::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
 use crate::http::group_facts::GroupFacts;
 use crate::http::history::{HistoryError, history as group_history};
+use crate::http::txn_facts::TxnFacts;
 use crate::http::{HttpState, Readiness, Recovery};
 use crate::metadata::RecoveryProgress;
 
@@ -124,6 +125,7 @@ impl Status {
         let topics = TopicFacts::of(&ctx.published.load());
         // This runs on a thread that may block.
         let groups = Handle::current().block_on(GroupFacts::of(ctx));
+        let transactions = Handle::current().block_on(TxnFacts::of(ctx));
         let dirs: Vec<DirFacts> = ctx.data_dirs.iter().map(DirFacts::of).collect();
         render(&Sources {
             node: &node,
@@ -132,6 +134,7 @@ impl Status {
             topics: &topics,
             dirs: &dirs,
             groups: &groups,
+            transactions: &transactions,
             process: ProcessFacts::read(),
         })
     }

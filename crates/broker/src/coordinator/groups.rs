@@ -1,17 +1,16 @@
 //! The group coordinator as a kind, and how to ask it.
 
 use ottla_controller::config::InternalTopic;
-use ottla_coordinator::{Frame, Moment, Refusal};
+use ottla_coordinator::{Frame, Moment};
 use ottla_group::{Call, Caller, GroupConfig, GroupCoordinator, Reply, Request, Response};
-use ottla_wire::PartitionIndex;
+use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use tokio::sync::oneshot;
+use ottla_wire::{LeaderEpoch, PartitionIndex};
 
-use super::internal::{self, OFFSETS_TOPIC};
-use super::kind::{Asked, CoordinatorMail, Kind, Letter, Waiting};
+use super::ask::{in_charge, write_to};
+use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
-use super::route::partition_of;
 use crate::api;
 use crate::context::Context;
 use crate::service::Session;
@@ -19,10 +18,11 @@ use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
+    const TOPIC: InternalTopic = InternalTopic::Offsets;
 
     type Answer = Response;
 
-    fn create(world: &World) -> GroupCoordinator {
+    fn create(world: &World, _epoch: LeaderEpoch) -> GroupCoordinator {
         GroupCoordinator::new(GroupConfig::clone(&world.groups), world.topics.clone())
     }
 
@@ -33,8 +33,14 @@ impl Kind for GroupCoordinator {
         });
     }
 
-    fn deliver(reply: Reply, waiting: &mut Waiting<Response>) {
-        waiting.answer(reply.to, reply.response);
+    fn codec(world: &World) -> Codec {
+        world.codec
+    }
+
+    fn deliver(replies: Vec<Reply>, waiting: &mut Waiting<Response>, _home: &Home) {
+        for reply in replies {
+            waiting.answer(reply.to, reply.response);
+        }
     }
 
     fn mail(letter: Letter<GroupCoordinator>) -> CoordinatorMail {
@@ -74,96 +80,29 @@ pub async fn ask(call: &api::Call<'_>, group: &str, request: Request) -> Result<
 
 /// Asks the coordinator that lives in one partition of the offsets topic.
 pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> Result<Response, ErrorCode> {
+    ask_with_proof(ctx, index, call, None).await
+}
+
+/// As [`ask_partition`], for a request of a producer whose transaction was verified.
+pub async fn ask_with_proof(
+    ctx: &Context,
+    index: PartitionIndex,
+    call: Call,
+    proof: Option<Proof>,
+) -> Result<Response, ErrorCode> {
     let patience = patience(&call.request);
     let mut letters = Letters::default();
-    let answer = write_to(ctx, &mut letters, index, call)?;
+    let answer = write_to::<GroupCoordinator>(ctx, &mut letters, index, call, proof)?;
     letters.send().await;
     match patience {
         Patience::Members => answer.come().await,
-        Patience::Commit => {
-            let timeout = ctx.coordinators.world().commit_timeout;
-            tokio::time::timeout(timeout, answer.come()).await.unwrap_or(Err(TOO_LATE))
-        }
+        Patience::Commit => answer.come_within(ctx.coordinators.world().commit_timeout).await,
     }
 }
-
-/// As Kafka says it: clients of any age look for the coordinator and ask again.
-pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
 /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
 pub async fn partition_in_charge(ctx: &Context, group: &str) -> Result<PartitionIndex, ErrorCode> {
-    let partitions = internal::partitions_of(ctx, InternalTopic::Offsets).await?;
-    Ok(partition_of(group, partitions))
-}
-
-/// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
-pub fn write_to(
-    ctx: &Context,
-    letters: &mut Letters,
-    index: PartitionIndex,
-    call: Call,
-) -> Result<Answer, ErrorCode> {
-    let published = ctx.published.load();
-    let partition = published.partition(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?;
-    let (answer, answered) = oneshot::channel();
-    letters.add(partition, GroupCoordinator::mail(Letter::Ask(Asked { request: call, answer })));
-    Ok(Answer(answered))
-}
-
-/// An answer that is awaited.
-pub struct Answer(oneshot::Receiver<Result<Response, Refusal>>);
-
-impl Answer {
-    /// Waits for it.
-    pub async fn come(self) -> Result<Response, ErrorCode> {
-        match self.0.await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(refusal)) => Err(code(refusal)),
-            // The leadership went away with the request.
-            Err(_) => Err(ErrorCode::NotCoordinator),
-        }
-    }
-}
-
-/// Looks at every group coordinator of this broker that serves, and gives what `look` has seen. What it does delays the
-/// partitions that share the shard.
-pub async fn look<T: Send + 'static>(
-    ctx: &Context,
-    look: impl Fn(&GroupCoordinator) -> T + Clone + Send + 'static,
-) -> Vec<T> {
-    let mut seen = Vec::new();
-    for index in led_here(ctx) {
-        let Ok(partition) = ctx.published.load().partition(OFFSETS_TOPIC, index).cloned() else { continue };
-        let (told, hears) = oneshot::channel();
-        let look = look.clone();
-        let letter = Letter::Look(Box::new(move |core: &GroupCoordinator| {
-            let _gone = told.send(look(core));
-        }));
-        let mut letters = Letters::default();
-        letters.add(&partition, GroupCoordinator::mail(letter));
-        letters.send().await;
-        seen.extend(hears.await);
-    }
-    seen
-}
-
-/// The partitions of the offsets topic that this broker leads. There are none before the topic is needed.
-pub fn led_here(ctx: &Context) -> Vec<PartitionIndex> {
-    let published = ctx.published.load();
-    let topic = published.topic(OFFSETS_TOPIC);
-    let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
-    partitions
-        .filter(|partition| partition.leader_view(None).is_ok())
-        .map(|partition| partition.index)
-        .collect()
-}
-
-fn code(refusal: Refusal) -> ErrorCode {
-    match refusal {
-        Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,
-        Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
-        Refusal::NotCoordinator => ErrorCode::NotCoordinator,
-    }
+    in_charge::<GroupCoordinator>(ctx, group).await
 }
 
 fn patience(request: &Request) -> Patience {

@@ -6,22 +6,20 @@
 //! acks=all, and what hangs on it leaves when it is committed. An append that fails, whatever the reason, leaves the core
 //! ahead of its log: it is then given up and loaded anew.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ottla_controller::controller::IdSource;
-use ottla_coordinator::{Frame, Moment};
+use ottla_coordinator::{Frame, Moment, Refusal};
 use ottla_replica::{View, ViewRole};
 use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, LeaderEpoch, Offset};
 
-use super::kind::{Asked, Kind, Letter, Waiting};
-use super::kit::{Counted, Kit};
+use super::kind::{Asked, Home, Kind, Letter, Proof, Unserved, Waiting};
+use super::kit::Counted;
 use super::load::{Load, Loaded, load};
 use super::seal::seal;
 use crate::controllers::Random;
-use crate::partition::PartitionHandle;
 use crate::shard::{CoordinatorAppend, Outcome, PartitionDriver, Turn};
 
 /// Deleted topics that one coordinator remembers until it can be told.
@@ -56,8 +54,7 @@ pub trait Hosted {
 
 /// A coordinator and what waits for it.
 pub struct Host<K: Kind> {
-    partition: Arc<PartitionHandle>,
-    kit: Arc<Kit>,
+    home: Home,
     generation: Generation,
     stage: Stage<K>,
     waiting: Waiting<K::Answer>,
@@ -94,11 +91,10 @@ enum Stage<K: Kind> {
 }
 
 impl<K: Kind> Host<K> {
-    pub fn new(partition: Arc<PartitionHandle>, kit: Arc<Kit>) -> Host<K> {
+    pub fn new(home: Home) -> Host<K> {
         let (generation, waiting) = (Generation::default(), Waiting::default());
         Host {
-            partition,
-            kit,
+            home,
             generation,
             stage: Stage::Away,
             waiting,
@@ -108,9 +104,14 @@ impl<K: Kind> Host<K> {
         }
     }
 
-    pub fn take(&mut self, at: &Moment, letter: Letter<K>) {
+    pub fn take(&mut self, at: &Moment, letter: Letter<K>, partition: &PartitionDriver) {
         match letter {
-            Letter::Ask(asked) => self.ask(at, asked),
+            Letter::Ask(asked) => self.ask(at, *asked, partition),
+            Letter::Act(act) => {
+                if let Stage::Serving { frame, .. } = &mut self.stage {
+                    frame.act(|core, out| act(core, at, out));
+                }
+            }
             Letter::Look(look) => {
                 if let Stage::Serving { frame, .. } = &self.stage {
                     look(frame.core());
@@ -120,11 +121,13 @@ impl<K: Kind> Host<K> {
         }
     }
 
-    fn ask(&mut self, at: &Moment, asked: Asked<K>) {
-        let refusal = match &mut self.stage {
+    fn ask(&mut self, at: &Moment, asked: Asked<K>, partition: &PartitionDriver) {
+        let holds = |proof: Proof| proof.holds(partition);
+        let unserved = match &mut self.stage {
             // Dropping the request says it.
             Stage::Away => return,
-            Stage::Loading { .. } | Stage::Settling { .. } => ottla_coordinator::Refusal::Loading,
+            Stage::Loading { .. } | Stage::Settling { .. } => Unserved::Refused(Refusal::Loading),
+            Stage::Serving { .. } if !asked.proof.is_none_or(holds) => Unserved::NotVerified,
             Stage::Serving { frame, .. } => {
                 let ticket = self.waiting.add(asked.answer);
                 if let Err(refusal) = frame.handle(at, ticket, asked.request) {
@@ -133,7 +136,7 @@ impl<K: Kind> Host<K> {
                 return;
             }
         };
-        let _gone = asked.answer.send(Err(refusal));
+        let _gone = asked.answer.send(Err(unserved));
     }
 
     fn loaded(&mut self, loaded: Loaded<K>) {
@@ -142,12 +145,12 @@ impl<K: Kind> Host<K> {
         if generation != self.generation {
             return; // of an earlier life
         }
-        if end < self.partition.view().replica.log_end {
+        if end < self.home.partition.view().replica.log_end {
             // A marker was written meanwhile.
             self.spawn_load(epoch, Some((frame, end)));
             return;
         }
-        let _counted = Counted::new(&self.kit, |counts| &counts.loading);
+        let _counted = Counted::new(&self.home.kit, |counts| &counts.loading);
         self.stage = Stage::Settling { epoch, since, frame, end, _counted };
     }
 
@@ -173,18 +176,19 @@ impl<K: Kind> Host<K> {
     /// Lets leave what may.
     fn release(&mut self) {
         let Stage::Serving { frame, .. } = &mut self.stage else { return };
-        for outbound in frame.take_released() {
-            K::deliver(outbound, &mut self.waiting);
+        let released = frame.take_released();
+        if !released.is_empty() {
+            K::deliver(released, &mut self.waiting, &self.home);
         }
     }
 
     fn begin(&mut self, now: Instant, epoch: LeaderEpoch, view: &View) {
         self.generation = Generation(self.generation.0 + 1);
         self.waiting.clear();
-        let _counted = Counted::new(&self.kit, |counts| &counts.loading);
+        let _counted = Counted::new(&self.home.kit, |counts| &counts.loading);
         if view.log_start == view.log_end {
             // A new topic is usable at once.
-            let frame = Frame::loading(K::create(&self.kit.world()));
+            let frame = Frame::loading(K::create(&self.home.kit.world(), epoch));
             self.stage = Stage::Settling { epoch, since: now, frame, end: view.log_end, _counted };
             return;
         }
@@ -193,8 +197,8 @@ impl<K: Kind> Host<K> {
     }
 
     fn spawn_load(&self, epoch: LeaderEpoch, begun: Option<(Frame<K>, Offset)>) {
-        let (partition, kit, generation) = (self.partition.clone(), self.kit.clone(), self.generation);
-        tokio::spawn(load(Load { partition, kit, epoch, generation, begun }));
+        let (home, generation) = (self.home.clone(), self.generation);
+        tokio::spawn(load(Load { home, epoch, generation, begun }));
     }
 
     /// Serves once all that was read is committed: an answer must not tell what may yet be lost.
@@ -211,7 +215,7 @@ impl<K: Kind> Host<K> {
         self.news = true;
         self.count_load(turn.now.since(since));
         self.stage =
-            Stage::Serving { epoch, frame, _counted: Counted::new(&self.kit, |counts| &counts.active) };
+            Stage::Serving { epoch, frame, _counted: Counted::new(&self.home.kit, |counts| &counts.active) };
     }
 
     /// Tells the core of the world, as soon as it can do something about it.
@@ -219,14 +223,14 @@ impl<K: Kind> Host<K> {
         let Stage::Serving { frame, .. } = &mut self.stage else { return };
         if self.news && frame.is_active() {
             self.news = false;
-            K::learn(frame, at, &self.kit.world(), &std::mem::take(&mut self.deleted));
+            K::learn(frame, at, &self.home.kit.world(), &std::mem::take(&mut self.deleted));
         }
     }
 
     fn count_load(&self, took: Duration) {
-        self.kit.counts.loads.fetch_add(1, Ordering::Relaxed);
+        self.home.kit.counts.loads.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.kit.counts.load_micros.fetch_add(micros, Ordering::Relaxed);
+        self.home.kit.counts.load_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     fn epoch(&self) -> Option<LeaderEpoch> {
@@ -245,7 +249,7 @@ impl<K: Kind> Host<K> {
                 _ if generation != self.generation => {}
                 Ok(_) => frame.committed(),
                 Err(error) => {
-                    let (topic, partition) = (&self.partition.topic, self.partition.index.0);
+                    let (topic, partition) = (&self.home.partition.topic, self.home.partition.index.0);
                     tracing::warn!(%topic, partition, %error, "records of a {} were not committed: loading it anew", K::NAME);
                     frame.fail();
                 }
@@ -283,7 +287,7 @@ impl<K: Kind> Hosted for Host<K> {
         if !frame.has_batches() {
             return;
         }
-        let codec = self.kit.world().codec;
+        let codec = K::codec(&self.home.kit.world());
         while let Some(batch) = frame.next_batch() {
             match seal(&batch, turn.wall, codec) {
                 Ok(batch) => {
@@ -291,7 +295,7 @@ impl<K: Kind> Hosted for Host<K> {
                     partition.append_for_coordinator(turn, CoordinatorAppend { batch, generation, epoch });
                 }
                 Err(error) => {
-                    let (topic, partition) = (&self.partition.topic, self.partition.index.0);
+                    let (topic, partition) = (&self.home.partition.topic, self.home.partition.index.0);
                     tracing::error!(%topic, partition, %error, "records of a {} cannot be written", K::NAME);
                     frame.fail();
                 }
@@ -302,7 +306,7 @@ impl<K: Kind> Hosted for Host<K> {
     fn settle(&mut self, turn: Turn, partition: &mut PartitionDriver) -> bool {
         self.told(partition.take_outcomes());
         self.release();
-        let view = self.partition.view();
+        let view = self.home.partition.view();
         let view = &view.replica;
         if self.follow(turn.now, view) {
             // What this replica has written and not committed before may be cut off: the log says what is left.

@@ -14,6 +14,9 @@ use crate::context::Context;
 /// Where groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = InternalTopic::Offsets.topic();
 
+/// Where transactional ids and their transactions are kept.
+pub const TRANSACTIONS_TOPIC: &str = InternalTopic::TransactionState.topic();
+
 /// How long the creation of an internal topic may take.
 const CREATE_TIMEOUT_MS: i32 = 10_000;
 
@@ -91,11 +94,18 @@ fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> C
         name: Str::from_static(name),
         value: Some(value),
     };
-    let configs = vec![
+    let mut configs = vec![
         config("cleanup.policy", Str::from_static("compact")),
-        config("compression.type", Str::from_static("producer")),
         config("segment.bytes", segment_bytes.to_string().into()),
     ];
+    match topic {
+        InternalTopic::Offsets => configs.push(config("compression.type", Str::from_static("producer"))),
+        InternalTopic::TransactionState => configs.extend([
+            config("compression.type", Str::from_static("uncompressed")),
+            config("min.insync.replicas", settings.internal_min_isr(topic, brokers).to_string().into()),
+            config("unclean.leader.election.enable", Str::from_static("false")),
+        ]),
+    }
     let topic = CreatableTopic {
         name: Str::from_static(topic.topic()),
         num_partitions: partitions,

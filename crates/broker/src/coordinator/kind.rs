@@ -3,9 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_coordinator::{Coordinator, Frame, Moment, Refusal, Ticket};
+use ottla_controller::config::InternalTopic;
+use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
 use ottla_group::GroupCoordinator;
+use ottla_replica::VerificationGuard;
+use ottla_txn::TxnCoordinator;
+use ottla_wire::LeaderEpoch;
+use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::host::{Host, Hosted};
@@ -13,32 +19,51 @@ use super::internal;
 use super::kit::{Kit, World};
 use super::load::Loaded;
 use crate::partition::PartitionHandle;
+use crate::shard::{Claim, PartitionDriver};
 
 /// A kind of coordinator: its core, and how it is joined to the broker.
 pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
     /// What the log calls it.
     const NAME: &'static str;
 
+    /// The topic that it lives in.
+    const TOPIC: InternalTopic;
+
     /// What a request is answered.
     type Answer: Send + 'static;
 
-    /// A core that knows the world and has nothing loaded.
-    fn create(world: &World) -> Self;
+    /// A core that knows the world and has nothing loaded, of a leader in this epoch.
+    fn create(world: &World, epoch: LeaderEpoch) -> Self;
 
     /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told last,
     /// also where one of the same name has come.
     fn learn(frame: &mut Frame<Self>, at: &Moment, world: &World, deleted: &[Str]);
 
-    /// Carries out what a core says to the outside.
-    fn deliver(outbound: Self::Outbound, waiting: &mut Waiting<Self::Answer>);
+    /// How its batches are packed.
+    fn codec(world: &World) -> Codec;
+
+    /// Carries out what a core at `home` says to the outside.
+    fn deliver(outbound: Vec<Self::Outbound>, waiting: &mut Waiting<Self::Answer>, home: &Home);
 
     /// Addresses a letter to coordinators of this kind.
     fn mail(letter: Letter<Self>) -> CoordinatorMail;
 }
 
+/// Where a coordinator lives, and what it shares with the others.
+#[derive(Clone)]
+pub struct Home {
+    pub partition: Arc<PartitionHandle>,
+    pub kit: Arc<Kit>,
+}
+
+/// Something that a core is to do which no client has asked for.
+pub type Act<K> = dyn FnOnce(&mut K, &Moment, &mut Output<<K as Coordinator>::Outbound>) + Send;
+
 /// What a coordinator is told.
 pub enum Letter<K: Kind> {
-    Ask(Asked<K>),
+    Ask(Box<Asked<K>>),
+    /// Somebody has done what the core had asked for. Dropped if it cannot write now: it then asks again.
+    Act(Box<Act<K>>),
     /// Somebody wants to look at the core. Dropped if it does not serve.
     Look(Box<dyn FnOnce(&K) + Send>),
     /// Its state has been read.
@@ -48,33 +73,78 @@ pub enum Letter<K: Kind> {
 /// A request and who waits for the answer. Dropped unanswered, it says that this broker is not the coordinator.
 pub struct Asked<K: Kind> {
     pub request: K::Request,
-    pub answer: oneshot::Sender<Result<K::Answer, Refusal>>,
+    /// For a write that is part of a producer's transaction: that this partition is part of it, too.
+    pub proof: Option<Proof>,
+    pub answer: oneshot::Sender<Result<K::Answer, Unserved>>,
+}
+
+/// That a partition was verified to be part of a producer's transaction (KIP-890).
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    pub claim: Claim,
+    /// `None` if the transaction was open in the partition already.
+    pub guard: Option<VerificationGuard>,
+}
+
+impl Proof {
+    /// Whether it holds still: no marker has come in between.
+    pub fn holds(&self, partition: &PartitionDriver) -> bool {
+        partition.is_verified(&self.claim, self.guard)
+    }
+}
+
+/// Why a request was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unserved {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the transaction has ended before its records could be written")]
+    NotVerified,
+}
+
+impl From<Unserved> for ErrorCode {
+    fn from(unserved: Unserved) -> ErrorCode {
+        match unserved {
+            Unserved::Refused(Refusal::Loading) => ErrorCode::CoordinatorLoadInProgress,
+            Unserved::Refused(Refusal::Unavailable) => ErrorCode::CoordinatorNotAvailable,
+            Unserved::Refused(Refusal::NotCoordinator) => ErrorCode::NotCoordinator,
+            Unserved::NotVerified => ErrorCode::InvalidTxnState,
+        }
+    }
 }
 
 /// A letter to a coordinator of some kind.
 pub enum CoordinatorMail {
     Groups(Letter<GroupCoordinator>),
+    Transactions(Letter<TxnCoordinator>),
 }
 
 /// The coordinator of a partition.
 pub enum Coordinating {
     Groups(Box<Host<GroupCoordinator>>),
+    Transactions(Box<Host<TxnCoordinator>>),
 }
 
 impl Coordinating {
     /// The coordinator that lives in a partition; none if it belongs to another topic.
     pub fn of(partition: &Arc<PartitionHandle>, kit: &Arc<Kit>) -> Option<Coordinating> {
+        let home = || Home { partition: partition.clone(), kit: kit.clone() };
         match &*partition.topic {
-            internal::OFFSETS_TOPIC => {
-                Some(Coordinating::Groups(Box::new(Host::new(partition.clone(), kit.clone()))))
-            }
+            internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Host::new(home())))),
+            internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Host::new(home())))),
             _ => None,
         }
     }
 
-    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail) {
+    /// MUST be mail for the kind that lives in `partition`: it is dropped otherwise.
+    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &PartitionDriver) {
         match (self, mail) {
-            (Coordinating::Groups(host), CoordinatorMail::Groups(letter)) => host.take(at, letter),
+            (Coordinating::Groups(host), CoordinatorMail::Groups(letter)) => host.take(at, letter, partition),
+            (Coordinating::Transactions(host), CoordinatorMail::Transactions(letter)) => {
+                host.take(at, letter, partition);
+            }
+            (Coordinating::Groups(_), CoordinatorMail::Transactions(_))
+            | (Coordinating::Transactions(_), CoordinatorMail::Groups(_)) => {}
         }
     }
 
@@ -82,6 +152,7 @@ impl Coordinating {
     pub fn host(&mut self) -> &mut dyn Hosted {
         match self {
             Coordinating::Groups(host) => &mut **host,
+            Coordinating::Transactions(host) => &mut **host,
         }
     }
 }
@@ -89,7 +160,7 @@ impl Coordinating {
 /// Who waits for which answer.
 pub struct Waiting<A> {
     next: u64,
-    by_ticket: HashMap<Ticket, oneshot::Sender<Result<A, Refusal>>>,
+    by_ticket: HashMap<Ticket, oneshot::Sender<Result<A, Unserved>>>,
 }
 
 impl<A> Default for Waiting<A> {
@@ -100,7 +171,7 @@ impl<A> Default for Waiting<A> {
 
 impl<A> Waiting<A> {
     /// A ticket for one who waits. Tickets are not reused, so that an answer never reaches somebody else.
-    pub fn add(&mut self, waiter: oneshot::Sender<Result<A, Refusal>>) -> Ticket {
+    pub fn add(&mut self, waiter: oneshot::Sender<Result<A, Unserved>>) -> Ticket {
         self.next += 1;
         let ticket = Ticket(self.next);
         self.by_ticket.insert(ticket, waiter);
@@ -113,7 +184,7 @@ impl<A> Waiting<A> {
     }
 
     pub fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
-        self.send(ticket, Err(refusal));
+        self.send(ticket, Err(refusal.into()));
     }
 
     /// Lets everybody go unanswered: they look for the coordinator again.
@@ -121,7 +192,7 @@ impl<A> Waiting<A> {
         self.by_ticket.clear();
     }
 
-    fn send(&mut self, ticket: Ticket, answer: Result<A, Refusal>) {
+    fn send(&mut self, ticket: Ticket, answer: Result<A, Unserved>) {
         if let Some(waiter) = self.by_ticket.remove(&ticket) {
             let _gone = waiter.send(answer);
         }

@@ -7,11 +7,14 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use ottla_controller::{BrokerSettings, Image};
 use ottla_group::{GroupConfig, Topics};
+use ottla_txn::TxnConfig;
 use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
 
 use super::group_config::group_config;
+use super::outside::Outside;
 use super::topics::ImageTopics;
+use super::txn_config::{Verification, txn_config};
 
 /// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and threads to
 /// clients.
@@ -20,6 +23,8 @@ const LOADS_MAX: usize = 4;
 /// What coordinators know of the broker and its cluster. Immutable: a change is another value.
 pub struct World {
     pub groups: Arc<GroupConfig>,
+    pub transactions: Arc<TxnConfig>,
+    pub verification: Verification,
     pub topics: Arc<dyn Topics>,
     /// `offsets.topic.compression.codec`
     pub codec: Codec,
@@ -32,6 +37,8 @@ impl World {
     pub fn new(settings: &BrokerSettings, image: &Image) -> World {
         World {
             groups: Arc::new(group_config(settings, image)),
+            transactions: Arc::new(txn_config(settings, image)),
+            verification: Verification::new(settings),
             topics: Arc::new(ImageTopics::new(image.clone())),
             codec: settings.offsets_topic_codec(),
             commit_timeout: settings.offsets_commit_timeout(),
@@ -42,6 +49,8 @@ impl World {
     pub fn with_topics(&self, image: &Image) -> World {
         World {
             groups: self.groups.clone(),
+            transactions: self.transactions.clone(),
+            verification: self.verification,
             topics: Arc::new(ImageTopics::new(image.clone())),
             codec: self.codec,
             commit_timeout: self.commit_timeout,
@@ -52,6 +61,7 @@ impl World {
 /// What is shared.
 pub struct Kit {
     world: ArcSwap<World>,
+    pub outside: Outside,
     pub loads: Semaphore,
     pub counts: Counts,
 }
@@ -69,9 +79,10 @@ pub struct Counts {
 }
 
 impl Kit {
-    pub fn new(world: World) -> Kit {
+    pub fn new(world: World, outside: Outside) -> Kit {
         Kit {
             world: ArcSwap::from_pointee(world),
+            outside,
             loads: Semaphore::new(LOADS_MAX),
             counts: Counts::default(),
         }

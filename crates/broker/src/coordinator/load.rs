@@ -1,6 +1,5 @@
 //! A coordinator's state, read from its log off the shard.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +10,7 @@ use ottla_wire::batch::{BatchError, BatchView, ControlRecord, batches};
 use ottla_wire::{LeaderEpoch, Offset};
 
 use super::host::Generation;
-use super::kind::{Kind, Letter};
-use super::kit::Kit;
+use super::kind::{Home, Kind, Letter};
 use crate::partition::PartitionHandle;
 use crate::shard::Letters;
 
@@ -34,8 +32,7 @@ pub struct Loaded<K: Kind> {
 
 /// What a load is to do.
 pub struct Load<K: Kind> {
-    pub partition: Arc<PartitionHandle>,
-    pub kit: Arc<Kit>,
+    pub home: Home,
     pub epoch: LeaderEpoch,
     pub generation: Generation,
     /// What has been read before, up to `from`. Without one, the log is read from its start.
@@ -59,7 +56,7 @@ enum LoadError {
 /// epoch any more; what cannot be read is tried again: a coordinator that lacks records would answer wrongly.
 pub async fn load<K: Kind>(mut load: Load<K>) {
     while load.is_wanted() {
-        let (partition, generation) = (load.partition.clone(), load.generation);
+        let (partition, generation) = (load.home.partition.clone(), load.generation);
         match read_on(&mut load).await {
             Ok((frame, end)) => {
                 let loaded = Box::new(Loaded { generation, frame, end });
@@ -77,18 +74,17 @@ pub async fn load<K: Kind>(mut load: Load<K>) {
 }
 
 async fn read_on<K: Kind>(load: &mut Load<K>) -> Result<(Frame<K>, Offset), LoadError> {
-    let kit = load.kit.clone();
+    let Home { partition, kit } = load.home.clone();
     // The semaphore is never closed.
     let _room = kit.loads.acquire().await;
-    let (partition, begun) = (load.partition.clone(), load.begun.take());
-    let (frame, from) =
-        begun.unwrap_or_else(|| (Frame::loading(K::create(&kit.world())), partition.reader.log_start()));
+    let new = || (Frame::loading(K::create(&kit.world(), load.epoch)), partition.reader.log_start());
+    let (frame, from) = load.begun.take().unwrap_or_else(new);
     tokio::task::spawn_blocking(move || read(&partition, frame, from)).await?
 }
 
 impl<K: Kind> Load<K> {
     fn is_wanted(&self) -> bool {
-        let view = self.partition.view();
+        let view = self.home.partition.view();
         view.replica.role == ViewRole::Leader && view.replica.leader_epoch == self.epoch
     }
 }

@@ -10,10 +10,14 @@
 //! - [`marker`]: the end of a transaction in a coordinator's partition.
 //! - [`seal`]: the records of a turn as a batch.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
-//! - [`groups`]: the group coordinator as a kind, and how to ask it.
-//! - [`group_config`], [`topics`]: settings and the metadata image as the cores want to see them.
+//! - [`ask`]: how a coordinator of any kind is asked.
+//! - [`groups`], [`transactions`]: each kind, and what is special in asking it.
+//! - [`outside`]: what coordinators have done for them outside of their shards; [`txn_markers`]: the ends of transactions.
+//! - [`verify`]: whether partitions that are written to are part of a transaction.
+//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see them.
 //! - [`internal`], [`route`]: the internal topics, and which of their partitions is in charge of an id.
 
+pub mod ask;
 pub mod group_config;
 pub mod groups;
 mod host;
@@ -22,14 +26,19 @@ mod kind;
 mod kit;
 mod load;
 mod marker;
+pub mod outside;
 pub mod route;
 mod seal;
 pub mod topics;
+pub mod transactions;
+pub mod txn_config;
+pub mod txn_markers;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;
 
 pub use host::{Generation, Hosted, moment};
-pub use kind::{Coordinating, CoordinatorMail};
+pub use kind::{Coordinating, CoordinatorMail, Proof};
 pub use kit::{Kit, World};
 pub use marker::Marker;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_controller::{BrokerSettings, Image};
 use ottla_coordinator::{Batch, Producer, Record, Refusal};
@@ -23,25 +24,32 @@ use ottla_wire::messages::{
 };
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{
-    BrokerId, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
-    Uuid,
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    TopicId, Uuid,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
-use super::kind::{Asked, Kind, Letter};
+use super::kind::{Asked, Kind, Letter, Proof, Unserved};
+use super::outside::Outside;
 use super::seal::seal;
+use super::verify::begin;
 use super::{Generation, Kit, Marker, World};
 use crate::clock::Clock;
+use crate::controllers::ControllerHandle;
 use crate::metadata::{Opener, RecoveryProgress, partition_state};
 use crate::partition::PartitionHandle;
+use crate::published::Published;
 use crate::shard::{
-    CoordinatorAppend, Letters, Mail, PartitionDriver, ShardHandle, ShardSettings, Shards, Turn,
+    AppendGroup, Claim, CoordinatorAppend, Letters, Mail, MarkerRequest, PartitionDriver, ShardHandle,
+    ShardMarkers, ShardSettings, Shards, Turn,
 };
 
 const NODE: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([1; 16]);
+
+const PRODUCER: Producer = Producer { id: ProducerId(7), epoch: ProducerEpoch(1) };
 
 /// One partition of the offsets topic in a shard.
 struct Partition {
@@ -106,7 +114,9 @@ impl Partition {
             }
         };
         let (clock, image) = (Clock::start(), image());
-        let kit = Arc::new(Kit::new(World::new(&settings, &image)));
+        let published = Arc::new(ArcSwap::from_pointee(Published::default()));
+        let outside = Outside::new(NODE, clock.clone(), published, ControllerHandle::new().0);
+        let kit = Arc::new(Kit::new(World::new(&settings, &image), outside));
         let shard = ShardSettings {
             clock,
             flusher: Arc::new(Flusher::start(1).unwrap()),
@@ -137,11 +147,15 @@ impl Partition {
     }
 
     /// What a request is answered; `None` if it is let go.
-    async fn ask(&self, request: Request) -> Option<Result<Response, Refusal>> {
+    async fn ask(&self, request: Request) -> Option<Result<Response, Unserved>> {
+        self.ask_with(request, None).await
+    }
+
+    async fn ask_with(&self, request: Request, proof: Option<Proof>) -> Option<Result<Response, Unserved>> {
         let (answer, answered) = oneshot::channel();
         let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
         let mut letters = Letters::default();
-        let letter = Letter::Ask(Asked { request: call, answer });
+        let letter = Letter::Ask(Box::new(Asked { request: call, proof, answer }));
         letters.add(&self.handle, GroupCoordinator::mail(letter));
         letters.send().await;
         answered.await.ok()
@@ -152,7 +166,9 @@ impl Partition {
         loop {
             match self.ask(request.clone()).await.unwrap() {
                 Ok(response) => return response,
-                Err(Refusal::Loading) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(Unserved::Refused(Refusal::Loading)) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 Err(refusal) => panic!("{refusal}"),
             }
         }
@@ -173,6 +189,28 @@ impl Partition {
             ErrorCode::None => Ok(partition.committed_offset),
             code => Err(code),
         }
+    }
+
+    /// As if the coordinator of the transaction had agreed.
+    async fn verified(&self) -> Proof {
+        let claim = Claim { producer: PRODUCER, sequence: Sequence::NONE, bumps_epochs: false };
+        let guards = begin([(&*self.handle, claim)].into_iter()).await;
+        Proof { claim, guard: guards[0] }
+    }
+
+    async fn end_transaction(&self, commit: bool) {
+        let (group, mut markers) = (AppendGroup::new(1), ShardMarkers::default());
+        let marker = MarkerRequest {
+            producer: PRODUCER,
+            commit,
+            coordinator_epoch: 0,
+            transaction_version: 0,
+            deadline: Instant(u64::MAX),
+        };
+        markers.add(&self.handle, marker, &group, 0);
+        markers.send().await;
+        group.done().await;
+        assert!(matches!(group.outcome(0), Some(Ok(_))));
     }
 
     /// Ends the shard and opens what it has left behind.
@@ -253,6 +291,45 @@ async fn offsets_of_a_transaction_wait_for_its_end_through_a_restart() {
     }
 }
 
+/// A producer's offsets are verified, then written: a marker that comes in between ends the transaction, and offsets that
+/// came after it would stay undecided for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
+    let dir = TempDir::new().unwrap();
+    let partition = Partition::open(dir.path()).await;
+    partition.lead(1).await;
+    partition.answer(commit(1)).await;
+    let proof = partition.verified().await;
+    partition.end_transaction(false).await;
+    let late = partition.ask_with(commit_in_transaction(2), Some(proof)).await;
+    assert!(matches!(late, Some(Err(Unserved::NotVerified))));
+    // Verified anew, they are written; once the transaction is open, the old proof does, too.
+    let proof = partition.verified().await;
+    for offset in [3, 4] {
+        let taken = partition.ask_with(commit_in_transaction(offset), Some(proof)).await;
+        assert!(matches!(taken, Some(Ok(Response::TxnOffsetCommit(_)))));
+    }
+    assert!(partition.verified().await.guard.is_none());
+    assert_eq!(partition.fetch(true).await, Err(ErrorCode::UnstableOffsetCommit));
+    partition.end_transaction(true).await;
+    assert_eq!(partition.fetch(true).await, Ok(4));
+}
+
+/// Offsets and the marker after them come in one turn: they are written in this order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marker_comes_after_what_was_asked_before_it() {
+    let dir = TempDir::new().unwrap();
+    let partition = Partition::open(dir.path()).await;
+    partition.lead(1).await;
+    for offset in 0..20 {
+        let proof = partition.verified().await;
+        let asked = partition.ask_with(commit_in_transaction(offset), Some(proof));
+        let (taken, ()) = tokio::join!(biased; asked, partition.end_transaction(true));
+        assert!(matches!(taken, Some(Ok(Response::TxnOffsetCommit(_)))));
+        assert_eq!(partition.fetch(true).await, Ok(offset));
+    }
+}
+
 /// A stop does not wait for members that wait for each other, and nothing is served after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_resigns_lets_everybody_go() {
@@ -281,7 +358,7 @@ async fn markers_are_told_once_they_are_committed() {
     let turn = Turn { now: Instant(1), wall: Timestamp(1) };
     let known = image.partition(TOPIC, PartitionIndex(0)).unwrap();
     driver.step(turn, Event::Assigned(partition_state(&image, known)));
-    let producer = Producer { id: ProducerId(7), epoch: ProducerEpoch(1) };
+    let producer = PRODUCER;
     let record = Record { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) };
     let batch = Batch { producer: Some(producer), records: vec![record] };
     let batch = seal(&batch, turn.wall, Codec::None).unwrap();

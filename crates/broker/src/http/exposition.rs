@@ -8,6 +8,7 @@ use ottla_net::NetMetrics;
 use super::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
 use super::families::{self as f, Family};
 use super::group_facts::{GroupFacts, Lag};
+use super::txn_facts::TxnFacts;
 use crate::metrics::{ApiMetrics, LATENCY_BOUNDS_S, Metrics};
 
 /// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small whatever
@@ -27,6 +28,7 @@ pub struct Sources<'a> {
     pub topics: &'a [TopicFacts],
     pub dirs: &'a [DirFacts],
     pub groups: &'a GroupFacts,
+    pub transactions: &'a TxnFacts,
 }
 
 /// Writes it all down.
@@ -38,6 +40,7 @@ pub fn render(sources: &Sources) -> String {
     text.counter(&f::FETCHED_BYTES, &sources.broker.bytes_out);
     text.counter(&f::BATCHES_REFUSED, &sources.broker.batches_refused);
     groups(&mut text, sources.groups, sources.broker);
+    transactions(&mut text, sources.transactions);
     net(&mut text, sources.net);
     topics(&mut text, sources.topics);
     dirs(&mut text, sources.dirs);
@@ -90,6 +93,15 @@ fn groups(text: &mut Text, groups: &GroupFacts, broker: &Metrics) {
         let labels = [("group", group.as_str()), ("topic", topic.as_str()), ("partition", &partition)];
         text.sample(&f::GROUP_LAG_RECORDS, "", &labels, records);
     }
+}
+
+fn transactions(text: &mut Text, transactions: &TxnFacts) {
+    text.family(&f::TRANSACTIONS);
+    for (state, count) in &transactions.ids {
+        text.sample(&f::TRANSACTIONS, "", &[("state", state)], count);
+    }
+    text.one(&f::TRANSACTION_OLDEST_SECONDS, transactions.oldest_s);
+    text.one(&f::STABLE_OFFSET_HELD_SECONDS, transactions.held_s);
 }
 
 fn net(text: &mut Text, net: &NetMetrics) {
@@ -288,6 +300,7 @@ mod tests {
                 }],
                 coordinators: CoordinatorFacts { loading: 0, active: 50, loads: 50, load_s: 0.5 },
             },
+            transactions: &TxnFacts { ids: [("Ongoing".into(), 1)].into(), oldest_s: 1.5, held_s: 0.25 },
         };
         let text = render(&sources);
         let lines = text.lines().filter(|line| !line.starts_with(f::REQUEST_SECONDS.name));

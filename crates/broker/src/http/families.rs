@@ -55,6 +55,10 @@ families! {
     GROUP_LAGS_ITEMIZED = Gauge "ottla_group_lags_itemized" "Committed offsets whose lag is told, the first by group, topic and partition.";
     GROUP_LAG_RECORDS = Gauge "ottla_group_lag_records" "Records between what a group has committed and the high watermark, where both are on this broker; labels: group, topic, partition.";
 
+    TRANSACTIONS = Gauge "ottla_transactions" "Transactional ids coordinated here; labels: state.";
+    TRANSACTION_OLDEST_SECONDS = Gauge "ottla_transaction_oldest_seconds" "Age of the oldest transaction coordinated here that has not ended; 0 without one.";
+    STABLE_OFFSET_HELD_SECONDS = Gauge "ottla_stable_offset_held_seconds" "How long the last stable offset of a partition led here has stood behind the high watermark, the longest: readers of committed data wait for the end of a transaction.";
+
     CONNECTIONS_OPEN = Gauge "ottla_connections_open" "Client connections open now.";
     CONNECTIONS_ACCEPTED = Counter "ottla_connections_accepted_total" "Client connections that were accepted.";
     CONNECTIONS_CLOSED = Counter "ottla_connections_closed_total" "Client connections that have ended; labels: reason.";

@@ -9,7 +9,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{Offset, PartitionIndex};
 
 use crate::context::Context;
-use crate::coordinator::groups::look;
+use crate::coordinator::ask::look;
 
 /// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape stays small
 /// whatever clients commit.

@@ -127,6 +127,7 @@ impl Opener {
             high_watermark: log.bound(view.high_watermark),
             last_stable: log.bound(view.last_stable),
             log_end: log.bound(view.log_end),
+            held_since: None,
             replica: view,
         };
         let key = PartitionKey(self.next_key.fetch_add(1, Ordering::Relaxed));
@@ -232,6 +233,7 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
         },
         lag_max: millis("replica.lag.time.max.ms"),
         producer_expiry: millis("producer.id.expiration.ms"),
+        verify_transactions: settings.boolean("transaction.partition.verification.enable"),
         records_deletable: topic.cleanup_delete,
         hash_seed: rand::random(),
         ..ReplicaConfig::new(node)

@@ -178,7 +178,9 @@ impl Publisher {
     /// Tells partitions of changed settings.
     async fn configure(&self, next: &mut Published, delta: &Delta) {
         let of_brokers = |resource: &ConfigResource| resource.kind == ResourceKind::Broker;
-        let changed: Vec<Arc<LocalTopic>> = if delta.configs_changed.iter().any(of_brokers) {
+        // Replicas go by settings of the broker, too.
+        let everywhere = delta.configs_changed.iter().any(of_brokers);
+        let changed: Vec<Arc<LocalTopic>> = if everywhere {
             next.topics().cloned().collect()
         } else {
             let named = |resource: &&ConfigResource| resource.kind == ResourceKind::Topic;
@@ -191,10 +193,13 @@ impl Publisher {
         let settings = self.opener.settings.with_dynamic(&next.image);
         for topic in changed {
             let config = self.opener.topic_config(&next.image, &topic.name);
-            if config == topic.config {
+            let same = config == topic.config;
+            if same && !everywhere {
                 continue;
             }
-            warn_of_compaction(&topic.name, &config);
+            if !same {
+                warn_of_compaction(&topic.name, &config);
+            }
             for partition in topic.partitions() {
                 let (replica, log) = (replica_config(self.node, &settings, &config), log_config(&config));
                 let _stopping = partition.shard.send(Mail::Configure(partition.key, replica, log)).await;

@@ -3,6 +3,7 @@
 //! A turn of the shard feeds some events and then ends the turn. Only there the queued batches are written, in one call;
 //! what the core has promised meanwhile is held back until that write has succeeded.
 
+mod transactions;
 mod truncate;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -63,7 +64,8 @@ pub struct CoordinatorAppend {
 
 /// Who waits for an append.
 enum Waiter {
-    Producer(Ticket),
+    /// Of a producer, or of a marker.
+    Sender(Ticket),
     Coordinator(Generation),
 }
 
@@ -145,8 +147,8 @@ impl PartitionDriver {
 
     /// A producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, ticket: Ticket) {
-        let AppendRequest { batch, acks, deadline } = request;
-        let (waiter, origin) = (Waiter::Producer(ticket), Origin::Client);
+        let AppendRequest { batch, acks, deadline, verified } = request;
+        let (waiter, origin) = (Waiter::Sender(ticket), Origin::Client);
         self.put(turn, waiter, |reply| Append {
             batch,
             acks,
@@ -154,7 +156,7 @@ impl PartitionDriver {
             reply,
             expected: None,
             origin,
-            verified: None,
+            verified,
         });
     }
 
@@ -399,10 +401,10 @@ impl PartitionDriver {
         }
         let job = self.begin_flush(turn);
         // First everybody can see it, then it is acknowledged: who has the answer can read what it is about.
-        self.publish();
+        self.publish(turn.now);
         for (waiter, outcome) in self.held.drain(..) {
             match (waiter, &mut self.coordinator) {
-                (Waiter::Producer(ticket), _) => ticket.answer(outcome),
+                (Waiter::Sender(ticket), _) => ticket.answer(outcome),
                 (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
                 (Waiter::Coordinator(_), None) => {}
             }
@@ -440,13 +442,19 @@ impl PartitionDriver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, now: Instant) {
         let view = self.core.view();
+        let held = (view.last_stable < view.high_watermark).then(|| {
+            let before = self.handle.view();
+            let stands = before.replica.last_stable == view.last_stable;
+            before.held_since.filter(|_| stands).unwrap_or(now)
+        });
         self.log.set_high_watermark(view.high_watermark);
         self.handle.publish(PartitionView {
             high_watermark: self.log.bound(view.high_watermark),
             last_stable: self.log.bound(view.last_stable),
             log_end: self.log.bound(view.log_end),
+            held_since: held,
             replica: view,
         });
     }

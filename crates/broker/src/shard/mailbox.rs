@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use ottla_coordinator::Producer;
 use ottla_replica::{
-    Acks, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
+    Acks, AppendError, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
+    VerificationGuard,
 };
 use ottla_wire::batch::ValidatedBatch;
 use ottla_wire::primitives::Str;
-use ottla_wire::{Instant, Offset};
+use ottla_wire::{Instant, Offset, Sequence};
 use tokio::sync::{mpsc, oneshot};
 
 use super::appends::{AppendGroup, Ticket};
@@ -22,6 +24,10 @@ const MAILBOX_LEN: usize = 1024;
 pub enum Mail {
     /// The appends of one group that are this shard's.
     Append(Vec<AddressedAppend>),
+    /// The markers of ended transactions that are this shard's.
+    WriteMarkers(Vec<AddressedMarker>),
+    /// Transactions are about to be confirmed with their coordinators.
+    BeginVerification(Vec<AddressedClaim>),
     /// Take over a partition that has been opened.
     Adopt(Box<PartitionDriver>),
     /// The metadata of a partition has changed.
@@ -60,6 +66,34 @@ pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
 pub struct AppendRequest {
     pub batch: ValidatedBatch,
     pub acks: Acks,
+    pub deadline: Instant,
+    /// That the coordinator of the producer's transaction knows of this partition.
+    pub verified: Option<VerificationGuard>,
+}
+
+/// What a producer says of itself that writes in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub producer: Producer,
+    /// Of the first record.
+    pub sequence: Sequence,
+    /// It speaks transaction version 2 (KIP-890).
+    pub bumps_epochs: bool,
+}
+
+/// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open there.
+pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>);
+
+/// A marker with the partition it is for and who waits for it.
+pub type AddressedMarker = (PartitionKey, MarkerRequest, Ticket);
+
+/// The end of a transaction that a partition is to write down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkerRequest {
+    pub producer: Producer,
+    pub commit: bool,
+    pub coordinator_epoch: i32,
+    pub transaction_version: i8,
     pub deadline: Instant,
 }
 
@@ -111,56 +145,123 @@ impl Shards {
     }
 }
 
+/// Things that go to partitions, sorted by shard, those for one partition in order.
+struct ByShard<T>(Vec<(ShardHandle, Vec<T>)>);
+
+impl<T> ByShard<T> {
+    fn add(&mut self, partition: &PartitionHandle, item: T) {
+        match self.0.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
+            Some((_, items)) => items.push(item),
+            None => self.0.push((partition.shard.clone(), vec![item])),
+        }
+    }
+
+    /// Sends each shard its part. A shard that is gone drops it, which tells whoever waits.
+    async fn send(self, mail: fn(Vec<T>) -> Mail) {
+        for (shard, items) in self.0 {
+            let _gone = shard.send(mail(items)).await;
+        }
+    }
+}
+
+impl<T> Default for ByShard<T> {
+    fn default() -> ByShard<T> {
+        ByShard(Vec::new())
+    }
+}
+
 /// The appends of a group, sorted by shard.
 pub struct ShardBatches<'a> {
     group: &'a Arc<AppendGroup>,
     added: usize,
-    by_shard: Vec<(ShardHandle, Vec<AddressedAppend>)>,
+    by_shard: ByShard<AddressedAppend>,
 }
 
 impl<'a> ShardBatches<'a> {
     pub fn new(group: &'a Arc<AppendGroup>) -> ShardBatches<'a> {
-        ShardBatches { group, added: 0, by_shard: Vec::new() }
+        ShardBatches { group, added: 0, by_shard: ByShard::default() }
     }
 
     /// Adds the next append of the group.
     pub fn add(&mut self, partition: &PartitionHandle, append: AppendRequest) {
-        let item = (partition.key, append, Ticket::new(self.group, self.added));
-        self.added += 1;
-        match self.by_shard.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
-            Some((_, items)) => items.push(item),
-            None => self.by_shard.push((partition.shard.clone(), vec![item])),
-        }
+        let ticket = self.next_ticket();
+        self.by_shard.add(partition, (partition.key, append, ticket));
     }
 
-    /// Sends each shard its part. A shard that is gone drops its tickets, which answers them.
+    /// The next append of the group does not go anywhere.
+    pub fn refuse(&mut self, why: AppendError) {
+        self.next_ticket().answer(Err(why));
+    }
+
     pub async fn send(self) {
-        for (shard, items) in self.by_shard {
-            let _gone = shard.send(Mail::Append(items)).await;
-        }
+        self.by_shard.send(Mail::Append).await;
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.added += 1;
+        Ticket::new(self.group, self.added - 1)
+    }
+}
+
+/// Claims, sorted by shard.
+#[derive(Default)]
+pub struct ShardClaims {
+    by_shard: ByShard<AddressedClaim>,
+}
+
+impl ShardClaims {
+    /// Adds a claim. Its guard comes when all have been sent; nothing comes of a partition that is gone.
+    pub fn add(
+        &mut self,
+        partition: &PartitionHandle,
+        claim: Claim,
+    ) -> oneshot::Receiver<Option<VerificationGuard>> {
+        let (reply, guard) = oneshot::channel();
+        self.by_shard.add(partition, (partition.key, claim, reply));
+        guard
+    }
+
+    pub async fn send(self) {
+        self.by_shard.send(Mail::BeginVerification).await;
+    }
+}
+
+/// Markers, sorted by shard.
+#[derive(Default)]
+pub struct ShardMarkers {
+    by_shard: ByShard<AddressedMarker>,
+}
+
+impl ShardMarkers {
+    /// Adds a marker whose outcome is number `index` of `group`.
+    pub fn add(
+        &mut self,
+        partition: &PartitionHandle,
+        marker: MarkerRequest,
+        group: &Arc<AppendGroup>,
+        index: usize,
+    ) {
+        self.by_shard.add(partition, (partition.key, marker, Ticket::new(group, index)));
+    }
+
+    pub async fn send(self) {
+        self.by_shard.send(Mail::WriteMarkers).await;
     }
 }
 
 /// Letters to coordinators, sorted by shard.
 #[derive(Default)]
 pub struct Letters {
-    by_shard: Vec<(ShardHandle, Vec<(PartitionKey, CoordinatorMail)>)>,
+    by_shard: ByShard<(PartitionKey, CoordinatorMail)>,
 }
 
 impl Letters {
     /// Adds the next letter. Those to one coordinator arrive in order.
     pub fn add(&mut self, partition: &PartitionHandle, mail: CoordinatorMail) {
-        let item = (partition.key, mail);
-        match self.by_shard.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
-            Some((_, items)) => items.push(item),
-            None => self.by_shard.push((partition.shard.clone(), vec![item])),
-        }
+        self.by_shard.add(partition, (partition.key, mail));
     }
 
-    /// Sends each shard its part. A shard that is gone drops its letters, which tells whoever waits.
     pub async fn send(self) {
-        for (shard, items) in self.by_shard {
-            let _gone = shard.send(Mail::Coordinators(items)).await;
-        }
+        self.by_shard.send(Mail::Coordinators).await;
     }
 }

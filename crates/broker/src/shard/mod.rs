@@ -14,5 +14,8 @@ mod slot;
 
 pub use appends::{AppendGroup, Outcome};
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
-pub use mailbox::{AppendRequest, Letters, Mail, ShardBatches, ShardHandle, Shards};
+pub use mailbox::{
+    AppendRequest, Claim, Letters, Mail, MarkerRequest, ShardBatches, ShardClaims, ShardHandle, ShardMarkers,
+    Shards,
+};
 pub use run::ShardSettings;

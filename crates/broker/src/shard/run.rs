@@ -13,8 +13,9 @@ use ottla_replica::Event;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
 
+use super::appends::Ticket;
 use super::driver::{Due, PartitionDriver, Turn};
-use super::mailbox::{Mail, ShardHandle};
+use super::mailbox::{Mail, MarkerRequest, ShardHandle};
 use super::slot::Slot;
 use crate::clock::Clock;
 use crate::coordinator::{Hosted, Kit, moment};
@@ -133,6 +134,18 @@ impl Shard {
                     self.with(key, |partition| partition.append(turn, request, ticket));
                 }
             }
+            Mail::WriteMarkers(markers) => {
+                for (key, marker, ticket) in markers {
+                    self.write_marker(turn, key, marker, ticket);
+                }
+            }
+            Mail::BeginVerification(claims) => {
+                for (key, claim, reply) in claims {
+                    if let Some(slot) = self.partitions.get_mut(&key) {
+                        let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+                    }
+                }
+            }
             Mail::Adopt(partition) => self.adopt(*partition),
             Mail::Assign(key, state) => {
                 self.with(key, |partition| partition.step(turn, Event::Assigned(state)))
@@ -148,8 +161,10 @@ impl Shard {
             }
             Mail::Coordinators(letters) => {
                 for (key, mail) in letters {
-                    if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
-                        coordinator.take(&moment(turn), mail);
+                    if let Some(slot) = self.listed(key)
+                        && let Some(coordinator) = &mut slot.coordinator
+                    {
+                        coordinator.take(&moment(turn), mail, &slot.partition);
                     }
                 }
             }
@@ -172,6 +187,16 @@ impl Shard {
             }
             Mail::Stop(_) => unreachable!("the turn takes it out"),
         }
+    }
+
+    /// What the partition's coordinator has written for the transaction comes before its marker.
+    fn write_marker(&mut self, turn: Turn, key: PartitionKey, marker: MarkerRequest, ticket: Ticket) {
+        let Some(slot) = self.listed(key) else { return };
+        if let Some(coordinator) = &mut slot.coordinator {
+            coordinator.host().write(turn, &mut slot.partition);
+        }
+        slot.partition.write_marker(turn, &marker, ticket);
+        slot.partition.touch();
     }
 
     /// Does something with a partition and makes it part of the turn.

@@ -4,15 +4,19 @@
 //! - `configs`: describe and alter configs.
 //! - `records`: delete records, list offsets.
 //! - `groups`: list, describe and delete groups; their members and offsets.
+//! - `transactions`: list, describe, abort; those that hang; fence producers.
 //! - `describe`: the cluster and its log directories.
+//! - `coordinators`: finds and asks those who coordinate groups and transactions.
 //!
 //! An `Err` of a call is about the whole of it; what became of each topic, group, resource or partition is in its answer.
 
 mod configs;
+mod coordinators;
 mod describe;
 mod groups;
 mod records;
 mod topics;
+mod transactions;
 
 use std::future::Future;
 
@@ -31,6 +35,10 @@ pub use groups::{
     MemberDescription, MemberToRemove,
 };
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicListing};
+pub use transactions::{
+    AbortTransaction, ActiveProducer, Hanging, OpenTransaction, TransactionDescription, TransactionFilter,
+    TransactionListing, TransactionListings, TransactionState,
+};
 
 /// Administers a cluster. Clones are the same.
 #[derive(Clone, Debug)]

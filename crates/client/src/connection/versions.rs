@@ -5,25 +5,36 @@ use std::collections::BTreeMap;
 use ottla_wire::messages::ApiVersionsResponse;
 use ottla_wire::protocol::ApiKey;
 
-/// The versions of each API that a broker serves.
+/// The versions of each API that a broker serves, and the features that its cluster has finalized.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions(BTreeMap<i16, (i16, i16)>);
+pub struct Versions {
+    apis: BTreeMap<i16, (i16, i16)>,
+    features: BTreeMap<String, i16>,
+}
 
 impl Versions {
     pub(crate) fn of(response: &ApiVersionsResponse) -> Versions {
-        Versions(
-            response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect(),
-        )
+        let apis = response.api_keys.iter();
+        let features = response.finalized_features.iter();
+        Versions {
+            apis: apis.map(|api| (api.api_key, (api.min_version, api.max_version))).collect(),
+            features: features.map(|of| (of.name.to_string(), of.max_version_level)).collect(),
+        }
     }
 
     /// What the broker serves of `key`: lowest and highest version.
     pub fn of_broker(&self, key: ApiKey) -> Option<(i16, i16)> {
-        self.0.get(&key.code()).copied()
+        self.apis.get(&key.code()).copied()
     }
 
     /// Every API that the broker named, also those this client does not know: key, lowest and highest version.
     pub fn iter(&self) -> impl Iterator<Item = (i16, i16, i16)> {
-        self.0.iter().map(|(&key, &(min, max))| (key, min, max))
+        self.apis.iter().map(|(&key, &(min, max))| (key, min, max))
+    }
+
+    /// The level of a feature that the cluster has finalized; 0 if it has not.
+    pub fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 
     /// The newest version up to `version_max` that both sides speak.
@@ -41,7 +52,10 @@ mod tests {
 
     #[test]
     fn newest_common_version() {
-        let versions = Versions(BTreeMap::from([(0, (0, 9)), (1, (90, 99)), (3, (0, 99))]));
+        let versions = Versions {
+            apis: BTreeMap::from([(0, (0, 9)), (1, (90, 99)), (3, (0, 99))]),
+            features: BTreeMap::new(),
+        };
         assert_eq!(versions.best(ApiKey::Produce, i16::MAX), Some(9));
         assert_eq!(versions.best(ApiKey::Produce, 7), Some(7));
         assert_eq!(versions.best(ApiKey::Produce, 2), None, "below what this client speaks");

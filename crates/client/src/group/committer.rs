@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cluster::{Lane, TopicPartition};
 use crate::committed::{self, GroupMetadata, Offsets};
-use crate::coordinator::GroupCoordinator;
+use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
 
@@ -76,7 +76,7 @@ pub(super) struct Committer {
 impl Committer {
     /// `identity` is followed when a member's epoch goes up while a commit is under way. MUST be called in a tokio runtime.
     pub(super) fn start(
-        coordinator: Arc<GroupCoordinator>,
+        coordinator: Arc<Coordinator>,
         identity: watch::Receiver<GroupMetadata>,
     ) -> Committer {
         let (queue, asked) = mpsc::channel(COMMITS_MAX);
@@ -99,7 +99,7 @@ impl Committer {
 }
 
 async fn run(
-    coordinator: Arc<GroupCoordinator>,
+    coordinator: Arc<Coordinator>,
     identity: watch::Receiver<GroupMetadata>,
     mut queue: mpsc::Receiver<Asked>,
 ) {
@@ -133,7 +133,7 @@ async fn run(
 }
 
 async fn persist(
-    coordinator: &GroupCoordinator,
+    coordinator: &Coordinator,
     identity: &watch::Receiver<GroupMetadata>,
     mut who: GroupMetadata,
     mut offsets: Offsets,
@@ -169,7 +169,7 @@ async fn persist(
 }
 
 /// One request; what was committed is taken out of `offsets`.
-async fn attempt(coordinator: &GroupCoordinator, who: &GroupMetadata, offsets: &mut Offsets) -> Outcome {
+async fn attempt(coordinator: &Coordinator, who: &GroupMetadata, offsets: &mut Offsets) -> Outcome {
     let metadata = coordinator.cluster().metadata();
     let connection = coordinator.connection(Lane::SHARED).await?;
     let committed = committed::commit(&connection, &metadata, who, offsets).await;

@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, TopicPartition};
 use crate::committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 use crate::config::ClientConfig;
 use crate::consumer::{Consumer, ConsumerConfig, Seek};
-use crate::coordinator::GroupCoordinator;
+use crate::coordinator::{Coordinated, Coordinator};
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
 
@@ -35,7 +35,7 @@ use crate::seam::{self, Instant};
 pub struct GroupConsumer {
     pub(super) consumer: Consumer,
     pub(super) config: GroupConfig,
-    pub(super) coordinator: Arc<GroupCoordinator>,
+    pub(super) coordinator: Arc<Coordinator>,
     pub(super) member: Member,
     pub(super) committer: Committer,
     pub(super) listener: Option<Box<dyn RebalanceListener>>,
@@ -75,7 +75,8 @@ impl GroupConsumer {
         group: GroupConfig,
     ) -> Result<GroupConsumer, Error> {
         group.check()?;
-        let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), Str::from(&group.group_id)));
+        let coordinator =
+            Arc::new(Coordinator::new(cluster.clone(), Coordinated::Group, Str::from(&group.group_id)));
         let member = start_member(&cluster, &consumer, &group, coordinator.clone());
         Ok(GroupConsumer {
             committer: Committer::start(coordinator.clone(), member.identity.clone()),
@@ -227,7 +228,7 @@ impl GroupConsumer {
                 }
             };
             if tokio::time::timeout_at(deadline, closed).await.is_err() {
-                tracing::debug!(group = %self.coordinator.group(), "closed before the group was left");
+                tracing::debug!(group = %self.coordinator.key(), "closed before the group was left");
             }
         }
         outcome
@@ -252,14 +253,14 @@ fn start_member(
     cluster: &Cluster,
     consumer: &ConsumerConfig,
     group: &GroupConfig,
-    coordinator: Arc<GroupCoordinator>,
+    coordinator: Arc<Coordinator>,
 ) -> Member {
     let rack = (!consumer.client_rack.is_empty()).then(|| Str::from(&consumer.client_rack));
     let instance = group.group_instance_id.as_ref().map(Str::from);
     match group.group_protocol {
         GroupProtocol::Classic => {
             let settings = classic::Settings {
-                group: coordinator.group().clone(),
+                group: coordinator.key().clone(),
                 instance,
                 rack,
                 assignors: group.partition_assignment_strategy.clone(),
@@ -271,7 +272,7 @@ fn start_member(
         }
         GroupProtocol::Consumer => {
             let settings = consumer::Settings {
-                group: coordinator.group().clone(),
+                group: coordinator.key().clone(),
                 member_id: Str::from(Uuid(cluster.dice().bytes()).to_string()),
                 instance,
                 rack,

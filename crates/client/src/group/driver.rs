@@ -14,7 +14,7 @@ use super::look;
 use super::membership::{Change, Core, Departure, Effect, Event, Now, Subscription, Ticket};
 use super::pattern::Pattern;
 use crate::committed::GroupMetadata;
-use crate::coordinator::GroupCoordinator;
+use crate::coordinator::Coordinator;
 use crate::error::Error;
 use crate::seam::{self, Instant};
 
@@ -35,7 +35,7 @@ pub(super) trait Protocol: Core {
     fn is_farewell(question: &Self::Question) -> bool;
 
     fn send(
-        coordinator: Arc<GroupCoordinator>,
+        coordinator: Arc<Coordinator>,
         question: Self::Question,
     ) -> impl Future<Output = Self::Answer> + Send + 'static;
 }
@@ -119,11 +119,11 @@ pub(super) struct Member {
 }
 
 /// Starts the task. MUST be called in a tokio runtime.
-pub(super) fn start<C: Protocol>(core: C, coordinator: Arc<GroupCoordinator>) -> Member {
+pub(super) fn start<C: Protocol>(core: C, coordinator: Arc<Coordinator>) -> Member {
     let (wanted, wants) = watch::channel(Wanted::default());
     let (commands, orders) = mpsc::channel(COMMANDS_MAX);
     let (tell, told) = mpsc::channel(TOLD_MAX);
-    let (become_, identity) = watch::channel(GroupMetadata::outside(coordinator.group().clone()));
+    let (become_, identity) = watch::channel(GroupMetadata::outside(coordinator.key().clone()));
     let liveness = Arc::new(Liveness::default());
     // Until the first poll nobody can say that it is late.
     *liveness.0.lock().unwrap_or_else(PoisonError::into_inner) = Polled::At(seam::now());
@@ -150,7 +150,7 @@ pub(super) fn start<C: Protocol>(core: C, coordinator: Arc<GroupCoordinator>) ->
 
 struct Driver<C: Protocol> {
     core: C,
-    coordinator: Arc<GroupCoordinator>,
+    coordinator: Arc<Coordinator>,
     wants: watch::Receiver<Wanted>,
     orders: mpsc::Receiver<Command>,
     tell: mpsc::Sender<Told>,
@@ -288,7 +288,7 @@ impl<C: Protocol> Driver<C> {
             Effect::Become(identity) => drop(self.become_.send_replace(identity)),
             Effect::Report(error) => self.report(error),
             Effect::Fail(error) => {
-                tracing::warn!(group = %self.coordinator.group(), %error, "the member has failed for good");
+                tracing::warn!(group = %self.coordinator.key(), %error, "the member has failed for good");
                 // Refused only when the consumer is gone.
                 let _ = self.tell.try_send(Told::Failed(error));
             }
@@ -317,7 +317,7 @@ impl<C: Protocol> Driver<C> {
             // Refused only when the consumer is gone.
             let _ = self.tell.try_send(Told::Report(error));
         } else {
-            tracing::warn!(group = %self.coordinator.group(), %error, "the owner does not poll");
+            tracing::warn!(group = %self.coordinator.key(), %error, "the owner does not poll");
         }
     }
 

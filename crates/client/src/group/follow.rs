@@ -88,7 +88,7 @@ impl GroupConsumer {
         let Some(step) = self.steps.front_mut() else { return };
         let (Stage::Committing(commit) | Stage::CommittingMore(commit)) = &mut step.stage else { return };
         if let Err(error) = commit.await {
-            tracing::warn!(group = %self.coordinator.group(), %error, "committing during a rebalance failed");
+            tracing::warn!(group = %self.coordinator.key(), %error, "committing during a rebalance failed");
         }
         step.stage = match step.stage {
             Stage::Committing(_) => Stage::Telling,

@@ -10,7 +10,7 @@ use super::config::GroupProtocol;
 use super::consumer::GroupConsumer;
 use crate::cluster::{Lane, TopicPartition};
 use crate::committed::{self, Asked, GroupMetadata, OffsetAndMetadata};
-use crate::coordinator::GroupCoordinator;
+use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::seam;
 
@@ -59,7 +59,7 @@ impl GroupConsumer {
             }
             // Asked again with the next poll.
             Err(error) if error.is_retriable() => {
-                tracing::warn!(group = %self.coordinator.group(), %error, "committed offsets cannot be read yet");
+                tracing::warn!(group = %self.coordinator.key(), %error, "committed offsets cannot be read yet");
             }
             Err(error) => self.errors.push_back(error),
         }
@@ -76,7 +76,7 @@ impl GroupConsumer {
 
 /// Reads what the group has committed.
 pub(super) struct Reader {
-    coordinator: Arc<GroupCoordinator>,
+    coordinator: Arc<Coordinator>,
     identity: watch::Receiver<GroupMetadata>,
     protocol: GroupProtocol,
 }
@@ -106,7 +106,7 @@ impl Reader {
 
     /// One request; what was found is taken out of `left`.
     async fn attempt(&self, left: &mut BTreeSet<TopicPartition>, found: &mut Found) -> Result<(), Error> {
-        let group = self.coordinator.group().clone();
+        let group = self.coordinator.key().clone();
         let identity = self.identity.borrow().clone();
         let member = match self.protocol {
             GroupProtocol::Consumer if identity.generation >= 0 => {

@@ -56,7 +56,7 @@ impl GroupConsumer {
         if let Some(outcome) = self.auto_commit.under_way.as_mut().and_then(super::Commit::try_outcome) {
             self.auto_commit.under_way = None;
             if let Err(error) = outcome {
-                tracing::warn!(group = %self.coordinator.group(), %error, "automatic commit failed");
+                tracing::warn!(group = %self.coordinator.key(), %error, "automatic commit failed");
             }
         }
         if now < self.auto_commit.due {

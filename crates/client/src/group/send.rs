@@ -10,7 +10,7 @@ use ottla_wire::primitives::{Request, Str};
 use super::driver::Protocol;
 use super::membership::{classic, consumer};
 use crate::cluster::Lane;
-use crate::coordinator::GroupCoordinator;
+use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 
 /// How much longer than the rebalance may take the answer to JoinGroup is waited for, as in Kafka.
@@ -30,7 +30,7 @@ impl Protocol for classic::Classic {
         }
     }
 
-    async fn send(coordinator: Arc<GroupCoordinator>, question: classic::Question) -> classic::Answer {
+    async fn send(coordinator: Arc<Coordinator>, question: classic::Question) -> classic::Answer {
         match question {
             // The coordinator answers these when the others are there, and everything behind them waits: they have a
             // connection of their own.
@@ -71,18 +71,18 @@ impl Protocol for consumer::Consumer {
         question.member_epoch < 0
     }
 
-    async fn send(coordinator: Arc<GroupCoordinator>, question: consumer::Question) -> consumer::Answer {
+    async fn send(coordinator: Arc<Coordinator>, question: consumer::Question) -> consumer::Answer {
         let patience = request_timeout(&coordinator);
         ask(&coordinator, Lane::SHARED, &question, patience, |r| r.error_code).await
     }
 }
 
-fn request_timeout(coordinator: &GroupCoordinator) -> Duration {
+fn request_timeout(coordinator: &Coordinator) -> Duration {
     coordinator.cluster().config().request_timeout
 }
 
 async fn ask<R: Request>(
-    coordinator: &GroupCoordinator,
+    coordinator: &Coordinator,
     lane: Lane,
     request: &R,
     patience: Duration,
@@ -102,13 +102,13 @@ async fn ask<R: Request>(
 }
 
 async fn leave_request(
-    coordinator: &GroupCoordinator,
+    coordinator: &Coordinator,
     member_id: Str,
     group_instance_id: Option<Str>,
     reason: &'static str,
 ) -> Result<LeaveGroupRequest, Error> {
     let version = coordinator.connection(Lane::SHARED).await?.version_of::<LeaveGroupRequest>()?;
-    let group_id = coordinator.group().clone();
+    let group_id = coordinator.key().clone();
     if version < LEAVE_MANY_MIN {
         return Ok(LeaveGroupRequest { group_id, member_id, members: Vec::new() });
     }

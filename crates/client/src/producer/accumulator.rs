@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ottla_wire::Timestamp;
-use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
 
-use super::batch::{Batch, BatchId};
+use super::batch::{Batch, BatchId, Packing};
 use super::delivery::Delivery;
 use super::partitioner::{Candidate, Sticky, partition_of_key};
 use super::record::ProducerRecord;
@@ -19,7 +18,7 @@ use crate::seam::{Dice, Instant};
 pub(super) struct Rules {
     pub(super) batch_size: usize,
     pub(super) linger: Duration,
-    pub(super) packing: (Codec, Option<i32>),
+    pub(super) packing: Packing,
     pub(super) ignore_keys: bool,
     pub(super) adaptive: bool,
 }
@@ -212,6 +211,7 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use ottla_wire::compress::Codec;
     use ottla_wire::{BrokerId, LeaderEpoch, TopicId};
 
     use super::*;
@@ -222,7 +222,7 @@ mod tests {
     const NO_DELAY: fn(&Batch) -> Duration = |_| Duration::ZERO;
 
     fn accumulator(batch_size: usize) -> Accumulator {
-        let packing = (Codec::None, None);
+        let packing = Packing { codec: Codec::None, level: None, transactional: false };
         let rules = Rules { batch_size, linger: LINGER, packing, ignore_keys: false, adaptive: true };
         Accumulator::new(rules, Dice::new(Some(1)))
     }

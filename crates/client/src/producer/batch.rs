@@ -31,6 +31,14 @@ impl BatchId {
     }
 }
 
+/// How batches are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    pub(super) codec: Codec,
+    pub(super) level: Option<i32>,
+    pub(super) transactional: bool,
+}
+
 /// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not bounded already.
 const UNPACKED_BYTES_MAX: usize = i32::MAX as usize;
 
@@ -65,15 +73,13 @@ enum Content {
 }
 
 impl Batch {
-    pub(super) fn new(
-        id: BatchId,
-        partition: TopicPartition,
-        packing: (Codec, Option<i32>),
-        now: Instant,
-    ) -> Batch {
-        let mut builder = BatchBuilder::new().codec(packing.0);
-        if let Some(level) = packing.1 {
+    pub(super) fn new(id: BatchId, partition: TopicPartition, packing: Packing, now: Instant) -> Batch {
+        let mut builder = BatchBuilder::new().codec(packing.codec);
+        if let Some(level) = packing.level {
             builder = builder.level(level);
+        }
+        if packing.transactional {
+            builder = builder.transactional();
         }
         Batch {
             id,
@@ -149,7 +155,7 @@ impl Batch {
 
     /// Splits a sealed batch that the broker found too large into two halves, each with its share of the memory. The first
     /// keeps the id. Those who wait for the records of this one then wait for the halves.
-    pub(super) fn split(&self, packing: (Codec, Option<i32>)) -> Result<[Batch; 2], BatchError> {
+    pub(super) fn split(&self, packing: Packing) -> Result<[Batch; 2], BatchError> {
         let Content::Sealed { bytes, records, .. } = &self.content else {
             unreachable!("a batch is sealed before a broker can refuse it")
         };

@@ -11,8 +11,8 @@ use crate::seam::{self, Instant};
 #[derive(Default)]
 pub(super) struct Asking {
     under_way: bool,
-    failures: u32,
-    not_before: Option<Instant>,
+    pub(super) failures: u32,
+    pub(super) not_before: Option<Instant>,
 }
 
 impl Sender {

@@ -6,6 +6,7 @@
 //! - `accumulator`, `batch`: records that wait, in batches.
 //! - `sender`, `response`: the task that sends, and what answers mean.
 //! - `sequences`, `identity`: idempotence.
+//! - `transaction`: transactions.
 //! - `delivery`: how the caller learns what became of a record.
 
 mod accumulator;
@@ -18,24 +19,28 @@ mod record;
 mod response;
 mod sender;
 mod sequences;
+mod transaction;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ottla_wire::compress::Codec;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::cluster::{Cluster, Lane, Topic};
+use crate::cluster::{Cluster, Lane, Topic, TopicPartition};
 use crate::config::ClientConfig;
 use crate::error::Error;
 use crate::seam::{self, Instant};
 use accumulator::{Accumulator, Rules};
-use batch::{Batch, BatchId};
+use batch::{Batch, BatchId, Packing};
 pub use config::{Acks, ProducerConfig};
 pub use delivery::Delivery;
 pub use partitioner::{murmur2, partition_of_key};
 pub use record::{ProduceError, ProducerRecord, RecordMetadata};
+use transaction::Transactions;
+pub use transaction::{
+    Cause, TransactionConfig, TransactionError, TransactionVersion, TransactionalProducer,
+};
 
 /// Sends records. Clones are the same producer.
 ///
@@ -70,6 +75,8 @@ struct Shared {
     progress: Notify,
     life: Mutex<Life>,
     failed: OnceLock<Error>,
+    /// Of a transactional producer.
+    transactions: Option<Transactions>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,11 +96,19 @@ impl Producer {
 
     /// A producer on a cluster that others may use, too.
     pub fn on(cluster: Cluster, config: ProducerConfig) -> Result<Producer, Error> {
+        Producer::start(cluster, config, None)
+    }
+
+    fn start(
+        cluster: Cluster,
+        config: ProducerConfig,
+        transactions: Option<Transactions>,
+    ) -> Result<Producer, Error> {
         config.check(cluster.config())?;
         let rules = Rules {
             batch_size: config.batch_size,
             linger: config.linger,
-            packing: (config.compression, config.compression_level),
+            packing: packing(&config, transactions.is_some()),
             ignore_keys: config.partitioner_ignore_keys,
             adaptive: config.partitioner_adaptive,
         };
@@ -109,6 +124,7 @@ impl Producer {
             progress: Notify::new(),
             life: Mutex::new(Life::Open),
             failed: OnceLock::new(),
+            transactions,
         });
         tokio::spawn(sender::Sender::new(shared.clone()).run());
         Ok(Producer { owner: Arc::new(Owner(shared)) })
@@ -171,8 +187,8 @@ impl Shared {
         self.accumulator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn packing(&self) -> (Codec, Option<i32>) {
-        (self.config.compression, self.config.compression_level)
+    fn packing(&self) -> Packing {
+        packing(&self.config, self.transactions.is_some())
     }
 
     fn check(&self, record: &ProducerRecord, size: usize) -> Result<(), ProduceError> {
@@ -245,7 +261,17 @@ impl Shared {
             self.memory.add_permits(size);
             return Err(self.refusal());
         }
-        Ok(accumulator.append(topic, record, size, now, timestamp))
+        let Some(transactions) = &self.transactions else {
+            return Ok(accumulator.append(topic, record, size, now, timestamp));
+        };
+        let mut core = transactions.core();
+        if core.may_send("send").is_err() {
+            self.memory.add_permits(size);
+            return Err(ProduceError::Aborted);
+        }
+        let (delivery, wake) = accumulator.append(topic, record, size, now, timestamp);
+        core.took(&TopicPartition { topic: topic.name.clone(), partition: delivery.partition() });
+        Ok((delivery, wake))
     }
 
     /// Gives back what a settled batch held.
@@ -259,12 +285,17 @@ impl Shared {
         let limit: BatchId = self.accumulator().next_id();
         let _flushing = Counted::new(&self.flushing);
         self.wake.notify_one();
+        self.until(|| self.accumulator().settled_before(limit)).await;
+    }
+
+    /// Waits for what the sender's progress brings about.
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             // Registered before the look, so that no progress is missed.
             progress.as_mut().enable();
-            if self.accumulator().settled_before(limit) {
+            if holds() {
                 return;
             }
             progress.await;
@@ -312,6 +343,10 @@ impl Shared {
             None => ProduceError::Closed,
         }
     }
+}
+
+fn packing(config: &ProducerConfig, transactional: bool) -> Packing {
+    Packing { codec: config.compression, level: config.compression_level, transactional }
 }
 
 /// Counts itself while it lives.

@@ -98,6 +98,9 @@ pub enum ProduceError {
     /// The record was sent, and no answer says whether it was stored: it may be in the log, or not.
     #[error("outcome unknown, the record may have been stored{}", Because(.last))]
     OutcomeUnknown { last: Option<Box<Error>> },
+    /// The transaction that the record belongs to is to be aborted, and it was not sent before that. Not stored.
+    #[error("not sent: its transaction is aborted")]
+    Aborted,
     /// The batch could not be built.
     #[error("cannot be put into a batch: {0}")]
     Unencodable(String),
@@ -128,6 +131,7 @@ impl ProduceError {
             ProduceError::TooLarge { .. } | ProduceError::Unencodable(_) => Advice::FixInput,
             ProduceError::BufferFull { .. }
             | ProduceError::Expired { .. }
+            | ProduceError::Aborted
             | ProduceError::RefusedWithOthers(_) => Advice::Retry,
             ProduceError::NotSent(error) => match error.advice() {
                 // What is unknown is the fate of a question, not of the record.

@@ -131,7 +131,9 @@ impl Sender {
         let in_time = seam::now() < sent.batch.created + config.delivery_timeout;
         // Without an answer to wait for there is nothing that a retry could repair.
         let expects_answer = config.acks.on_wire() != 0;
+        let is_dropped = self.shared.transactions.as_ref().is_some_and(|of| of.core().drops());
         !sent.batch.settlement.is_settled()
+            && !is_dropped
             && in_time
             && expects_answer
             && sent.batch.attempts <= config.retries

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::protocol::ErrorCode;
+use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, Offset, ProducerEpoch, ProducerId, Timestamp};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,7 @@ use super::delivery::Outcome;
 use super::identity::Asking;
 use super::record::ProduceError;
 use super::sequences::{Sequences, Stamp};
+use super::transaction::{TransactionVersion, Transactions};
 use crate::cluster::{Metadata, TopicPartition};
 use crate::connection::{Answer, Connection, Unanswered};
 use crate::error::{ApiError, Error};
@@ -32,6 +33,8 @@ const EVENTS_MAX: usize = 64;
 pub(super) const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The last version of Produce that names topics rather than their ids.
 const PRODUCE_BY_NAME_MAX: i16 = 12;
+/// The last version of Produce that does not add its partitions to a transaction.
+const PRODUCE_V1_MAX: i16 = 11;
 
 pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
@@ -85,13 +88,23 @@ pub(super) enum Event {
         failed: bool,
     },
     GotId(Result<(ProducerId, ProducerEpoch), Error>),
+    Added(AddedPartitions),
+}
+
+/// What came of telling the coordinator of a transaction's partitions.
+pub(super) struct AddedPartitions {
+    pub(super) partitions: BTreeSet<TopicPartition>,
+    pub(super) outcome: Result<(), Error>,
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Sender {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         Sender {
-            sequences: shared.config.enable_idempotence.then(Sequences::default),
+            sequences: shared
+                .config
+                .enable_idempotence
+                .then(|| Sequences::new(shared.transactions.is_some())),
             shared,
             nodes: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -131,9 +144,14 @@ impl Sender {
     fn turn(&mut self, now: Instant) -> Instant {
         let mut wake_at = now + SLEEP_MAX;
         wake_at = wake_at.min(self.expire(now));
+        wake_at = wake_at.min(self.see_to_transaction(now));
         if let Some(sequences) = &mut self.sequences {
             sequences.settle();
             if sequences.needs_id() {
+                // That of a transactional producer comes from its coordinator, when its owner asks.
+                if self.shared.transactions.is_some() {
+                    return wake_at;
+                }
                 return wake_at.min(self.ask_id(now));
             }
         }
@@ -296,7 +314,12 @@ impl Sender {
             {
                 sequences.may_resend(&batch.partition, batch.id)
             }
-            Some(sequences) => sequences.may_start(&batch.partition),
+            Some(sequences) => {
+                let may_leave =
+                    |of: &Transactions| of.core().may_leave(&batch.partition, sequences.identity());
+                self.shared.transactions.as_ref().is_none_or(may_leave)
+                    && sequences.may_start(&batch.partition)
+            }
             // One in flight promises order: also when the partition has moved to another broker meanwhile.
             None if self.shared.config.max_in_flight == 1 => !self.is_in_flight(&batch.partition),
             None => true,
@@ -311,6 +334,9 @@ impl Sender {
         let sequences = self.sequences.as_mut()?;
         if sequences.stamp(&batch.partition, batch.id).is_none() {
             sequences.assign(&batch.partition, batch.id, batch.record_count());
+            if let Some(transactions) = &self.shared.transactions {
+                transactions.core().leaves();
+            }
         }
         sequences.stamp(&batch.partition, batch.id)
     }
@@ -325,7 +351,10 @@ impl Sender {
         self.nodes.entry(node).or_default().in_flight += 1;
         self.requests.insert(id, InFlight { node, batches });
         // Queued here, in order; only the waiting is done elsewhere.
-        let waiting = if self.shared.config.acks == Acks::None {
+        let waiting = if self.asks_too_much_of(connection) {
+            let address = connection.address().to_owned();
+            Err(Error::UnsupportedVersion { api: ApiKey::Produce, address })
+        } else if self.shared.config.acks == Acks::None {
             connection.submit_unanswered(&request, version_max).map(|w| w.map(Waiting::Written))
         } else {
             connection.submit(&request, version_max).map(|w| w.map(Waiting::Answer))
@@ -344,6 +373,13 @@ impl Sender {
         }
     }
 
+    /// Whether the broker would not add to a transaction of version 2 what it stores.
+    fn asks_too_much_of(&self, connection: &Connection) -> bool {
+        let Some(transactions) = &self.shared.transactions else { return false };
+        transactions.core().version() == TransactionVersion::V2
+            && connection.version_of::<ProduceRequest>().is_ok_and(|version| version <= PRODUCE_V1_MAX)
+    }
+
     /// The request for some batches, those batches that could be encoded, and the highest version to use.
     fn request(&mut self, batches: Vec<Sent>) -> (ProduceRequest, Vec<Sent>, i16) {
         let metadata = self.shared.cluster.metadata();
@@ -354,6 +390,12 @@ impl Sender {
             ..ProduceRequest::default()
         };
         let (mut sent, mut version_max) = (Vec::with_capacity(batches.len()), i16::MAX);
+        if let Some(transactions) = &self.shared.transactions {
+            request.transactional_id = Some(transactions.coordinator.key().clone());
+            if transactions.core().version() == TransactionVersion::V1 {
+                version_max = PRODUCE_V1_MAX;
+            }
+        }
         for mut one in batches {
             let records = match one.batch.records(one.stamp) {
                 Ok(records) => records,
@@ -369,7 +411,7 @@ impl Sender {
                 None => {
                     let topic_id = metadata.topic(name).map(|topic| topic.id).unwrap_or_default();
                     if topic_id.is_zero() {
-                        version_max = PRODUCE_BY_NAME_MAX;
+                        version_max = version_max.min(PRODUCE_BY_NAME_MAX);
                     }
                     request.topic_data.push(TopicProduceData {
                         name: name.clone(),
@@ -393,6 +435,7 @@ impl Sender {
                 state.not_before = failed.then(|| seam::now() + pause);
             }
             Event::GotId(outcome) => self.got_id(outcome),
+            Event::Added(added) => self.got_added(added),
         }
     }
 
@@ -440,6 +483,7 @@ impl Sender {
     }
 
     pub(super) fn fail_with(&mut self, batch: &Batch, outcome: Outcome, maybe_stored: bool) {
+        self.fail_transaction(batch, &outcome);
         if let Some(sequences) = &mut self.sequences {
             sequences.failed(&batch.partition, batch.id, maybe_stored);
         }

@@ -21,7 +21,7 @@ pub(super) struct Stamp {
 }
 
 /// One incarnation of this producer.
-type Identity = (ProducerId, ProducerEpoch);
+pub(super) type Identity = (ProducerId, ProducerEpoch);
 
 #[derive(Debug, Default)]
 pub(super) struct Sequences {
@@ -30,6 +30,8 @@ pub(super) struct Sequences {
     streams: BTreeMap<TopicPartition, Stream>,
     /// Partitions whose numbering must start again in a new epoch.
     restart: BTreeSet<TopicPartition>,
+    /// A coordinator gives the epochs, and nothing that was sent is numbered anew: a gap ends the transaction instead.
+    transactional: bool,
 }
 
 /// The numbering of one partition.
@@ -66,6 +68,14 @@ pub(super) enum Verdict {
 }
 
 impl Sequences {
+    pub(super) fn new(transactional: bool) -> Sequences {
+        Sequences { transactional, ..Sequences::default() }
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// Whether an id must be asked for before anything can be sent.
     pub(super) fn needs_id(&self) -> bool {
         self.identity.is_none()
@@ -156,6 +166,7 @@ impl Sequences {
         match error {
             // The broker does not know this producer: its records were deleted, or its state expired. An old broker does
             // not say where the log begins, and is asked again.
+            ErrorCode::UnknownProducerId if self.transactional => Verdict::Fail,
             ErrorCode::UnknownProducerId => {
                 if log_start.is_some() {
                     self.restart.insert(partition.clone());
@@ -169,6 +180,9 @@ impl Sequences {
                     // Only the one right after the batch that was given up does.
                     Some(after) => found.first == after,
                 };
+                if proves_a_gap && self.transactional {
+                    return Verdict::Fail;
+                }
                 if proves_a_gap {
                     self.restart.insert(partition.clone());
                 }
@@ -213,6 +227,11 @@ impl Sequences {
     /// Settles what can be settled between two sends: partitions with a batch of unknown fate and nothing in flight go on
     /// if nothing is missing; where something is, the epoch is raised.
     pub(super) fn settle(&mut self) {
+        if self.transactional {
+            self.restart.clear();
+            self.streams.values_mut().for_each(|stream| stream.unresolved = None);
+            return;
+        }
         for (partition, stream) in &mut self.streams {
             if stream.unresolved.is_some() && stream.in_flight.is_empty() {
                 stream.unresolved = None;

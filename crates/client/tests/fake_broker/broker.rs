@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::groups::Group;
 use super::handlers;
+use super::txns::Txn;
 
 /// What a broker does with a Produce request, in the order of the script; without one it obeys.
 #[derive(Clone, Debug)]
@@ -64,6 +65,11 @@ pub struct World {
     pub group_faults: BTreeMap<ApiKey, VecDeque<ErrorCode>>,
     /// So many OffsetFetch requests find that a transaction is open.
     pub unstable_offsets: usize,
+    /// The level of `transaction.version` that is finalized.
+    pub transaction_version: i16,
+    pub transactions: BTreeMap<String, Txn>,
+    /// So many requests about transactions are obeyed, and then the connection closes without an answer.
+    pub deaf: BTreeMap<ApiKey, usize>,
 }
 
 pub struct Topic {
@@ -79,6 +85,10 @@ pub struct Partition {
     pub batches: Vec<Bytes>,
     pub next_offset: i64,
     pub producers: BTreeMap<i64, Producer>,
+    /// Producer and first offset of transactions that are open.
+    pub open: BTreeMap<i64, i64>,
+    /// Producer, first offset and marker of transactions that were aborted.
+    pub aborted: Vec<(i64, i64, i64)>,
 }
 
 /// What a broker remembers of a producer (KIP-98): the last five batches.
@@ -115,6 +125,9 @@ impl Brokers {
             coordinator: count - 1,
             group_faults: BTreeMap::new(),
             unstable_offsets: 0,
+            transaction_version: 0,
+            transactions: BTreeMap::new(),
+            deaf: BTreeMap::new(),
         };
         let brokers = Brokers { world: Arc::new(Mutex::new(world)) };
         for id in 0..count {
@@ -251,6 +264,9 @@ impl Partition {
         header.partition_leader_epoch = ottla_wire::LeaderEpoch(self.leader_epoch);
         self.next_offset = header.next_offset().0;
         self.batches.push([&header.encode()[..], &batch[ottla_wire::batch::HEADER_LEN..]].concat().into());
+        if header.is_transactional() {
+            self.open.entry(header.producer_id.0).or_insert(base);
+        }
         if header.has_producer() {
             let producer = self.producers.entry(header.producer_id.0).or_default();
             producer.batches.push_back((header.base_sequence.0, header.last_sequence().0, base));

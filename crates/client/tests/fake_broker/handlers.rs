@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::batch::BatchView;
+use ottla_wire::batch::{BatchHeader, BatchView};
 use ottla_wire::messages::*;
 use ottla_wire::primitives::{Message, Records, Request, Str, decode_from, encode_frame};
 use ottla_wire::protocol::{ApiKey, ErrorCode, response_header_version};
@@ -17,7 +17,10 @@ pub struct Call<'a> {
     pub correlation: i32,
 }
 
-const SERVED: [ApiKey; 24] = [
+/// The isolation level of a fetch.
+const READ_COMMITTED: i8 = 1;
+
+const SERVED: [ApiKey; 32] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -42,6 +45,14 @@ const SERVED: [ApiKey; 24] = [
     ApiKey::DeleteGroups,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::TxnOffsetCommit,
+    ApiKey::EndTxn,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
+    ApiKey::DescribeProducers,
+    ApiKey::WriteTxnMarkers,
 ];
 
 impl Call<'_> {
@@ -49,16 +60,15 @@ impl Call<'_> {
         match key {
             ApiKey::ApiVersions => Some(self.api_versions()),
             ApiKey::Metadata => self.respond(body, |world, request| self.metadata(world, request)),
-            ApiKey::InitProducerId => self.respond(body, |world, request: InitProducerIdRequest| {
-                assert_eq!(
-                    (request.transactional_id, request.producer_id, request.producer_epoch),
-                    (None, -1, -1)
-                );
-                let error_code = world.init_faults.pop_front().unwrap_or(ErrorCode::None).code();
-                world.next_producer_id += 1;
-                let producer_id = world.next_producer_id;
-                InitProducerIdResponse { error_code, producer_id, ..Default::default() }
-            }),
+            ApiKey::InitProducerId
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::TxnOffsetCommit
+            | ApiKey::EndTxn
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions
+            | ApiKey::DescribeProducers
+            | ApiKey::WriteTxnMarkers => self.about_transactions(key, body),
             ApiKey::Produce => self.produce(body).await,
             ApiKey::Fetch => self.fetch(body).await,
             ApiKey::ListOffsets => self.respond(body, |world, request| self.list_offsets(world, request)),
@@ -101,7 +111,18 @@ impl Call<'_> {
         let max = api_keys.iter().find(|api| api.api_key == ApiKey::ApiVersions.code()).unwrap().max_version;
         let unsupported = self.version > max;
         let error_code = if unsupported { ErrorCode::UnsupportedVersion } else { ErrorCode::None }.code();
-        let response = ApiVersionsResponse { error_code, api_keys, ..Default::default() };
+        let feature = api_versions_response::FinalizedFeatureKey {
+            name: "transaction.version".into(),
+            max_version_level: world.transaction_version,
+            min_version_level: 0,
+        };
+        let response = ApiVersionsResponse {
+            error_code,
+            api_keys,
+            finalized_features_epoch: 1,
+            finalized_features: vec![feature],
+            ..Default::default()
+        };
         self.encode(ApiKey::ApiVersions, &response, if unsupported { 0 } else { self.version })
     }
 
@@ -217,13 +238,18 @@ impl Call<'_> {
         };
         let poisoned = poisoned(world.poison, &batch);
         let (too_large, lenient) = (batch.len() > world.message_bytes_max, world.lenient);
+        let header = BatchHeader::parse(&batch).unwrap();
+        let fenced = match header.is_transactional() {
+            true => world.admit(self.version, &header, (topic, index)),
+            false => Ok(()),
+        };
         let partition = world.partition(topic, index as usize);
         let outcome = match fault {
             Fault::Refuse(code) => Err(*code),
             _ if partition.leader != self.broker => Err(ErrorCode::NotLeaderOrFollower),
             _ if too_large => Err(ErrorCode::MessageTooLarge),
             _ if !poisoned.is_empty() => Err(ErrorCode::InvalidRecord),
-            _ => partition.append(batch, lenient),
+            _ => fenced.and_then(|()| partition.append(batch, lenient)),
         };
         match outcome {
             Ok((base, duplicate)) => {
@@ -269,7 +295,7 @@ impl Call<'_> {
                 let mut data = fetch_response::PartitionData {
                     partition_index: asked.partition,
                     high_watermark: partition.next_offset,
-                    last_stable_offset: partition.next_offset,
+                    last_stable_offset: partition.stable_end(),
                     ..Default::default()
                 };
                 let range = partition.log_start..=partition.next_offset;
@@ -278,10 +304,23 @@ impl Call<'_> {
                 } else if !range.contains(&asked.fetch_offset) {
                     data.error_code = ErrorCode::OffsetOutOfRange.code();
                 } else {
-                    let wanted = |batch: &&Bytes| {
-                        BatchView::parse((*batch).clone()).unwrap().header().next_offset().0
-                            > asked.fetch_offset
+                    let end = match request.isolation_level {
+                        READ_COMMITTED => partition.stable_end(),
+                        _ => partition.next_offset,
                     };
+                    let wanted = |batch: &&Bytes| {
+                        let next = BatchView::parse((*batch).clone()).unwrap().header().next_offset().0;
+                        next > asked.fetch_offset && next <= end
+                    };
+                    if request.isolation_level == READ_COMMITTED {
+                        let overlaps =
+                            |&&(_, first, last): &&(i64, i64, i64)| last >= asked.fetch_offset && first < end;
+                        let of = |&(producer_id, first_offset, _): &(i64, i64, i64)| {
+                            fetch_response::AbortedTransaction { producer_id, first_offset }
+                        };
+                        data.aborted_transactions =
+                            Some(partition.aborted.iter().filter(overlaps).map(of).collect());
+                    }
                     let run: Vec<Bytes> = partition.batches.iter().filter(wanted).cloned().collect();
                     let mut run = Bytes::from(run.concat());
                     let first = run.first_chunk::<12>().map_or(0, |head| {

@@ -18,6 +18,10 @@ mod groups;
 mod handlers;
 #[cfg(test)]
 mod producer;
+#[cfg(test)]
+mod transactions;
+#[cfg(test)]
+mod txns;
 
 use std::time::Duration;
 

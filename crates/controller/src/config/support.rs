@@ -20,7 +20,6 @@ use Support::{NoEffect, Refused, Served};
 const JVM: &str =
     "it tunes the threads, buffers or metrics of Kafka's own process; there is nothing like it to tune here";
 const ONE_NODE: &str = "it takes effect between nodes, and clusters of several nodes are not served yet";
-const TRANSACTIONS: &str = "transactions are not served yet";
 const SHARE: &str = "share groups are not served yet";
 const STREAMS: &str = "streams groups are not served yet";
 const TLS: &str = "TLS is not served yet";
@@ -33,6 +32,7 @@ const NOT_YET: &str = "it is not served yet";
 /// Broker settings: a name, or a prefix that ends in `*`. The first that fits holds; one that fits nothing is
 /// refused.
 const BROKER: &[(&str, Support)] = &[
+    ("add.partitions.to.txn.retry.backoff.*", Served),
     ("advertised.listeners", Served),
     ("alter.config.policy.class.name", Refused(JAVA)),
     ("alter.log.dirs.replication.quota.*", Refused(QUOTAS)),
@@ -154,9 +154,15 @@ const BROKER: &[(&str, Support)] = &[
     ("telemetry.max.bytes", Refused("client telemetry is not served yet")),
     ("topic.partitions.max", Served),
     ("transaction.state.log.load.buffer.size", NoEffect(JVM)),
-    // Kafka's own server.properties sets these.
-    ("transaction.state.log.*", NoEffect(TRANSACTIONS)),
-    ("transaction*", Refused(TRANSACTIONS)),
+    (
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        NoEffect("a transaction is aborted when its time is over: nothing looks for such at intervals"),
+    ),
+    (
+        "transaction.two.phase.commit.enable",
+        Refused("it needs version 6 of InitProducerId, which Kafka 4.3 has not released (KIP-939)"),
+    ),
+    ("transaction*", Served),
     ("unclean.leader.election.*", Served),
 ];
 

@@ -32,7 +32,7 @@ const FEATURES: &[Feature] = &[
         what: "format of the metadata log and of requests between brokers",
     },
     Feature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 1, what: "eligible leader replicas (KIP-966)" },
-    Feature { name: "transaction.version", min: 0, max: 0, what: "transactions (KIP-890); not served yet" },
+    Feature { name: TRANSACTION_VERSION, min: 0, max: 2, what: "how transactions are guarded (KIP-890)" },
     Feature { name: GROUP_VERSION, min: 0, max: 1, what: "the consumer group protocol of KIP-848" },
     Feature { name: "share.version", min: 0, max: 0, what: "share groups (KIP-932); not served yet" },
     Feature { name: "streams.version", min: 0, max: 0, what: "streams groups (KIP-1071); not served yet" },
@@ -40,6 +40,9 @@ const FEATURES: &[Feature] = &[
 
 /// KIP-966.
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+
+/// KIP-890.
+const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// KIP-848.
 const GROUP_VERSION: &str = "group.version";
@@ -73,6 +76,12 @@ impl Features {
     /// KIP-966: the ISR may become empty, and those that left it last may still lead.
     pub fn eligible_leader_replicas(&self) -> bool {
         self.level(ELIGIBLE_LEADER_REPLICAS) >= 1
+    }
+
+    /// KIP-890: at 1, coordinators write their records in the newer format; at 2, each end of a transaction bumps the
+    /// producer's epoch.
+    pub fn transaction_version(&self) -> i16 {
+        self.level(TRANSACTION_VERSION)
     }
 
     /// KIP-848: groups whose assignment the broker makes.

@@ -16,7 +16,8 @@ fn a_new_cluster_has_what_is_served() {
     assert!(world.image.features.eligible_leader_replicas());
     assert!(world.image.features.consumer_groups());
     assert_eq!(world.image.features.level("share.version"), 0);
-    assert_eq!(world.image.features.levels.len(), 3);
+    assert_eq!(world.image.features.transaction_version(), 2);
+    assert_eq!(world.image.features.levels.len(), 4);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl ClassicGroup {
     }
 
     /// Answers everybody who waits with `error`: the group is about to go, or to take another kind. Its timers are left to
-    /// [`crate::timers::Timers::cancel_group`].
+    /// [`crate::timers::GroupTimers::cancel_group`].
     pub fn dissolve(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
         for id in self.roster.ids() {
             self.refuse_waiting(ctx, &id, error);

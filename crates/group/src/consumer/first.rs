@@ -1,5 +1,6 @@
 //! How a consumer group comes to be: by the first heartbeat of a member, or by the records of one.
 
+use crate::timers::GroupTimers;
 use ottla_coordinator::{ReplayError, Ticket};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;

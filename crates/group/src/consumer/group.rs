@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::group::{Next, OffsetExpiry};
 use crate::history::{Begin, Cause, History, Phase, Who};
 use crate::request::{Caller, Response};
-use crate::timers::Timer;
+use crate::timers::{GroupTimers, Timer};
 
 /// A consumer group.
 pub struct ConsumerGroup {

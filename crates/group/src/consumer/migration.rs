@@ -3,6 +3,7 @@
 //!
 //! The records of both kinds are written in one step, tombstones first, so the group is one or the other at every moment.
 
+use crate::timers::GroupTimers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::ErrorCode;

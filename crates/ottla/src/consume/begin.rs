@@ -6,8 +6,8 @@ use ottla_client::offsets::Listed;
 use ottla_client::{Admin, Consumer, IsolationLevel, OffsetSpec, Seek, TopicPartition};
 use ottla_wire::Offset;
 
-use super::Time;
 use crate::exit::Failure;
+use crate::time::Time;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +77,17 @@ impl Ends {
         self.0.get(partition).copied().unwrap_or(i64::MAX)
     }
 
+    /// Whether there are any.
+    pub fn are_set(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Whether everything before the ends has been given.
     pub fn reached(&self, consumer: &Consumer) -> bool {
         let past = |(partition, end): (&TopicPartition, &i64)| {
             consumer.position(partition).is_some_and(|position| position.0 >= *end)
         };
-        !self.0.is_empty() && self.0.iter().all(past)
+        self.are_set() && self.0.iter().all(past)
     }
 }
 

@@ -1,11 +1,14 @@
 //! `ottla consume`: prints records.
 //!
-//! - [`begin`]: where to begin and where to stop; [`time`]: times as people write them; [`format`]: records as text.
+//! - [`begin`]: where to begin and where to stop; [`format`]: records as text.
+//! - `member`: as a member of a group; `share`: tells what it has of the group.
 
 mod begin;
 mod format;
-mod time;
+mod member;
+mod share;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Instant;
 
@@ -23,12 +26,14 @@ use begin::Ends;
 pub use begin::From;
 pub use format::Format;
 use format::Printer;
-pub use time::Time;
 
 /// How long one poll waits for records.
 const POLL_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 pub async fn run(args: ConsumeArgs) -> Result<Exit, Failure> {
+    if let Some(group) = args.group.group.clone() {
+        return member::run(args, group).await;
+    }
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))?;
     // A slow reader of the output must not keep Ctrl-C from being heard, so that all of it is waited for together.
@@ -39,8 +44,7 @@ pub async fn run(args: ConsumeArgs) -> Result<Exit, Failure> {
 }
 
 async fn consume(args: ConsumeArgs) -> Result<Exit, Failure> {
-    let isolation =
-        if args.read_committed { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted };
+    let isolation = isolation(&args);
     let from = args.from();
     let cluster = cluster::connect(&args.cluster, false).await?;
     let admin = Admin::on(cluster.clone());
@@ -71,26 +75,32 @@ fn reset(from: From) -> OffsetReset {
 
 /// The partitions to read, which MUST exist.
 async fn partitions(admin: &Admin, args: &ConsumeArgs) -> Result<Vec<TopicPartition>, Failure> {
-    let mut described = admin.describe_topics(&[&args.topic]).await?;
-    let topic = match described.remove(&args.topic) {
-        Some(Ok(topic)) => topic,
-        Some(Err(error)) => {
-            return Err(
-                Failure::from(ottla_client::Error::from(error)).about(format_args!("topic {}", args.topic))
-            );
+    let described = admin.describe_topics(&args.topics).await?;
+    let mut chosen = BTreeSet::new();
+    for name in &args.topics {
+        let topic = match described.get(name) {
+            Some(Ok(topic)) => topic,
+            Some(Err(error)) => {
+                let error = ottla_client::Error::from(error.clone());
+                return Err(Failure::from(error).about(format_args!("topic {name}")));
+            }
+            None => return Err(Failure::failed(format!("the broker did not tell of topic {name}"))),
+        };
+        let count = topic.partitions.len();
+        if let Some(wrong) = args.partitions.iter().find(|index| topic.partition(**index).is_none()) {
+            return Err(Failure::usage(format!(
+                "topic {name} has {count} partitions: there is no partition {wrong}"
+            )));
         }
-        None => return Err(Failure::failed(format!("the broker did not tell of topic {}", args.topic))),
-    };
-    let count = topic.partitions.len();
-    if let Some(wrong) = args.partitions.iter().find(|index| topic.partition(**index).is_none()) {
-        return Err(Failure::usage(format!(
-            "topic {} has {count} partitions: there is no partition {wrong}",
-            args.topic
-        )));
+        let all = topic.partitions.iter().map(|partition| partition.index);
+        let of_topic = all.filter(|index| args.partitions.is_empty() || args.partitions.contains(index));
+        chosen.extend(of_topic.map(|index| TopicPartition::new(name.as_str(), index)));
     }
-    let all = topic.partitions.iter().map(|partition| partition.index);
-    let chosen = all.filter(|index| args.partitions.is_empty() || args.partitions.contains(index));
-    Ok(chosen.map(|index| TopicPartition::new(args.topic.as_str(), index)).collect())
+    Ok(chosen.into_iter().collect())
+}
+
+fn isolation(args: &ConsumeArgs) -> IsolationLevel {
+    if args.read_committed { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted }
 }
 
 async fn print_records(

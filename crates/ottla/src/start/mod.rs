@@ -2,7 +2,6 @@
 
 mod banner;
 mod settings;
-mod signals;
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,8 @@ use crate::args::StartArgs;
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, Lines, LogWriter};
 use crate::output;
+use crate::signals::Signals;
 use banner::Facts;
-use signals::Signals;
 
 /// How long threads may take to end once the broker has stopped. What they do by then cannot matter any more.
 const THREADS_WAIT: Duration = Duration::from_secs(1);

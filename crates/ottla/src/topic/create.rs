@@ -5,8 +5,8 @@ use ottla_client::{Admin, NewTopic};
 use ottla_wire::protocol::ErrorCode;
 use serde_json::json;
 
-use super::{complain_of, unique};
-use crate::args::CreateArgs;
+use super::complain_of;
+use crate::args::{CreateArgs, unique};
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
 

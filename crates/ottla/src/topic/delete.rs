@@ -4,7 +4,8 @@ use ottla_client::Admin;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::json;
 
-use super::{complain_of, unique};
+use super::complain_of;
+use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
 

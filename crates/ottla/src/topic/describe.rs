@@ -9,7 +9,8 @@ use ottla_client::{Admin, ConfigResource, IsolationLevel, OffsetSpec, TopicParti
 use ottla_wire::BrokerId;
 use serde_json::{Value, json};
 
-use super::{complain_of, unique};
+use super::complain_of;
+use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Align, Style, Table, bytes_for_people, complain, json_line, print};
 

@@ -29,20 +29,3 @@ fn complain_of(name: &str, error: &ApiError) {
     let hint = hint_for(error.code).map(|hint| format!("\nhint:  {hint}")).unwrap_or_default();
     complain(&format!("error: topic {name}: {error}{hint}\n"));
 }
-
-/// What is left of a list of names when those that come again are left out.
-fn unique(names: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::BTreeSet::new();
-    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_keep_their_order_and_come_once() {
-        let names = ["b", "a", "b"].map(str::to_owned).to_vec();
-        assert_eq!(unique(names), ["b", "a"]);
-    }
-}

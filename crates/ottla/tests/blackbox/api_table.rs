@@ -28,6 +28,11 @@ const ADVERTISED: &str = "
 21 DeleteRecords             0  2
 22 InitProducerId            0  5
 23 OffsetForLeaderEpoch      2  4
+24 AddPartitionsToTxn        0  5
+25 AddOffsetsToTxn           0  4
+26 EndTxn                    0  5
+27 WriteTxnMarkers           1  2
+28 TxnOffsetCommit           0  5
 32 DescribeConfigs           1  4
 33 AlterConfigs              0  2
 35 DescribeLogDirs           1  5
@@ -38,6 +43,8 @@ const ADVERTISED: &str = "
 57 UpdateFeatures            0  2
 60 DescribeCluster           0  2
 61 DescribeProducers         0  0
+65 DescribeTransactions      0  0
+66 ListTransactions          0  2
 68 ConsumerGroupHeartbeat    0  1
 69 ConsumerGroupDescribe     0  1
 74 ListConfigResources       0  1

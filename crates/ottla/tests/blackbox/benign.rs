@@ -49,6 +49,7 @@ pub fn all(of: &Subject) -> Vec<Benign> {
     topics(of, &mut all);
     offsets(of, &mut all);
     members(of, &mut all);
+    transactions::transactions(of, &mut all);
     groups(of, &mut all);
     configs(of, &mut all);
     cluster(of, &mut all);
@@ -71,6 +72,8 @@ macro_rules! add {
         }
     }};
 }
+
+mod transactions;
 
 fn decode<R: Request>(frame: Bytes, version: i16) -> Result<(i32, R::Response), String> {
     let mut reader = Reader::new(frame);

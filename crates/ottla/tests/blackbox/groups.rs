@@ -250,9 +250,7 @@ fn other_kinds_of_coordinators_are_not_found() {
     let mut setup = setup();
     let broker = setup.start();
     let mut wire = broker.connect();
-    for (key_type, code) in
-        [(1, ErrorCode::UnsupportedVersion), (2, ErrorCode::InvalidRequest), (9, ErrorCode::InvalidRequest)]
-    {
+    for (key_type, code) in [(2, ErrorCode::InvalidRequest), (9, ErrorCode::InvalidRequest)] {
         let request =
             FindCoordinatorRequest { key_type, coordinator_keys: vec!["x".into()], ..Default::default() };
         let found = wire.call(&request, 6).coordinators.remove(0);

@@ -109,14 +109,21 @@ impl ProducerTable {
         header: &BatchHeader,
         shown: Option<VerificationGuard>,
     ) -> Result<(), AppendError> {
-        if self.has_open(header.producer_id, header.producer_epoch) {
-            return Ok(());
+        match self.is_verified(header.producer_id, header.producer_epoch, shown) {
+            true => Ok(()),
+            false => Err(AppendError::NotVerified { producer: header.producer_id }),
         }
-        let held = self.verifications.get(header.producer_id).map(|open| open.guard);
-        match shown {
-            Some(_) if shown == held => Ok(()),
-            Some(_) | None => Err(AppendError::NotVerified { producer: header.producer_id }),
-        }
+    }
+
+    /// Whether the transaction of this producer and epoch is open here, or was confirmed under the guard that is shown.
+    pub(crate) fn is_verified(
+        &self,
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+        shown: Option<VerificationGuard>,
+    ) -> bool {
+        let held = self.verifications.get(producer).map(|open| open.guard);
+        self.has_open(producer, epoch) || (shown.is_some() && shown == held)
     }
 
     /// While a verification is open, several batches may wait for it: the one with the lowest sequence goes first. A

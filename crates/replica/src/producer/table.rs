@@ -153,8 +153,10 @@ impl ProducerTable {
 
     fn ended(&mut self, header: &BatchHeader, coordinator_epoch: i32) -> Option<AbortedTxn> {
         let entry = self.entry(header.producer_id, header.producer_epoch);
-        let first = entry.ended(header.producer_epoch, coordinator_epoch, header.max_timestamp)?;
+        let first = entry.ended(header.producer_epoch, coordinator_epoch, header.max_timestamp);
+        // Also if nothing was open here: what was confirmed before the marker must not be written after it.
         self.verifications.forget(header.producer_id);
+        let first = first?;
         self.open.remove(&first);
         self.undecided.insert(first, header.base_offset);
         // As Kafka writes it to the transaction index: transactions that ended but are not yet committed do not count.

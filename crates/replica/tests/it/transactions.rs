@@ -222,6 +222,20 @@ mod verification {
         assert!(write_with(&mut p, 1, guard));
     }
 
+    /// The coordinator has ended the transaction before anything of it came here.
+    #[test]
+    fn a_marker_that_ends_nothing_here_makes_the_proof_void_too() {
+        let mut p = verifying();
+        let guard = ask(&mut p, 0, false);
+        end(&mut p, 1, 0, false);
+        assert!(!write_with(&mut p, 0, guard));
+        let guard = ask(&mut p, 0, false);
+        let is_verified = |p: &Partition| p.nodes[0].replica.is_verified(PRODUCER, ProducerEpoch(0), guard);
+        assert!(is_verified(&p) && write_with(&mut p, 0, guard) && is_verified(&p));
+        end(&mut p, 1, 0, true);
+        assert!(!is_verified(&p));
+    }
+
     #[test]
     fn of_those_that_wait_for_the_same_proof_the_lowest_sequence_goes_first() {
         let mut p = verifying();

@@ -41,9 +41,13 @@ final class Cluster {
 
     String topic(String scenario, int partitions, Map<String, String> configs) throws Exception {
         String name = name(scenario);
+        create(name, partitions, configs);
+        return name;
+    }
+
+    void create(String name, int partitions, Map<String, String> configs) throws Exception {
         admin.createTopics(List.of(new NewTopic(name, partitions, (short) 1).configs(configs))).all().get();
         settle();
-        return name;
     }
 
     /** Waits after a change for a cluster that answers before all of it knows (SETTLE_MS, see `run`). */
@@ -67,6 +71,18 @@ final class Cluster {
         all.putAll(common());
         all.put("auto.offset.reset", "none");
         all.put("enable.auto.commit", false);
+        return new KafkaConsumer<>(all, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    /** A member-to-be of a group, with settings as for producers. What it has not committed it reads again. */
+    Consumer<byte[], byte[]> member(String group, Object... settings) {
+        Properties all = new Properties();
+        all.putAll(common());
+        all.put("group.id", group);
+        all.put("auto.offset.reset", "earliest");
+        all.put("enable.auto.commit", false);
+        for (int i = 0; i < settings.length; i += 2) all.put(settings[i], settings[i + 1]);
+        if (!"consumer".equals(all.get("group.protocol"))) all.put("heartbeat.interval.ms", 100);
         return new KafkaConsumer<>(all, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
 

@@ -17,6 +17,8 @@ public final class Main {
         new Topics(cluster).into(scenarios);
         new Records(cluster).into(scenarios);
         new Errors(cluster).into(scenarios);
+        new Groups(cluster).into(scenarios);
+        new GroupAdmin(cluster).into(scenarios);
         boolean failed = false;
         for (Map.Entry<String, Scenario> scenario : scenarios.entrySet()) {
             if (only.isEmpty() || only.contains(scenario.getKey())) {

@@ -83,8 +83,13 @@ mod tests {
         };
         let core = Replica::new(config, restored);
         let bound = log.bound(log.log_end());
-        let view =
-            PartitionView { high_watermark: bound, last_stable: bound, log_end: bound, replica: core.view() };
+        let view = PartitionView {
+            high_watermark: bound,
+            last_stable: bound,
+            log_end: bound,
+            held_since: None,
+            replica: core.view(),
+        };
         let (shard, _mail) = ShardHandle::new(0);
         let name = ("t".into(), Uuid([7; 16]), PartitionIndex(0));
         let handle = PartitionHandle::new(name, PartitionKey(0), shard, Uuid([8; 16]), log.reader(), view);

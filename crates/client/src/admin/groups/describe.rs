@@ -10,10 +10,12 @@ use ottla_wire::messages::{
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
+use super::super::coordinators::{Outcomes, all_failed, by_name};
 use super::super::{Admin, Repeat};
-use super::{GroupState, GroupType, Outcomes, all_failed, by_name};
+use super::{GroupState, GroupType};
 use crate::cluster::TopicPartition;
 use crate::connection::Connection;
+use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 use crate::group::{PROTOCOL_TYPE, decode_assignment, decode_topics};
 
@@ -69,7 +71,7 @@ impl Admin {
         groups: &[impl AsRef<str>],
     ) -> BTreeMap<String, Result<GroupDescription, Error>> {
         let groups = groups.iter().map(|group| Str::from(group.as_ref()));
-        by_name(self.ask_coordinators(groups, Repeat::Harmless, describe).await)
+        by_name(self.ask_coordinators(Coordinated::Group, groups, Repeat::Harmless, describe).await)
     }
 }
 

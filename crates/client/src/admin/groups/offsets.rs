@@ -7,10 +7,11 @@ use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, 
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
+use super::super::coordinators::by_name;
 use super::super::{Admin, Repeat};
-use super::by_name;
 use crate::cluster::TopicPartition;
 use crate::committed::{self, Asked, Committed, GroupMetadata, Offsets};
+use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 use crate::group::by_topic;
 
@@ -37,7 +38,10 @@ impl Admin {
             }
             fetched
         };
-        by_name(self.ask_coordinators(groups.keys().map(Str::from), Repeat::Harmless, fetch).await)
+        by_name(
+            self.ask_coordinators(Coordinated::Group, groups.keys().map(Str::from), Repeat::Harmless, fetch)
+                .await,
+        )
     }
 
     /// Sets what a group has committed. It MUST have no members (UNKNOWN_MEMBER_ID otherwise).
@@ -47,7 +51,7 @@ impl Admin {
         offsets: &Offsets,
     ) -> Result<BTreeMap<TopicPartition, Result<(), ApiError>>, Error> {
         let outside = &GroupMetadata::outside(group);
-        self.ask_coordinator(group, Repeat::Harmless, |connection| async move {
+        self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
             let metadata = self.cluster.metadata();
             let altered = committed::commit(&connection, &metadata, outside, offsets).await?;
             // About the group as a whole, although every partition says it.
@@ -79,7 +83,7 @@ impl Admin {
             OffsetDeleteRequestTopic { name, partitions: partitions.into_iter().map(of).collect() }
         });
         let request = &OffsetDeleteRequest { group_id: Str::from(group), topics: topics.collect() };
-        self.ask_coordinator(group, Repeat::Harmless, |connection| async move {
+        self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
             let response = connection.call(request).await?;
             ApiError::check(response.error_code, None)?;
             let deleted = response.topics.iter().flat_map(|topic| {

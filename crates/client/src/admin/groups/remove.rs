@@ -6,8 +6,9 @@ use ottla_wire::messages::leave_group_request::MemberIdentity;
 use ottla_wire::messages::{DeleteGroupsRequest, LeaveGroupRequest};
 use ottla_wire::primitives::Str;
 
+use super::super::coordinators::{Outcomes, all_failed, by_name};
 use super::super::{Admin, Repeat};
-use super::{Outcomes, all_failed, by_name};
+use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 
 /// A member that is to leave its group.
@@ -33,7 +34,7 @@ impl Admin {
             let deleted = response.results.iter().map(|of| (of.group_id.detached(), outcome(of.error_code)));
             deleted.collect::<Outcomes<()>>()
         };
-        by_name(self.ask_coordinators(groups, Repeat::OnlyIfNotDone, delete).await)
+        by_name(self.ask_coordinators(Coordinated::Group, groups, Repeat::OnlyIfNotDone, delete).await)
     }
 
     /// Has members leave a group; they come back if they live. The broker may log the reason.
@@ -46,7 +47,7 @@ impl Admin {
         let identities: Vec<MemberIdentity> = members.iter().map(|member| identity(member, reason)).collect();
         let request =
             &LeaveGroupRequest { group_id: Str::from(group), member_id: Str::default(), members: identities };
-        self.ask_coordinator(group, Repeat::OnlyIfNotDone, |connection| async move {
+        self.ask_coordinator(Coordinated::Group, group, Repeat::OnlyIfNotDone, |connection| async move {
             let response = connection.call(request).await?;
             ApiError::check(response.error_code, None)?;
             // The broker answers in its own way (with the id of a member that was named by its instance), but in order.

@@ -7,7 +7,7 @@
 mod classic;
 mod consumer;
 mod describe;
-mod offsets;
+pub mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -154,7 +154,7 @@ impl Call<'_> {
     }
 }
 
-fn code(outcome: Result<(), ErrorCode>) -> i16 {
+pub fn code(outcome: Result<(), ErrorCode>) -> i16 {
     outcome.err().unwrap_or(ErrorCode::None).code()
 }
 

@@ -13,7 +13,13 @@ pub fn commit(
     request: OffsetCommitRequest,
     fault: Option<ErrorCode>,
 ) -> OffsetCommitResponse {
-    let outcome = fault.map_or_else(|| may_commit(world, &request), Err);
+    let outcome = fault.map_or_else(
+        || {
+            let (member, epoch) = (&request.member_id, request.generation_id_or_member_epoch);
+            may_commit(world, &request.group_id, member, request.group_instance_id.as_ref(), epoch)
+        },
+        Err,
+    );
     let mut topics = Vec::new();
     for topic in request.topics {
         let name = world.name(&topic.name, topic.topic_id);
@@ -44,12 +50,17 @@ pub fn commit(
     OffsetCommitResponse { topics, ..Default::default() }
 }
 
-fn may_commit(world: &mut World, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
-    let (member, epoch) = (&request.member_id, request.generation_id_or_member_epoch);
-    match &world.group(&request.group_id).protocol {
+pub fn may_commit(
+    world: &mut World,
+    group: &str,
+    member: &Str,
+    instance: Option<&Str>,
+    epoch: i32,
+) -> Result<(), ErrorCode> {
+    match &world.group(group).protocol {
         Protocol::Empty if epoch < 0 => Ok(()),
         Protocol::Empty => Err(ErrorCode::UnknownMemberId),
-        Protocol::Classic(classic) => classic.may_commit(member, request.group_instance_id.as_ref(), epoch),
+        Protocol::Classic(classic) => classic.may_commit(member, instance, epoch),
         Protocol::Consumer(consumer) => consumer.may_commit(member, epoch),
     }
 }

@@ -1,5 +1,6 @@
 //! ListGroups, DescribeGroups, DeleteGroups.
 
+use ottla_group::timers::GroupTimers;
 use ottla_group::{Caller, GroupRecord, Request, Response};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::ListGroupsRequest;

@@ -1,5 +1,6 @@
 //! Random clients, random time, and brokers that go: laws that hold whatever happens.
 
+use ottla_group::timers::GroupTimers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Members that vanish, at every step, with and without a broker that goes as well.
 
 use ottla_coordinator::Ticket;
+use ottla_group::timers::GroupTimers;
 use ottla_wire::ErrorCode;
 
 use super::client::*;

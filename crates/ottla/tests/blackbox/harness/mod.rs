@@ -2,6 +2,7 @@
 
 mod broker;
 mod logs;
+mod transactions;
 mod wire;
 
 pub use broker::{Broker, Setup, files};
@@ -9,6 +10,7 @@ pub use logs::{
     batch, batch_of, create_topic, create_topic_with, delete_topic, earliest, fetch, latest, now, produce,
     produced, read_all, read_from, segments, try_fetch, try_produce, values,
 };
+pub use transactions::{Protocol, TxnProducer, committed_values, fetch_committed, is_passing, name_of};
 pub use wire::{Closed, Wire, frame};
 
 /// How often a test repeats what it repeats: `quick` times, or `soak` times with `OTTLA_SOAK=1`.

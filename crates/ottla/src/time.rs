@@ -1,4 +1,4 @@
-//! Times as people write them.
+//! Times as people write and read them.
 
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,14 +35,48 @@ impl FromStr for Time {
     fn from_str(text: &str) -> Result<Time, &'static str> {
         let time = match text.bytes().all(|c| c.is_ascii_digit()) {
             true => text.parse().ok().map(|ms| Time::At(Timestamp(ms))),
-            false => ago(text).map(Time::AgoMs).or_else(|| date_time(text).map(|ms| Time::At(Timestamp(ms)))),
+            false => {
+                span_ms(text).map(Time::AgoMs).or_else(|| date_time(text).map(|ms| Time::At(Timestamp(ms))))
+            }
         };
         time.ok_or(FORMS)
     }
 }
 
+/// Milliseconds since 1970 as `2026-01-31T12:00:00.250Z`.
+pub fn date_time_text(ms: i64) -> String {
+    const DAY_MS: i64 = 86_400_000;
+    let (mut day, in_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    // A year is 365.2425 days: this is the year or the one before it.
+    let mut year = 1970 + day * 400 / 146_097 - 1;
+    while days_since_1970(year + 1, 1, 1) <= day {
+        year += 1;
+    }
+    day -= days_since_1970(year, 1, 1);
+    let mut month = 1;
+    while day >= days_in(year, month) {
+        day -= days_in(year, month);
+        month += 1;
+    }
+    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
+    let date = format!("{year:04}-{month:02}-{:02}", day + 1);
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{:03}Z", in_day % 1000)
+}
+
+/// A length of time in its two largest units: `0s`, `250ms`, `1m 5s`, `7d 0h`.
+pub fn duration_for_people(ms: i64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 if ms != 0 => format!("{ms}ms"),
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
 /// Milliseconds of `90s`, `15m`, `12h`, `7d`.
-fn ago(text: &str) -> Option<i64> {
+pub fn span_ms(text: &str) -> Option<i64> {
     let unit = match text.as_bytes().last()? {
         b's' => 1_000,
         b'm' => 60_000,
@@ -159,6 +193,37 @@ mod tests {
         ];
         for (text, time) in cases {
             assert_eq!(text.parse::<Time>().ok(), time, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_told_as_they_are_read() {
+        for text in [
+            "1970-01-01T00:00:00.000Z",
+            "1999-12-31T23:59:59.999Z",
+            "2000-02-29T12:00:00.250Z",
+            "2024-12-31T00:00:00.000Z",
+            "2026-01-31T12:00:00.007Z",
+            "2100-03-01T00:00:00.000Z",
+        ] {
+            assert_eq!(date_time(text).map(date_time_text).as_deref(), Some(text));
+        }
+        assert_eq!(date_time_text(-1), "1969-12-31T23:59:59.999Z");
+        // Any number that a broker may send.
+        assert!(date_time_text(i64::MAX).ends_with('Z') && date_time_text(i64::MIN).ends_with('Z'));
+    }
+
+    #[test]
+    fn lengths_of_time_are_short() {
+        for (ms, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (59_999, "59s"),
+            (61_000, "1m 1s"),
+            (3_600_000, "1h 0m"),
+            (90_000_000, "1d 1h"),
+        ] {
+            assert_eq!(duration_for_people(ms), text);
         }
     }
 }

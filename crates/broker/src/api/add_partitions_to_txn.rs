@@ -1,0 +1,81 @@
+//! AddPartitionsToTxn (key 24): partitions become part of a transaction. KIP-98. Versions 4 and up are for brokers: they
+//! name several transactions, and can ask whether partitions are part of one (KIP-890).
+//!
+//! All partitions of a transaction are added or none: with one that is not there, the others are told that nothing was
+//! attempted.
+
+use ottla_txn::{Request, Response};
+use ottla_wire::PartitionIndex;
+use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
+use ottla_wire::messages::add_partitions_to_txn_response::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
+};
+use ottla_wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
+use ottla_wire::protocol::ErrorCode;
+
+use super::Call;
+use crate::coordinator::transactions;
+use crate::published::Published;
+
+/// From this version on, a request names several transactions.
+const SEVERAL_VERSION: i16 = 4;
+
+pub async fn handle(call: &mut Call<'_>, request: AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
+    if call.version >= SEVERAL_VERSION {
+        let mut results = Vec::with_capacity(request.transactions.len());
+        for transaction in request.transactions {
+            results.push(add(call, transaction).await);
+        }
+        return AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() };
+    }
+    let transaction = AddPartitionsToTxnTransaction {
+        transactional_id: request.v3_and_below_transactional_id,
+        producer_id: request.v3_and_below_producer_id,
+        producer_epoch: request.v3_and_below_producer_epoch,
+        verify_only: false,
+        topics: request.v3_and_below_topics,
+    };
+    let result = add(call, transaction).await;
+    AddPartitionsToTxnResponse { results_by_topic_v3_and_below: result.topic_results, ..Default::default() }
+}
+
+async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> AddPartitionsToTxnResult {
+    let published = call.ctx.published.load_full();
+    let there = |topic: &str, partition: i32| is_there(&published, topic, partition);
+    let lacks = transaction.topics.iter().any(|t| t.partitions.iter().any(|p| !there(&t.name, *p)));
+    if lacks {
+        return results(&transaction, |topic, partition| match there(topic, partition) {
+            true => ErrorCode::OperationNotAttempted,
+            false => ErrorCode::UnknownTopicOrPartition,
+        });
+    }
+    let id = transaction.transactional_id.clone();
+    let asked = transactions::call(call.version, Request::AddPartitionsToTxn(transaction.clone()));
+    match transactions::ask(call.ctx, &id, asked).await {
+        Ok(Response::AddPartitionsToTxn(result)) => result,
+        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        Err(code) => results(&transaction, |_, _| code),
+    }
+}
+
+fn is_there(published: &Published, topic: &str, partition: i32) -> bool {
+    let topic = published.image.topic(topic);
+    topic.is_some_and(|topic| topic.partition(PartitionIndex(partition)).is_some())
+}
+
+fn results(
+    transaction: &AddPartitionsToTxnTransaction,
+    code: impl Fn(&str, i32) -> ErrorCode,
+) -> AddPartitionsToTxnResult {
+    let topics = transaction.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|&partition_index| AddPartitionsToTxnPartitionResult {
+            partition_index,
+            partition_error_code: code(&topic.name, partition_index).code(),
+        });
+        AddPartitionsToTxnTopicResult { name: topic.name.clone(), results_by_partition: partitions.collect() }
+    });
+    AddPartitionsToTxnResult {
+        transactional_id: transaction.transactional_id.clone(),
+        topic_results: topics.collect(),
+    }
+}

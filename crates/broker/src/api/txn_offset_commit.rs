@@ -1,0 +1,152 @@
+//! TxnOffsetCommit (key 28): how far a group has read, as part of a producer's transaction.
+//! KIP-98, KIP-447 (members), KIP-890 (verification; from version 5 on the partition is added to the transaction here).
+
+use ottla_coordinator::Producer;
+use ottla_group::{Call as GroupCall, Request, Response};
+use ottla_replica::VerificationGuard;
+use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
+use ottla_wire::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use ottla_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
+
+use super::Call;
+use crate::coordinator::Proof;
+use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
+use crate::coordinator::internal::OFFSETS_TOPIC;
+use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
+use crate::partition::PartitionHandle;
+use crate::published::Published;
+use crate::shard::Claim;
+
+pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+    let mut unknown = Vec::new();
+    {
+        let published = call.ctx.published.load();
+        request.topics.retain_mut(|topic| {
+            unknown.extend(take_unknown(&published, topic));
+            !topic.partitions.is_empty()
+        });
+    }
+    // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
+    if request.topics.is_empty() && !unknown.is_empty() {
+        return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
+    }
+    let asked: Vec<TxnOffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
+    let mut topics = match commit(call, request).await {
+        Ok(response) => response.topics,
+        Err(code) => refuse(asked, code),
+    };
+    for topic in unknown {
+        match topics.iter_mut().find(|known| known.name == topic.name) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => topics.push(topic),
+        }
+    }
+    TxnOffsetCommitResponse { topics, ..Default::default() }
+}
+
+async fn commit(
+    call: &Call<'_>,
+    request: TxnOffsetCommitRequest,
+) -> Result<TxnOffsetCommitResponse, ErrorCode> {
+    if request.group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    let index = partition_in_charge(call.ctx, &request.group_id).await?;
+    let proof = prove(call, &request, index).await?;
+    let asked = GroupCall { caller: caller(call), request: Request::TxnOffsetCommit(request) };
+    match ask_with_proof(call.ctx, index, asked, proof).await? {
+        Response::TxnOffsetCommit(response) => Ok(response),
+        _ => unreachable!("a coordinator answers what it was asked"),
+    }
+}
+
+/// Makes sure that the partition that keeps the group is part of the transaction.
+async fn prove(
+    call: &Call<'_>,
+    request: &TxnOffsetCommitRequest,
+    index: PartitionIndex,
+) -> Result<Option<Proof>, ErrorCode> {
+    let support = Support::of_txn_offset_commit(call.version);
+    if !support.is_due(&call.ctx.coordinators.world().verification) {
+        return Ok(None);
+    }
+    let partition = call.ctx.published.load().partition(OFFSETS_TOPIC, index).cloned();
+    let partition = partition.map_err(|_| ErrorCode::NotCoordinator)?;
+    let producer =
+        Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
+    let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: support.bumps_epochs() };
+    let mut guard = first_guard(&partition, claim).await;
+    if guard.is_some() {
+        let question = Question {
+            transactional_id: &request.transactional_id,
+            claim,
+            support,
+            partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
+        };
+        match add_or_verify(call.ctx, &question).await.first() {
+            Some(ErrorCode::None) if support.bumps_epochs() => guard = first_guard(&partition, claim).await,
+            Some(ErrorCode::None) => {}
+            Some(code) => return Err(as_known(*code)),
+            None => return Err(ErrorCode::UnknownServerError),
+        }
+    }
+    Ok(Some(Proof { claim, guard }))
+}
+
+async fn first_guard(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
+    begin([(partition, claim)].into_iter()).await.into_iter().next().flatten()
+}
+
+/// The code of a failed verification as producers know it from this API. Kafka's clients take
+/// CONCURRENT_TRANSACTIONS for fatal here; with the other they ask again.
+fn as_known(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::ConcurrentTransactions => ErrorCode::CoordinatorLoadInProgress,
+        code => code,
+    }
+}
+
+/// Takes the partitions that are not there out of the request, and answers for them.
+fn take_unknown(
+    published: &Published,
+    topic: &mut TxnOffsetCommitRequestTopic,
+) -> Option<TxnOffsetCommitResponseTopic> {
+    let known = published.image.topic(&topic.name);
+    let mut partitions = Vec::new();
+    topic.partitions.retain(|partition| {
+        let index = partition.partition_index;
+        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
+        if !there {
+            partitions.push(answer_for(index, ErrorCode::UnknownTopicOrPartition));
+        }
+        there
+    });
+    (!partitions.is_empty()).then(|| TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions })
+}
+
+fn unanswered(topic: &TxnOffsetCommitRequestTopic) -> TxnOffsetCommitResponseTopic {
+    let partitions = topic.partitions.iter();
+    TxnOffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        partitions: partitions.map(|one| answer_for(one.partition_index, ErrorCode::None)).collect(),
+    }
+}
+
+/// No partition is known to be committed.
+fn refuse(
+    mut topics: Vec<TxnOffsetCommitResponseTopic>,
+    code: ErrorCode,
+) -> Vec<TxnOffsetCommitResponseTopic> {
+    let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    partitions.for_each(|partition| partition.error_code = code.code());
+    topics
+}
+
+fn answer_for(partition_index: i32, code: ErrorCode) -> TxnOffsetCommitResponsePartition {
+    TxnOffsetCommitResponsePartition { partition_index, error_code: code.code() }
+}

@@ -1,0 +1,90 @@
+//! WriteTxnMarkers (key 27): transactions end in partitions that this broker leads. KIP-98, KIP-890 (transaction version).
+//!
+//! Sent by transaction coordinators, and by administrators to end a transaction that nobody else will (KIP-664).
+
+use std::sync::Arc;
+
+use ottla_coordinator::Producer;
+use ottla_wire::messages::write_txn_markers_request::WritableTxnMarker;
+use ottla_wire::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use ottla_wire::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId};
+
+use super::Call;
+use crate::coordinator::txn_markers::MARKER_TIMEOUT;
+use crate::partition::PartitionHandle;
+use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+
+pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let (mut response, here) = take(call, request);
+    if here.is_empty() {
+        return response;
+    }
+    let group = AppendGroup::new(here.len());
+    let mut markers = ShardMarkers::default();
+    for (at, one) in here.iter().enumerate() {
+        markers.add(&one.partition, one.marker, &group, at);
+    }
+    markers.send().await;
+    group.done().await;
+    for (at, Here { place: (marker, topic, partition), .. }) in here.into_iter().enumerate() {
+        let code = match group.outcome(at) {
+            Some(Ok(_)) => ErrorCode::None,
+            Some(Err(error)) => ErrorCode::from(*error),
+            // `AppendGroup::done` has returned, so every outcome is there.
+            None => ErrorCode::UnknownServerError,
+        };
+        response.markers[marker].topics[topic].partitions[partition].error_code = code.code();
+    }
+    response
+}
+
+/// A marker for a partition that is here, and where in the response its outcome goes.
+struct Here {
+    partition: Arc<PartitionHandle>,
+    marker: MarkerRequest,
+    place: (usize, usize, usize),
+}
+
+/// The answer as far as it is known, and what is to be written.
+fn take(call: &Call<'_>, request: WriteTxnMarkersRequest) -> (WriteTxnMarkersResponse, Vec<Here>) {
+    let published = call.ctx.published.load();
+    let (mut response, mut here) = (WriteTxnMarkersResponse::default(), Vec::new());
+    for asked in request.markers {
+        let marker = marker(call, &asked);
+        let mut topics = Vec::with_capacity(asked.topics.len());
+        for topic in asked.topics {
+            let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+            for index in topic.partition_indexes {
+                let place = (response.markers.len(), topics.len(), partitions.len());
+                let code = match published.partition(&topic.name, PartitionIndex(index)) {
+                    Ok(partition) => {
+                        here.push(Here { partition: partition.clone(), marker, place });
+                        ErrorCode::None
+                    }
+                    Err(error) => ErrorCode::from(error),
+                };
+                partitions.push(WritableTxnMarkerPartitionResult {
+                    partition_index: index,
+                    error_code: code.code(),
+                });
+            }
+            topics.push(WritableTxnMarkerTopicResult { name: topic.name, partitions });
+        }
+        response.markers.push(WritableTxnMarkerResult { producer_id: asked.producer_id, topics });
+    }
+    (response, here)
+}
+
+fn marker(call: &Call<'_>, asked: &WritableTxnMarker) -> MarkerRequest {
+    MarkerRequest {
+        producer: Producer { id: ProducerId(asked.producer_id), epoch: ProducerEpoch(asked.producer_epoch) },
+        commit: asked.transaction_result,
+        coordinator_epoch: asked.coordinator_epoch,
+        transaction_version: asked.transaction_version,
+        deadline: call.ctx.clock.now() + MARKER_TIMEOUT,
+    }
+}

@@ -1,0 +1,91 @@
+//! How a coordinator of any kind is asked.
+
+use std::time::Duration;
+
+use ottla_wire::PartitionIndex;
+use ottla_wire::protocol::ErrorCode;
+use tokio::sync::oneshot;
+
+use super::internal;
+use super::kind::{Asked, Kind, Letter, Proof, Unserved};
+use super::route::partition_of;
+use crate::context::Context;
+use crate::shard::Letters;
+
+/// As Kafka says it: clients of any age look for the coordinator and ask again.
+pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
+
+/// The partition that is in charge of an id. Its topic is created on first need.
+pub async fn in_charge<K: Kind>(ctx: &Context, id: &str) -> Result<PartitionIndex, ErrorCode> {
+    let partitions = internal::partitions_of(ctx, K::TOPIC).await?;
+    Ok(partition_of(id, partitions))
+}
+
+/// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
+pub fn write_to<K: Kind>(
+    ctx: &Context,
+    letters: &mut Letters,
+    index: PartitionIndex,
+    request: K::Request,
+    proof: Option<Proof>,
+) -> Result<Answer<K>, ErrorCode> {
+    let published = ctx.published.load();
+    let partition = published.partition(K::TOPIC.topic(), index).map_err(|_| ErrorCode::NotCoordinator)?;
+    let (answer, answered) = oneshot::channel();
+    let asked = Box::new(Asked { request, proof, answer });
+    letters.add(partition, K::mail(Letter::Ask(asked)));
+    Ok(Answer(answered))
+}
+
+/// An answer that is awaited.
+pub struct Answer<K: Kind>(oneshot::Receiver<Result<K::Answer, Unserved>>);
+
+impl<K: Kind> Answer<K> {
+    /// Waits for it.
+    pub async fn come(self) -> Result<K::Answer, ErrorCode> {
+        match self.0.await {
+            Ok(answer) => answer.map_err(ErrorCode::from),
+            // The leadership went away with the request.
+            Err(_) => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// Waits for it so long: what was asked may be done all the same.
+    pub async fn come_within(self, patience: Duration) -> Result<K::Answer, ErrorCode> {
+        tokio::time::timeout(patience, self.come()).await.unwrap_or(Err(TOO_LATE))
+    }
+}
+
+/// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What it does delays
+/// the partitions that share the shard.
+pub async fn look<K: Kind, T: Send + 'static>(
+    ctx: &Context,
+    look: impl Fn(&K) -> T + Clone + Send + 'static,
+) -> Vec<T> {
+    let mut seen = Vec::new();
+    for index in led_here::<K>(ctx) {
+        let partition = ctx.published.load().partition(K::TOPIC.topic(), index).cloned();
+        let Ok(partition) = partition else { continue };
+        let (told, hears) = oneshot::channel();
+        let look = look.clone();
+        let letter = Letter::Look(Box::new(move |core: &K| {
+            let _gone = told.send(look(core));
+        }));
+        let mut letters = Letters::default();
+        letters.add(&partition, K::mail(letter));
+        letters.send().await;
+        seen.extend(hears.await);
+    }
+    seen
+}
+
+/// The partitions of a kind's topic that this broker leads. There are none before the topic is needed.
+pub fn led_here<K: Kind>(ctx: &Context) -> Vec<PartitionIndex> {
+    let published = ctx.published.load();
+    let topic = published.topic(K::TOPIC.topic());
+    let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
+    partitions
+        .filter(|partition| partition.leader_view(None).is_ok())
+        .map(|partition| partition.index)
+        .collect()
+}

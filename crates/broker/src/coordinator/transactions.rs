@@ -1,0 +1,102 @@
+//! The transaction coordinator as a kind, and how to ask it.
+
+use std::time::Duration;
+
+use ottla_controller::config::InternalTopic;
+use ottla_coordinator::{Frame, Moment};
+use ottla_txn::{Call, Outbound, Request, Response, TxnConfig, TxnCoordinator};
+use ottla_wire::compress::Codec;
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{LeaderEpoch, PartitionIndex};
+
+use super::ask::{in_charge, write_to};
+use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
+use super::kit::World;
+use super::txn_markers;
+use crate::context::Context;
+use crate::shard::Letters;
+
+/// How long a request waits for its records to be committed, and for a producer id if it needs one. Kafka's
+/// `request.timeout.ms`.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Kind for TxnCoordinator {
+    const NAME: &'static str = "transaction coordinator";
+    const TOPIC: InternalTopic = InternalTopic::TransactionState;
+
+    type Answer = Response;
+
+    fn create(world: &World, epoch: LeaderEpoch) -> TxnCoordinator {
+        TxnCoordinator::new(TxnConfig::clone(&world.transactions), epoch)
+    }
+
+    /// Topics that are gone are found so when their markers are to be written.
+    fn learn(frame: &mut Frame<TxnCoordinator>, _at: &Moment, world: &World, _deleted: &[Str]) {
+        frame.core_mut().set_config(TxnConfig::clone(&world.transactions));
+    }
+
+    /// As Kafka: small records that are read rarely.
+    fn codec(_world: &World) -> Codec {
+        Codec::None
+    }
+
+    fn deliver(outbound: Vec<Outbound>, waiting: &mut Waiting<Response>, home: &Home) {
+        let mut asked = Vec::new();
+        for one in outbound {
+            match one {
+                Outbound::Reply { to, response } => waiting.answer(to, response),
+                Outbound::WriteMarkers(markers) => asked.push(markers),
+                Outbound::WantProducerIds { count } => {
+                    tokio::spawn(supply_producer_ids(home.clone(), count));
+                }
+            }
+        }
+        if !asked.is_empty() {
+            tokio::spawn(txn_markers::write(home.clone(), asked));
+        }
+    }
+
+    fn mail(letter: Letter<TxnCoordinator>) -> CoordinatorMail {
+        CoordinatorMail::Transactions(letter)
+    }
+}
+
+/// Asks the coordinator of a transactional id. The error is that of the coordinator as such: it is elsewhere, loading, or
+/// cannot be had. Safe to drop: the request may have been carried out, and nobody hears of it.
+pub async fn ask(ctx: &Context, transactional_id: &str, call: Call) -> Result<Response, ErrorCode> {
+    let index = in_charge::<TxnCoordinator>(ctx, transactional_id).await?;
+    ask_partition(ctx, index, call).await
+}
+
+/// Asks the coordinator that lives in one partition of the topic of transactions.
+pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> Result<Response, ErrorCode> {
+    let mut letters = Letters::default();
+    let answer = write_to::<TxnCoordinator>(ctx, &mut letters, index, call, None)?;
+    letters.send().await;
+    answer.come_within(PATIENCE).await
+}
+
+/// A request as it comes from a client that speaks this version.
+pub fn call(version: i16, request: Request) -> Call {
+    Call { version, request }
+}
+
+/// Gives the coordinator as many producer ids as can be had, up to `count`.
+async fn supply_producer_ids(home: Home, count: usize) {
+    let mut ids = Vec::with_capacity(count);
+    while ids.len() < count {
+        match home.kit.outside.next_producer_id().await {
+            Ok(id) => ids.push(id),
+            Err(_) => break,
+        }
+    }
+    tell(&home, Box::new(move |core, at, out| core.producer_ids(at, ids, out))).await;
+}
+
+/// Has the coordinator at `home` take in what it had asked for.
+pub(super) async fn tell(home: &Home, act: Box<super::kind::Act<TxnCoordinator>>) {
+    let mut letters = Letters::default();
+    letters.add(&home.partition, TxnCoordinator::mail(Letter::Act(act)));
+    letters.send().await;
+}

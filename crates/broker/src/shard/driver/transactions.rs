@@ -1,0 +1,50 @@
+//! What a partition does for transactions: their ends, and the guards of writes that are yet to be confirmed.
+
+use ottla_coordinator::Producer;
+use ottla_replica::{Event, VerificationGuard, WriteMarker};
+use ottla_wire::batch::{BatchHeader, ControlRecord, end_txn_marker};
+
+use super::{PartitionDriver, Turn, Waiter};
+use crate::shard::appends::Ticket;
+use crate::shard::mailbox::{Claim, MarkerRequest};
+
+impl PartitionDriver {
+    /// The end of a transaction, acknowledged by all in-sync replicas.
+    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, ticket: Ticket) {
+        let reply = self.next_reply();
+        let Producer { id: producer, epoch: producer_epoch } = marker.producer;
+        let &MarkerRequest { coordinator_epoch, commit, transaction_version, deadline, .. } = marker;
+        let outcome = match commit {
+            true => ControlRecord::Commit { coordinator_epoch },
+            false => ControlRecord::Abort { coordinator_epoch },
+        };
+        let bytes = end_txn_marker(producer, producer_epoch, &outcome, turn.wall);
+        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
+            self.roll_for(turn, &header);
+        }
+        self.appends.insert(reply, Waiter::Sender(ticket));
+        self.step(
+            turn,
+            Event::WriteMarker(WriteMarker {
+                producer,
+                producer_epoch,
+                coordinator_epoch,
+                commit,
+                transaction_version,
+                deadline,
+                reply,
+            }),
+        );
+    }
+
+    /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
+    pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
+        let &Claim { producer, sequence, bumps_epochs } = claim;
+        self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
+    }
+
+    /// Whether a write in a transaction that was confirmed under this guard may still come.
+    pub fn is_verified(&self, claim: &Claim, guard: Option<VerificationGuard>) -> bool {
+        self.core.is_verified(claim.producer.id, claim.producer.epoch, guard)
+    }
+}
