@@ -27,6 +27,14 @@ JAVA = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{TARGET}/java/cl
 GO = [TARGET / "go/clients-go"]
 JAVA_NEEDS = ["java", "javac", "mvn"]
 
+SETTINGS = {
+    "group.initial.rebalance.delay.ms": 0,
+    "group.consumer.min.session.timeout.ms": 6000,
+    "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.min.heartbeat.interval.ms": 500,
+    "group.consumer.heartbeat.interval.ms": 1000,
+}
+
 STOP_S_MAX = 30
 LOOK_S = 1
 

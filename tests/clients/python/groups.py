@@ -10,20 +10,12 @@ import threading
 import time
 
 from fire import (
-    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, Client, Committed, Program, Stream, create_topics, run)
+    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, SETTINGS, Client, Committed, Program, Stream, create_topics, run)
 
 PARTITIONS = 6
 MEMBERS = 3
 RECORDS_PER_S = 300
 CATCH_UP_S_MAX = 60
-SETTINGS = {
-    "group.initial.rebalance.delay.ms": 0,
-    "group.consumer.min.session.timeout.ms": 6000,
-    "group.consumer.session.timeout.ms": 6000,
-    "group.consumer.min.heartbeat.interval.ms": 500,
-    "group.consumer.heartbeat.interval.ms": 1000,
-}
-
 MEMBER_CONFLUENT = [*PYTHON, HERE / "python/member_confluent.py"]
 
 

@@ -1,46 +1,41 @@
 """Exactly once under fire: applications of real clients in transactions, while they and the broker are killed and started.
 
-A producer writes numbered records all the time. `copy`: applications in one group copy them in transactions, some of
-which they abort; every record must be read exactly once and in order. Kafka Streams counts words and joins two topics;
-every count and every pair must be read exactly once. Readers of what is committed read along, and once more at the end.
+A producer writes numbered records all the time. Applications of a client copy them in transactions, some of which they
+abort, and one more copies the copies; every record must be read exactly once and in order. Applications of Kafka Streams
+count words and join two topics; every count and every pair must be read exactly once. Readers of what is committed read
+along, and once more at the end.
 """
 
 import random
-import re
 import signal
 import time
 
 from exactly_once import Copies, Counts, Follower, Pairs, check_none_open, ends, note, read_to_end
 from fire import (
-    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, Client, Committed, Program, Stream, create_topics, run)
+    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, SETTINGS, Client, Committed, Program, Stream, create_topics, run)
 
 CATCH_UP_S_MAX = 60
 PAUSE_S = 12  # longer than a session and a transaction may take
 FENCED = 3  # how a program ends that was told its producer is of no more use
-SETTINGS = {
-    "group.initial.rebalance.delay.ms": 0,
-    "group.consumer.min.session.timeout.ms": 6000,
-    "group.consumer.session.timeout.ms": 6000,
-    "group.consumer.min.heartbeat.interval.ms": 500,
-    "group.consumer.heartbeat.interval.ms": 1000,
-}
+COPIERS = 3
 TRANSFORM_CONFLUENT = [*PYTHON, HERE / "python/transform_confluent.py"]
 
 
 class Copying(Client):
-    """A client whose applications copy a topic: what they are called with, and the protocol of their group."""
+    """A client whose applications copy topics: what they are called with, and the protocol of their groups."""
 
-    group, apps, partitions, per_s, topics = "copiers", 3, 6, 300, ["in"]
+    group, apps, partitions, per_s, topics = "copiers", COPIERS + 1, 6, 300, ["in"]
 
     def __init__(self, command, protocol, folder, needs):
         super().__init__(folder, needs)
         self.command, self.protocol = command, protocol
 
     def app(self, number, address, _folder):
-        return [*self.command, address, self.group, "in", "out", f"copier-{number}", self.protocol]
+        where = [self.group, "in", "copied"] if number < COPIERS else ["copiers-of-copies", "copied", "out"]
+        return [*self.command, address, *where, f"copier-{number}", self.protocol]
 
     def books(self):
-        return [Copies("out", self.partitions)]
+        return [Copies("copied", self.partitions), Copies("out", self.partitions)]
 
     def blows(self, scene):
         return [scene.usurp]
@@ -50,8 +45,8 @@ class Copying(Client):
             sum(getattr(app, what) for app in scene.apps) for what in ("committed", "aborted", "fenced"))
         if aborted == 0:
             raise AssertionError("no transaction was aborted")
-        return (f"{scene.stream.numbers} records once, {scene.uncommitted} with what was aborted; {committed} transactions "
-                f"committed, {aborted} aborted, {fenced} applications fenced; back within {scene.slowest:.1f} s")
+        return (f"{scene.stream.numbers} records copied twice, {scene.uncommitted} with what was aborted; {committed} "
+                f"transactions committed, {aborted} aborted, {fenced} applications fenced; back within {scene.slowest:.1f} s")
 
 
 class Streams(Client):
@@ -69,8 +64,8 @@ class Streams(Client):
         return [scene.kill_app]
 
     def told(self, scene):
-        return (f"{scene.stream.numbers} records counted and joined once, {scene.uncommitted} results with what was "
-                f"aborted; back within {scene.slowest:.1f} s")
+        return (f"{scene.stream.numbers} records counted and joined, {scene.uncommitted} results with what was aborted; "
+                f"back within {scene.slowest:.1f} s")
 
 
 CLIENTS = {
@@ -95,13 +90,13 @@ class App:
         self.program = Program(self.command, self.log, self.take)
 
     def take(self, line):
-        found = re.fullmatch(r"(committed|aborted) \d+\n", line)
-        if not found:
-            raise AssertionError("what is this?")
-        if found[1] == "committed":
-            self.committed += 1
-        else:
-            self.aborted += 1
+        match line.split():
+            case ["committed", _]:
+                self.committed += 1
+            case ["aborted", _]:
+                self.aborted += 1
+            case _:
+                raise AssertionError("what is this?")
 
     def tend(self):
         if self.program.process.poll() == FENCED:
@@ -177,9 +172,12 @@ class Scene:
     def usurp(self):
         """a second application with the transactional id of a first"""
         app = self.random.choice(self.apps)
-        first = app.program
+        first = app.program.process
         app.start()
-        code = first.process.wait(CATCH_UP_S_MAX)
+        try:
+            code = first.wait(CATCH_UP_S_MAX)
+        finally:
+            first.kill()
         if code != FENCED:
             raise AssertionError(f"an application whose transactional id was taken over ended with {code}")
 
