@@ -207,15 +207,17 @@ impl Replica {
         self.local.producers.begin_verification(wall, producer, epoch, sequence, bumps_epochs)
     }
 
-    /// Whether a write of a coordinator in a transaction that was confirmed under `guard` may still be appended: the
-    /// transaction is open here, or no marker has come since. Clients' batches are checked when they are appended.
-    pub fn is_verified(
+    /// Whether a coordinator's batch of this producer would be appended now, as far as the producer is concerned: it is not
+    /// fenced, and with `verify` its transaction is open here or was confirmed under the guard that is shown, with no marker
+    /// since. Clients' batches are checked when they are appended.
+    pub fn check_claim(
         &self,
         producer: ProducerId,
         epoch: ProducerEpoch,
-        guard: Option<VerificationGuard>,
-    ) -> bool {
-        self.local.producers.is_verified(producer, epoch, guard)
+        shown: Option<VerificationGuard>,
+        verify: bool,
+    ) -> Result<(), AppendError> {
+        self.local.producers.check_claim(producer, epoch, shown, verify)
     }
 
     fn assigned(&mut self, now: Instant, state: PartitionState, effects: &mut Vec<Effect>) {

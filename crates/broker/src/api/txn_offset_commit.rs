@@ -17,7 +17,7 @@ use super::Call;
 use crate::coordinator::Proof;
 use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
+use crate::coordinator::verify::{Question, Support, add_or_verify, begin, is_guarded_by_epochs};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::Claim;
@@ -38,7 +38,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
     let asked: Vec<TxnOffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
     let mut topics = match commit(call, request).await {
         Ok(response) => response.topics,
-        Err(code) => refuse(asked, code),
+        Err(code) => refuse(asked, as_known(code)),
     };
     for topic in unknown {
         match topics.iter_mut().find(|known| known.name == topic.name) {
@@ -59,7 +59,7 @@ async fn commit(
     let index = partition_in_charge(call.ctx, &request.group_id).await?;
     let proof = prove(call, &request, index).await?;
     let asked = GroupCall { caller: caller(call), request: Request::TxnOffsetCommit(request) };
-    match ask_with_proof(call.ctx, index, asked, proof).await? {
+    match ask_with_proof(call.ctx, index, asked, Some(proof)).await? {
         Response::TxnOffsetCommit(response) => Ok(response),
         _ => unreachable!("a coordinator answers what it was asked"),
     }
@@ -70,16 +70,17 @@ async fn prove(
     call: &Call<'_>,
     request: &TxnOffsetCommitRequest,
     index: PartitionIndex,
-) -> Result<Option<Proof>, ErrorCode> {
+) -> Result<Proof, ErrorCode> {
     let support = Support::of_txn_offset_commit(call.version);
-    if !support.is_due(&call.ctx.coordinators.world().verification) {
-        return Ok(None);
-    }
-    let partition = call.ctx.published.load().partition(OFFSETS_TOPIC, index).cloned();
-    let partition = partition.map_err(|_| ErrorCode::NotCoordinator)?;
     let producer =
         Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
     let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: support.bumps_epochs() };
+    let verify = support.is_due(&call.ctx.coordinators.world().verification);
+    if !verify {
+        return Ok(Proof { claim, verify, guard: None });
+    }
+    let partition = call.ctx.published.load().partition(OFFSETS_TOPIC, index).cloned();
+    let partition = partition.map_err(|_| ErrorCode::NotCoordinator)?;
     let mut guard = first_guard(&partition, claim).await;
     if guard.is_some() {
         let question = Question {
@@ -89,24 +90,27 @@ async fn prove(
             partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
         };
         match add_or_verify(call.ctx, &question).await.first() {
-            Some(ErrorCode::None) if support.bumps_epochs() => guard = first_guard(&partition, claim).await,
+            Some(ErrorCode::None) if is_guarded_by_epochs(call.ctx, support) => {
+                guard = first_guard(&partition, claim).await;
+            }
             Some(ErrorCode::None) => {}
-            Some(code) => return Err(as_known(*code)),
+            Some(code) => return Err(*code),
             None => return Err(ErrorCode::UnknownServerError),
         }
     }
-    Ok(Some(Proof { claim, guard }))
+    Ok(Proof { claim, verify, guard })
 }
 
 async fn first_guard(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
     begin([(partition, claim)].into_iter()).await.into_iter().next().flatten()
 }
 
-/// The code of a failed verification as producers know it from this API. Kafka's clients take
-/// CONCURRENT_TRANSACTIONS for fatal here; with the other they ask again.
+/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients take
+/// CONCURRENT_TRANSACTIONS for fatal here.
 fn as_known(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::ConcurrentTransactions => ErrorCode::CoordinatorLoadInProgress,
+        ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
         code => code,
     }
 }

@@ -83,7 +83,7 @@ pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> 
     ask_with_proof(ctx, index, call, None).await
 }
 
-/// As [`ask_partition`], for a request of a producer whose transaction was verified.
+/// As [`ask_partition`], for a request that is part of a producer's transaction.
 pub async fn ask_with_proof(
     ctx: &Context,
     index: PartitionIndex,

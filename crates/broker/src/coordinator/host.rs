@@ -15,7 +15,7 @@ use ottla_replica::{View, ViewRole};
 use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, LeaderEpoch, Offset};
 
-use super::kind::{Asked, Home, Kind, Letter, Proof, Unserved, Waiting};
+use super::kind::{Asked, Home, Kind, Letter, Unserved, Waiting};
 use super::kit::Counted;
 use super::load::{Load, Loaded, load};
 use super::seal::seal;
@@ -122,19 +122,21 @@ impl<K: Kind> Host<K> {
     }
 
     fn ask(&mut self, at: &Moment, asked: Asked<K>, partition: &PartitionDriver) {
-        let holds = |proof: Proof| proof.holds(partition);
+        let claimed = asked.proof.map_or(Ok(()), |proof| proof.check(partition));
         let unserved = match &mut self.stage {
             // Dropping the request says it.
             Stage::Away => return,
             Stage::Loading { .. } | Stage::Settling { .. } => Unserved::Refused(Refusal::Loading),
-            Stage::Serving { .. } if !asked.proof.is_none_or(holds) => Unserved::NotVerified,
-            Stage::Serving { frame, .. } => {
-                let ticket = self.waiting.add(asked.answer);
-                if let Err(refusal) = frame.handle(at, ticket, asked.request) {
-                    self.waiting.refuse(ticket, refusal);
+            Stage::Serving { frame, .. } => match claimed {
+                Err(error) => Unserved::Producer(error),
+                Ok(()) => {
+                    let ticket = self.waiting.add(asked.answer);
+                    if let Err(refusal) = frame.handle(at, ticket, asked.request) {
+                        self.waiting.refuse(ticket, refusal);
+                    }
+                    return;
                 }
-                return;
-            }
+            },
         };
         let _gone = asked.answer.send(Err(unserved));
     }

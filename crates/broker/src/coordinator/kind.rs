@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
 use ottla_group::GroupCoordinator;
-use ottla_replica::VerificationGuard;
+use ottla_replica::{AppendError, VerificationGuard};
 use ottla_txn::TxnCoordinator;
 use ottla_wire::LeaderEpoch;
 use ottla_wire::compress::Codec;
@@ -78,18 +78,20 @@ pub struct Asked<K: Kind> {
     pub answer: oneshot::Sender<Result<K::Answer, Unserved>>,
 }
 
-/// That a partition was verified to be part of a producer's transaction (KIP-890).
+/// What a producer claims whose transaction a write is part of, and what is known of it (KIP-890).
 #[derive(Clone, Copy, Debug)]
 pub struct Proof {
     pub claim: Claim,
-    /// `None` if the transaction was open in the partition already.
+    /// Whether the partition must be known to be part of the transaction.
+    pub verify: bool,
+    /// Of a verification; `None` if the transaction was open in the partition already.
     pub guard: Option<VerificationGuard>,
 }
 
 impl Proof {
-    /// Whether it holds still: no marker has come in between.
-    pub fn holds(&self, partition: &PartitionDriver) -> bool {
-        partition.is_verified(&self.claim, self.guard)
+    /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator its state.
+    pub fn check(&self, partition: &PartitionDriver) -> Result<(), AppendError> {
+        partition.check_claim(&self.claim, self.guard, self.verify)
     }
 }
 
@@ -98,8 +100,9 @@ impl Proof {
 pub enum Unserved {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("the transaction has ended before its records could be written")]
-    NotVerified,
+    /// The partition would not take what the coordinator writes for this producer.
+    #[error(transparent)]
+    Producer(#[from] AppendError),
 }
 
 impl From<Unserved> for ErrorCode {
@@ -108,7 +111,7 @@ impl From<Unserved> for ErrorCode {
             Unserved::Refused(Refusal::Loading) => ErrorCode::CoordinatorLoadInProgress,
             Unserved::Refused(Refusal::Unavailable) => ErrorCode::CoordinatorNotAvailable,
             Unserved::Refused(Refusal::NotCoordinator) => ErrorCode::NotCoordinator,
-            Unserved::NotVerified => ErrorCode::InvalidTxnState,
+            Unserved::Producer(error) => ErrorCode::from(error),
         }
     }
 }

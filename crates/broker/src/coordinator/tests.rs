@@ -12,7 +12,7 @@ use ottla_controller::{BrokerSettings, Image};
 use ottla_coordinator::{Batch, Producer, Record, Refusal};
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
-use ottla_replica::{Event, PartitionState, ReplyId, WriteMarker};
+use ottla_replica::{AppendError, Event, PartitionState, ReplyId, WriteMarker};
 use ottla_wire::compress::Codec;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{
@@ -195,7 +195,7 @@ impl Partition {
     async fn verified(&self) -> Proof {
         let claim = Claim { producer: PRODUCER, sequence: Sequence::NONE, bumps_epochs: false };
         let guards = begin([(&*self.handle, claim)].into_iter()).await;
-        Proof { claim, guard: guards[0] }
+        Proof { claim, verify: true, guard: guards[0] }
     }
 
     async fn end_transaction(&self, commit: bool) {
@@ -302,7 +302,14 @@ async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     let proof = partition.verified().await;
     partition.end_transaction(false).await;
     let late = partition.ask_with(commit_in_transaction(2), Some(proof)).await;
-    assert!(matches!(late, Some(Err(Unserved::NotVerified))));
+    assert!(matches!(late, Some(Err(Unserved::Producer(AppendError::NotVerified { .. })))));
+    // Nor are those of an epoch that has passed, verified or not: the coordinator goes on as if nothing had happened.
+    let epoch = ProducerEpoch(PRODUCER.epoch.0 - 1);
+    let claim = Claim { producer: Producer { epoch, ..PRODUCER }, ..proof.claim };
+    let fenced = Some(Proof { claim, verify: false, guard: None });
+    let late = partition.ask_with(commit_in_transaction(2), fenced).await;
+    assert!(matches!(late, Some(Err(Unserved::Producer(AppendError::InvalidProducerEpoch { .. })))));
+    assert_eq!(partition.kit.counts.loads.load(std::sync::atomic::Ordering::Relaxed), 1);
     // Verified anew, they are written; once the transaction is open, the old proof does, too.
     let proof = partition.verified().await;
     for offset in [3, 4] {

@@ -82,6 +82,14 @@ pub async fn begin<'a>(
     guards
 }
 
+/// Whether a guard that is given out after the coordinator has agreed is as good as one from before. The one from before
+/// may be void: the marker of the transaction before has come meanwhile. Where every marker brings another epoch, one that
+/// ends this transaction makes the partition refuse the write by its epoch; else only the guard from before shows it.
+pub fn is_guarded_by_epochs(ctx: &Context, support: Support) -> bool {
+    let version = ctx.coordinators.world().transactions.transaction_version;
+    support.bumps_epochs() && version.bumps_epochs()
+}
+
 /// A transaction and the partitions whose guards were given out for it.
 pub struct Question<'a> {
     pub transactional_id: &'a Str,

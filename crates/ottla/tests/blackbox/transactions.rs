@@ -324,6 +324,33 @@ fn a_transaction_ends_without_a_topic_that_is_gone() {
     assert_eq!(committed_values(&mut wire, "stays", 0), ["a"]);
 }
 
+/// Nobody waits for the markers of the transaction before: at most a write is put off.
+#[test]
+fn the_next_transaction_begins_at_once() {
+    let mut setup = Setup::new();
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 1, &[]);
+    for (id, protocol) in ["one", "two"].into_iter().zip(Protocol::BOTH) {
+        let mut producer = TxnProducer::begin(&broker, id, protocol);
+        let before = committed_values(&mut wire, "t", 0).len();
+        let rounds = times(30, 300);
+        for round in 0..rounds {
+            producer.write("t", 0, &[&round.to_string()]);
+            assert_eq!(producer.commit_offset(id, "t", round as i64), ErrorCode::None);
+            producer.end(round % 3 != 2);
+        }
+        let complete = if (rounds - 1) % 3 == 2 { "CompleteAbort" } else { "CompleteCommit" };
+        eventually("the markers", || producer.state() == complete);
+        let expected: Vec<_> =
+            (0..rounds).filter(|round| round % 3 != 2).map(|round| round.to_string()).collect();
+        assert_eq!(committed_values(&mut wire, "t", 0)[before..], expected, "{protocol:?}");
+        let last = (0..rounds as i64).rfind(|round| round % 3 != 2).unwrap();
+        eventually("the offset", || offset_of(&mut wire, id, "t", true) == Ok(last));
+    }
+    assert_eq!(broker.metric("ottla_coordinator_loads_total"), 100.0, "none had to be loaded anew");
+}
+
 /// A reader of committed data that waits is woken by the end of the transaction, not by its records.
 #[test]
 fn a_reader_that_waits_hears_of_the_end() {

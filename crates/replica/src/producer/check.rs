@@ -115,8 +115,30 @@ impl ProducerTable {
         }
     }
 
+    /// What [`ProducerTable::check`] would say of a coordinator's batch.
+    pub(crate) fn check_claim(
+        &self,
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+        shown: Option<VerificationGuard>,
+        verify: bool,
+    ) -> Result<(), AppendError> {
+        match self.entries.get(&producer) {
+            Some(entry) if epoch < entry.epoch => {
+                let (found, current) = (epoch, entry.epoch);
+                return Err(AppendError::InvalidProducerEpoch { producer, found, current });
+            }
+            None if !self.has_room() => return Err(AppendError::TooManyProducers { limit: self.limit() }),
+            Some(_) | None => {}
+        }
+        if verify && !self.is_verified(producer, epoch, shown) {
+            return Err(AppendError::NotVerified { producer });
+        }
+        Ok(())
+    }
+
     /// Whether the transaction of this producer and epoch is open here, or was confirmed under the guard that is shown.
-    pub(crate) fn is_verified(
+    fn is_verified(
         &self,
         producer: ProducerId,
         epoch: ProducerEpoch,

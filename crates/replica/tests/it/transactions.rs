@@ -230,10 +230,20 @@ mod verification {
         end(&mut p, 1, 0, false);
         assert!(!write_with(&mut p, 0, guard));
         let guard = ask(&mut p, 0, false);
-        let is_verified = |p: &Partition| p.nodes[0].replica.is_verified(PRODUCER, ProducerEpoch(0), guard);
-        assert!(is_verified(&p) && write_with(&mut p, 0, guard) && is_verified(&p));
-        end(&mut p, 1, 0, true);
-        assert!(!is_verified(&p));
+        let check = |p: &Partition, epoch: i16, verify: bool| {
+            p.nodes[0].replica.check_claim(PRODUCER, ProducerEpoch(epoch), guard, verify)
+        };
+        assert_eq!(check(&p, 0, true), Ok(()));
+        assert!(write_with(&mut p, 0, guard));
+        assert_eq!(check(&p, 0, true), Ok(()), "it is open");
+        end(&mut p, 1, 1, true);
+        let (found, current) = (ProducerEpoch(0), ProducerEpoch(1));
+        let fenced = AppendError::InvalidProducerEpoch { producer: PRODUCER, found, current };
+        for verify in [true, false] {
+            assert_eq!(check(&p, 0, verify), Err(fenced), "the marker has brought another epoch");
+        }
+        assert_eq!(check(&p, 1, true), Err(AppendError::NotVerified { producer: PRODUCER }));
+        assert_eq!(check(&p, 1, false), Ok(()));
     }
 
     #[test]

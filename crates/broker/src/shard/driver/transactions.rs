@@ -1,7 +1,7 @@
 //! What a partition does for transactions: their ends, and the guards of writes that are yet to be confirmed.
 
 use ottla_coordinator::Producer;
-use ottla_replica::{Event, VerificationGuard, WriteMarker};
+use ottla_replica::{AppendError, Event, VerificationGuard, WriteMarker};
 use ottla_wire::batch::{BatchHeader, ControlRecord, end_txn_marker};
 
 use super::{PartitionDriver, Turn, Waiter};
@@ -43,8 +43,14 @@ impl PartitionDriver {
         self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
     }
 
-    /// Whether a write in a transaction that was confirmed under this guard may still come.
-    pub fn is_verified(&self, claim: &Claim, guard: Option<VerificationGuard>) -> bool {
-        self.core.is_verified(claim.producer.id, claim.producer.epoch, guard)
+    /// Whether what the coordinator here writes for this producer would be appended now; with `verify` the transaction must
+    /// be open here or confirmed under the guard.
+    pub fn check_claim(
+        &self,
+        claim: &Claim,
+        guard: Option<VerificationGuard>,
+        verify: bool,
+    ) -> Result<(), AppendError> {
+        self.core.check_claim(claim.producer.id, claim.producer.epoch, guard, verify)
     }
 }
