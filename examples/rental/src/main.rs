@@ -1,10 +1,13 @@
-//! Two shops rent things out; an e-mail service and a recommendation model read their orders, each a group of its own.
+//! Two shops rent things out; an e-mail service, a recommendation model and a billing service read their orders, each a group
+//! of its own.
 //!
 //! - [`order`]: what a shop writes, and what is said of an order that was handled.
 //! - [`shop`]: produces orders, with timestamps spread over two weeks.
-//! - [`service`]: a member of a group: what both services have in common. [`email`] and [`recommend`] are what they do.
+//! - [`service`]: a member of a group: what the services have in common. [`email`], [`recommend`] and [`bill`] are what they
+//!   do.
 //! - [`play`]: the whole story in one go, which checks itself.
 
+mod bill;
 mod email;
 mod order;
 mod play;
@@ -17,10 +20,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use ottla_client::ClientConfig;
 
+use bill::BillArgs;
 use order::Shop;
 use service::ServiceArgs;
 
-/// Orders of a book shop and a film shop, read by an e-mail service and a recommendation model.
+/// Orders of a book shop and a film shop, read by an e-mail service, a recommendation model and a billing service.
 #[derive(Debug, Parser)]
 #[command(name = "rental")]
 struct Cli {
@@ -66,6 +70,8 @@ enum Command {
     Email(ServiceArgs),
     /// Learn what customers like: a member of the group "recommend"
     Recommend(ServiceArgs),
+    /// Write one invoice for each order, exactly once: a member of the group "bill"
+    Bill(BillArgs),
     /// The whole story in one go, on a broker where the topics do not exist yet; fails if a count is wrong
     Play,
 }
@@ -88,6 +94,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Shop { shop, orders } => shop::run(cluster.client(shop.topic()), shop, orders).await,
         Command::Email(args) => email::run(cluster.client("email"), &args).await,
         Command::Recommend(args) => recommend::run(cluster.client("recommend"), &args).await,
+        Command::Bill(args) => bill::run(cluster.client("bill"), &args).await,
         Command::Play => play::run(&cluster.bootstrap_server).await,
     }
 }

@@ -1,16 +1,17 @@
 //! A member of a group: reads orders, handles them, and only then commits.
 //!
-//! An order is handled at least once: a member that dies between handling and committing has its last orders handled
-//! again by the one that carries on.
+//! With [`run`], an order is handled at least once: a member that dies between handling and committing has its last orders
+//! handled again by the one that carries on. A service for which that is not enough does its own committing ([`attend`]).
 
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use ottla_client::{
-    ClientConfig, ConsumerConfig, GroupConfig, GroupConsumer, OffsetReset, PartitionRecords, Rebalance,
-    RebalanceListener, TopicPartition,
+    ClientConfig, ConsumerConfig, GroupConfig, GroupConsumer, IsolationLevel, OffsetReset, PartitionRecords,
+    Rebalance, RebalanceListener, TopicPartition,
 };
+use ottla_wire::batch::Record;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::order::{Order, Place, Shop};
@@ -29,23 +30,40 @@ pub struct ServiceArgs {
     pub pace: u64,
 }
 
-/// Reads the orders of both shops as a member of `group` and gives them to `handle`, which says what it did, until a signal
-/// asks for an end.
+/// Reads the orders of both shops as a member of `group` and gives each to `handle`, which says what it did, until a signal
+/// asks for an end. At least once: an order is handled first, and committed then.
 pub async fn run(
     client: ClientConfig,
     group: GroupConfig,
     args: &ServiceArgs,
     mut handle: impl FnMut(&Order) -> String,
 ) -> anyhow::Result<()> {
+    attend(client, group, async |consumer, orders| {
+        handle_all(orders, args, &mut handle).await?;
+        if let Err(error) = consumer.commit().await {
+            eprintln!("not committed, so these orders come again: {error}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Reads the orders of both shops as a member of `group` and gives them to `work`, a few at a time, until a signal asks for
+/// an end. What was read is committed by `work`, and by nothing else.
+pub async fn attend(
+    client: ClientConfig,
+    group: GroupConfig,
+    mut work: impl AsyncFnMut(&mut GroupConsumer, &[PartitionRecords]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let reading = ConsumerConfig {
         // A group that has committed nothing yet begins with the oldest order.
         auto_offset_reset: OffsetReset::Earliest,
+        isolation_level: IsolationLevel::ReadCommitted,
         max_poll_records: ORDERS_A_COMMIT,
         ..ConsumerConfig::default()
     };
-    // What is committed is said below, when it is done.
     let group = GroupConfig { enable_auto_commit: false, ..group };
     let mut consumer = GroupConsumer::new(client, reading, group)?;
     consumer.set_listener(Share);
@@ -58,13 +76,7 @@ pub async fn run(
         };
         match polled {
             Ok(orders) if orders.is_empty() => {}
-            Ok(orders) => {
-                handle_all(&orders, args, &mut handle).await?;
-                // Here a service that produces would send what it made and commit in one transaction.
-                if let Err(error) = consumer.commit().await {
-                    eprintln!("not committed, so these orders come again: {error}");
-                }
-            }
+            Ok(orders) => work(&mut consumer, &orders).await?,
             Err(error) if error.is_retriable() && consumer.failure().is_none() => {
                 eprintln!("{error}; going on")
             }
@@ -74,6 +86,14 @@ pub async fn run(
     consumer.close(CLOSE_WAIT).await.context("not left cleanly")
 }
 
+/// The order in a record, and where it is.
+pub fn order(of: &PartitionRecords, record: &Record) -> anyhow::Result<(Place, Order)> {
+    let place = Place { partition: of.partition.clone(), offset: record.offset.0 };
+    let order = Order::from_json(record.value.as_deref().unwrap_or_default());
+    let order = order.with_context(|| place.to_string())?;
+    Ok((place, order))
+}
+
 async fn handle_all(
     orders: &[PartitionRecords],
     args: &ServiceArgs,
@@ -81,9 +101,7 @@ async fn handle_all(
 ) -> anyhow::Result<()> {
     for of in orders {
         for record in &of.records {
-            let place = Place { partition: of.partition.clone(), offset: record.offset.0 };
-            let order = Order::from_json(record.value.as_deref().unwrap_or_default());
-            let order = order.with_context(|| place.to_string())?;
+            let (place, order) = order(of, record)?;
             println!("{}  [{place}]", handle(&order));
             tokio::time::sleep(Duration::from_millis(args.pace)).await;
         }

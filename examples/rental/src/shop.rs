@@ -19,7 +19,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 pub async fn run(client: ClientConfig, shop: Shop, orders: u32) -> anyhow::Result<()> {
     let cluster = Cluster::connect(client).await?;
-    make_topic(&Admin::on(cluster.clone()), shop).await?;
+    make_topic(&Admin::on(cluster.clone()), shop.topic()).await?;
     let producer = Producer::on(cluster, ProducerConfig::default())?;
     let mut deliveries = Vec::new();
     let now = now();
@@ -39,24 +39,20 @@ pub async fn run(client: ClientConfig, shop: Shop, orders: u32) -> anyhow::Resul
     Ok(())
 }
 
-/// Makes the topic of a shop, unless it is there already.
-pub async fn make_topic(admin: &Admin, shop: Shop) -> anyhow::Result<()> {
+/// Makes a topic, unless it is there already.
+pub async fn make_topic(admin: &Admin, topic: &str) -> anyhow::Result<()> {
     let (name, value) = KEEP;
-    let topic = NewTopic {
+    let new = NewTopic {
         replication_factor: -1,
         configs: vec![(name.to_owned(), Some(value.to_owned()))],
-        ..NewTopic::new(shop.topic(), PARTITIONS)
+        ..NewTopic::new(topic, PARTITIONS)
     };
-    match admin.create_topics(&[topic], false).await?.remove(shop.topic()) {
+    match admin.create_topics(&[new], false).await?.remove(topic) {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) if error.code == ErrorCode::TopicAlreadyExists => {
-            let metadata = admin.cluster().topic(shop.topic(), CLOSE_WAIT).await?;
+            let metadata = admin.cluster().topic(topic, CLOSE_WAIT).await?;
             let count = metadata.partitions.len();
-            ensure!(
-                count == PARTITIONS as usize,
-                "{} has {count} partitions, not {PARTITIONS}",
-                shop.topic()
-            );
+            ensure!(count == PARTITIONS as usize, "{} has {count} partitions, not {PARTITIONS}", topic);
             Ok(())
         }
         Some(Err(error)) => Err(error).context("the topic was not made"),

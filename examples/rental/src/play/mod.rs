@@ -1,9 +1,12 @@
 //! The whole story in one go: groups of four members share three partitions a topic, one member is killed and another
-//! carries on, and the recommendation model reads the last week again. Fails if a count is wrong.
+//! carries on, the recommendation model reads the last week again, and orders are billed exactly once although a member is
+//! killed in the middle of a transaction. Fails if a count is wrong.
 //!
+//! - [`billing`]: the part with transactions.
 //! - [`troupe`]: members of a group as processes.
 //! - [`stage`]: what the broker says: orders, committed offsets, members.
 
+mod billing;
 mod stage;
 mod troupe;
 
@@ -25,7 +28,7 @@ const MEMBERS: usize = PARTITIONS as usize + 1;
 const ORDERS: usize = 84;
 /// Milliseconds that an e-mail takes, so that there is time to kill somebody who is at it.
 const EMAIL_PACE_MS: u64 = 30;
-/// Orders that a member handles before it is killed: some of them are committed, some are not.
+/// Orders that a member handles before it is killed, here and in [`billing`]: some of them are committed, some are not.
 const ORDERS_BEFORE_THE_KILL: usize = 8;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -89,6 +92,8 @@ pub async fn run(bootstrap: &str) -> anyhow::Result<()> {
         week.len()
     );
     println!("it has learned the {} orders of the week again, and none that are older", week.len());
+
+    billing::scenes(&stage, bootstrap, &all).await?;
 
     println!("\nall counts are right");
     Ok(())

@@ -24,6 +24,8 @@ pub struct Troupe {
     bootstrap: String,
     group: &'static str,
     pace_ms: u64,
+    /// Whether members are told their number, from 1.
+    numbered: bool,
     members: Vec<Member>,
     handled: Handled,
 }
@@ -39,7 +41,13 @@ impl Troupe {
     /// Nobody, yet.
     pub fn new(bootstrap: &str, group: &'static str, pace_ms: u64) -> Troupe {
         let bootstrap = bootstrap.to_owned();
-        Troupe { bootstrap, group, pace_ms, members: Vec::new(), handled: Handled::default() }
+        let numbered = false;
+        Troupe { bootstrap, group, pace_ms, numbered, members: Vec::new(), handled: Handled::default() }
+    }
+
+    /// Nobody, yet. Members are told which of them they are.
+    pub fn numbered(bootstrap: &str, group: &'static str, pace_ms: u64) -> Troupe {
+        Troupe { numbered: true, ..Troupe::new(bootstrap, group, pace_ms) }
     }
 
     pub fn name(&self, member: usize) -> String {
@@ -50,8 +58,12 @@ impl Troupe {
     pub fn start(&mut self) -> anyhow::Result<()> {
         let number = self.members.len();
         let pace = self.pace_ms.to_string();
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--bootstrap-server", &self.bootstrap, self.group, "--pace", &pace])
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--bootstrap-server", &self.bootstrap, self.group, "--pace", &pace]);
+        if self.numbered {
+            command.args(["--member", &(number + 1).to_string()]);
+        }
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
