@@ -136,7 +136,7 @@ fn consumer_epochs() {
         play.call("enter once more", &enter(&group, "a", &topic));
         play.call("after it entered once more", &consumer_describe(&group));
         let both = ConsumerGroupHeartbeatRequest {
-            subscribed_topic_regex: Some(format!("{}", play.name("o.*")).as_str().into()),
+            subscribed_topic_regex: Some(play.name("o.*").as_str().into()),
             ..enter(&group, "a", &topic)
         };
         play.call("names and an expression", &both);
