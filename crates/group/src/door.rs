@@ -135,11 +135,12 @@ fn needs_name(request: &Request) -> bool {
         | Request::SyncGroup(_)
         | Request::Heartbeat(_)
         | Request::LeaveGroup(_)
-        | Request::ConsumerGroupHeartbeat(_)
         | Request::TxnOffsetCommit(_)
         | Request::OffsetDelete(_)
         | Request::ConsumerGroupDescribe(_) => true,
-        Request::OffsetCommit(_)
+        // A consumer's heartbeat is refused in words of its own, with its other fields.
+        Request::ConsumerGroupHeartbeat(_)
+        | Request::OffsetCommit(_)
         | Request::OffsetFetch { .. }
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)

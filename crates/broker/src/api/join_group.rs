@@ -19,8 +19,9 @@ pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroup
         Ok(_) => unreachable!("a coordinator answers what it was asked"),
         Err(code) => refuse(member, code),
     };
-    if call.version < NULL_PROTOCOL_VERSION && response.protocol_name.is_none() {
-        response.protocol_name = Some(Str::default());
+    // Kafka names no protocol with an error.
+    if response.error_code != 0 {
+        response.protocol_name = (call.version < NULL_PROTOCOL_VERSION).then(Str::default);
     }
     response
 }

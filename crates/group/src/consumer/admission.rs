@@ -37,13 +37,16 @@ pub fn check_fields(
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<(), Refusal> {
     let invalid = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
-    let empty = |id: &Option<Str>| id.as_ref().is_some_and(|id| id.is_empty());
+    let empty = |id: &Option<Str>| id.as_ref().is_some_and(|id| id.trim().is_empty());
     let epoch = request.member_epoch;
     if !config.consumer_protocol {
         return Err(Refusal::new(ErrorCode::UnsupportedVersion, "The consumer protocol is not enabled."));
     }
     let needs_id = version >= CLIENT_MAKES_MEMBER_ID_FROM || epoch > JOIN_EPOCH || epoch == LEAVE_EPOCH;
-    if needs_id && request.member_id.is_empty() {
+    if request.group_id.trim().is_empty() {
+        return invalid("GroupId can't be empty.");
+    }
+    if needs_id && request.member_id.trim().is_empty() {
         return invalid("MemberId can't be empty.");
     }
     if empty(&request.instance_id) {

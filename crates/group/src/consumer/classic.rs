@@ -322,8 +322,8 @@ impl ConsumerGroup {
             return inconsistent("The protocol is not that of the answer to JoinGroup.");
         }
         // One that is giving up partitions has joined; it is told to join again once it has given them up.
-        let rebalances =
-            self.lasting.epoch > member.current.epoch && member.current.state != State::UnrevokedPartitions;
+        let rebalances = self.lasting.target.epoch > member.current.epoch
+            && member.current.state != State::UnrevokedPartitions;
         if rebalances {
             self.expect_join(ctx, &request.member_id);
             return Err(Refusal::new(ErrorCode::RebalanceInProgress, "Join again."));
@@ -353,10 +353,11 @@ impl ConsumerGroup {
         Ok(member)
     }
 
-    /// There is another epoch, or partitions to give up, or what the member waits for is free.
+    /// There is another assignment, or partitions to give up, or what the member waits for is free. While an assignment is
+    /// still to be made there is nothing to join for.
     fn must_join_again(&self, id: &Str) -> bool {
         let Some(member) = self.lasting.member(id) else { return false };
-        member.current.epoch < self.lasting.epoch
+        member.current.epoch < self.lasting.target.epoch
             || match member.current.state {
                 State::UnrevokedPartitions => true,
                 State::UnreleasedPartitions => !self.waits_for_others(id, member),

@@ -75,7 +75,8 @@ fn described(
         client_id: member.metadata.client_id.clone(),
         client_host: member.metadata.client_host.clone(),
         subscribed_topic_names: member.metadata.subscribed_topic_names.clone(),
-        subscribed_topic_regex: member.regex().cloned(),
+        // Kafka keeps the empty expression for none, and says it.
+        subscribed_topic_regex: Some(member.regex().cloned().unwrap_or_default()),
         assignment: assignment(assigned, topics),
         target_assignment: assignment(target, topics),
         member_type: i8::from(!member.is_classic()),
