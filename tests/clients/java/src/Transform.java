@@ -12,6 +12,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RetriableException;
+import org.apache.kafka.common.errors.TimeoutException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -71,7 +72,7 @@ public final class Transform {
 
     private void run() throws Fenced, InterruptedException {
         try (producer; consumer) {
-            producer.initTransactions();
+            persist(producer::initTransactions);
             while (!stopping) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(200));
                 if (!records.isEmpty()) turn(records);
@@ -90,7 +91,7 @@ public final class Transform {
             producer.flush();
             Thread.sleep(OPEN_MS);
             producer.sendOffsetsToTransaction(next(records), consumer.groupMetadata());
-            if (commits) producer.commitTransaction();
+            if (commits) persist(producer::commitTransaction);
         } catch (KafkaException e) {
             System.err.println("turn " + turns + ": " + e);
             commits = false;
@@ -115,9 +116,21 @@ public final class Transform {
 
     private void abort() throws Fenced {
         try {
-            producer.abortTransaction();
+            persist(producer::abortTransaction);
         } catch (KafkaException e) {
             throw new Fenced(e);
+        }
+    }
+
+    /** Calls until the outcome is known: when the broker is away, it is not. */
+    private static void persist(Runnable call) {
+        while (true) {
+            try {
+                call.run();
+                return;
+            } catch (TimeoutException e) {
+                System.err.println("again: " + e);
+            }
         }
     }
 
