@@ -32,7 +32,7 @@ class Copies:
     def settle(self, count):
         for partition, number in enumerate(self.next):
             if not count <= number < count + self.partitions:
-                raise AssertionError(f"partition {partition} of {self.topic}: {number} is next, and {count} were written")
+                raise AssertionError(f"{self.topic}, partition {partition}: {number} is next of {count}")
 
 
 class Counts:
@@ -127,9 +127,12 @@ class Follower(threading.Thread):
         with self.lock:
             return self.book.has(count)
 
-    def finish(self):
+    def finish(self, count):
         self.stopping.set()
         self.join()
+        if self.failure:
+            raise AssertionError(self.failure)
+        self.book.settle(count)
 
 
 def read_to_end(address, topic, partitions, isolation):

@@ -51,7 +51,8 @@ class Broker:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.log = log
-        self.command = [BINARY, "start", "--data", folder / "data", "--listen", self.address, *settings_of(settings)]
+        self.command = [BINARY, "start", "--data", folder / "data", "--listen", self.address, "--metrics", "off",
+                        *settings_of(settings)]
         self.process = None
 
     def start(self):
@@ -271,12 +272,12 @@ def outcome(test, name, client, play, arguments):
         if installed.returncode != 0:
             return False, f"FAILED {name}: it could not be installed, see {path}"
         folder, started = Path(tempfile.mkdtemp(prefix=f"ottla-{test}-")), time.monotonic()
+        kept = f", data in {folder}" if arguments.keep else ""
         try:
             told = play(name, folder, log, Kafka if arguments.kafka else Broker, arguments.seed)
-            return True, f"ok {name}: {told}, {time.monotonic() - started:.0f} s in all"
+            return True, f"ok {name}: {told}, {time.monotonic() - started:.0f} s in all{kept}"
         except Exception as error:  # every client is tried
-            data = f" and {folder}" if arguments.keep else ""
-            return False, f"FAILED {name} (seed {arguments.seed}): {error}, see {path}{data}"
+            return False, f"FAILED {name} (seed {arguments.seed}): {error}, see {path}{kept}"
         finally:
             if not arguments.keep:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Exactly once under fire: applications of real clients in transactions, while they and the broker are killed and started.
+"""Exactly once under fire: applications of real clients in transactions, while they and the broker are killed.
 
 A producer writes numbered records all the time. Applications of a client copy them in transactions, some of which they
 abort, and one more copies the copies; every record must be read exactly once and in order. Applications of Kafka Streams
@@ -45,8 +45,9 @@ class Copying(Client):
             sum(getattr(app, what) for app in scene.apps) for what in ("committed", "aborted", "fenced"))
         if aborted == 0:
             raise AssertionError("no transaction was aborted")
-        return (f"{scene.stream.numbers} records copied twice, {scene.uncommitted} with what was aborted; {committed} "
-                f"transactions committed, {aborted} aborted, {fenced} applications fenced; back within {scene.slowest:.1f} s")
+        return (f"{scene.stream.numbers} records copied twice, {scene.uncommitted} copies with what was aborted; "
+                f"{committed} transactions committed, {aborted} aborted, {fenced} applications fenced; "
+                f"back within {scene.slowest:.1f} s")
 
 
 class Streams(Client):
@@ -213,8 +214,7 @@ class Scene:
         for app in self.apps:
             app.stop()
         for follower in self.followers:
-            follower.finish()
-            follower.book.settle(self.stream.numbers)
+            follower.finish(self.stream.numbers)
         for book in self.client.books():
             check_none_open(address, book.topic, partitions)
             for message in read_to_end(address, book.topic, partitions, "read_committed"):

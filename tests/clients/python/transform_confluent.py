@@ -62,7 +62,8 @@ def rewind():
             for one in consumer.committed(assigned, timeout=5) if assigned else []:
                 if one.error:
                     raise KafkaException(one.error)
-                consumer.seek(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
+                offset = one.offset if one.offset >= 0 else OFFSET_BEGINNING
+                consumer.seek(TopicPartition(one.topic, one.partition, offset))
             return
         except KafkaException as error:
             print(f"rewind: {error}", file=sys.stderr)
@@ -109,7 +110,11 @@ def run():
 
 
 signal.signal(signal.SIGTERM, stop)
-common = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "topic.metadata.refresh.interval.ms": 2000, "metadata.recovery.strategy": __import__("os").environ.get("MRS", "none")}
+common = {
+    "bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "topic.metadata.refresh.interval.ms": 2000,
+    # With `rebootstrap` it waits forever for a coordinator that was away: librdkafka issue 5511.
+    "metadata.recovery.strategy": "none",
+}
 settings = {
     **common, "group.id": group, "group.protocol": protocol, "auto.offset.reset": "earliest", "enable.auto.commit": False,
     "isolation.level": "read_committed",

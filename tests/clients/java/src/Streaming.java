@@ -1,7 +1,6 @@
 import java.time.Duration;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
@@ -27,15 +26,13 @@ public final class Streaming {
             error.printStackTrace();
             return StreamThreadExceptionResponse.REPLACE_THREAD;
         });
-        CountDownLatch ended = new CountDownLatch(1);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             boolean closed = streams.close(Duration.ofSeconds(CLOSE_S));
-            ended.countDown();
             // The exit code of a JVM that a signal ends is not 0.
             Runtime.getRuntime().halt(closed ? 0 : 1);
         }));
         streams.start();
-        ended.await(Long.MAX_VALUE, TimeUnit.SECONDS);
+        new CountDownLatch(1).await();
     }
 
     private static Topology topology() {

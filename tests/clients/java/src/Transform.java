@@ -12,6 +12,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RetriableException;
+import org.apache.kafka.common.errors.TimeoutException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -29,6 +30,12 @@ public final class Transform {
     private static final Duration WAIT = Duration.ofSeconds(5);
 
     private static volatile boolean stopping;
+
+    private static final class Fenced extends Exception {
+        Fenced(KafkaException cause) {
+            super(cause);
+        }
+    }
 
     private final KafkaConsumer<String, String> consumer;
     private final KafkaProducer<String, String> producer;
@@ -52,25 +59,28 @@ public final class Transform {
                 Thread.currentThread().interrupt();
             }
         }));
+        int code = 0;
+        try {
+            new Transform(args).run();
+        } catch (Fenced e) {
+            e.printStackTrace();
+            code = FENCED;
+        }
         // The exit code of a JVM that a signal ends is not 0, and `exit` would wait for the hook.
-        Runtime.getRuntime().halt(new Transform(args).run());
+        Runtime.getRuntime().halt(code);
     }
 
-    private int run() throws InterruptedException {
+    private void run() throws Fenced, InterruptedException {
         try (producer; consumer) {
-            producer.initTransactions();
+            persist(producer::initTransactions);
             while (!stopping) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(200));
                 if (!records.isEmpty()) turn(records);
             }
-            return 0;
-        } catch (KafkaException e) {
-            e.printStackTrace();
-            return FENCED;
         }
     }
 
-    private void turn(ConsumerRecords<String, String> records) throws InterruptedException {
+    private void turn(ConsumerRecords<String, String> records) throws Fenced, InterruptedException {
         turns++;
         boolean commits = turns % ABORT_EVERY != 0;
         try {
@@ -81,7 +91,7 @@ public final class Transform {
             producer.flush();
             Thread.sleep(OPEN_MS);
             producer.sendOffsetsToTransaction(next(records), consumer.groupMetadata());
-            if (commits) producer.commitTransaction();
+            if (commits) persist(producer::commitTransaction);
         } catch (KafkaException e) {
             System.err.println("turn " + turns + ": " + e);
             commits = false;
@@ -89,7 +99,7 @@ public final class Transform {
         if (commits) {
             say("committed", records);
         } else {
-            producer.abortTransaction();
+            abort();
             say("aborted", records);
             rewind();
         }
@@ -102,6 +112,26 @@ public final class Transform {
             offsets.put(partition, new OffsetAndMetadata(all.get(all.size() - 1).offset() + 1));
         }
         return offsets;
+    }
+
+    private void abort() throws Fenced {
+        try {
+            persist(producer::abortTransaction);
+        } catch (KafkaException e) {
+            throw new Fenced(e);
+        }
+    }
+
+    /** Calls until the outcome is known: when the broker is away, it is not. */
+    private static void persist(Runnable call) {
+        while (true) {
+            try {
+                call.run();
+                return;
+            } catch (TimeoutException e) {
+                System.err.println("again: " + e);
+            }
+        }
     }
 
     /** Reads again what was not committed. */
@@ -130,6 +160,7 @@ public final class Transform {
         all.put("bootstrap.servers", bootstrap);
         all.put("transactional.id", id);
         all.put("transaction.timeout.ms", "10000");
+        all.put("max.block.ms", "20000");
         all.put("reconnect.backoff.max.ms", "500");
         all.put("linger.ms", "0");
         all.put("key.serializer", StringSerializer.class.getName());
