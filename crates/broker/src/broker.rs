@@ -129,7 +129,7 @@ impl Broker {
         let server = Server::start(service, listeners, net_settings(&ctx.settings()));
         let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
         let fatal = watch_parts(&mut node, status.clone());
-        status.ready(Parts { ctx, net: server.metrics() });
+        status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
         Ok(Broker { node, server, membership, chores, listening, fatal, status, http })
     }
 

@@ -33,6 +33,6 @@ pub use close::{CloseReason, KINDS};
 pub use frame::Frame;
 pub use listener::{BindError, Listener};
 pub use metrics::NetMetrics;
-pub use server::{Limits, Server, Stopped};
+pub use server::{Admission, Limits, Server, Stopped};
 pub use service::{ConnectionId, LaterResponses, Part, Peer, Response, Responses, Service};
 pub use settings::{ConnectionLimits, NetSettings};

@@ -39,6 +39,17 @@ impl Limits {
     }
 }
 
+/// Looks at the memory that requests take, for as long as anybody wants to know.
+#[derive(Clone)]
+pub struct Admission(Arc<Shared>);
+
+impl Admission {
+    /// The bytes of requests that are admitted now, being read or being served.
+    pub fn bytes(&self) -> usize {
+        self.0.pool.used()
+    }
+}
+
 /// How a shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -71,9 +82,9 @@ impl Server {
         self.shared.metrics.clone()
     }
 
-    /// The bytes of requests that are admitted now, being read or being served.
-    pub fn queued_bytes(&self) -> usize {
-        self.shared.pool.used()
+    /// What requests take of `queued.max.request.bytes`.
+    pub fn admission(&self) -> Admission {
+        Admission(self.shared.clone())
     }
 
     /// A way to change the limits on connections that outlives borrows of the server.

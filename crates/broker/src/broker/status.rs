@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ottla_log::DataDir;
-use ottla_net::NetMetrics;
+use ottla_net::{Admission, NetMetrics};
 use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::http::exposition::{Sources, render};
-use crate::http::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
+use crate::http::facts::{DirFacts, LevelFacts, NodeFacts, ProcessFacts, TopicFacts};
 use crate::http::group_facts::GroupFacts;
 use crate::http::history::{HistoryError, history as group_history};
 use crate::http::txn_facts::TxnFacts;
@@ -29,6 +29,7 @@ pub struct Status {
 pub struct Parts {
     pub ctx: Arc<Context>,
     pub net: Arc<NetMetrics>,
+    pub admission: Admission,
 }
 
 /// How far the broker has come.
@@ -115,7 +116,7 @@ impl Status {
 
     /// Before the broker is ready there is nothing that it counts.
     fn metrics(&self) -> String {
-        let Some(Parts { ctx, net }) = self.parts.get() else { return String::new() };
+        let Some(Parts { ctx, net, admission }) = self.parts.get() else { return String::new() };
         let node = NodeFacts {
             id: ctx.node,
             cluster_id: ctx.cluster_id.clone(),
@@ -135,6 +136,11 @@ impl Status {
             dirs: &dirs,
             groups: &groups,
             transactions: &transactions,
+            levels: LevelFacts {
+                admitted_bytes: admission.bytes(),
+                fetch_sessions: ctx.fetch_sessions.len(),
+                metadata_index: ctx.published.load().index,
+            },
             process: ProcessFacts::read(),
         })
     }

@@ -71,6 +71,11 @@ impl Sessions {
         Sessions { cache: Mutex::new(Cache { sessions: HashMap::new(), places }) }
     }
 
+    /// Sessions that are open.
+    pub fn len(&self) -> usize {
+        self.lock().sessions.len()
+    }
+
     /// Finds a place for a new session of `session.len()` partitions. `None`: there is none.
     pub fn open(&self, now: Instant, session: FetchSession, follower: bool, by_id: bool) -> Option<Opened> {
         let len = session.len();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_net::NetMetrics;
 
-use super::facts::{DirFacts, NodeFacts, ProcessFacts, TopicFacts};
+use super::facts::{DirFacts, LevelFacts, NodeFacts, ProcessFacts, TopicFacts};
 use super::families::{self as f, Family};
 use super::group_facts::{GroupFacts, Lag};
 use super::txn_facts::TxnFacts;
@@ -29,6 +29,7 @@ pub struct Sources<'a> {
     pub dirs: &'a [DirFacts],
     pub groups: &'a GroupFacts,
     pub transactions: &'a TxnFacts,
+    pub levels: LevelFacts,
 }
 
 /// Writes it all down.
@@ -42,6 +43,7 @@ pub fn render(sources: &Sources) -> String {
     groups(&mut text, sources.groups, sources.broker);
     transactions(&mut text, sources.transactions);
     net(&mut text, sources.net);
+    levels(&mut text, sources.levels);
     topics(&mut text, sources.topics);
     dirs(&mut text, sources.dirs);
     process(&mut text, sources);
@@ -125,6 +127,12 @@ fn net(text: &mut Text, net: &NetMetrics) {
     text.counter(&f::NET_COLD_READS, &net.cold_reads);
     text.counter(&f::NET_ADMISSION_WAITS, &net.admission_waits);
     text.counter(&f::NET_MUTES, &net.mutes);
+}
+
+fn levels(text: &mut Text, levels: LevelFacts) {
+    text.one(&f::NET_ADMITTED_BYTES, levels.admitted_bytes);
+    text.one(&f::FETCH_SESSIONS, levels.fetch_sessions);
+    text.one(&f::METADATA_INDEX, levels.metadata_index);
 }
 
 fn topics(text: &mut Text, topics: &[TopicFacts]) {
@@ -301,6 +309,7 @@ mod tests {
                 coordinators: CoordinatorFacts { loading: 0, active: 50, loads: 50, load_s: 0.5 },
             },
             transactions: &TxnFacts { ids: [("Ongoing".into(), 1)].into(), oldest_s: 1.5, held_s: 0.25 },
+            levels: LevelFacts { admitted_bytes: 4096, fetch_sessions: 3, metadata_index: 17 },
         };
         let text = render(&sources);
         let lines = text.lines().filter(|line| !line.starts_with(f::REQUEST_SECONDS.name));

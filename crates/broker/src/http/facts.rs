@@ -105,6 +105,16 @@ pub struct NodeFacts {
     pub started_s: f64,
 }
 
+/// How full things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelFacts {
+    /// Bytes of requests that are being read or served.
+    pub admitted_bytes: usize,
+    pub fetch_sessions: usize,
+    /// How far the metadata log is applied and published.
+    pub metadata_index: u64,
+}
+
 /// What the operating system says of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessFacts {

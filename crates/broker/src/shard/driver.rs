@@ -77,6 +77,9 @@ struct ForCoordinator {
     markers: VecDeque<Marker>,
 }
 
+/// What became of a DeleteRecords: the low watermark.
+type Deleted = Result<Offset, DeleteError>;
+
 /// A partition and all that its shard keeps for it.
 pub struct PartitionDriver {
     handle: Arc<PartitionHandle>,
@@ -84,10 +87,11 @@ pub struct PartitionDriver {
     log: Log,
     /// Who waits for which reply. Ids are given in order, so the oldest waiters come first.
     appends: BTreeMap<ReplyId, Waiter>,
-    deletions: BTreeMap<ReplyId, oneshot::Sender<Result<Offset, DeleteError>>>,
+    deletions: BTreeMap<ReplyId, oneshot::Sender<Deleted>>,
     next_reply: u64,
     /// Replies of this turn: they leave when its writes have succeeded.
     held: Vec<(Waiter, Outcome)>,
+    held_deletions: Vec<(oneshot::Sender<Deleted>, Deleted)>,
     effects: Vec<Effect>,
     /// A flush that has been asked for and not begun.
     flush_wanted: Option<Asker>,
@@ -112,6 +116,7 @@ impl PartitionDriver {
             deletions: BTreeMap::new(),
             next_reply: 0,
             held: Vec::new(),
+            held_deletions: Vec::new(),
             effects: Vec::new(),
             flush_wanted: None,
             vouch_wanted: false,
@@ -207,7 +212,7 @@ impl PartitionDriver {
         turn: Turn,
         before: DeleteTo,
         deadline: Instant,
-        waiter: oneshot::Sender<Result<Offset, DeleteError>>,
+        waiter: oneshot::Sender<Deleted>,
     ) {
         let reply = self.next_reply();
         self.deletions.insert(reply, waiter);
@@ -371,7 +376,7 @@ impl PartitionDriver {
             }
             Effect::DeleteReplied { to, outcome } => {
                 if let Some(waiter) = self.deletions.remove(&to) {
-                    let _gone = waiter.send(outcome);
+                    self.held_deletions.push((waiter, outcome));
                 }
             }
             Effect::MoveLogStart(start) => {
@@ -408,6 +413,9 @@ impl PartitionDriver {
                 (Waiter::Coordinator(generation), Some(kept)) => kept.outcomes.push((generation, outcome)),
                 (Waiter::Coordinator(_), None) => {}
             }
+        }
+        for (waiter, outcome) in self.held_deletions.drain(..) {
+            let _gone = waiter.send(outcome);
         }
         job
     }
@@ -466,6 +474,9 @@ impl PartitionDriver {
             if outcome.is_ok() {
                 *outcome = Err(AppendError::Storage);
             }
+        }
+        for (_, outcome) in &mut self.held_deletions {
+            *outcome = outcome.and(Err(DeleteError::Storage));
         }
         let mut effects = Vec::new();
         self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);

@@ -62,7 +62,7 @@ async fn every_size_arrives_whole() {
         }
     }
     writing.await.unwrap();
-    until("all is given back", || stage.server.queued_bytes() == 0).await;
+    until("all is given back", || stage.server.admission().bytes() == 0).await;
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ async fn small_requests_pass_a_full_pool_and_large_ones_wait() {
     assert_eq!(b.receive_bytes().await.len(), 250_004);
     a.expect(&["echo"]).await;
     stage.script.drop_kept();
-    until("all is given back", || stage.server.queued_bytes() == 0).await;
+    until("all is given back", || stage.server.admission().bytes() == 0).await;
 }
 
 /// What waits in line only because its connection held something passes once it holds nothing, though the pool is still full.
@@ -182,7 +182,7 @@ async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory() {
     let stage = stage(small_pool());
     let (mut slow, mut other) = (stage.connect().await, stage.connect().await);
     slow.stream.write_all(&250_000_i32.to_be_bytes()).await.unwrap();
-    until("it is admitted", || stage.server.queued_bytes() == 250_000).await;
+    until("it is admitted", || stage.server.admission().bytes() == 250_000).await;
     sleep(Duration::from_millis(250)).await;
     assert_eq!(stage.closed("slow_request"), 0, "nobody waits");
     other.send(&["x".repeat(250_000).as_str()]).await;
