@@ -12,13 +12,14 @@ import time
 
 from exactly_once import Copies, Counts, Follower, Pairs, check_none_open, ends, note, read_to_end
 from fire import (
-    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, SETTINGS, Client, Committed, Program, Stream, create_topics, run)
+    GO, HERE, JAVA, JAVA_NEEDS, PYTHON, ROOT, SETTINGS, Client, Committed, Program, Stream, create_topics, run)
 
 CATCH_UP_S_MAX = 60
 PAUSE_S = 12  # longer than a session and a transaction may take
 FENCED = 3  # how a program ends that was told its producer is of no more use
 COPIERS = 3
 TRANSFORM_CONFLUENT = [*PYTHON, HERE / "python/transform_confluent.py"]
+OURS = [ROOT / "target/debug/examples/transform"]
 
 
 class Copying(Client):
@@ -75,6 +76,8 @@ CLIENTS = {
     "librdkafka-classic": Copying(TRANSFORM_CONFLUENT, "classic", "python", []),
     "librdkafka-consumer": Copying(TRANSFORM_CONFLUENT, "consumer", "python", []),
     "franz-go": Copying([*GO, "transform"], "classic", "go", ["go"]),
+    "ours-classic": Copying(OURS, "classic", "ours", ["cargo"]),
+    "ours-consumer": Copying(OURS, "consumer", "ours", ["cargo"]),
     "streams": Streams("java", JAVA_NEEDS),
 }
 
