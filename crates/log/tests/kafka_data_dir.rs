@@ -12,6 +12,7 @@ mod transactions;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kafka_dir::unpack_kafka_dir;
@@ -214,7 +215,11 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
                 true => folders.push(path),
                 false => {
                     let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
-                    files.insert(name, fs::read(&path).unwrap());
+                    match fs::read(&path) {
+                        Ok(bytes) => drop(files.insert(name, bytes)),
+                        // What is no longer needed is removed in the background.
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}"),
+                    }
                 }
             }
         }
