@@ -43,6 +43,7 @@ mod produce;
 mod sync_group;
 mod transactional;
 mod txn_offset_commit;
+mod unknown_partitions;
 mod update_features;
 mod write_txn_markers;
 

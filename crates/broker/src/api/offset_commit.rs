@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_group::{Call, GroupCoordinator, Request, Response as Answered};
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
-use ottla_wire::PartitionIndex;
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use ottla_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -18,7 +17,7 @@ use ottla_wire::messages::offset_commit_response::{
 use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
-use super::{decode, encode};
+use super::{decode, encode, unknown_partitions};
 use crate::context::Context;
 use crate::coordinator::ask::{Answer, TOO_LATE, write_to};
 use crate::coordinator::groups::{caller_of, partition_in_charge};
@@ -154,20 +153,12 @@ fn take_unknown(
         topic.name = known.name.clone();
     }
     let code = if known.is_some() { ErrorCode::UnknownTopicOrPartition } else { code };
-    let mut answer = OffsetCommitResponseTopic {
+    let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);
+    OffsetCommitResponseTopic {
         name: topic.name.clone(),
         topic_id: topic.topic_id,
-        ..Default::default()
-    };
-    topic.partitions.retain(|partition| {
-        let index = partition.partition_index;
-        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
-        if !there {
-            answer.partitions.push(answer_for(index, code));
-        }
-        there
-    });
-    answer
+        partitions: unknown.into_iter().map(|index| answer_for(index, code)).collect(),
+    }
 }
 
 fn unanswered(topic: &OffsetCommitRequestTopic) -> OffsetCommitResponseTopic {

@@ -1,7 +1,6 @@
 //! OffsetDelete (key 47): committed offsets of topics that a group does not read go. KIP-496.
 
 use ottla_group::{Request, Response};
-use ottla_wire::PartitionIndex;
 use ottla_wire::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use ottla_wire::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -9,7 +8,7 @@ use ottla_wire::messages::offset_delete_response::{
 use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::{Call, unknown_partitions};
 use crate::coordinator::groups::ask;
 use crate::published::Published;
 
@@ -46,15 +45,9 @@ fn take_unknown(
     topic: &mut OffsetDeleteRequestTopic,
 ) -> Option<OffsetDeleteResponseTopic> {
     let known = published.image.topic(&topic.name);
-    let mut partitions = Vec::new();
-    topic.partitions.retain(|partition| {
-        let index = partition.partition_index;
-        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
-        if !there {
-            let error_code = ErrorCode::UnknownTopicOrPartition.code();
-            partitions.push(OffsetDeleteResponsePartition { partition_index: index, error_code });
-        }
-        there
-    });
+    let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);
+    let error_code = ErrorCode::UnknownTopicOrPartition.code();
+    let answer = |partition_index| OffsetDeleteResponsePartition { partition_index, error_code };
+    let partitions: Vec<_> = unknown.into_iter().map(answer).collect();
     (!partitions.is_empty()).then(|| OffsetDeleteResponseTopic { name: topic.name.clone(), partitions })
 }

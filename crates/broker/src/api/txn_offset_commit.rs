@@ -13,7 +13,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
-use super::Call;
+use super::{Call, unknown_partitions};
 use crate::coordinator::Proof;
 use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
@@ -121,15 +121,9 @@ fn take_unknown(
     topic: &mut TxnOffsetCommitRequestTopic,
 ) -> Option<TxnOffsetCommitResponseTopic> {
     let known = published.image.topic(&topic.name);
-    let mut partitions = Vec::new();
-    topic.partitions.retain(|partition| {
-        let index = partition.partition_index;
-        let there = known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some());
-        if !there {
-            partitions.push(answer_for(index, ErrorCode::UnknownTopicOrPartition));
-        }
-        there
-    });
+    let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);
+    let answer = |index| answer_for(index, ErrorCode::UnknownTopicOrPartition);
+    let partitions: Vec<_> = unknown.into_iter().map(answer).collect();
     (!partitions.is_empty()).then(|| TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions })
 }
 
