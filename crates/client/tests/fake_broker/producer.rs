@@ -178,7 +178,14 @@ async fn a_timeout_after_the_record_was_sent_is_an_unknown_outcome() {
 async fn a_timeout_of_what_was_always_refused_is_a_failure() {
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults(vec![Fault::Refuse(ErrorCode::NotEnoughReplicas); 1000]);
-    let (client, config) = impatient(&brokers.bootstrap());
+    // The time runs out in the pause after the first refusal: never while a request is on its way, whose fate is unknown.
+    let client = ClientConfig {
+        request_timeout: Duration::from_secs(2),
+        retry_backoff: Duration::from_secs(60),
+        retry_backoff_max: Duration::from_secs(60),
+        ..client(&brokers.bootstrap())
+    };
+    let config = ProducerConfig { delivery_timeout: Duration::from_secs(3), ..producing() };
     let producer = Producer::new(client, config).unwrap();
     let error = producer.send(record("a")).await.unwrap().await.unwrap_err();
     assert_eq!(error.advice(), Advice::Retry, "{error}");
