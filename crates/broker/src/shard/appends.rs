@@ -30,6 +30,11 @@ impl AppendGroup {
         })
     }
 
+    /// How many appends there are.
+    pub fn len(&self) -> usize {
+        self.outcomes.len()
+    }
+
     /// Waits until every append has its outcome. For one waiter at a time; safe to drop and call again.
     pub async fn done(&self) {
         while self.waiting_for.load(Ordering::Acquire) > 0 {

@@ -6,7 +6,7 @@
 mod transactions;
 mod truncate;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
+use super::waiters::Waiters;
 use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
@@ -85,9 +86,8 @@ pub struct PartitionDriver {
     handle: Arc<PartitionHandle>,
     core: Replica,
     log: Log,
-    /// Who waits for which reply. Ids are given in order, so the oldest waiters come first.
-    appends: BTreeMap<ReplyId, Waiter>,
-    deletions: BTreeMap<ReplyId, oneshot::Sender<Deleted>>,
+    appends: Waiters<Waiter>,
+    deletions: Waiters<oneshot::Sender<Deleted>>,
     next_reply: u64,
     /// Replies of this turn: they leave when its writes have succeeded.
     held: Vec<(Waiter, Outcome)>,
@@ -112,8 +112,8 @@ impl PartitionDriver {
             handle,
             core,
             log,
-            appends: BTreeMap::new(),
-            deletions: BTreeMap::new(),
+            appends: Waiters::new(),
+            deletions: Waiters::new(),
             next_reply: 0,
             held: Vec::new(),
             held_deletions: Vec::new(),
@@ -184,7 +184,7 @@ impl PartitionDriver {
         let reply = self.next_reply();
         let append = append(reply);
         self.roll_for(turn, append.batch.header());
-        self.appends.insert(reply, waiter);
+        self.appends.push(reply, waiter);
         self.step(turn, Event::Append(append));
     }
 
@@ -215,7 +215,7 @@ impl PartitionDriver {
         waiter: oneshot::Sender<Deleted>,
     ) {
         let reply = self.next_reply();
-        self.deletions.insert(reply, waiter);
+        self.deletions.push(reply, waiter);
         self.step(turn, Event::DeleteRecords(DeleteRecords { before, deadline, reply }));
     }
 
@@ -328,24 +328,31 @@ impl PartitionDriver {
         }
     }
 
-    /// Feeds one event and carries out what comes of it.
+    /// Feeds an event and carries out what comes of it.
     pub fn step(&mut self, turn: Turn, event: Event) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
-            let mut effects = std::mem::take(&mut self.effects);
-            self.core.step(turn.now, turn.wall, event, &mut effects);
-            for effect in effects.drain(..) {
-                match self.carry_out(effect) {
-                    Ok(completed) => next = completed.or(next),
-                    Err(error) => {
-                        self.storage_failed(turn, &error);
-                        next = None;
-                        break;
-                    }
+        let mut completed = self.step_once(turn, event);
+        while let Some(event) = completed {
+            completed = self.step_once(turn, event);
+        }
+    }
+
+    /// Feeds one event; gives the one that says that what the core wanted is done.
+    fn step_once(&mut self, turn: Turn, event: Event) -> Option<Event> {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(turn.now, turn.wall, event, &mut effects);
+        let mut next = None;
+        for effect in effects.drain(..) {
+            match self.carry_out(effect) {
+                Ok(completed) => next = completed.or(next),
+                Err(error) => {
+                    self.storage_failed(turn, &error);
+                    next = None;
+                    break;
                 }
             }
-            self.effects = effects;
         }
+        self.effects = effects;
+        next
     }
 
     /// Starts a segment if this batch does not fit into the one that grows, or that one is old. Before the core takes the
@@ -370,12 +377,12 @@ impl PartitionDriver {
             }
             Effect::Flush { epoch, .. } => self.flush_wanted = Some(Asker::Core(epoch)),
             Effect::Reply { to, outcome } => {
-                if let Some(waiter) = self.appends.remove(&to) {
+                if let Some(waiter) = self.appends.take(to) {
                     self.held.push((waiter, outcome));
                 }
             }
             Effect::DeleteReplied { to, outcome } => {
-                if let Some(waiter) = self.deletions.remove(&to) {
+                if let Some(waiter) = self.deletions.take(to) {
                     self.held_deletions.push((waiter, outcome));
                 }
             }

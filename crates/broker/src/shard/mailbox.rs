@@ -146,19 +146,31 @@ impl Shards {
 }
 
 /// Things that go to partitions, sorted by shard, those for one partition in order.
-struct ByShard<T>(Vec<(ShardHandle, Vec<T>)>);
+struct ByShard<T> {
+    parts: Vec<(ShardHandle, Vec<T>)>,
+    /// So many things may go to one shard.
+    expected: usize,
+}
 
 impl<T> ByShard<T> {
+    fn expecting(expected: usize) -> ByShard<T> {
+        ByShard { parts: Vec::new(), expected }
+    }
+
     fn add(&mut self, partition: &PartitionHandle, item: T) {
-        match self.0.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
+        match self.parts.iter_mut().find(|(shard, _)| shard.number == partition.shard.number) {
             Some((_, items)) => items.push(item),
-            None => self.0.push((partition.shard.clone(), vec![item])),
+            None => {
+                let mut items = Vec::with_capacity(self.expected);
+                items.push(item);
+                self.parts.push((partition.shard.clone(), items));
+            }
         }
     }
 
     /// Sends each shard its part. A shard that is gone drops it, which tells whoever waits.
     async fn send(self, mail: fn(Vec<T>) -> Mail) {
-        for (shard, items) in self.0 {
+        for (shard, items) in self.parts {
             let _gone = shard.send(mail(items)).await;
         }
     }
@@ -166,7 +178,7 @@ impl<T> ByShard<T> {
 
 impl<T> Default for ByShard<T> {
     fn default() -> ByShard<T> {
-        ByShard(Vec::new())
+        ByShard::expecting(1)
     }
 }
 
@@ -179,7 +191,7 @@ pub struct ShardBatches<'a> {
 
 impl<'a> ShardBatches<'a> {
     pub fn new(group: &'a Arc<AppendGroup>) -> ShardBatches<'a> {
-        ShardBatches { group, added: 0, by_shard: ByShard::default() }
+        ShardBatches { group, added: 0, by_shard: ByShard::expecting(group.len()) }
     }
 
     /// Adds the next append of the group.

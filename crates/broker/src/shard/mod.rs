@@ -4,6 +4,7 @@
 //! - [`mailbox`]: what a shard is told, and how to reach it.
 //! - [`driver`]: one partition: its core, its log, and the effects between them.
 //! - [`slot`]: a partition with the coordinator that may live in it.
+//! - [`waiters`]: who waits for which reply of a core.
 //! - [`run`]: the turns of a shard.
 
 mod appends;
@@ -11,6 +12,7 @@ mod driver;
 mod mailbox;
 mod run;
 mod slot;
+mod waiters;
 
 pub use appends::{AppendGroup, Outcome};
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};

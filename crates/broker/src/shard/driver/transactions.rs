@@ -22,7 +22,7 @@ impl PartitionDriver {
         if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
             self.roll_for(turn, &header);
         }
-        self.appends.insert(reply, Waiter::Sender(ticket));
+        self.appends.push(reply, Waiter::Sender(ticket));
         self.step(
             turn,
             Event::WriteMarker(WriteMarker {
