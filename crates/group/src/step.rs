@@ -24,7 +24,7 @@ pub(crate) struct Step<'a> {
 impl Step<'_> {
     /// Serves a request.
     pub fn serve(&mut self, ticket: Ticket, caller: &Caller, request: Request) {
-        if let Err(error) = door::check(self.groups, self.ctx.config, caller, &request) {
+        if let Err(error) = door::check(&self.ctx, self.groups, caller, &request) {
             return self.ctx.reply(ticket, door::refusal(request, error));
         }
         let Step { ctx, groups, offsets } = self;

@@ -58,7 +58,7 @@ impl ConsumerGroup {
         let changed = !self.says_nothing_new(id, caller, request) && {
             let metadata = self.updated_metadata(id, caller, request);
             if let (Some(compiled), Some(regex)) = (admission.regex, regex_of(&metadata)) {
-                self.soft.compiled.insert(regex.clone(), Some(compiled));
+                self.soft.compiled.put(regex, Some(compiled));
             }
             self.cancel_classic_timers(ctx, id);
             self.note_member(ctx, id, metadata)

@@ -186,6 +186,10 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    pub fn set_others_bytes(&mut self, bytes: usize) {
+        self.frame.core_mut().set_others_bytes(bytes);
+    }
+
     pub fn topics(&self) -> &TestTopics {
         &self.topics
     }
@@ -294,6 +298,8 @@ impl World {
                 self.frame.committed();
             }
         }
+        let core = self.frame.core();
+        assert_eq!(core.bytes(), core.count_bytes(), "bytes that are kept up, and counted from scratch");
         for reply in self.frame.take_released() {
             let version = self.versions.remove(&reply.to).expect("a request is answered once");
             check_encodes(&reply.response, version);
