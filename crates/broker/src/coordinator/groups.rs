@@ -11,6 +11,7 @@ use ottla_wire::{LeaderEpoch, PartitionIndex};
 use super::ask::{in_charge, write_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
+use super::metered::Metered;
 use crate::api;
 use crate::context::Context;
 use crate::service::Session;
@@ -31,6 +32,10 @@ impl Kind for GroupCoordinator {
             core.configure(GroupConfig::clone(&world.groups));
             core.topics_changed(at, world.topics.clone(), deleted, out);
         });
+    }
+
+    fn meter(core: &mut GroupCoordinator, metered: &mut Metered) {
+        core.set_others_bytes(metered.set(core.bytes()));
     }
 
     fn codec(world: &World) -> Codec {

@@ -18,6 +18,7 @@ use super::host::{Host, Hosted};
 use super::internal;
 use super::kit::{Kit, World};
 use super::load::Loaded;
+use super::metered::Metered;
 use crate::partition::PartitionHandle;
 use crate::shard::{Claim, PartitionDriver};
 
@@ -38,6 +39,9 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told last,
     /// also where one of the same name has come.
     fn learn(frame: &mut Frame<Self>, at: &Moment, world: &World, deleted: &[Str]);
+
+    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every request.
+    fn meter(core: &mut Self, metered: &mut Metered);
 
     /// How its batches are packed.
     fn codec(world: &World) -> Codec;

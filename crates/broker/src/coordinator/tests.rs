@@ -263,10 +263,15 @@ async fn a_coordinator_comes_and_goes_with_the_leadership() {
     // An empty log need not be loaded.
     assert!(matches!(partition.ask(commit(1)).await, Some(Ok(Response::OffsetCommit(_)))));
     assert_eq!(partition.fetch(true).await, Ok(1));
+    let taken = || partition.kit.counts.group_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let taken_before = taken();
+    assert!(taken_before > 0);
     partition.assign(|state| (state.leader, state.leader_epoch) = (None, LeaderEpoch(2))).await;
     assert!(partition.ask(commit(2)).await.is_none(), "nobody leads any more");
+    assert_eq!(taken(), 0);
     partition.lead(3).await;
     assert_eq!(partition.fetch(true).await, Ok(1), "the new life knows what the old one has written");
+    assert_eq!(taken(), taken_before);
     let counts = &partition.kit.counts;
     assert_eq!(counts.active.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(counts.loads.load(std::sync::atomic::Ordering::Relaxed), 2);

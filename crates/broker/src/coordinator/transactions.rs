@@ -13,6 +13,7 @@ use ottla_wire::{LeaderEpoch, PartitionIndex};
 use super::ask::{in_charge, write_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
 use super::kit::World;
+use super::metered::Metered;
 use super::txn_markers;
 use crate::context::Context;
 use crate::shard::Letters;
@@ -35,6 +36,9 @@ impl Kind for TxnCoordinator {
     fn learn(frame: &mut Frame<TxnCoordinator>, _at: &Moment, world: &World, _deleted: &[Str]) {
         frame.core_mut().set_config(TxnConfig::clone(&world.transactions));
     }
+
+    /// It is bounded by the number of its transactions alone.
+    fn meter(_core: &mut TxnCoordinator, _metered: &mut Metered) {}
 
     /// As Kafka: small records that are read rarely.
     fn codec(_world: &World) -> Codec {
