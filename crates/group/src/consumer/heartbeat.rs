@@ -63,8 +63,7 @@ impl ConsumerGroup {
             self.cancel_classic_timers(ctx, id);
             self.note_member(ctx, id, metadata)
         };
-        let wanted = (self.lasting.epoch == 0 || changed).then_some(begin);
-        self.refresh(ctx, wanted.map(|begin| Begin { by: Some(self.who(id)), ..begin }));
+        self.refresh(ctx, changed.then_some(begin).map(|begin| Begin { by: Some(self.who(id)), ..begin }));
         self.assign_if_due(ctx);
         let moved = self.reconcile(ctx, id, admission.owned.as_ref(), changed);
         self.touch(ctx, id);

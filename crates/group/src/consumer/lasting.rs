@@ -11,13 +11,12 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
-use crate::consumer::member::{Current, Member};
+use crate::consumer::member::{Current, INITIAL_EPOCH, Member};
 use crate::consumer::topic_regex::Resolved;
 use crate::memory::{of_map, of_text};
 use crate::record::GroupRecord;
 
 /// The lasting state of a group.
-#[derive(Default)]
 pub struct Lasting {
     pub epoch: i32,
     pub metadata_hash: i64,
@@ -32,7 +31,6 @@ pub struct Lasting {
 }
 
 /// The assignment that members move to.
-#[derive(Default)]
 pub struct Target {
     pub epoch: i32,
     /// Wall clock, in milliseconds.
@@ -62,6 +60,21 @@ struct Facts {
 /// Counts by name. Nothing is counted zero times.
 #[derive(Default)]
 struct Counts(BTreeMap<Str, usize>);
+
+impl Default for Lasting {
+    fn default() -> Lasting {
+        Lasting {
+            epoch: INITIAL_EPOCH,
+            metadata_hash: 0,
+            target: Target { epoch: INITIAL_EPOCH, assigned_at: 0, by_member: BTreeMap::new() },
+            has_partition_metadata: false,
+            members: BTreeMap::new(),
+            regexes: BTreeMap::new(),
+            facts: Facts::default(),
+            bytes: 0,
+        }
+    }
+}
 
 impl Lasting {
     pub fn members(&self) -> &BTreeMap<Str, Member> {
@@ -172,7 +185,10 @@ impl Lasting {
                 self.set_metadata(&key.member_id, value);
             }
             GroupRecord::ConsumerGroupMember { key, value: None } => self.remove_member(&key.member_id),
-            GroupRecord::TargetAssignment { value, .. } => self.set_target(&value.unwrap_or_default()),
+            GroupRecord::TargetAssignment { value, .. } => match value {
+                Some(value) => self.set_target(value.assignment_epoch, value.assignment_timestamp),
+                None => self.set_target(INITIAL_EPOCH, 0),
+            },
             GroupRecord::TargetAssignmentMember { key, value: Some(value) } => {
                 self.set_target_of(&key.member_id, Some(target_from(&value)));
             }
@@ -247,12 +263,10 @@ impl Lasting {
         }
     }
 
-    fn set_target(&mut self, value: &ConsumerGroupTargetAssignmentMetadataValue) {
-        self.target.epoch = value.assignment_epoch;
-        self.target.assigned_at = value.assignment_timestamp;
-        let reconciled =
-            self.members.values().filter(|member| member.is_reconciled_to(value.assignment_epoch));
-        self.facts.reconciled = reconciled.count();
+    fn set_target(&mut self, epoch: i32, assigned_at: i64) {
+        self.target.epoch = epoch;
+        self.target.assigned_at = assigned_at;
+        self.facts.reconciled = self.members.values().filter(|member| member.is_reconciled_to(epoch)).count();
     }
 
     fn set_target_of(&mut self, member: &Str, target: Option<Partitions>) {

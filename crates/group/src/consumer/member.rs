@@ -9,6 +9,9 @@ use crate::consumer::owned::Owned;
 use crate::memory::{of_bytes, of_optional, of_text};
 use crate::timers::TIMER_BYTES;
 
+/// The epoch of a group that nothing is recorded of, and of its assignment, which is empty. So the first one that is made has
+/// epoch 2, as in Kafka since 4.3, where members wait for it in epoch 1.
+pub const INITIAL_EPOCH: i32 = 1;
 /// The epoch of a member that wants to join, and of one that has just replaced another.
 pub const JOIN_EPOCH: i32 = 0;
 /// The epoch by which a member leaves.

@@ -137,7 +137,7 @@ fn nothing_new_is_let_in_when_memory_is_used_up() {
         consumer::error(&consumer::heartbeat(world, ConsumerGroupHeartbeatRequest { group_id, ..request }))
     };
     assert_eq!(beat(&mut world, &modern, 0), ErrorCode::None);
-    modern.epoch = 1;
+    modern.epoch = 2;
     commits(&mut world, "plain", &[("orders", 0, 1)]);
     commits_in(&mut world, producer(1), "plain", &[("returns", 0, 1)]);
     fill(&mut world, 0);
@@ -167,7 +167,7 @@ fn nothing_new_is_let_in_when_memory_is_used_up() {
 
     // Who is there goes on, also through a rebalance, and a static member may be another process.
     assert_eq!(member.heartbeat(&mut world), ErrorCode::None);
-    assert_eq!(beat(&mut world, &modern, 1), ErrorCode::None);
+    assert_eq!(beat(&mut world, &modern, 2), ErrorCode::None);
     fixed.id = Str::default();
     classic::rejoin(&mut world, &mut [&mut member, &mut fixed]);
     assert_eq!(fetched(&mut world, "plain"), [("orders".to_owned(), 0, 2)]);
@@ -186,7 +186,7 @@ fn what_is_there_may_grow_by_a_quarter() {
     settle(&mut world, &mut [&mut member]);
     commits(&mut world, "g2", &[("orders", 0, 1)]);
     let mut modern = consumer::Client::of("m", &["t"]);
-    modern.epoch = 1;
+    modern.epoch = 2;
     let group_id: Str = "modern".into();
     consumer::heartbeat(
         &mut world,
