@@ -159,7 +159,7 @@ impl Coordinator for GroupCoordinator {
 
     fn only_reads(call: &Call) -> bool {
         match call.request {
-            Request::OffsetFetch { .. }
+            Request::OffsetFetch(_)
             | Request::ListGroups(_)
             | Request::DescribeGroup(_)
             | Request::ConsumerGroupDescribe(_)

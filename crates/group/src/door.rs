@@ -92,7 +92,7 @@ pub fn refusal(request: Request, error: ErrorCode) -> Response {
         Request::TxnOffsetCommit(request) => {
             Response::TxnOffsetCommit(offsets::refuse_txn_commit(&request, error))
         }
-        Request::OffsetFetch { group, .. } => Response::OffsetFetch(offsets::refuse_fetch(&group, error)),
+        Request::OffsetFetch(of) => Response::OffsetFetch(offsets::refuse_fetch(&of.group, error)),
         Request::OffsetDelete(_) => Response::OffsetDelete(offsets::refuse_delete(error)),
         Request::ListGroups(_) => {
             Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() })
@@ -127,7 +127,7 @@ fn group_of(request: &Request) -> Option<&Str> {
         Request::ConsumerGroupHeartbeat(request) => Some(&request.group_id),
         Request::OffsetCommit(request) => Some(&request.group_id),
         Request::TxnOffsetCommit(request) => Some(&request.group_id),
-        Request::OffsetFetch { group, .. } => Some(&group.group_id),
+        Request::OffsetFetch(of) => Some(&of.group.group_id),
         Request::OffsetDelete(request) => Some(&request.group_id),
         Request::ListGroups(_) => None,
         Request::DescribeGroup(id)
@@ -151,7 +151,7 @@ fn needs_name(request: &Request) -> bool {
         // A consumer's heartbeat is refused in words of its own, with its other fields.
         Request::ConsumerGroupHeartbeat(_)
         | Request::OffsetCommit(_)
-        | Request::OffsetFetch { .. }
+        | Request::OffsetFetch(_)
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)
         | Request::DeleteGroup(_)
@@ -182,7 +182,7 @@ fn brings_much(request: &Request) -> bool {
         | Request::LeaveGroup(_)
         | Request::OffsetCommit(_)
         | Request::TxnOffsetCommit(_)
-        | Request::OffsetFetch { .. }
+        | Request::OffsetFetch(_)
         | Request::OffsetDelete(_)
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)
@@ -213,7 +213,7 @@ fn ids_of(request: &Request) -> [Option<&Str>; 4] {
         | Request::LeaveGroup(_)
         | Request::OffsetCommit(_)
         | Request::TxnOffsetCommit(_)
-        | Request::OffsetFetch { .. }
+        | Request::OffsetFetch(_)
         | Request::OffsetDelete(_)
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)

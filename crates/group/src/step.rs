@@ -38,9 +38,7 @@ impl Step<'_> {
             }
             Request::OffsetCommit(request) => return self.commit(ticket, caller, request),
             Request::TxnOffsetCommit(request) => return self.commit_in_transaction(ticket, caller, request),
-            Request::OffsetFetch { group, require_stable } => {
-                return offsets.fetch(ctx, groups, ticket, group, require_stable);
-            }
+            Request::OffsetFetch(request) => return offsets.fetch(ctx, groups, ticket, request),
             Request::OffsetDelete(request) => return self.delete_offsets(ticket, request),
             Request::ListGroups(request) => Response::ListGroups(admin::list_groups(groups, &request)),
             Request::DescribeGroup(id) => Response::DescribeGroup(admin::describe_group(groups, caller, id)),

@@ -30,7 +30,8 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// The topic that it lives in.
     const TOPIC: InternalTopic;
 
-    /// What a request is answered.
+    /// What it can be asked, and what that is answered.
+    type Question;
     type Answer: Send + 'static;
 
     /// A core that knows the world and has nothing loaded, of a leader in this epoch.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_controller::{BrokerSettings, Image};
 use ottla_coordinator::{Batch, Producer, Record, Refusal};
+use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
 use ottla_replica::{AppendError, Event, PartitionState, ReplyId, WriteMarker};
@@ -180,7 +181,8 @@ impl Partition {
             OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
         let group =
             OffsetFetchRequestGroup { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
-        let Response::OffsetFetch(group) = self.answer(Request::OffsetFetch { group, require_stable }).await
+        let Response::OffsetFetch(group) =
+            self.answer(Request::OffsetFetch(FetchOfGroup { group, require_stable })).await
         else {
             panic!("another answer")
         };
