@@ -41,6 +41,8 @@ pub struct GroupConfig {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`
     pub offsets_check_interval: Duration,
+    /// `group.coordinator.state.max.bytes`: memory of all groups on a broker. See [`crate::memory::Memory`].
+    pub state_bytes_max: usize,
     /// What single groups have set.
     pub overrides: BTreeMap<Str, GroupOverrides>,
     pub limits: Limits,
@@ -112,6 +114,7 @@ impl Default for GroupConfig {
             offset_metadata_bytes_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             offsets_check_interval: Duration::from_secs(600),
+            state_bytes_max: 1 << 30,
             overrides: BTreeMap::new(),
             limits: Limits::default(),
         }

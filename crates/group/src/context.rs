@@ -4,16 +4,19 @@ use ottla_coordinator::{Moment, Output, Producer, Ticket};
 
 use crate::config::GroupConfig;
 use crate::history::Histories;
+use crate::memory::Memory;
 use crate::record::GroupRecord;
 use crate::request::{Reply, Response};
 use crate::timers::Timers;
 use crate::topics::Topics;
 
-/// Time, settings and topics; timers and the history; and the way out.
+/// Time, settings, topics and memory; timers and the history; and the way out.
 pub struct Context<'a> {
     pub at: &'a Moment,
     pub config: &'a GroupConfig,
     pub topics: &'a dyn Topics,
+    /// As it was when the step began.
+    pub memory: Memory,
     pub timers: &'a mut Timers,
     pub histories: &'a mut Histories,
     pub out: &'a mut Output<Reply>,

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::group::{Group, Next};
 use crate::groups::Groups;
 use crate::history::Histories;
+use crate::memory::Memory;
 use crate::offsets::Offsets;
 use crate::record::GroupRecord;
 use crate::request::{Call, Reply, Request};
@@ -29,6 +30,8 @@ pub struct GroupCoordinator {
     offsets: Offsets,
     histories: Histories,
     timers: Timers,
+    /// Memory that the other coordinators of this broker take.
+    others_bytes: usize,
 }
 
 /// The lasting state: see [`GroupCoordinator::records`].
@@ -49,6 +52,7 @@ impl GroupCoordinator {
             offsets: Offsets::default(),
             histories,
             timers: Timers::default(),
+            others_bytes: 0,
         }
     }
 
@@ -56,6 +60,21 @@ impl GroupCoordinator {
     pub fn configure(&mut self, config: GroupConfig) {
         self.histories.configure(config.limits);
         self.config = config;
+    }
+
+    /// The other coordinators of this broker take so much memory.
+    pub fn set_others_bytes(&mut self, bytes: usize) {
+        self.others_bytes = bytes;
+    }
+
+    /// Bytes that the state takes in memory, as far as can be reckoned: see [`crate::memory`].
+    pub fn bytes(&self) -> usize {
+        self.groups.bytes() + self.offsets.bytes() + self.histories.bytes()
+    }
+
+    /// The same, counted from scratch instead of kept up, to look at.
+    pub fn count_bytes(&self) -> usize {
+        self.groups.count_bytes() + self.offsets.count_bytes() + self.histories.count_bytes()
     }
 
     /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same name has come
@@ -113,11 +132,13 @@ impl GroupCoordinator {
     }
 
     fn step<'a>(&'a mut self, at: &'a Moment, out: &'a mut Output<Reply>) -> Step<'a> {
+        let taken = self.bytes() + self.others_bytes;
         Step {
             ctx: Context {
                 at,
                 config: &self.config,
                 topics: &*self.topics,
+                memory: Memory { taken, max: self.config.state_bytes_max },
                 timers: &mut self.timers,
                 histories: &mut self.histories,
                 out,
@@ -138,7 +159,7 @@ impl Coordinator for GroupCoordinator {
 
     fn only_reads(call: &Call) -> bool {
         match call.request {
-            Request::OffsetFetch { .. }
+            Request::OffsetFetch(_)
             | Request::ListGroups(_)
             | Request::DescribeGroup(_)
             | Request::ConsumerGroupDescribe(_)

@@ -7,6 +7,7 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::config::{GroupConfig, ID_BYTES_MAX};
+use crate::context::Context;
 use crate::groups::Groups;
 use crate::offsets;
 use crate::request::{Caller, Request, Response};
@@ -16,17 +17,26 @@ const MEMBER_ID_SUFFIX_BYTES: usize = 37;
 
 /// Whether the request may be served at all: its ids fit into records, and there is room for one more group.
 pub fn check(
+    ctx: &Context<'_>,
     groups: &Groups,
-    config: &GroupConfig,
     caller: &Caller,
     request: &Request,
 ) -> Result<(), ErrorCode> {
+    let config = ctx.config;
     if let Some(group) = group_of(request) {
         if group.len() > ID_BYTES_MAX || (group.is_empty() && needs_name(request)) {
             return Err(ErrorCode::InvalidGroupId);
         }
-        if may_create(request) && groups.len() >= config.limits.groups_max && groups.get(group).is_none() {
-            return Err(ErrorCode::PolicyViolation);
+        if may_create(request) && groups.get(group).is_none() {
+            if groups.len() >= config.limits.groups_max {
+                return Err(ErrorCode::PolicyViolation);
+            }
+            if ctx.memory.is_full() {
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+        }
+        if brings_much(request) && ctx.memory.is_overfull() {
+            return Err(ErrorCode::CoordinatorNotAvailable);
         }
     }
     if let Request::JoinGroup(request) = request {
@@ -82,7 +92,7 @@ pub fn refusal(request: Request, error: ErrorCode) -> Response {
         Request::TxnOffsetCommit(request) => {
             Response::TxnOffsetCommit(offsets::refuse_txn_commit(&request, error))
         }
-        Request::OffsetFetch { group, .. } => Response::OffsetFetch(offsets::refuse_fetch(&group, error)),
+        Request::OffsetFetch(of) => Response::OffsetFetch(offsets::refuse_fetch(&of.group, error)),
         Request::OffsetDelete(_) => Response::OffsetDelete(offsets::refuse_delete(error)),
         Request::ListGroups(_) => {
             Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() })
@@ -117,7 +127,7 @@ fn group_of(request: &Request) -> Option<&Str> {
         Request::ConsumerGroupHeartbeat(request) => Some(&request.group_id),
         Request::OffsetCommit(request) => Some(&request.group_id),
         Request::TxnOffsetCommit(request) => Some(&request.group_id),
-        Request::OffsetFetch { group, .. } => Some(&group.group_id),
+        Request::OffsetFetch(of) => Some(&of.group.group_id),
         Request::OffsetDelete(request) => Some(&request.group_id),
         Request::ListGroups(_) => None,
         Request::DescribeGroup(id)
@@ -141,7 +151,7 @@ fn needs_name(request: &Request) -> bool {
         // A consumer's heartbeat is refused in words of its own, with its other fields.
         Request::ConsumerGroupHeartbeat(_)
         | Request::OffsetCommit(_)
-        | Request::OffsetFetch { .. }
+        | Request::OffsetFetch(_)
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)
         | Request::DeleteGroup(_)
@@ -157,6 +167,29 @@ fn may_create(request: &Request) -> bool {
             | Request::OffsetCommit(_)
             | Request::TxnOffsetCommit(_)
     )
+}
+
+/// Whether the request has something that a member there is already would be kept with, and that may be large. Offsets are
+/// looked at one by one: [`offsets`].
+fn brings_much(request: &Request) -> bool {
+    match request {
+        Request::JoinGroup(_) => true,
+        Request::SyncGroup(request) => !request.assignments.is_empty(),
+        Request::ConsumerGroupHeartbeat(request) => {
+            request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some()
+        }
+        Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::OffsetCommit(_)
+        | Request::TxnOffsetCommit(_)
+        | Request::OffsetFetch(_)
+        | Request::OffsetDelete(_)
+        | Request::ListGroups(_)
+        | Request::DescribeGroup(_)
+        | Request::ConsumerGroupDescribe(_)
+        | Request::DeleteGroup(_)
+        | Request::History(_) => false,
+    }
 }
 
 /// Ids of members and instances, and names that go into records.
@@ -180,7 +213,7 @@ fn ids_of(request: &Request) -> [Option<&Str>; 4] {
         | Request::LeaveGroup(_)
         | Request::OffsetCommit(_)
         | Request::TxnOffsetCommit(_)
-        | Request::OffsetFetch { .. }
+        | Request::OffsetFetch(_)
         | Request::OffsetDelete(_)
         | Request::ListGroups(_)
         | Request::DescribeGroup(_)

@@ -179,6 +179,22 @@ impl Group {
         }
     }
 
+    /// Bytes that it takes in memory, without its offsets and its history. Known at every moment.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Group::Classic(group) => group.bytes(),
+            Group::Consumer(group) => group.bytes(),
+        }
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        match self {
+            Group::Classic(group) => group.count_bytes(),
+            Group::Consumer(group) => group.count_bytes(),
+        }
+    }
+
     pub fn id(&self) -> &Str {
         match self {
             Group::Classic(group) => group.id(),

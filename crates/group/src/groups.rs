@@ -9,22 +9,32 @@ use crate::classic::ClassicGroup;
 use crate::context::Context;
 use crate::group::{Group, Next};
 use crate::history::Histories;
+use crate::memory::of_map;
 use crate::offsets::Offsets;
 use crate::timers::{GroupTimers, Timers};
 
 /// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is joining it.
 #[derive(Default)]
 pub struct Groups {
-    by_id: BTreeMap<Str, Group>,
+    by_id: BTreeMap<Str, Kept>,
+    /// Bytes of all groups.
+    bytes: usize,
+}
+
+/// A group, and the bytes that it was counted with.
+struct Kept {
+    group: Group,
+    bytes: usize,
 }
 
 impl Groups {
     pub fn get(&self, id: &str) -> Option<&Group> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(|kept| &kept.group)
     }
 
+    /// The group, to change it. What it takes in memory then counts from [`Groups::settle`] on.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Group> {
-        self.by_id.get_mut(id)
+        self.by_id.get_mut(id).map(|kept| &mut kept.group)
     }
 
     /// The group, made if there is none: an empty one that nothing is recorded of. It goes away by itself
@@ -33,7 +43,7 @@ impl Groups {
         if !self.by_id.contains_key(id) {
             self.put(ClassicGroup::new(id.detached()).into());
         }
-        match self.by_id.get_mut(id) {
+        match self.get_mut(id) {
             Some(group) => group,
             None => unreachable!("it was just put there"),
         }
@@ -41,12 +51,38 @@ impl Groups {
 
     /// Takes a group in, in place of one with the same id.
     pub fn put(&mut self, group: Group) -> Option<Group> {
-        self.by_id.insert(group.id().clone(), group)
+        let before = self.take(group.id());
+        let bytes = group.bytes();
+        self.bytes += bytes;
+        self.by_id.insert(group.id().clone(), Kept { group, bytes });
+        before
     }
 
     /// Takes a group out, without its timers.
     pub fn take(&mut self, id: &str) -> Option<Group> {
-        self.by_id.remove(id)
+        let kept = self.by_id.remove(id)?;
+        self.bytes -= kept.bytes;
+        Some(kept.group)
+    }
+
+    /// Counts anew what a group that was changed takes in memory. Cheap: each group keeps it up.
+    pub fn recount(&mut self, id: &str) {
+        if let Some(kept) = self.by_id.get_mut(id) {
+            self.bytes -= kept.bytes;
+            kept.bytes = kept.group.bytes();
+            self.bytes += kept.bytes;
+        }
+    }
+
+    /// Bytes that the groups take in memory, without their offsets and histories.
+    pub fn bytes(&self) -> usize {
+        self.bytes + of_map::<Str, Kept>(self.by_id.len())
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let groups: usize = self.iter().map(|(_, group)| group.count_bytes()).sum();
+        groups + of_map::<Str, Kept>(self.by_id.len())
     }
 
     pub fn len(&self) -> usize {
@@ -58,7 +94,7 @@ impl Groups {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Str, &Group)> {
-        self.by_id.iter()
+        self.by_id.iter().map(|(id, kept)| (id, &kept.group))
     }
 
     /// The first group behind `id`; the first of all for `None`.
@@ -72,8 +108,8 @@ impl Groups {
         self.by_id.keys().cloned().collect()
     }
 
-    /// Carries out what a step said of a group, and lets go of a group that nothing holds any more. To be called after
-    /// every step that may have changed the group or its offsets.
+    /// Carries out what a step said of a group, lets go of a group that nothing holds any more, and counts what is left. To be
+    /// called after every step that may have changed the group or its offsets.
     pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &Offsets, id: &Str, next: Next) {
         match next {
             Next::Becomes(group) => {
@@ -83,6 +119,8 @@ impl Groups {
             Next::Stays => {}
             Next::Goes => self.forget(ctx.timers, ctx.histories, id),
         }
+        self.recount(id);
+        ctx.histories.recount(id);
     }
 
     /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
@@ -102,7 +140,7 @@ impl Groups {
 
     /// Drops a group with its timers and its history. No record is written.
     pub fn forget(&mut self, timers: &mut Timers, histories: &mut Histories, id: &str) {
-        self.by_id.remove(id);
+        self.take(id);
         timers.cancel_group(id);
         histories.forget(id);
     }

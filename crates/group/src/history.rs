@@ -10,6 +10,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, Timestamp};
 
 use crate::config::Limits;
+use crate::memory::{of_list, of_map, of_optional, of_text};
 
 /// Bytes of a text that are remembered: clients choose their names and reasons. Kafka's own clients cut reasons at 255.
 pub const TEXT_BYTES_MAX: usize = 255;
@@ -125,6 +126,10 @@ pub struct History {
     begun: u64,
     len_max: usize,
     members_max: usize,
+    /// Bytes of its id and of what the rebalances refer to.
+    bytes: usize,
+    /// Bytes that [`Histories`] has counted it with.
+    counted: usize,
 }
 
 impl History {
@@ -133,9 +138,9 @@ impl History {
         self.close(at, Outcome::Superseded);
         self.begun += 1;
         while self.rebalances.len() >= self.len_max {
-            self.rebalances.pop_front();
+            self.bytes -= self.rebalances.pop_front().map_or(0, |oldest| oldest.bytes());
         }
-        self.rebalances.push_back(Rebalance {
+        let rebalance = Rebalance {
             cause: begin.cause,
             by: begin.by.map(Who::cut),
             reason: begin.reason.map(cut),
@@ -146,7 +151,9 @@ impl History {
             members_before: begin.members,
             members_after: None,
             phases: Vec::new(),
-        });
+        };
+        self.bytes += rebalance.bytes();
+        self.rebalances.push_back(rebalance);
         self.enter(at, phase);
     }
 
@@ -156,7 +163,10 @@ impl History {
         self.phase_begun = at.now;
         if let Some(running) = self.running() {
             let report = PhaseReport { phase, took: None, slowest: None, absent: Vec::new(), absent_len: 0 };
+            let before = of_list::<PhaseReport>(running.phases.len());
             running.phases.push(report);
+            let after = of_list::<PhaseReport>(running.phases.len());
+            self.bytes += after - before;
         }
     }
 
@@ -164,7 +174,11 @@ impl History {
     pub fn arrived(&mut self, at: &Moment, who: impl FnOnce() -> Who) {
         let after = at.now.since(self.phase_begun);
         if let Some(phase) = self.running_phase() {
-            phase.slowest = Some((who().cut(), after));
+            let who = who().cut();
+            let bytes = who.bytes();
+            let before = phase.slowest.replace((who, after));
+            self.bytes += bytes;
+            self.bytes -= before.map_or(0, |(before, _)| before.bytes());
         }
     }
 
@@ -174,7 +188,12 @@ impl History {
         if let Some(phase) = self.running_phase() {
             phase.absent_len += 1;
             if phase.absent.len() < members_max {
-                phase.absent.push(who().cut());
+                let who = who().cut();
+                let before = of_list::<Who>(phase.absent.len());
+                let after = of_list::<Who>(phase.absent.len() + 1);
+                let bytes = who.bytes() + after - before;
+                phase.absent.push(who);
+                self.bytes += bytes;
             }
         }
     }
@@ -224,7 +243,33 @@ impl History {
     }
 }
 
+impl Rebalance {
+    /// Bytes of what it refers to.
+    fn bytes(&self) -> usize {
+        let phases: usize = self.phases.iter().map(PhaseReport::bytes).sum();
+        of_list::<PhaseReport>(self.phases.len())
+            + self.by.as_ref().map_or(0, Who::bytes)
+            + of_optional(self.reason.as_ref())
+            + phases
+    }
+}
+
+impl PhaseReport {
+    fn bytes(&self) -> usize {
+        let absent: usize = self.absent.iter().map(Who::bytes).sum();
+        of_list::<Who>(self.absent.len()) + self.slowest.as_ref().map_or(0, |(who, _)| who.bytes()) + absent
+    }
+}
+
 impl Who {
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        of_text(&self.member)
+            + of_optional(self.instance.as_ref())
+            + of_text(&self.client_id)
+            + of_text(&self.client_host)
+    }
+
     fn cut(self) -> Who {
         Who {
             member: cut(self.member),
@@ -251,11 +296,13 @@ pub struct Histories {
     /// Rebalances of groups that are gone.
     begun_before: u64,
     limits: Limits,
+    /// Bytes of all histories.
+    bytes: usize,
 }
 
 impl Histories {
     pub fn new(limits: Limits) -> Histories {
-        Histories { by_group: BTreeMap::new(), begun_before: 0, limits }
+        Histories { by_group: BTreeMap::new(), begun_before: 0, limits, bytes: 0 }
     }
 
     /// The limits have changed. They count from the next rebalance on.
@@ -263,10 +310,13 @@ impl Histories {
         self.limits = limits;
     }
 
-    /// The history of a group.
+    /// The history of a group. What it takes in memory then counts from [`Histories::recount`] on.
     pub fn of(&mut self, group: &Str) -> &mut History {
         if !self.by_group.contains_key(group) {
-            self.by_group.insert(group.detached(), History::default());
+            let id = group.detached();
+            let bytes = of_text(&id);
+            self.bytes += bytes;
+            self.by_group.insert(id, History { bytes, counted: bytes, ..History::default() });
         }
         // Where there are many groups each has fewer, so that all of them together stay bounded.
         let share = self.limits.history_rebalances_max / self.by_group.len();
@@ -290,7 +340,31 @@ impl Histories {
     pub fn forget(&mut self, group: &str) {
         if let Some(history) = self.by_group.remove(group) {
             self.begun_before += history.begun;
+            self.bytes -= history.counted;
         }
+    }
+
+    /// Counts anew what a group's history takes in memory. Cheap: each history keeps it up.
+    pub fn recount(&mut self, group: &str) {
+        if let Some(history) = self.by_group.get_mut(group) {
+            self.bytes -= history.counted;
+            history.counted = history.bytes + of_list::<Rebalance>(history.rebalances.len());
+            self.bytes += history.counted;
+        }
+    }
+
+    /// Bytes that the histories take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + of_map::<Str, History>(self.by_group.len())
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let histories = self.by_group.iter().map(|(id, history)| {
+            let rebalances: usize = history.rebalances.iter().map(Rebalance::bytes).sum();
+            of_text(id) + of_list::<Rebalance>(history.rebalances.len()) + rebalances
+        });
+        histories.sum::<usize>() + of_map::<Str, History>(self.by_group.len())
     }
 
     /// How many rebalances of all groups have begun.

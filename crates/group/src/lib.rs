@@ -13,6 +13,7 @@
 //! - [`topics`]: what a group must know of topics.
 //! - [`timers`]: deadlines of groups and members.
 //! - [`context`]: what a step is given.
+//! - [`memory`]: how many bytes the state takes, and may take.
 //! - [`group`], [`groups`]: a group of either kind, and all of them.
 //! - [`admin`]: what the administrator asks.
 //! - [`classic`]: groups whose members agree among themselves (JoinGroup, SyncGroup).
@@ -32,6 +33,7 @@ pub mod door;
 pub mod group;
 pub mod groups;
 pub mod history;
+pub mod memory;
 pub mod offsets;
 pub mod record;
 pub mod request;

@@ -43,10 +43,7 @@ pub enum Request {
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
     OffsetCommit(OffsetCommitRequest),
     TxnOffsetCommit(TxnOffsetCommitRequest),
-    OffsetFetch {
-        group: offset_fetch_request::OffsetFetchRequestGroup,
-        require_stable: bool,
-    },
+    OffsetFetch(FetchOfGroup),
     OffsetDelete(OffsetDeleteRequest),
     ListGroups(ListGroupsRequest),
     DescribeGroup(Str),
@@ -54,6 +51,13 @@ pub enum Request {
     DeleteGroup(Str),
     /// The rebalances of a group that are still remembered.
     History(Str),
+}
+
+/// OffsetFetch, of one group.
+#[derive(Clone, Debug)]
+pub struct FetchOfGroup {
+    pub group: offset_fetch_request::OffsetFetchRequestGroup,
+    pub require_stable: bool,
 }
 
 /// The answer to the request of the same name.

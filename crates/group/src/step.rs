@@ -24,7 +24,7 @@ pub(crate) struct Step<'a> {
 impl Step<'_> {
     /// Serves a request.
     pub fn serve(&mut self, ticket: Ticket, caller: &Caller, request: Request) {
-        if let Err(error) = door::check(self.groups, self.ctx.config, caller, &request) {
+        if let Err(error) = door::check(&self.ctx, self.groups, caller, &request) {
             return self.ctx.reply(ticket, door::refusal(request, error));
         }
         let Step { ctx, groups, offsets } = self;
@@ -38,9 +38,7 @@ impl Step<'_> {
             }
             Request::OffsetCommit(request) => return self.commit(ticket, caller, request),
             Request::TxnOffsetCommit(request) => return self.commit_in_transaction(ticket, caller, request),
-            Request::OffsetFetch { group, require_stable } => {
-                return offsets.fetch(ctx, groups, ticket, group, require_stable);
-            }
+            Request::OffsetFetch(request) => return offsets.fetch(ctx, groups, ticket, request),
             Request::OffsetDelete(request) => return self.delete_offsets(ticket, request),
             Request::ListGroups(request) => Response::ListGroups(admin::list_groups(groups, &request)),
             Request::DescribeGroup(id) => Response::DescribeGroup(admin::describe_group(groups, caller, id)),

@@ -1,5 +1,6 @@
 //! Deadlines of groups and members. A coordinator has many and is woken for the next one only.
 
+use ottla_wire::Instant;
 use ottla_wire::primitives::Str;
 
 /// What is due at a deadline.
@@ -77,6 +78,9 @@ impl Timer {
         ]
     }
 }
+
+/// Bytes that a timer takes, one of many: it is held by time and by what is due.
+pub const TIMER_BYTES: usize = 2 * 2 * size_of::<(Instant, Timer)>();
 
 /// The deadlines of a group coordinator.
 pub type Timers = ottla_coordinator::timers::Timers<Timer>;

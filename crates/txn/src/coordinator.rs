@@ -12,7 +12,7 @@ use crate::error::TxnError;
 use crate::markers::Ending;
 use crate::producer_ids::ProducerIds;
 use crate::record::{self, TxnRecord};
-use crate::request::{Call, Outbound, Request, Response};
+use crate::request::{AddGroup, Call, Outbound, Request, Response};
 use crate::state::TxnState;
 use crate::table::{Facts, Table};
 use crate::transaction::Transaction;
@@ -112,7 +112,7 @@ impl TxnCoordinator {
             Request::AddPartitionsToTxn(request) => {
                 Response::AddPartitionsToTxn(self.add_partitions_to_txn(at, version, request, out))
             }
-            Request::AddOffsetsToTxn { request, partition } => {
+            Request::AddOffsetsToTxn(AddGroup { request, partition }) => {
                 let outcome = self.add_offsets_to_txn(at, request, *partition, out);
                 Response::AddOffsetsToTxn(partitions::offsets_response(version, outcome))
             }
@@ -190,7 +190,7 @@ impl Coordinator for TxnCoordinator {
         match &call.request {
             Request::DescribeTransaction(_) | Request::ListTransactions(_) => true,
             Request::AddPartitionsToTxn(request) => request.verify_only,
-            Request::InitProducerId(_) | Request::AddOffsetsToTxn { .. } | Request::EndTxn(_) => false,
+            Request::InitProducerId(_) | Request::AddOffsetsToTxn(_) | Request::EndTxn(_) => false,
         }
     }
 

@@ -74,7 +74,7 @@ pub use describe::PATTERN_BYTES_MAX;
 pub use error::TxnError;
 pub use record::TxnRecord;
 pub use request::{
-    Call, MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, Request, Response, WriteMarkers,
+    AddGroup, Call, MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, Request, Response, WriteMarkers,
 };
 pub use state::{Outcome, StateFilter, TxnState};
 pub use table::Facts;

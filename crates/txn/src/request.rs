@@ -32,14 +32,17 @@ pub enum Request {
     InitProducerId(InitProducerIdRequest),
     /// Versions 0 to 3 carry one transaction, outside of a list; it is asked for in the same way.
     AddPartitionsToTxn(AddPartitionsToTxnTransaction),
-    /// `partition` is that of `__consumer_offsets` which keeps the group.
-    AddOffsetsToTxn {
-        request: AddOffsetsToTxnRequest,
-        partition: PartitionIndex,
-    },
+    AddOffsetsToTxn(AddGroup),
     EndTxn(EndTxnRequest),
     DescribeTransaction(Str),
     ListTransactions(ListTransactionsRequest),
+}
+
+/// AddOffsetsToTxn. `partition` is that of `__consumer_offsets` which keeps the group.
+#[derive(Clone, Debug)]
+pub struct AddGroup {
+    pub request: AddOffsetsToTxnRequest,
+    pub partition: PartitionIndex,
 }
 
 /// The answer to the request of the same name.

@@ -4,7 +4,6 @@
 //! All partitions of a transaction are added or none: with one that is not there, the others are told that nothing was
 //! attempted.
 
-use ottla_txn::{Request, Response};
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
 use ottla_wire::messages::add_partitions_to_txn_response::{
@@ -14,7 +13,7 @@ use ottla_wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::coordinator::transactions;
+use crate::coordinator::transactions::{AddPartitionsToTxn, ask};
 use crate::published::Published;
 
 /// From this version on, a request names several transactions.
@@ -50,12 +49,9 @@ async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> Add
         });
     }
     let id = transaction.transactional_id.clone();
-    let asked = transactions::call(call.version, Request::AddPartitionsToTxn(transaction.clone()));
-    match transactions::ask(call.ctx, &id, asked).await {
-        Ok(Response::AddPartitionsToTxn(result)) => result,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => results(&transaction, |_, _| code),
-    }
+    ask(call.ctx, &id, call.version, AddPartitionsToTxn(transaction.clone()))
+        .await
+        .unwrap_or_else(|code| results(&transaction, |_, _| code))
 }
 
 fn is_there(published: &Published, topic: &str, partition: i32) -> bool {

@@ -1,13 +1,12 @@
 //! ConsumerGroupDescribe (key 69): consumer groups with their members and assignments. KIP-848, KIP-1099 (member types).
 
-use ottla_group::{Request, Response};
 use ottla_wire::messages::consumer_group_describe_response::DescribedGroup;
 use ottla_wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Call, authorized};
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{ConsumerGroupDescribe, ask};
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -28,12 +27,9 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    match ask(call, &id, Request::ConsumerGroupDescribe(id.clone())).await {
-        Ok(Response::ConsumerGroupDescribe(group)) if group.error_code == 0 => {
-            DescribedGroup { authorized_operations: operations, ..group }
-        }
-        Ok(Response::ConsumerGroupDescribe(group)) => group,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+    match ask(call, &id, ConsumerGroupDescribe(id.clone())).await {
+        Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
+        Ok(group) => group,
         Err(code) => refuse(id, code),
     }
 }

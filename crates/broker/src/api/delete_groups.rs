@@ -1,12 +1,11 @@
 //! DeleteGroups (key 42): empty groups go, with their offsets. KIP-229.
 
-use ottla_group::{Request, Response};
 use ottla_wire::messages::delete_groups_response::DeletableGroupResult;
 use ottla_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use ottla_wire::primitives::Str;
 
 use super::Call;
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{DeleteGroup, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
@@ -20,9 +19,7 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> Delete
 }
 
 async fn delete(call: &Call<'_>, id: Str) -> DeletableGroupResult {
-    match ask(call, &id, Request::DeleteGroup(id.clone())).await {
-        Ok(Response::DeleteGroup(result)) => result,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => DeletableGroupResult { group_id: id, error_code: code.code() },
-    }
+    ask(call, &id, DeleteGroup(id.clone()))
+        .await
+        .unwrap_or_else(|code| DeletableGroupResult { group_id: id, error_code: code.code() })
 }

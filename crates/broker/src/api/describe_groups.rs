@@ -1,13 +1,12 @@
 //! DescribeGroups (key 15): classic groups with their members. KIP-430 (authorized operations), KIP-1043 (unknown groups).
 
-use ottla_group::{Request, Response};
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
 use ottla_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Call, authorized};
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{DescribeGroup, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = authorized::group(request.include_authorized_operations);
@@ -19,12 +18,9 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> Desc
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    match ask(call, &id, Request::DescribeGroup(id.clone())).await {
-        Ok(Response::DescribeGroup(group)) if group.error_code == 0 => {
-            DescribedGroup { authorized_operations: operations, ..group }
-        }
-        Ok(Response::DescribeGroup(group)) => group,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+    match ask(call, &id, DescribeGroup(id.clone())).await {
+        Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
+        Ok(group) => group,
         Err(code) => refuse(id, code),
     }
 }

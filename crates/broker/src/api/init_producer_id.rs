@@ -1,25 +1,17 @@
 //! InitProducerId (key 22): an id and an epoch for a producer.
 //! KIP-98, KIP-360 (the next epoch of an id), KIP-890 (retried errors).
 
-use ottla_txn::{Request, Response};
 use ottla_wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::coordinator::transactions;
+use crate::coordinator::transactions::{InitProducerId, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> InitProducerIdResponse {
     match request.transactional_id.clone() {
         // The coordinator refuses it; it need not be found for that.
         Some(id) if id.is_empty() => refuse(ErrorCode::InvalidRequest),
-        Some(id) => {
-            let asked = transactions::call(call.version, Request::InitProducerId(request));
-            match transactions::ask(call.ctx, &id, asked).await {
-                Ok(Response::InitProducerId(response)) => response,
-                Ok(_) => unreachable!("a coordinator answers what it was asked"),
-                Err(code) => refuse(code),
-            }
-        }
+        Some(id) => ask(call.ctx, &id, call.version, InitProducerId(request)).await.unwrap_or_else(refuse),
         // A producer without a transactional id gets a new id whatever epoch it had: nobody else can have it.
         None => match call.ctx.coordinators.outside.next_producer_id().await {
             Ok(id) => InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() },

@@ -1,24 +1,20 @@
 //! JoinGroup (key 11): a member takes part in the next generation of a classic group.
 //! KIP-62 (rebalance timeout), KIP-345 (static members), KIP-394 (member ids), KIP-559 (protocol names), KIP-800 (reasons).
 
-use ottla_group::{Request, Response};
 use ottla_wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{JoinGroup, ask_with_others};
 
 /// Before this version the name of the protocol cannot be null.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
 pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
     let (group, member) = (request.group_id.clone(), request.member_id.clone());
-    let mut response = match ask(call, &group, Request::JoinGroup(request)).await {
-        Ok(Response::JoinGroup(response)) => response,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => refuse(member, code),
-    };
+    let mut response =
+        ask_with_others(call, &group, JoinGroup(request)).await.unwrap_or_else(|code| refuse(member, code));
     // Kafka names no protocol with an error.
     if response.error_code != 0 {
         response.protocol_name = (call.version < NULL_PROTOCOL_VERSION).then(Str::default);

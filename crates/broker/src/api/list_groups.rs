@@ -1,20 +1,19 @@
 //! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
 
-use ottla_group::{Call as GroupCall, GroupCoordinator, Request, Response};
+use ottla_group::GroupCoordinator;
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
 use crate::coordinator::ask::led_here;
-use crate::coordinator::groups::{ask_partition, caller};
+use crate::coordinator::groups::{ListGroups, ask_partition, caller};
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
     for index in led_here::<GroupCoordinator>(call.ctx) {
-        let asked = GroupCall { caller: caller(call), request: Request::ListGroups(request.clone()) };
-        let listed = match ask_partition(call.ctx, index, asked).await {
-            Ok(Response::ListGroups(listed)) => listed,
-            Ok(_) => unreachable!("a coordinator answers what it was asked"),
+        let asked = ListGroups(request.clone());
+        let listed = match ask_partition(call.ctx, index, caller(call), asked, None).await {
+            Ok(listed) => listed,
             // The leadership has just gone: its groups are somebody else's.
             Err(ErrorCode::NotCoordinator) => continue,
             Err(code) => ListGroupsResponse { error_code: code.code(), ..Default::default() },

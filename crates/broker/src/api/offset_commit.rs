@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_group::{Call, GroupCoordinator, Request, Response as Answered};
+use ottla_group::Call;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use ottla_wire::messages::offset_commit_response::{
@@ -19,8 +19,8 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::{decode, encode, unknown_partitions};
 use crate::context::Context;
-use crate::coordinator::ask::{Answer, TOO_LATE, write_to};
-use crate::coordinator::groups::{caller_of, partition_in_charge};
+use crate::coordinator::ask::{Answer, Ask, TOO_LATE, write_to};
+use crate::coordinator::groups::{OffsetCommit, caller_of, partition_in_charge};
 use crate::published::Published;
 use crate::service::{ParsedHeader, Session};
 use crate::shard::Letters;
@@ -66,7 +66,7 @@ struct Pending {
     response: OffsetCommitResponse,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
-    answer: Option<Result<Answer<GroupCoordinator>, ErrorCode>>,
+    answer: Option<Result<Answer<OffsetCommit>, ErrorCode>>,
 }
 
 async fn take(
@@ -96,7 +96,7 @@ async fn take(
         true => None,
         false => Some(match partition_in_charge(ctx, &request.group_id).await {
             Ok(index) => {
-                let (caller, request) = (caller_of(session, version), Request::OffsetCommit(request));
+                let (caller, request) = (caller_of(session, version), OffsetCommit(request).question());
                 write_to(ctx, letters, index, Call { caller, request }, None)
             }
             Err(code) => Err(code),
@@ -121,8 +121,7 @@ impl Pending {
                     () = late => Err(TOO_LATE),
                 };
                 match answer {
-                    Ok(Answered::OffsetCommit(answered)) => answered.topics,
-                    Ok(_) => unreachable!("a coordinator answers what it was asked"),
+                    Ok(answered) => answered.topics,
                     Err(code) => refuse(self.asked, code),
                 }
             }

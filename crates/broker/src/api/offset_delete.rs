@@ -1,6 +1,5 @@
 //! OffsetDelete (key 47): committed offsets of topics that a group does not read go. KIP-496.
 
-use ottla_group::{Request, Response};
 use ottla_wire::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use ottla_wire::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -9,7 +8,7 @@ use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Call, unknown_partitions};
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{OffsetDelete, ask};
 use crate::published::Published;
 
 pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
@@ -22,11 +21,9 @@ pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> Of
             !topic.partitions.is_empty()
         });
     }
-    let mut response = match ask(call, &group, Request::OffsetDelete(request)).await {
-        Ok(Response::OffsetDelete(response)) => response,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => OffsetDeleteResponse { error_code: code.code(), ..Default::default() },
-    };
+    let mut response = ask(call, &group, OffsetDelete(request))
+        .await
+        .unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
     // An error of the whole stands alone.
     if response.error_code == 0 {
         for topic in unknown {

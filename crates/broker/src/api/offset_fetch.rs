@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_group::{Request, Response};
+use ottla_group::request::FetchOfGroup;
 use ottla_wire::TopicId;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::offset_fetch_response::{
@@ -15,7 +15,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::Call;
-use crate::coordinator::groups::ask;
+use crate::coordinator::groups::{OffsetFetch, ask};
 use crate::published::Published;
 
 /// From this version on, a request asks for several groups.
@@ -48,11 +48,9 @@ async fn fetch(
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id.clone();
-    match ask(call, &group_id, Request::OffsetFetch { group, require_stable }).await {
-        Ok(Response::OffsetFetch(answer)) => answer,
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
-        Err(code) => OffsetFetchResponseGroup { group_id, error_code: code.code(), ..Default::default() },
-    }
+    ask(call, &group_id, OffsetFetch(FetchOfGroup { group, require_stable })).await.unwrap_or_else(|code| {
+        OffsetFetchResponseGroup { group_id, error_code: code.code(), ..Default::default() }
+    })
 }
 
 /// The coordinator knows topics by name: ids are translated on the way there and back. Topics that are gone keep their

@@ -2,7 +2,6 @@
 //! KIP-98, KIP-447 (members), KIP-890 (verification; from version 5 on the partition is added to the transaction here).
 
 use ottla_coordinator::Producer;
-use ottla_group::{Call as GroupCall, Request, Response};
 use ottla_replica::VerificationGuard;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
@@ -15,7 +14,7 @@ use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 use super::{Call, unknown_partitions};
 use crate::coordinator::Proof;
-use crate::coordinator::groups::{ask_with_proof, caller, partition_in_charge};
+use crate::coordinator::groups::{TxnOffsetCommit, ask_partition, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Question, Support, add_or_verify, begin, is_guarded_by_epochs};
 use crate::partition::PartitionHandle;
@@ -58,11 +57,7 @@ async fn commit(
     }
     let index = partition_in_charge(call.ctx, &request.group_id).await?;
     let proof = prove(call, &request, index).await?;
-    let asked = GroupCall { caller: caller(call), request: Request::TxnOffsetCommit(request) };
-    match ask_with_proof(call.ctx, index, asked, Some(proof)).await? {
-        Response::TxnOffsetCommit(response) => Ok(response),
-        _ => unreachable!("a coordinator answers what it was asked"),
-    }
+    ask_partition(call.ctx, index, caller(call), TxnOffsetCommit(request), Some(proof)).await
 }
 
 /// Makes sure that the partition that keeps the group is part of the transaction.

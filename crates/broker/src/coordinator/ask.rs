@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla_coordinator::Coordinator;
 use ottla_wire::PartitionIndex;
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
@@ -15,6 +16,40 @@ use crate::shard::Letters;
 /// As Kafka says it: clients of any age look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
+/// One thing that coordinators of a kind are asked. Each kind has a table of them.
+pub trait Ask {
+    type Kind: Kind;
+
+    /// What it is answered.
+    type Answer;
+
+    fn question(self) -> <Self::Kind as Kind>::Question;
+
+    /// Its answer, of all that there are; `None` for that to something else, which never comes.
+    fn answer(answer: <Self::Kind as Kind>::Answer) -> Option<Self::Answer>;
+}
+
+/// Declares what a kind can be asked: a type for each variant of its questions, and its answer.
+macro_rules! asks {
+    ($kind:ty, $question:ident, $response:ident: $($name:ident($asked:ty) => $answer:ty,)+) => {$(
+        pub struct $name(pub $asked);
+
+        impl Ask for $name {
+            type Kind = $kind;
+            type Answer = $answer;
+
+            fn question(self) -> $question {
+                $question::$name(self.0)
+            }
+
+            fn answer(answer: $response) -> Option<$answer> {
+                if let $response::$name(answer) = answer { Some(answer) } else { None }
+            }
+        }
+    )+};
+}
+pub(super) use asks;
+
 /// The partition that is in charge of an id. Its topic is created on first need.
 pub async fn in_charge<K: Kind>(ctx: &Context, id: &str) -> Result<PartitionIndex, ErrorCode> {
     let partitions = internal::partitions_of(ctx, K::TOPIC).await?;
@@ -22,36 +57,53 @@ pub async fn in_charge<K: Kind>(ctx: &Context, id: &str) -> Result<PartitionInde
 }
 
 /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
-pub fn write_to<K: Kind>(
+pub fn write_to<A: Ask>(
     ctx: &Context,
     letters: &mut Letters,
     index: PartitionIndex,
-    request: K::Request,
+    request: <A::Kind as Coordinator>::Request,
     proof: Option<Proof>,
-) -> Result<Answer<K>, ErrorCode> {
+) -> Result<Answer<A>, ErrorCode> {
     let published = ctx.published.load();
-    let partition = published.partition(K::TOPIC.topic(), index).map_err(|_| ErrorCode::NotCoordinator)?;
+    let topic = A::Kind::TOPIC.topic();
+    let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
     let (answer, answered) = oneshot::channel();
     let asked = Box::new(Asked { request, proof, answer });
-    letters.add(partition, K::mail(Letter::Ask(asked)));
+    letters.add(partition, A::Kind::mail(Letter::Ask(asked)));
     Ok(Answer(answered))
 }
 
-/// An answer that is awaited.
-pub struct Answer<K: Kind>(oneshot::Receiver<Result<K::Answer, Unserved>>);
+/// Sends a request to the coordinator of a partition.
+pub async fn send_to<A: Ask>(
+    ctx: &Context,
+    index: PartitionIndex,
+    request: <A::Kind as Coordinator>::Request,
+    proof: Option<Proof>,
+) -> Result<Answer<A>, ErrorCode> {
+    let mut letters = Letters::default();
+    let answer = write_to(ctx, &mut letters, index, request, proof)?;
+    letters.send().await;
+    Ok(answer)
+}
 
-impl<K: Kind> Answer<K> {
+/// An answer that is awaited.
+pub struct Answer<A: Ask>(oneshot::Receiver<Result<<A::Kind as Kind>::Answer, Unserved>>);
+
+impl<A: Ask> Answer<A> {
     /// Waits for it.
-    pub async fn come(self) -> Result<K::Answer, ErrorCode> {
+    pub async fn come(self) -> Result<A::Answer, ErrorCode> {
         match self.0.await {
-            Ok(answer) => answer.map_err(ErrorCode::from),
+            Ok(answer) => match A::answer(answer?) {
+                Some(answer) => Ok(answer),
+                None => unreachable!("a coordinator answers what it was asked"),
+            },
             // The leadership went away with the request.
             Err(_) => Err(ErrorCode::NotCoordinator),
         }
     }
 
     /// Waits for it so long: what was asked may be done all the same.
-    pub async fn come_within(self, patience: Duration) -> Result<K::Answer, ErrorCode> {
+    pub async fn come_within(self, patience: Duration) -> Result<A::Answer, ErrorCode> {
         tokio::time::timeout(patience, self.come()).await.unwrap_or(Err(TOO_LATE))
     }
 }

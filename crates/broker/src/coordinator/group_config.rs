@@ -30,6 +30,7 @@ pub fn group_config(settings: &BrokerSettings, image: &Image) -> GroupConfig {
         offset_metadata_bytes_max: size("offset.metadata.max.bytes"),
         offsets_retention: millis("offsets.retention.minutes") * 60_000,
         offsets_check_interval: millis("offsets.retention.check.interval.ms"),
+        state_bytes_max: size("group.coordinator.state.max.bytes"),
         overrides: overrides(image),
         limits: Limits::default(),
     }

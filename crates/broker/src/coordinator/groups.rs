@@ -2,24 +2,28 @@
 
 use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Frame, Moment};
+use ottla_group::history::Rebalance;
+use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupConfig, GroupCoordinator, Reply, Request, Response};
 use ottla_wire::compress::Codec;
+use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, PartitionIndex};
 
-use super::ask::{in_charge, write_to};
+use super::ask::{Ask, asks, in_charge, send_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
+use super::metered::Metered;
 use crate::api;
 use crate::context::Context;
 use crate::service::Session;
-use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
     const TOPIC: InternalTopic = InternalTopic::Offsets;
 
+    type Question = Request;
     type Answer = Response;
 
     fn create(world: &World, _epoch: LeaderEpoch) -> GroupCoordinator {
@@ -31,6 +35,10 @@ impl Kind for GroupCoordinator {
             core.configure(GroupConfig::clone(&world.groups));
             core.topics_changed(at, world.topics.clone(), deleted, out);
         });
+    }
+
+    fn meter(core: &mut GroupCoordinator, metered: &mut Metered) {
+        core.set_others_bytes(metered.set(core.bytes()));
     }
 
     fn codec(world: &World) -> Codec {
@@ -48,13 +56,21 @@ impl Kind for GroupCoordinator {
     }
 }
 
-/// How long a request may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// For `offsets.commit.timeout.ms`: it waits for its records at the most.
-    Commit,
-    /// For other members, as long as the group's own timeouts let it.
-    Members,
+asks! { GroupCoordinator, Request, Response:
+    JoinGroup(JoinGroupRequest) => JoinGroupResponse,
+    SyncGroup(SyncGroupRequest) => SyncGroupResponse,
+    Heartbeat(HeartbeatRequest) => HeartbeatResponse,
+    LeaveGroup(LeaveGroupRequest) => LeaveGroupResponse,
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) => ConsumerGroupHeartbeatResponse,
+    OffsetCommit(OffsetCommitRequest) => OffsetCommitResponse,
+    TxnOffsetCommit(TxnOffsetCommitRequest) => TxnOffsetCommitResponse,
+    OffsetFetch(FetchOfGroup) => offset_fetch_response::OffsetFetchResponseGroup,
+    OffsetDelete(OffsetDeleteRequest) => OffsetDeleteResponse,
+    ListGroups(ListGroupsRequest) => ListGroupsResponse,
+    DescribeGroup(Str) => describe_groups_response::DescribedGroup,
+    ConsumerGroupDescribe(Str) => consumer_group_describe_response::DescribedGroup,
+    DeleteGroup(Str) => delete_groups_response::DeletableGroupResult,
+    History(Str) => Vec<Rebalance>,
 }
 
 /// Who makes a request, as members are described.
@@ -73,52 +89,41 @@ pub fn caller_of(session: &Session, version: i16) -> Caller {
 
 /// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
 /// had. Safe to drop: the request may have been carried out, and nobody hears of it.
-pub async fn ask(call: &api::Call<'_>, group: &str, request: Request) -> Result<Response, ErrorCode> {
+pub async fn ask<A: Ask<Kind = GroupCoordinator>>(
+    call: &api::Call<'_>,
+    group: &str,
+    asked: A,
+) -> Result<A::Answer, ErrorCode> {
     let index = partition_in_charge(call.ctx, group).await?;
-    ask_partition(call.ctx, index, Call { caller: caller(call), request }).await
+    ask_partition(call.ctx, index, caller(call), asked, None).await
 }
 
-/// Asks the coordinator that lives in one partition of the offsets topic.
-pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> Result<Response, ErrorCode> {
-    ask_with_proof(ctx, index, call, None).await
+/// As [`ask`], what waits for other members: as long as the group's own timeouts let it.
+pub async fn ask_with_others<A: Ask<Kind = GroupCoordinator>>(
+    call: &api::Call<'_>,
+    group: &str,
+    asked: A,
+) -> Result<A::Answer, ErrorCode> {
+    let index = partition_in_charge(call.ctx, group).await?;
+    let asked = Call { caller: caller(call), request: asked.question() };
+    send_to::<A>(call.ctx, index, asked, None).await?.come().await
 }
 
-/// As [`ask_partition`], for a request that is part of a producer's transaction.
-pub async fn ask_with_proof(
+/// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at the
+/// most. `proof` is for a request that is part of a producer's transaction.
+pub async fn ask_partition<A: Ask<Kind = GroupCoordinator>>(
     ctx: &Context,
     index: PartitionIndex,
-    call: Call,
+    caller: Caller,
+    asked: A,
     proof: Option<Proof>,
-) -> Result<Response, ErrorCode> {
-    let patience = patience(&call.request);
-    let mut letters = Letters::default();
-    let answer = write_to::<GroupCoordinator>(ctx, &mut letters, index, call, proof)?;
-    letters.send().await;
-    match patience {
-        Patience::Members => answer.come().await,
-        Patience::Commit => answer.come_within(ctx.coordinators.world().commit_timeout).await,
-    }
+) -> Result<A::Answer, ErrorCode> {
+    let asked = Call { caller, request: asked.question() };
+    let patience = ctx.coordinators.world().commit_timeout;
+    send_to::<A>(ctx, index, asked, proof).await?.come_within(patience).await
 }
 
 /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
 pub async fn partition_in_charge(ctx: &Context, group: &str) -> Result<PartitionIndex, ErrorCode> {
     in_charge::<GroupCoordinator>(ctx, group).await
-}
-
-fn patience(request: &Request) -> Patience {
-    match request {
-        Request::JoinGroup(_) | Request::SyncGroup(_) => Patience::Members,
-        Request::Heartbeat(_)
-        | Request::LeaveGroup(_)
-        | Request::ConsumerGroupHeartbeat(_)
-        | Request::OffsetCommit(_)
-        | Request::TxnOffsetCommit(_)
-        | Request::OffsetFetch { .. }
-        | Request::OffsetDelete(_)
-        | Request::ListGroups(_)
-        | Request::DescribeGroup(_)
-        | Request::ConsumerGroupDescribe(_)
-        | Request::DeleteGroup(_)
-        | Request::History(_) => Patience::Commit,
-    }
 }

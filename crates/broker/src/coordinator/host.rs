@@ -18,6 +18,7 @@ use ottla_wire::{Instant, LeaderEpoch, Offset};
 use super::kind::{Asked, Home, Kind, Letter, Unserved, Waiting};
 use super::kit::Counted;
 use super::load::{Load, Loaded, load};
+use super::metered::Metered;
 use super::seal::seal;
 use crate::controllers::Random;
 use crate::shard::{CoordinatorAppend, Outcome, PartitionDriver, Turn};
@@ -86,6 +87,7 @@ enum Stage<K: Kind> {
     Serving {
         epoch: LeaderEpoch,
         frame: Frame<K>,
+        metered: Metered,
         _counted: Counted,
     },
 }
@@ -127,9 +129,10 @@ impl<K: Kind> Host<K> {
             // Dropping the request says it.
             Stage::Away => return,
             Stage::Loading { .. } | Stage::Settling { .. } => Unserved::Refused(Refusal::Loading),
-            Stage::Serving { frame, .. } => match claimed {
+            Stage::Serving { frame, metered, .. } => match claimed {
                 Err(error) => Unserved::Producer(error),
                 Ok(()) => {
+                    K::meter(frame.core_mut(), metered);
                     let ticket = self.waiting.add(asked.answer);
                     if let Err(refusal) = frame.handle(at, ticket, asked.request) {
                         self.waiting.refuse(ticket, refusal);
@@ -216,8 +219,9 @@ impl<K: Kind> Host<K> {
         frame.loaded(&moment(turn));
         self.news = true;
         self.count_load(turn.now.since(since));
-        self.stage =
-            Stage::Serving { epoch, frame, _counted: Counted::new(&self.home.kit, |counts| &counts.active) };
+        let kit = &self.home.kit;
+        let (metered, _counted) = (Metered::new(kit), Counted::new(kit, |counts| &counts.active));
+        self.stage = Stage::Serving { epoch, frame, metered, _counted };
     }
 
     /// Tells the core of the world, as soon as it can do something about it.
@@ -329,7 +333,9 @@ impl<K: Kind> Hosted for Host<K> {
         }
         self.pass_on(&at);
         self.release();
-        matches!(&self.stage, Stage::Serving { frame, .. } if frame.has_batches())
+        let Stage::Serving { frame, metered, .. } = &mut self.stage else { return false };
+        K::meter(frame.core_mut(), metered);
+        frame.has_batches()
     }
 
     fn resign(&mut self) {

@@ -18,6 +18,7 @@ use super::host::{Host, Hosted};
 use super::internal;
 use super::kit::{Kit, World};
 use super::load::Loaded;
+use super::metered::Metered;
 use crate::partition::PartitionHandle;
 use crate::shard::{Claim, PartitionDriver};
 
@@ -29,7 +30,8 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// The topic that it lives in.
     const TOPIC: InternalTopic;
 
-    /// What a request is answered.
+    /// What it can be asked, and what that is answered.
+    type Question;
     type Answer: Send + 'static;
 
     /// A core that knows the world and has nothing loaded, of a leader in this epoch.
@@ -38,6 +40,9 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told last,
     /// also where one of the same name has come.
     fn learn(frame: &mut Frame<Self>, at: &Moment, world: &World, deleted: &[Str]);
+
+    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every request.
+    fn meter(core: &mut Self, metered: &mut Metered);
 
     /// How its batches are packed.
     fn codec(world: &World) -> Codec;

@@ -1,7 +1,7 @@
 //! What all coordinators of this broker share: settings, topics, room for loading, counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -76,6 +76,9 @@ pub struct Counts {
     /// Coordinators that were loaded, and how long it took them all together.
     pub loads: AtomicU64,
     pub load_micros: AtomicU64,
+    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see [`super::metered`].
+    pub group_bytes: AtomicUsize,
+    pub groups_full: AtomicBool,
 }
 
 impl Kit {

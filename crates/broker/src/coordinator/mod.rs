@@ -9,6 +9,7 @@
 //! - [`load`]: a coordinator's state, read from its log off the shard.
 //! - [`marker`]: the end of a transaction in a coordinator's partition.
 //! - [`seal`]: the records of a turn as a batch.
+//! - [`metered`]: the memory of all groups of this broker.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
 //! - [`ask`]: how a coordinator of any kind is asked.
 //! - [`groups`], [`transactions`]: each kind, and what is special in asking it.
@@ -26,6 +27,7 @@ mod kind;
 mod kit;
 mod load;
 mod marker;
+mod metered;
 pub mod outside;
 pub mod route;
 mod seal;

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_controller::{BrokerSettings, Image};
 use ottla_coordinator::{Batch, Producer, Record, Refusal};
+use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
 use ottla_replica::{AppendError, Event, PartitionState, ReplyId, WriteMarker};
@@ -180,7 +181,8 @@ impl Partition {
             OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
         let group =
             OffsetFetchRequestGroup { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
-        let Response::OffsetFetch(group) = self.answer(Request::OffsetFetch { group, require_stable }).await
+        let Response::OffsetFetch(group) =
+            self.answer(Request::OffsetFetch(FetchOfGroup { group, require_stable })).await
         else {
             panic!("another answer")
         };
@@ -263,10 +265,15 @@ async fn a_coordinator_comes_and_goes_with_the_leadership() {
     // An empty log need not be loaded.
     assert!(matches!(partition.ask(commit(1)).await, Some(Ok(Response::OffsetCommit(_)))));
     assert_eq!(partition.fetch(true).await, Ok(1));
+    let taken = || partition.kit.counts.group_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let taken_before = taken();
+    assert!(taken_before > 0);
     partition.assign(|state| (state.leader, state.leader_epoch) = (None, LeaderEpoch(2))).await;
     assert!(partition.ask(commit(2)).await.is_none(), "nobody leads any more");
+    assert_eq!(taken(), 0);
     partition.lead(3).await;
     assert_eq!(partition.fetch(true).await, Ok(1), "the new life knows what the old one has written");
+    assert_eq!(taken(), taken_before);
     let counts = &partition.kit.counts;
     assert_eq!(counts.active.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(counts.loads.load(std::sync::atomic::Ordering::Relaxed), 2);

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Frame, Moment};
-use ottla_txn::{Call, Outbound, Request, Response, TxnConfig, TxnCoordinator};
+use ottla_txn::{AddGroup, Call, Outbound, Request, Response, TxnConfig, TxnCoordinator};
 use ottla_wire::compress::Codec;
+use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
+use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
+use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, PartitionIndex};
 
-use super::ask::{in_charge, write_to};
+use super::ask::{Ask, asks, in_charge, send_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
 use super::kit::World;
+use super::metered::Metered;
 use super::txn_markers;
 use crate::context::Context;
 use crate::shard::Letters;
@@ -25,6 +29,7 @@ impl Kind for TxnCoordinator {
     const NAME: &'static str = "transaction coordinator";
     const TOPIC: InternalTopic = InternalTopic::TransactionState;
 
+    type Question = Request;
     type Answer = Response;
 
     fn create(world: &World, epoch: LeaderEpoch) -> TxnCoordinator {
@@ -35,6 +40,9 @@ impl Kind for TxnCoordinator {
     fn learn(frame: &mut Frame<TxnCoordinator>, _at: &Moment, world: &World, _deleted: &[Str]) {
         frame.core_mut().set_config(TxnConfig::clone(&world.transactions));
     }
+
+    /// It is bounded by the number of its transactions alone.
+    fn meter(_core: &mut TxnCoordinator, _metered: &mut Metered) {}
 
     /// As Kafka: small records that are read rarely.
     fn codec(_world: &World) -> Codec {
@@ -62,24 +70,37 @@ impl Kind for TxnCoordinator {
     }
 }
 
-/// Asks the coordinator of a transactional id. The error is that of the coordinator as such: it is elsewhere, loading, or
-/// cannot be had. Safe to drop: the request may have been carried out, and nobody hears of it.
-pub async fn ask(ctx: &Context, transactional_id: &str, call: Call) -> Result<Response, ErrorCode> {
+asks! { TxnCoordinator, Request, Response:
+    InitProducerId(InitProducerIdRequest) => InitProducerIdResponse,
+    AddPartitionsToTxn(AddPartitionsToTxnTransaction) => AddPartitionsToTxnResult,
+    AddOffsetsToTxn(AddGroup) => AddOffsetsToTxnResponse,
+    EndTxn(EndTxnRequest) => EndTxnResponse,
+    DescribeTransaction(Str) => describe_transactions_response::TransactionState,
+    ListTransactions(ListTransactionsRequest) => ListTransactionsResponse,
+}
+
+/// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that of the coordinator
+/// as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out, and nobody hears
+/// of it.
+pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
+    ctx: &Context,
+    transactional_id: &str,
+    version: i16,
+    asked: A,
+) -> Result<A::Answer, ErrorCode> {
     let index = in_charge::<TxnCoordinator>(ctx, transactional_id).await?;
-    ask_partition(ctx, index, call).await
+    ask_partition(ctx, index, version, asked).await
 }
 
 /// Asks the coordinator that lives in one partition of the topic of transactions.
-pub async fn ask_partition(ctx: &Context, index: PartitionIndex, call: Call) -> Result<Response, ErrorCode> {
-    let mut letters = Letters::default();
-    let answer = write_to::<TxnCoordinator>(ctx, &mut letters, index, call, None)?;
-    letters.send().await;
-    answer.come_within(PATIENCE).await
-}
-
-/// A request as it comes from a client that speaks this version.
-pub fn call(version: i16, request: Request) -> Call {
-    Call { version, request }
+pub async fn ask_partition<A: Ask<Kind = TxnCoordinator>>(
+    ctx: &Context,
+    index: PartitionIndex,
+    version: i16,
+    asked: A,
+) -> Result<A::Answer, ErrorCode> {
+    let call = Call { version, request: asked.question() };
+    send_to::<A>(ctx, index, call, None).await?.come_within(PATIENCE).await
 }
 
 /// Gives the coordinator as many producer ids as can be had, up to `count`.

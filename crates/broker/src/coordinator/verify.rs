@@ -5,7 +5,6 @@
 //! the question and the append a guard in the partition makes sure that the transaction has not ended meanwhile.
 
 use ottla_replica::VerificationGuard;
-use ottla_txn::{Request, Response};
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -17,7 +16,7 @@ use ottla_wire::protocol::ErrorCode::{
     ConcurrentTransactions, InvalidProducerEpoch, InvalidTxnState, ProducerFenced, TransactionAbortable,
 };
 
-use super::transactions::{ask, call};
+use super::transactions::{AddPartitionsToTxn, ask};
 use super::txn_config::Verification;
 use crate::context::Context;
 use crate::partition::PartitionHandle;
@@ -121,11 +120,10 @@ async fn ask_once(ctx: &Context, question: &Question<'_>) -> Vec<ErrorCode> {
         verify_only: !support.bumps_epochs(),
         topics: by_topic(partitions),
     };
-    match ask(ctx, transactional_id, call(BROKER_VERSION, Request::AddPartitionsToTxn(request))).await {
-        Ok(Response::AddPartitionsToTxn(result)) => {
+    match ask(ctx, transactional_id, BROKER_VERSION, AddPartitionsToTxn(request)).await {
+        Ok(result) => {
             partitions.iter().map(|(topic, index)| code(&result, topic, *index, *support)).collect()
         }
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
         Err(code) => vec![code; partitions.len()],
     }
 }

@@ -87,6 +87,7 @@ fn groups(text: &mut Text, groups: &GroupFacts, broker: &Metrics) {
     text.one(&f::GROUP_MEMBERS, groups.members);
     text.one(&f::GROUP_REBALANCES, groups.rebalances);
     text.one(&f::GROUP_OFFSETS, groups.offsets);
+    text.one(&f::GROUP_STATE_BYTES, groups.state_bytes);
     text.counter(&f::GROUP_OFFSET_COMMITS, &broker.offsets_committed);
     text.one(&f::GROUP_LAGS_ITEMIZED, groups.lags.len());
     text.family(&f::GROUP_LAG_RECORDS);
@@ -300,6 +301,7 @@ mod tests {
                 members: 3,
                 rebalances: 4,
                 offsets: 1,
+                state_bytes: 4000,
                 lags: vec![Lag {
                     group: "g".into(),
                     topic: "a".into(),

@@ -51,6 +51,7 @@ families! {
     GROUP_MEMBERS = Gauge "ottla_group_members" "Members of all groups coordinated here.";
     GROUP_REBALANCES = Counter "ottla_group_rebalances_total" "Rebalances that have begun since the coordinators here were loaded.";
     GROUP_OFFSETS = Gauge "ottla_group_offsets" "Offsets that groups coordinated here have committed.";
+    GROUP_STATE_BYTES = Gauge "ottla_group_state_bytes" "Memory that groups coordinated here take, with members, offsets and histories: an estimate. group.coordinator.state.max.bytes is its limit.";
     GROUP_OFFSET_COMMITS = Counter "ottla_group_offset_commits_total" "Commits of offsets, one for each partition.";
     GROUP_LAGS_ITEMIZED = Gauge "ottla_group_lags_itemized" "Committed offsets whose lag is told, the first by group, topic and partition.";
     GROUP_LAG_RECORDS = Gauge "ottla_group_lag_records" "Records between what a group has committed and the high watermark, where both are on this broker; labels: group, topic, partition.";

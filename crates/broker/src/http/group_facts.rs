@@ -27,6 +27,8 @@ pub struct GroupFacts {
     pub rebalances: u64,
     /// Offsets that are committed, all of them.
     pub offsets: u64,
+    /// Memory that they take, all together.
+    pub state_bytes: usize,
     /// Of partitions that are led here too, at most [`LAGS_ITEMIZED_MAX`].
     pub lags: Vec<Lag>,
     pub coordinators: CoordinatorFacts,
@@ -64,7 +66,11 @@ impl GroupFacts {
     /// Asks the coordinators of this broker.
     pub async fn of(ctx: &Context) -> GroupFacts {
         let seen = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
-        let mut facts = GroupFacts { coordinators: CoordinatorFacts::of(ctx), ..GroupFacts::default() };
+        let mut facts = GroupFacts {
+            state_bytes: ctx.coordinators.counts.group_bytes.load(Ordering::Relaxed),
+            coordinators: CoordinatorFacts::of(ctx),
+            ..GroupFacts::default()
+        };
         for one in seen {
             for (kind, count) in one.groups {
                 *facts.groups.entry(kind).or_default() += count;

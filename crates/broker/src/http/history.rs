@@ -1,14 +1,14 @@
 //! Why a group has rebalanced, as JSON: what `ottla group history` shows.
 
 use ottla_controller::config::InternalTopic;
+use ottla_group::Caller;
 use ottla_group::history::{Cause, Outcome, Phase, PhaseReport, Rebalance, Who};
-use ottla_group::{Call, Caller, Request, Response};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::coordinator::groups::ask_partition;
+use crate::coordinator::groups::{History, ask_partition};
 use crate::coordinator::route::partition_of;
 
 /// Why a history cannot be told.
@@ -34,10 +34,9 @@ pub async fn history(ctx: &Context, group: &str) -> Result<String, HistoryError>
     };
     // Nobody has needed the topic yet, so there is no group: asking does not create it.
     let Some(partitions) = partitions else { return Ok(told(group, &[])) };
-    let call = Call { caller: Caller::default(), request: Request::History(group.into()) };
-    match ask_partition(ctx, partition_of(group, partitions), call).await {
-        Ok(Response::History(rebalances)) => Ok(told(group, &rebalances)),
-        Ok(_) => unreachable!("a coordinator answers what it was asked"),
+    let partition = partition_of(group, partitions);
+    match ask_partition(ctx, partition, Caller::default(), History(group.into()), None).await {
+        Ok(rebalances) => Ok(told(group, &rebalances)),
         Err(code) => Err(HistoryError::Coordinator(code)),
     }
 }

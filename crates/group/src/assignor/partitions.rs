@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::TopicId;
 
+use crate::memory::of_map;
+
 /// Partitions of topics. No topic is held without a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partitions {
@@ -35,6 +37,12 @@ impl Partitions {
 
     pub fn len(&self) -> usize {
         self.by_topic.values().map(BTreeSet::len).sum()
+    }
+
+    /// Bytes that they take in memory.
+    pub fn bytes(&self) -> usize {
+        let topics = self.by_topic.values().map(|partitions| of_map::<i32, ()>(partitions.len()));
+        of_map::<TopicId, BTreeSet<i32>>(self.by_topic.len()) + topics.sum::<usize>()
     }
 }
 

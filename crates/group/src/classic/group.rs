@@ -15,6 +15,7 @@ use super::roster::Roster;
 use crate::context::Context;
 use crate::group::{Committer, OffsetExpiry};
 use crate::history::Cause;
+use crate::memory::{of_map, of_optional, of_text};
 use crate::request::Response;
 
 /// Where a group is in its life.
@@ -228,6 +229,26 @@ impl ClassicGroup {
             group_state: self.state.name(),
             group_type: Str::from_static("classic"),
         }
+    }
+
+    /// Bytes that the group takes in memory. Topics share the memory of subscriptions.
+    pub fn bytes(&self) -> usize {
+        self.own_bytes() + self.roster.bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        self.own_bytes() + self.roster.count_bytes()
+    }
+
+    fn own_bytes(&self) -> usize {
+        let topics = self.topics.as_ref().map_or(0, BTreeSet::len);
+        size_of::<ClassicGroup>()
+            + of_text(&self.id)
+            + of_optional(self.protocol_type.as_ref())
+            + of_optional(self.protocol.as_ref())
+            + of_map::<Str, ()>(self.unsynced.len())
+            + of_map::<Str, ()>(topics)
     }
 
     /// Whether members of this type, with these protocols, can be in the group.

@@ -53,7 +53,9 @@ impl ClassicGroup {
         caller: &Caller,
         request: JoinGroupRequest,
     ) {
-        let refusal = if !self.has_room_for(ctx, &request) {
+        let refusal = if ctx.memory.is_full() && !self.knows(&request) {
+            Some(ErrorCode::CoordinatorNotAvailable)
+        } else if !self.has_room_for(ctx, &request) {
             self.turn_away(ctx, &request.member_id);
             Some(ErrorCode::GroupMaxSizeReached)
         } else {
@@ -185,14 +187,9 @@ impl ClassicGroup {
     ) {
         let leader_before = self.roster.leader().cloned().unwrap_or_default();
         self.fence(ctx, old);
-        self.roster.rename(old, id.clone());
+        self.roster.replace(old, id.clone(), caller);
         if self.unsynced.remove(old) {
             self.unsynced.insert(id.clone());
-        }
-        if let Some(member) = self.roster.get_mut(&id) {
-            member.client_id = caller.client_id.detached();
-            member.client_host = caller.client_host.detached();
-            member.is_new = false;
         }
         self.put_joining(ctx, ticket, request, &id);
         self.renew(ctx, &id);
@@ -271,6 +268,13 @@ impl ClassicGroup {
         let bytes: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
         let others = self.roster.protocols_bytes() - member.map_or(0, Member::protocols_size);
         fits && others + bytes <= ctx.config.limits.group_protocols_bytes_max
+    }
+
+    /// Who asks is a member, or comes in place of one.
+    fn knows(&self, request: &JoinGroupRequest) -> bool {
+        let instance = request.group_instance_id.as_ref();
+        self.roster.get(&request.member_id).is_some()
+            || instance.is_some_and(|instance| self.roster.of_instance(instance).is_some())
     }
 
     /// Somebody has no place in the group (any more).

@@ -13,7 +13,9 @@ use ottla_wire::primitives::Str;
 
 use super::protocols::{self, Protocol};
 use crate::history::Who;
+use crate::memory::{of_bytes, of_optional, of_text};
 use crate::request::Caller;
+use crate::timers::TIMER_BYTES;
 
 /// A member of a classic group. Its id is its key in the [`super::roster::Roster`].
 #[derive(Clone, Debug)]
@@ -132,6 +134,20 @@ impl Member {
     /// Bytes that its protocols take.
     pub fn protocols_size(&self) -> usize {
         self.protocols.iter().map(Protocol::size).sum()
+    }
+
+    /// Bytes that the member refers to, with its session's timer, which has the id once more.
+    pub fn bytes(&self, id: &Str) -> usize {
+        let of_protocol = |protocol: &Protocol| {
+            size_of::<Protocol>() + of_text(&protocol.name) + of_bytes(&protocol.metadata)
+        };
+        2 * of_text(id)
+            + of_optional(self.instance.as_ref())
+            + of_text(&self.client_id)
+            + of_text(&self.client_host)
+            + self.protocols.iter().map(of_protocol).sum::<usize>()
+            + of_bytes(&self.assignment)
+            + TIMER_BYTES
     }
 
     pub fn who(&self, id: &Str) -> Who {

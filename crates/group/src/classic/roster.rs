@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::JoinGroupRequest;
@@ -10,6 +11,9 @@ use ottla_wire::primitives::Str;
 
 use super::member::Member;
 use super::protocols::subscribed_topics;
+use crate::memory::{of_map, of_text};
+use crate::request::Caller;
+use crate::timers::TIMER_BYTES;
 
 /// The members of a group, one of them the leader.
 #[derive(Debug, Default)]
@@ -26,6 +30,13 @@ pub struct Roster {
     support: BTreeMap<Str, usize>,
     /// Bytes of the protocols of all members.
     protocols_bytes: usize,
+    /// Bytes that all members, and the ids that were given out, refer to.
+    members_bytes: usize,
+}
+
+/// Bytes of an id that nobody has joined with, with its timer.
+fn pending_bytes(id: &Str) -> usize {
+    of_text(id) + TIMER_BYTES
 }
 
 impl Roster {
@@ -41,7 +52,7 @@ impl Roster {
         self.members.get(id)
     }
 
-    /// The member, to change anything but its protocols and whether it joins.
+    /// The member, to change when it must be heard of and whether it waits for an assignment, and nothing else.
     pub fn get_mut(&mut self, id: &Str) -> Option<&mut Member> {
         self.members.get_mut(id)
     }
@@ -55,9 +66,19 @@ impl Roster {
         self.members.keys().cloned().collect()
     }
 
-    /// The members, to change anything but their protocols and whether they join.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Str, &mut Member)> {
-        self.members.iter_mut()
+    /// Gives every member the assignment that `of` says.
+    pub fn assign(&mut self, mut of: impl FnMut(&Str) -> Bytes) {
+        for (id, member) in &mut self.members {
+            self.members_bytes -= member.bytes(id);
+            member.assignment = of(id);
+            self.members_bytes += member.bytes(id);
+        }
+    }
+
+    /// The members whose SyncGroup waits.
+    pub fn syncing(&self) -> Vec<Str> {
+        let waiting = self.members.iter().filter(|(_, member)| member.syncing.is_some());
+        waiting.map(|(id, _)| id.clone()).collect()
     }
 
     pub fn leader(&self) -> Option<&Str> {
@@ -92,11 +113,11 @@ impl Roster {
 
     /// Lets a member in. The first one leads. It MUST NOT be in already, nor its instance.
     pub fn add(&mut self, id: Str, member: Member) {
-        self.pending.remove(&id);
+        self.remove_pending(&id);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), id.clone());
         }
-        self.count(&member);
+        self.count(&id, &member);
         self.leader.get_or_insert_with(|| id.clone());
         let before = self.members.insert(id, member);
         assert!(before.is_none(), "a member is let in once");
@@ -105,7 +126,7 @@ impl Roster {
     /// Takes a member out. If it led, another one does: the first by id.
     pub fn remove(&mut self, id: &Str) -> Option<Member> {
         let member = self.members.remove(id)?;
-        self.discount(&member);
+        self.discount(id, &member);
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
         }
@@ -115,9 +136,14 @@ impl Roster {
         Some(member)
     }
 
-    /// A static member comes back under another id, and is what it was but for that.
-    pub fn rename(&mut self, old: &Str, new: Str) {
-        let Some(member) = self.members.remove(old) else { return };
+    /// A static member comes back under another id, in another process, and is what it was but for that.
+    pub fn replace(&mut self, old: &Str, new: Str, caller: &Caller) {
+        let Some(mut member) = self.members.remove(old) else { return };
+        self.discount(old, &member);
+        member.client_id = caller.client_id.detached();
+        member.client_host = caller.client_host.detached();
+        member.is_new = false;
+        self.count(&new, &member);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), new.clone());
         }
@@ -130,10 +156,10 @@ impl Roster {
     /// A member joins with what its request says. Gives the JoinGroup of its that waited before.
     pub fn joins(&mut self, id: &Str, ticket: Ticket, request: &JoinGroupRequest) -> Option<Ticket> {
         let mut member = self.members.remove(id)?;
-        self.discount(&member);
+        self.discount(id, &member);
         member.update(request);
         let before = member.joining.replace(ticket);
-        self.count(&member);
+        self.count(id, &member);
         self.members.insert(id.clone(), member);
         before
     }
@@ -182,11 +208,17 @@ impl Roster {
     }
 
     pub fn add_pending(&mut self, id: Str, session: Duration) {
+        self.members_bytes += pending_bytes(&id);
+        if let Some((id, _)) = self.pending.remove_entry(&id) {
+            self.members_bytes -= pending_bytes(&id);
+        }
         self.pending.insert(id, session);
     }
 
     pub fn remove_pending(&mut self, id: &Str) -> bool {
-        self.pending.remove(id).is_some()
+        let removed = self.pending.remove(id).is_some();
+        self.members_bytes -= if removed { pending_bytes(id) } else { 0 };
+        removed
     }
 
     pub fn pending_len(&self) -> usize {
@@ -231,7 +263,27 @@ impl Roster {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
-    fn count(&mut self, member: &Member) {
+    /// Bytes that the members take in memory, and what is counted over them.
+    pub fn bytes(&self) -> usize {
+        self.members_bytes + self.maps_bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let members: usize = self.members.iter().map(|(id, member)| member.bytes(id)).sum();
+        let pending: usize = self.pending.keys().map(pending_bytes).sum();
+        members + pending + self.maps_bytes()
+    }
+
+    fn maps_bytes(&self) -> usize {
+        of_map::<Str, Member>(self.members.len())
+            + of_map::<Str, Str>(self.instances.len())
+            + of_map::<Str, Duration>(self.pending.len())
+            + of_map::<Str, usize>(self.support.len())
+    }
+
+    fn count(&mut self, id: &Str, member: &Member) {
+        self.members_bytes += member.bytes(id);
         self.joining += usize::from(member.joining.is_some());
         self.protocols_bytes += member.protocols_size();
         for protocol in &member.protocols {
@@ -239,7 +291,8 @@ impl Roster {
         }
     }
 
-    fn discount(&mut self, member: &Member) {
+    fn discount(&mut self, id: &Str, member: &Member) {
+        self.members_bytes -= member.bytes(id);
         self.joining -= usize::from(member.joining.is_some());
         self.protocols_bytes -= member.protocols_size();
         for protocol in &member.protocols {

@@ -85,10 +85,7 @@ impl ClassicGroup {
     fn assign(&mut self, ctx: &mut Context<'_>, assignments: Vec<SyncGroupRequestAssignment>) {
         let assignments = assignments.into_iter().map(|of| (of.member_id, of.assignment));
         let mut assignments: BTreeMap<Str, Bytes> = assignments.collect();
-        for (id, member) in self.roster.iter_mut() {
-            let assignment = assignments.remove(id).unwrap_or_default();
-            member.assignment = Bytes::copy_from_slice(&assignment);
-        }
+        self.roster.assign(|id| Bytes::copy_from_slice(&assignments.remove(id).unwrap_or_default()));
         if self.record_len() > ctx.config.limits.group_record_bytes_max {
             let error = ErrorCode::UnknownServerError;
             self.reset_assignments(ctx, error);
@@ -99,9 +96,7 @@ impl ClassicGroup {
         self.write(ctx);
         ctx.histories.of(&self.id).enter(ctx.at, Phase::Sync);
         self.end_history_if_synced(ctx);
-        let waiting: Vec<Str> =
-            self.roster.iter().filter(|(_, m)| m.syncing.is_some()).map(|(id, _)| id.clone()).collect();
-        for id in waiting {
+        for id in self.roster.syncing() {
             let response = self.assigned(&id);
             self.answer_syncing(ctx, &id, response);
         }
@@ -109,14 +104,8 @@ impl ClassicGroup {
 
     /// Takes all assignments back and answers everybody who waits for one with `error`.
     pub(super) fn reset_assignments(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
-        let mut waiting = Vec::new();
-        for (id, member) in self.roster.iter_mut() {
-            member.assignment = Bytes::new();
-            if member.syncing.is_some() {
-                waiting.push(id.clone());
-            }
-        }
-        for id in waiting {
+        self.roster.assign(|_| Bytes::new());
+        for id in self.roster.syncing() {
             self.answer_syncing(ctx, &id, refused(error));
         }
     }

@@ -4,14 +4,13 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
 use ottla_wire::messages::consumer_group_heartbeat_request::TopicPartitions;
 use ottla_wire::primitives::Str;
-use regex::Regex;
 
 use crate::assignor::{Assignor, Partitions};
 use crate::config::{GroupConfig, ID_BYTES_MAX};
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::{JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State};
 use crate::consumer::refusal::Refusal;
-use crate::consumer::topic_regex;
+use crate::consumer::topic_regex::{self, Regex};
 use crate::context::Context;
 
 /// From this version on the client makes the member's id (KIP-1082).
@@ -111,7 +110,7 @@ impl ConsumerGroup {
         ctx: &Context<'_>,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<Admission, Refusal> {
-        self.check_room(ctx, &request.member_id)?;
+        self.check_room(ctx, &request.member_id, request.instance_id.as_ref())?;
         let joining = request.member_epoch == JOIN_EPOCH;
         let owned = request.topic_partitions.as_deref().map(owned);
         let (existing, replaces) = match &request.instance_id {
@@ -143,9 +142,20 @@ impl ConsumerGroup {
     }
 
     /// Checks that the group has room for a member, if it is not in it.
-    pub(super) fn check_room(&self, ctx: &Context<'_>, member: &str) -> Result<(), Refusal> {
+    pub(super) fn check_room(
+        &self,
+        ctx: &Context<'_>,
+        member: &str,
+        instance: Option<&Str>,
+    ) -> Result<(), Refusal> {
+        let is_known = self.lasting.member(member).is_some();
+        let replaces = instance.is_some_and(|instance| self.lasting.instance(instance).is_some());
+        if ctx.memory.is_full() && !is_known && !replaces {
+            let message = "Groups take all the memory that they may on this broker.";
+            return Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, message));
+        }
         let max = ctx.config.consumer_size_max;
-        if self.lasting.members().len() >= max && self.lasting.member(member).is_none() {
+        if self.lasting.members().len() >= max && !is_known {
             let message = format!("The consumer group has reached its maximum capacity of {max} members.");
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
         }

@@ -178,7 +178,7 @@ impl ConsumerGroup {
         request: &JoinGroupRequest,
     ) -> Result<Joining, Refusal> {
         check_session_timeout(ctx.config, request)?;
-        self.check_room(ctx, &request.member_id)?;
+        self.check_room(ctx, &request.member_id, request.group_instance_id.as_ref())?;
         let subscription = self.check_protocols(ctx.config, request)?;
         let instance = request.group_instance_id.as_ref();
         let unknown = request.member_id.is_empty();

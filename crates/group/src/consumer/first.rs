@@ -80,7 +80,10 @@ pub fn replay(groups: &mut Groups, record: GroupRecord) -> Result<(), ReplayErro
         Some(Group::Consumer(_)) if is_end => {
             groups.put(ClassicGroup::new(id).into());
         }
-        Some(Group::Consumer(group)) => group.lasting.apply(record),
+        Some(Group::Consumer(group)) => {
+            group.lasting.apply(record);
+            groups.recount(&id);
+        }
         Some(Group::Classic(classic)) if is_value && !classic.is_unrecorded() => {
             let problem = format!("a record of a consumer group, but group {id} is a classic one");
             return Err(ReplayError::Contradiction(problem));

@@ -1,19 +1,19 @@
 //! A consumer group: who is in it, and what becomes of it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_coordinator::Ticket;
 use ottla_wire::Instant;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
-use regex::Regex;
 
 use crate::consumer::lasting::Lasting;
 use crate::consumer::member::{LEAVE_STATIC_EPOCH, Member, State};
+use crate::consumer::topic_regex::Compiled;
 use crate::context::Context;
 use crate::group::{Next, OffsetExpiry};
 use crate::history::{Begin, Cause, History, Phase, Who};
+use crate::memory::of_text;
 use crate::request::{Caller, Response};
 use crate::timers::{GroupTimers, Timer};
 
@@ -33,8 +33,7 @@ pub(super) struct Soft {
     pub resolved_at: Option<Instant>,
     /// Topics have changed since.
     pub topics_changed: bool,
-    /// Compiled expressions of members; `None` if this broker cannot read one.
-    pub compiled: BTreeMap<Str, Option<Regex>>,
+    pub compiled: Compiled,
 }
 
 impl ConsumerGroup {
@@ -116,6 +115,20 @@ impl ConsumerGroup {
             self.wait_for_assignment(ctx);
         }
         Next::Stays
+    }
+
+    /// Bytes that the group takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.own_bytes() + self.lasting.bytes() + self.soft.compiled.bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        self.own_bytes() + self.lasting.count_bytes() + self.soft.compiled.count_bytes()
+    }
+
+    fn own_bytes(&self) -> usize {
+        size_of::<ConsumerGroup>() + of_text(&self.id)
     }
 
     pub fn is_subscribed_to(&self, topic: &str) -> bool {

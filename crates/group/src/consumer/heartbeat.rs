@@ -58,13 +58,12 @@ impl ConsumerGroup {
         let changed = !self.says_nothing_new(id, caller, request) && {
             let metadata = self.updated_metadata(id, caller, request);
             if let (Some(compiled), Some(regex)) = (admission.regex, regex_of(&metadata)) {
-                self.soft.compiled.insert(regex.clone(), Some(compiled));
+                self.soft.compiled.put(regex, Some(compiled));
             }
             self.cancel_classic_timers(ctx, id);
             self.note_member(ctx, id, metadata)
         };
-        let wanted = (self.lasting.epoch == 0 || changed).then_some(begin);
-        self.refresh(ctx, wanted.map(|begin| Begin { by: Some(self.who(id)), ..begin }));
+        self.refresh(ctx, changed.then_some(begin).map(|begin| Begin { by: Some(self.who(id)), ..begin }));
         self.assign_if_due(ctx);
         let moved = self.reconcile(ctx, id, admission.owned.as_ref(), changed);
         self.touch(ctx, id);

@@ -11,12 +11,12 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
-use crate::consumer::member::{Current, Member};
+use crate::consumer::member::{Current, INITIAL_EPOCH, Member};
 use crate::consumer::topic_regex::Resolved;
+use crate::memory::{of_map, of_text};
 use crate::record::GroupRecord;
 
 /// The lasting state of a group.
-#[derive(Default)]
 pub struct Lasting {
     pub epoch: i32,
     pub metadata_hash: i64,
@@ -26,10 +26,11 @@ pub struct Lasting {
     members: BTreeMap<Str, Member>,
     regexes: BTreeMap<Str, Resolved>,
     facts: Facts,
+    /// Bytes that members, targets and expressions refer to.
+    bytes: usize,
 }
 
 /// The assignment that members move to.
-#[derive(Default)]
 pub struct Target {
     pub epoch: i32,
     /// Wall clock, in milliseconds.
@@ -59,6 +60,21 @@ struct Facts {
 /// Counts by name. Nothing is counted zero times.
 #[derive(Default)]
 struct Counts(BTreeMap<Str, usize>);
+
+impl Default for Lasting {
+    fn default() -> Lasting {
+        Lasting {
+            epoch: INITIAL_EPOCH,
+            metadata_hash: 0,
+            target: Target { epoch: INITIAL_EPOCH, assigned_at: 0, by_member: BTreeMap::new() },
+            has_partition_metadata: false,
+            members: BTreeMap::new(),
+            regexes: BTreeMap::new(),
+            facts: Facts::default(),
+            bytes: 0,
+        }
+    }
+}
 
 impl Lasting {
     pub fn members(&self) -> &BTreeMap<Str, Member> {
@@ -135,6 +151,26 @@ impl Lasting {
         self.epoch <= self.target.epoch && self.facts.reconciled == self.members.len()
     }
 
+    /// Bytes that the state takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.maps_bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let members: usize = self.members.iter().map(|(id, member)| member.bytes(id)).sum();
+        let targets: usize = self.target.by_member.iter().map(|(id, target)| target_bytes(id, target)).sum();
+        let regexes: usize = self.regexes.iter().map(|(regex, resolved)| regex_bytes(regex, resolved)).sum();
+        members + targets + regexes + self.maps_bytes()
+    }
+
+    fn maps_bytes(&self) -> usize {
+        of_map::<Str, Member>(self.members.len())
+            + of_map::<Str, Partitions>(self.target.by_member.len())
+            + of_map::<Str, Resolved>(self.regexes.len())
+            + self.facts.bytes()
+    }
+
     /// Takes in a record of the group. A tombstone of what is not there says nothing: its value was compacted away.
     pub fn apply(&mut self, record: GroupRecord) {
         match record {
@@ -149,12 +185,15 @@ impl Lasting {
                 self.set_metadata(&key.member_id, value);
             }
             GroupRecord::ConsumerGroupMember { key, value: None } => self.remove_member(&key.member_id),
-            GroupRecord::TargetAssignment { value, .. } => self.set_target(&value.unwrap_or_default()),
+            GroupRecord::TargetAssignment { value, .. } => match value {
+                Some(value) => self.set_target(value.assignment_epoch, value.assignment_timestamp),
+                None => self.set_target(INITIAL_EPOCH, 0),
+            },
             GroupRecord::TargetAssignmentMember { key, value: Some(value) } => {
-                self.target.by_member.insert(key.member_id.detached(), target_from(&value));
+                self.set_target_of(&key.member_id, Some(target_from(&value)));
             }
             GroupRecord::TargetAssignmentMember { key, value: None } => {
-                self.target.by_member.remove(&key.member_id);
+                self.set_target_of(&key.member_id, None);
             }
             GroupRecord::CurrentAssignment { key, value: Some(value) } => {
                 self.set_current(&key.member_id, Current::from_record(&value));
@@ -177,18 +216,34 @@ impl Lasting {
     fn set_metadata(&mut self, id: &Str, mut metadata: ConsumerGroupMemberMetadataValue) {
         metadata.subscribed_topic_names.sort();
         metadata.subscribed_topic_names.dedup();
-        let (id, mut member) = self.members.remove_entry(id).unwrap_or_else(|| self.newcomer(id));
+        let (id, mut member) = self.take(id);
         self.facts.forget_metadata(&id, &member.metadata);
         self.facts.note_metadata(&id, &metadata);
         member.metadata = metadata;
-        self.members.insert(id, member);
+        self.keep(id, member);
     }
 
     fn set_current(&mut self, id: &Str, current: Current) {
-        let (id, mut member) = self.members.remove_entry(id).unwrap_or_else(|| self.newcomer(id));
+        let (id, mut member) = self.take(id);
         self.facts.forget_current(&id, &member, self.target.epoch);
         member.current = current;
         self.facts.note_current(&id, &member, self.target.epoch);
+        self.keep(id, member);
+    }
+
+    /// Takes a member out to change it, if only its facts are kept up: [`Lasting::keep`] puts it back.
+    fn take(&mut self, id: &Str) -> (Str, Member) {
+        match self.members.remove_entry(id) {
+            Some((id, member)) => {
+                self.bytes -= member.bytes(&id);
+                (id, member)
+            }
+            None => self.newcomer(id),
+        }
+    }
+
+    fn keep(&mut self, id: Str, member: Member) {
+        self.bytes += member.bytes(&id);
         self.members.insert(id, member);
     }
 
@@ -202,20 +257,30 @@ impl Lasting {
 
     fn remove_member(&mut self, id: &Str) {
         if let Some(member) = self.members.remove(id) {
+            self.bytes -= member.bytes(id);
             self.facts.forget_metadata(id, &member.metadata);
             self.facts.forget_current(id, &member, self.target.epoch);
         }
     }
 
-    fn set_target(&mut self, value: &ConsumerGroupTargetAssignmentMetadataValue) {
-        self.target.epoch = value.assignment_epoch;
-        self.target.assigned_at = value.assignment_timestamp;
-        let reconciled =
-            self.members.values().filter(|member| member.is_reconciled_to(value.assignment_epoch));
-        self.facts.reconciled = reconciled.count();
+    fn set_target(&mut self, epoch: i32, assigned_at: i64) {
+        self.target.epoch = epoch;
+        self.target.assigned_at = assigned_at;
+        self.facts.reconciled = self.members.values().filter(|member| member.is_reconciled_to(epoch)).count();
+    }
+
+    fn set_target_of(&mut self, member: &Str, target: Option<Partitions>) {
+        if let Some((member, before)) = self.target.by_member.remove_entry(member) {
+            self.bytes -= target_bytes(&member, &before);
+        }
+        if let Some(target) = target {
+            self.bytes += target_bytes(member, &target);
+            self.target.by_member.insert(member.detached(), target);
+        }
     }
 
     fn set_regex(&mut self, regex: &Str, resolved: Option<Resolved>) {
+        self.bytes += resolved.as_ref().map_or(0, |resolved| regex_bytes(regex, resolved));
         for topic in resolved.iter().flat_map(|resolved| &resolved.topics) {
             self.facts.topics_version += u64::from(self.facts.topics.up(topic));
         }
@@ -223,13 +288,32 @@ impl Lasting {
             Some(resolved) => self.regexes.insert(regex.detached(), resolved),
             None => self.regexes.remove(regex),
         };
+        self.bytes -= before.as_ref().map_or(0, |resolved| regex_bytes(regex, resolved));
         for topic in before.iter().flat_map(|resolved| &resolved.topics) {
             self.facts.topics_version += u64::from(self.facts.topics.down(topic));
         }
     }
 }
 
+/// Bytes that a member's target refers to.
+fn target_bytes(member: &Str, target: &Partitions) -> usize {
+    of_text(member) + target.bytes()
+}
+
+/// Bytes that an expression refers to, with the topics that it matches. Their names are those of the metadata image.
+fn regex_bytes(regex: &Str, resolved: &Resolved) -> usize {
+    of_text(regex) + of_map::<Str, ()>(resolved.topics.len())
+}
+
 impl Facts {
+    /// Bytes that they take in memory. Names share the memory of the members'.
+    fn bytes(&self) -> usize {
+        let counts = [&self.topics, &self.regexes, &self.assignors, &self.classic_protocols];
+        of_map::<Str, Str>(self.members_by_instance.len())
+            + of_map::<(TopicId, i32), Str>(self.owners.len())
+            + counts.into_iter().map(|counts| of_map::<Str, usize>(counts.0.len())).sum::<usize>()
+    }
+
     fn note_metadata(&mut self, id: &Str, metadata: &ConsumerGroupMemberMetadataValue) {
         if let Some(instance) = &metadata.instance_id {
             self.members_by_instance.insert(instance.clone(), id.clone());

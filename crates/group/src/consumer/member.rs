@@ -1,14 +1,17 @@
 //! A member of a consumer group.
 
 use ottla_wire::TopicId;
-use ottla_wire::messages::{
-    ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
-    consumer_group_member_metadata_value::ClassicMemberMetadata,
-};
+use ottla_wire::messages::consumer_group_member_metadata_value::{ClassicMemberMetadata, ClassicProtocol};
+use ottla_wire::messages::{ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue};
 use ottla_wire::primitives::Str;
 
 use crate::consumer::owned::Owned;
+use crate::memory::{of_bytes, of_optional, of_text};
+use crate::timers::TIMER_BYTES;
 
+/// The epoch of a group that nothing is recorded of, and of its assignment, which is empty. So the first one that is made has
+/// epoch 2, as in Kafka since 4.3, where members wait for it in epoch 1.
+pub const INITIAL_EPOCH: i32 = 1;
 /// The epoch of a member that wants to join, and of one that has just replaced another.
 pub const JOIN_EPOCH: i32 = 0;
 /// The epoch by which a member leaves.
@@ -91,6 +94,27 @@ impl Member {
     /// The regular expression that it is subscribed by. An empty one is none.
     pub fn regex(&self) -> Option<&Str> {
         regex_of(&self.metadata)
+    }
+
+    /// Bytes that the member refers to, with its session's timer.
+    pub fn bytes(&self, id: &Str) -> usize {
+        let known = &self.metadata;
+        let names =
+            [&known.instance_id, &known.rack_id, &known.subscribed_topic_regex, &known.server_assignor];
+        let of_topic = |name: &Str| size_of::<Str>() + of_text(name);
+        let of_protocol = |protocol: &ClassicProtocol| {
+            size_of::<ClassicProtocol>() + of_text(&protocol.name) + of_bytes(&protocol.metadata)
+        };
+        let protocols = self.classic().into_iter().flat_map(|classic| &classic.supported_protocols);
+        of_text(id)
+            + names.into_iter().map(|name| of_optional(name.as_ref())).sum::<usize>()
+            + of_text(&known.client_id)
+            + of_text(&known.client_host)
+            + known.subscribed_topic_names.iter().map(of_topic).sum::<usize>()
+            + protocols.map(of_protocol).sum::<usize>()
+            + self.current.assigned.bytes()
+            + self.current.revoking.bytes()
+            + TIMER_BYTES
     }
 
     pub fn is_reconciled_to(&self, target_epoch: i32) -> bool {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ottla_wire::TopicId;
 use ottla_wire::messages::consumer_group_current_member_assignment_value::TopicPartitions;
 
+use crate::memory::of_map;
+
 /// Partitions by topic, each with the member's epoch when it was assigned (KIP-1251). No topic is held without a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
@@ -39,6 +41,12 @@ impl Owned {
         self.topics().flat_map(|(topic, partitions)| {
             partitions.iter().map(move |(partition, epoch)| (topic, *partition, *epoch))
         })
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let topics = self.by_topic.values().map(|partitions| of_map::<i32, i32>(partitions.len()));
+        of_map::<TopicId, BTreeMap<i32, i32>>(self.by_topic.len()) + topics.sum::<usize>()
     }
 
     /// Reads what a record says. Records of older brokers have no epochs: then `epoch` counts for all.

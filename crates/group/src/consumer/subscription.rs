@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_wire::primitives::Str;
-use regex::Regex;
 
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::lasting::Lasting;
-use crate::consumer::topic_regex::{self, Resolved};
+use crate::consumer::topic_regex::{self, Regex, Resolved};
 use crate::context::Context;
 use crate::history::{Begin, Cause};
 use crate::topics::Topics;
@@ -74,17 +73,10 @@ impl ConsumerGroup {
     /// Those of `regexes` that this broker can read.
     fn compiled(&mut self, regexes: &[Str]) -> BTreeMap<Str, Regex> {
         let lasting = &self.lasting;
-        self.soft.compiled.retain(|regex, _| lasting.members_by_regex(regex) > 0);
-        let mut compiled = BTreeMap::new();
-        for regex in regexes {
-            if !self.soft.compiled.contains_key(regex) {
-                self.soft.compiled.insert(regex.clone(), topic_regex::compile(regex).ok());
-            }
-            if let Some(Some(known)) = self.soft.compiled.get(regex) {
-                compiled.insert(regex.clone(), known.clone());
-            }
-        }
-        compiled
+        self.soft.compiled.retain(|regex| lasting.members_by_regex(regex) > 0);
+        let compiled =
+            regexes.iter().filter_map(|regex| Some((regex.clone(), self.soft.compiled.of(regex)?)));
+        compiled.collect()
     }
 
     /// The hash of what the group must know of its topics. Computed when topics, or the wish for them, have changed.

@@ -43,7 +43,7 @@ impl ConsumerGroup {
         let target = &self.lasting.target;
         let interval = ctx.config.assignment_interval(&self.id);
         match u64::try_from(ctx.at.wall.0.saturating_sub(target.assigned_at)) {
-            Ok(since) if target.epoch > 0 => interval.saturating_sub(Duration::from_millis(since)),
+            Ok(since) if target.assigned_at > 0 => interval.saturating_sub(Duration::from_millis(since)),
             Ok(_) | Err(_) => Duration::ZERO,
         }
     }

@@ -1,13 +1,16 @@
 //! Subscriptions by regular expression (KIP-848).
 //!
-//! Kafka takes RE2's syntax; the `regex` crate is of the same family and has the same linear time. An expression matches a topic if
+//! Kafka takes RE2's syntax; the engine of the `regex` crate is of the same family and has the same linear time. It is used
+//! itself, because it tells how much memory an expression takes. An expression matches a topic if
 //! it matches its whole name. Differences that topic names (ASCII) cannot show are left as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::primitives::Str;
-use regex::{Regex, RegexBuilder};
+use regex_automata::util::syntax;
+use regex_automata::{Input, meta};
 
+use crate::memory::{of_map, of_text};
 use crate::topics::Topics;
 
 /// Bytes of an expression. A list of many topics is better sent as names.
@@ -29,6 +32,63 @@ pub struct Resolved {
     pub timestamp: i64,
 }
 
+/// A compiled expression. A clone is cheap.
+pub type Regex = meta::Regex;
+
+/// Compiled expressions.
+#[derive(Default)]
+pub struct Compiled {
+    /// `None` for one that this broker cannot read.
+    by_expression: BTreeMap<Str, Option<Regex>>,
+    /// Bytes of all but the map.
+    bytes: usize,
+}
+
+impl Compiled {
+    pub fn put(&mut self, expression: &Str, regex: Option<Regex>) {
+        self.bytes += compiled_bytes(expression, regex.as_ref());
+        if let Some(before) = self.by_expression.insert(expression.clone(), regex) {
+            self.bytes -= compiled_bytes(expression, before.as_ref());
+        }
+    }
+
+    /// The compiled form of an expression, if there is one.
+    pub fn of(&mut self, expression: &Str) -> Option<Regex> {
+        if !self.by_expression.contains_key(expression) {
+            self.put(expression, compile(expression).ok());
+        }
+        self.by_expression.get(expression).cloned().flatten()
+    }
+
+    pub fn retain(&mut self, keep: impl Fn(&Str) -> bool) {
+        self.by_expression.retain(|expression, regex| {
+            let keeps = keep(expression);
+            self.bytes -= if keeps { 0 } else { compiled_bytes(expression, regex.as_ref()) };
+            keeps
+        });
+    }
+
+    /// Bytes that they take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.map_bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let all = self.by_expression.iter();
+        let all = all.map(|(expression, regex)| compiled_bytes(expression, regex.as_ref()));
+        all.sum::<usize>() + self.map_bytes()
+    }
+
+    fn map_bytes(&self) -> usize {
+        of_map::<Str, Option<Regex>>(self.by_expression.len())
+    }
+}
+
+fn compiled_bytes(expression: &Str, regex: Option<&Regex>) -> usize {
+    of_text(expression) + regex.map_or(0, Regex::memory_usage)
+}
+
 /// Compiles an expression; the error says what is wrong with it.
 pub fn compile(expression: &str) -> Result<Regex, String> {
     if expression.len() > REGEX_BYTES_MAX {
@@ -40,21 +100,30 @@ pub fn compile(expression: &str) -> Result<Regex, String> {
 }
 
 fn build(expression: &str) -> Result<Regex, String> {
-    RegexBuilder::new(expression)
-        .size_limit(COMPILED_BYTES_MAX)
-        .dfa_size_limit(CACHE_BYTES_MAX)
-        .nest_limit(NESTING_MAX)
-        .build()
-        .map_err(|error| error.to_string())
+    let limits =
+        meta::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(CACHE_BYTES_MAX);
+    meta::Builder::new()
+        .configure(limits)
+        .syntax(syntax::Config::new().nest_limit(NESTING_MAX))
+        .build(expression)
+        .map_err(|error| problem(&error))
+}
+
+/// What is wrong with an expression. The engine itself only says that something is.
+fn problem(error: &meta::BuildError) -> String {
+    error.syntax_error().map_or_else(|| error.to_string(), |syntax| syntax.to_string())
 }
 
 /// The topics that each expression matches now.
 pub fn resolve(expressions: &BTreeMap<Str, Regex>, topics: &dyn Topics) -> BTreeMap<Str, BTreeSet<Str>> {
     let mut matches: BTreeMap<Str, BTreeSet<Str>> =
         expressions.keys().map(|expression| (expression.clone(), BTreeSet::new())).collect();
+    // Not those that the engine would keep.
+    let mut caches: Vec<meta::Cache> = expressions.values().map(Regex::create_cache).collect();
     topics.each_name(&mut |name| {
-        for ((_, matched), regex) in matches.iter_mut().zip(expressions.values()) {
-            if regex.is_match(name) {
+        for ((matched, regex), cache) in matches.values_mut().zip(expressions.values()).zip(&mut caches) {
+            let name_ends = Input::new(name.as_str()).earliest(true);
+            if regex.search_half_with(cache, &name_ends).is_some() {
                 matched.insert(name.clone());
             }
         }

@@ -6,7 +6,7 @@ use ottla_wire::primitives::Str;
 use crate::assignor::Partitions;
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::lasting::target_to;
-use crate::consumer::member::{Current, Member};
+use crate::consumer::member::{Current, INITIAL_EPOCH, Member};
 use crate::consumer::topic_regex::Resolved;
 use crate::context::Context;
 use crate::record::GroupRecord;
@@ -65,12 +65,12 @@ impl ConsumerGroup {
         let members = || lasting.members().iter();
         records.extend(members().map(|(key, member)| member_record(id, key, Some(member.metadata.clone()))));
         records.extend(lasting.regexes().iter().map(|(regex, value)| regex_record(id, regex, Some(value))));
-        if lasting.epoch > 0 {
+        if (lasting.epoch, lasting.metadata_hash) != (INITIAL_EPOCH, 0) {
             records.push(epoch_record(id, lasting.epoch, lasting.metadata_hash));
         }
         let targets = lasting.target.by_member.iter();
         records.extend(targets.map(|(member, target)| target_record(id, member, Some(target))));
-        if lasting.target.epoch > 0 {
+        if (lasting.target.epoch, lasting.target.assigned_at) != (INITIAL_EPOCH, 0) {
             let value = target_epoch_value(lasting.target.epoch, lasting.target.assigned_at);
             records.push(target_epoch_record(id, Some(value)));
         }

@@ -115,6 +115,16 @@ impl Offsets {
         self.pending.len()
     }
 
+    /// Bytes that the offsets take in memory, committed ones and those in transactions.
+    pub fn bytes(&self) -> usize {
+        self.store.bytes() + self.pending.bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        self.store.count_bytes() + self.pending.count_bytes()
+    }
+
     /// Whether `group` has offsets, committed or in a transaction.
     pub fn has_offsets(&self, group: &Str) -> bool {
         self.store.group(group).is_some() || self.pending.concerns(group)

@@ -2,7 +2,7 @@
 //! Version 1 and up know members; 2 to 4 may say when the offsets expire; 6 the leader epoch (KIP-320); 7 static members
 //! (KIP-345); 9 epochs of consumer groups (KIP-848); 10 topic ids.
 
-use ottla_coordinator::Ticket;
+use ottla_coordinator::{Producer, Ticket};
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -11,7 +11,7 @@ use ottla_wire::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitRes
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex, Timestamp, Uuid};
 
-use super::Offsets;
+use super::{Offsets, Place};
 use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
 use crate::group::Committer;
@@ -79,7 +79,7 @@ impl Offsets {
                 topic: topic.name.clone(),
                 partition: partition.partition_index,
             };
-            let done = self.check_place(ctx, &key, partition.committed_metadata.as_ref());
+            let done = self.check_place(ctx, None, &key, partition.committed_metadata.as_ref());
             if done.is_ok() {
                 let value = value(ctx, request.retention_time_ms, id, partition);
                 self.write(ctx, None, key, Some(value));
@@ -96,10 +96,12 @@ impl Offsets {
         }
     }
 
-    /// Whether an offset can be kept for one place.
+    /// Whether an offset can be kept for one place, or in a transaction of `producer`. What takes no more room than what was
+    /// there before always can.
     pub(super) fn check_place(
         &self,
         ctx: &Context<'_>,
+        producer: Option<Producer>,
         key: &OffsetCommitKey,
         metadata: Option<&Str>,
     ) -> Result<(), ErrorCode> {
@@ -109,12 +111,22 @@ impl Offsets {
         if !fits(ctx, metadata) {
             return Err(ErrorCode::OffsetMetadataTooLarge);
         }
-        let is_full = self.store.len() + self.pending.len() >= ctx.config.limits.offsets_max;
-        let partition = PartitionIndex(key.partition);
-        if is_full && self.store.get(&key.group, &key.topic, partition).is_none() {
+        let committed = self.store.get(&key.group, &key.topic, PartitionIndex(key.partition));
+        let len = self.store.len() + self.pending.len();
+        if committed.is_none() && len >= ctx.config.limits.offsets_max {
             return Err(ErrorCode::PolicyViolation);
         }
-        Ok(())
+        let before = match producer {
+            Some(producer) => self.pending.get(producer.id, &Place::of(key)),
+            None => committed,
+        };
+        let metadata_len = metadata.map_or(0, |metadata| metadata.len());
+        let grows = before.is_none_or(|before| before.committed.metadata.len() < metadata_len);
+        let has_room = match committed {
+            Some(_) => !ctx.memory.is_overfull(),
+            None => !ctx.memory.is_full(),
+        };
+        if grows && !has_room { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
     }
 }
 

@@ -13,21 +13,15 @@ use super::Offsets;
 use super::store::{CommittedOffset, Place, Topics};
 use crate::context::Context;
 use crate::groups::Groups;
-use crate::request::Response;
+use crate::request::{FetchOfGroup, Response};
 
 /// The offset of a partition for which nothing is committed.
 const NO_OFFSET: i64 = -1;
 
 impl Offsets {
     /// Answers for the topics that are asked for, or for all that have offsets. A group that does not exist has none.
-    pub fn fetch(
-        &self,
-        ctx: &mut Context<'_>,
-        groups: &Groups,
-        ticket: Ticket,
-        asked: OffsetFetchRequestGroup,
-        require_stable: bool,
-    ) {
+    pub fn fetch(&self, ctx: &mut Context<'_>, groups: &Groups, ticket: Ticket, request: FetchOfGroup) {
+        let FetchOfGroup { group: asked, require_stable } = request;
         let group = groups.get(&asked.group_id);
         let checked = group.map(|group| group.validate_fetch(asked.member_id.as_deref(), asked.member_epoch));
         let response = match checked {

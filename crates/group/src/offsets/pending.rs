@@ -7,6 +7,7 @@ use ottla_wire::ProducerId;
 use ottla_wire::primitives::Str;
 
 use super::store::{Entry, Place};
+use crate::memory::{of_map, of_one_more, of_text};
 
 /// What open transactions will commit. No map in it is empty.
 ///
@@ -16,6 +17,13 @@ pub(super) struct Pending {
     by_producer: BTreeMap<ProducerId, BTreeMap<Place, Entry>>,
     by_place: BTreeMap<Place, BTreeSet<ProducerId>>,
     len: usize,
+    /// Bytes of all but the two outermost maps.
+    bytes: usize,
+}
+
+/// Bytes that a waiting offset refers to.
+fn bytes(place: &Place, entry: &Entry) -> usize {
+    of_text(&place.group) + of_text(&place.topic) + of_text(&entry.committed.metadata)
 }
 
 impl Pending {
@@ -26,6 +34,10 @@ impl Pending {
 
     pub fn is_empty(&self) -> bool {
         self.by_place.is_empty()
+    }
+
+    pub fn get(&self, producer: ProducerId, place: &Place) -> Option<&Entry> {
+        self.by_producer.get(&producer)?.get(place)
     }
 
     pub fn contains(&self, place: &Place) -> bool {
@@ -58,22 +70,32 @@ impl Pending {
     }
 
     pub fn put(&mut self, producer: ProducerId, place: &Place, entry: Entry) {
+        self.bytes += bytes(place, &entry);
         let places = self.by_producer.entry(producer).or_default();
         if let Some(before) = places.get_mut(place) {
+            self.bytes -= bytes(place, before);
             *before = entry;
             return;
         }
         self.len += 1;
         let place = place.detached();
+        self.bytes += of_one_more::<Place, Entry>(places.len());
         places.insert(place.clone(), entry);
-        self.by_place.entry(place).or_default().insert(producer);
+        let producers = self.by_place.entry(place).or_default();
+        self.bytes += of_one_more::<ProducerId, ()>(producers.len());
+        producers.insert(producer);
     }
 
     /// No transaction commits anything for `place` any more.
     pub fn remove(&mut self, place: &Place) {
-        for producer in self.by_place.remove(place).unwrap_or_default() {
+        let producers = self.by_place.remove(place).unwrap_or_default();
+        self.bytes -= of_map::<ProducerId, ()>(producers.len());
+        for producer in producers {
             let Some(places) = self.by_producer.get_mut(&producer) else { continue };
-            self.len -= usize::from(places.remove(place).is_some());
+            if let Some(removed) = places.remove(place) {
+                self.len -= 1;
+                self.bytes -= bytes(place, &removed) + of_one_more::<Place, Entry>(places.len());
+            }
             if places.is_empty() {
                 self.by_producer.remove(&producer);
             }
@@ -84,9 +106,12 @@ impl Pending {
     pub fn take(&mut self, producer: ProducerId) -> BTreeMap<Place, Entry> {
         let places = self.by_producer.remove(&producer).unwrap_or_default();
         self.len -= places.len();
-        for place in places.keys() {
+        self.bytes -= of_map::<Place, Entry>(places.len());
+        for (place, entry) in &places {
+            self.bytes -= bytes(place, entry);
             let Some(producers) = self.by_place.get_mut(place) else { continue };
             producers.remove(&producer);
+            self.bytes -= of_one_more::<ProducerId, ()>(producers.len());
             if producers.is_empty() {
                 self.by_place.remove(place);
             }
@@ -94,11 +119,29 @@ impl Pending {
         places
     }
 
+    /// Bytes that the waiting offsets take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.outermost_bytes()
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let entries: usize = self.iter().map(|(_, place, entry)| bytes(place, entry)).sum();
+        let places = self.by_producer.values().map(|places| of_map::<Place, Entry>(places.len()));
+        let producers = self.by_place.values().map(|producers| of_map::<ProducerId, ()>(producers.len()));
+        entries + places.sum::<usize>() + producers.sum::<usize>() + self.outermost_bytes()
+    }
+
+    fn outermost_bytes(&self) -> usize {
+        of_map::<ProducerId, BTreeMap<Place, Entry>>(self.by_producer.len())
+            + of_map::<Place, BTreeSet<ProducerId>>(self.by_place.len())
+    }
+
     fn places_from(&self, first: &Place) -> impl Iterator<Item = &Place> + use<'_> {
         self.by_place.range((Bound::Included(first.clone()), Bound::Unbounded)).map(|(place, _)| place)
     }
 
     fn entries(&self, place: &Place, producers: &BTreeSet<ProducerId>) -> Vec<&Entry> {
-        producers.iter().filter_map(|producer| self.by_producer.get(producer)?.get(place)).collect()
+        producers.iter().filter_map(|producer| self.get(*producer, place)).collect()
     }
 }

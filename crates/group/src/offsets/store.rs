@@ -6,6 +6,8 @@ use ottla_wire::messages::{OffsetCommitKey, OffsetCommitValue};
 use ottla_wire::primitives::Str;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
+use crate::memory::{of_map, of_one_more, of_text};
+
 /// How far a group has read a partition, as it was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
@@ -44,6 +46,8 @@ pub(super) type Topics = BTreeMap<Str, Partitions>;
 pub(super) struct Store {
     groups: BTreeMap<Str, Topics>,
     len: usize,
+    /// Bytes of all but the outermost map.
+    bytes: usize,
 }
 
 impl CommittedOffset {
@@ -123,29 +127,63 @@ impl Store {
     pub fn put(&mut self, group: &Str, topic: &Str, partition: PartitionIndex, entry: Entry) {
         let topics = match self.groups.get_mut(group) {
             Some(topics) => topics,
-            None => self.groups.entry(group.detached()).or_default(),
+            None => {
+                self.bytes += of_text(group);
+                self.groups.entry(group.detached()).or_default()
+            }
         };
         let partitions = match topics.get_mut(topic) {
             Some(partitions) => partitions,
-            None => topics.entry(topic.detached()).or_default(),
+            None => {
+                self.bytes += of_text(topic) + of_one_more::<Str, Partitions>(topics.len());
+                topics.entry(topic.detached()).or_default()
+            }
         };
-        if partitions.insert(partition, entry).is_none() {
-            self.len += 1;
+        self.bytes += of_text(&entry.committed.metadata);
+        let len = partitions.len();
+        match partitions.insert(partition, entry) {
+            Some(before) => self.bytes -= of_text(&before.committed.metadata),
+            None => {
+                self.len += 1;
+                self.bytes += of_one_more::<PartitionIndex, Entry>(len);
+            }
         }
     }
 
     pub fn remove(&mut self, group: &Str, topic: &Str, partition: PartitionIndex) {
         let Some(topics) = self.groups.get_mut(group) else { return };
         let Some(partitions) = topics.get_mut(topic) else { return };
-        if partitions.remove(&partition).is_none() {
-            return;
-        }
+        let Some(removed) = partitions.remove(&partition) else { return };
         self.len -= 1;
+        self.bytes -= of_text(&removed.committed.metadata);
+        self.bytes -= of_one_more::<PartitionIndex, Entry>(partitions.len());
         if partitions.is_empty() {
             topics.remove(topic);
+            self.bytes -= of_text(topic) + of_one_more::<Str, Partitions>(topics.len());
         }
         if topics.is_empty() {
             self.groups.remove(group);
+            self.bytes -= of_text(group);
         }
     }
+
+    /// Bytes that the offsets take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + of_map::<Str, Topics>(self.groups.len())
+    }
+
+    /// The same, counted from scratch.
+    pub fn count_bytes(&self) -> usize {
+        let groups = self.groups.iter().map(|(group, topics)| {
+            let topics_bytes: usize =
+                topics.iter().map(|(topic, of)| of_text(topic) + partitions_bytes(of)).sum();
+            of_text(group) + of_map::<Str, Partitions>(topics.len()) + topics_bytes
+        });
+        groups.sum::<usize>() + of_map::<Str, Topics>(self.groups.len())
+    }
+}
+
+fn partitions_bytes(partitions: &Partitions) -> usize {
+    let metadata: usize = partitions.values().map(|entry| of_text(&entry.committed.metadata)).sum();
+    of_map::<PartitionIndex, Entry>(partitions.len()) + metadata
 }

@@ -58,7 +58,7 @@ impl Offsets {
                 topic: topic.name.clone(),
                 partition: partition.partition_index,
             };
-            let done = self.check_place(ctx, &key, partition.committed_metadata.as_ref());
+            let done = self.check_place(ctx, Some(producer), &key, partition.committed_metadata.as_ref());
             if done.is_ok() {
                 self.write(ctx, Some(producer), key, Some(value(ctx, partition)));
             }

@@ -2,5 +2,6 @@
 
 mod classic;
 mod consumer;
+mod memory;
 mod offsets;
 mod world;

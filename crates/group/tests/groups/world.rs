@@ -15,6 +15,9 @@ use ottla_wire::{Instant, Offset, Timestamp, TopicId, Uuid};
 /// When the clock of every test starts.
 const BEGINNING: Timestamp = Timestamp(1_700_000_000_000);
 
+/// Offsets up to which all that is in memory is counted anew after every step. More take too long.
+const COUNTED_ANEW_MAX: usize = 1000;
+
 /// What the log holds.
 #[derive(Clone, Debug)]
 pub enum Entry {
@@ -186,6 +189,10 @@ impl World {
         self.frame.core_mut().configure(self.config.clone());
     }
 
+    pub fn set_others_bytes(&mut self, bytes: usize) {
+        self.frame.core_mut().set_others_bytes(bytes);
+    }
+
     pub fn topics(&self) -> &TestTopics {
         &self.topics
     }
@@ -293,6 +300,10 @@ impl World {
                 self.log.extend(entries);
                 self.frame.committed();
             }
+        }
+        let core = self.frame.core();
+        if core.offsets().len() <= COUNTED_ANEW_MAX {
+            assert_eq!(core.bytes(), core.count_bytes(), "bytes that are kept up, and counted from scratch");
         }
         for reply in self.frame.take_released() {
             let version = self.versions.remove(&reply.to).expect("a request is answered once");

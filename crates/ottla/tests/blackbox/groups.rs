@@ -430,6 +430,53 @@ fn offsets_go_with_their_topic() {
     assert_eq!(fetched(&mut broker.connect(), &groups), [("g".to_owned(), 0, 6)], "for good");
 }
 
+/// Many groups, whose coordinators are many too, share one limit. What is there goes on, and what goes makes room.
+#[test]
+fn groups_take_no_more_memory_than_they_may() {
+    const MAX_BYTES: usize = 1 << 20;
+    const NOTE_BYTES: usize = 4000;
+    let mut setup = setup().set("group.coordinator.state.max.bytes", MAX_BYTES);
+    let broker = setup.start();
+    let mut wire = broker.connect();
+    create_topic(&mut wire, "t", 10, &[]);
+    let member = new_member(&mut wire, "members");
+    assert_eq!(wire.call(&join("members", &member), 9).error_code, 0);
+    assert_eq!(wire.call(&sync("members", 1, &member, &[]), 5).error_code, 0);
+
+    let note = |wire: &mut Wire, group: &str| {
+        let offsets: Vec<(i32, i64)> = (0..10).map(|partition| (partition, 1)).collect();
+        let mut request = commit(group, "t", &offsets);
+        for partition in &mut request.topics[0].partitions {
+            partition.committed_metadata = Some("n".repeat(NOTE_BYTES).into());
+        }
+        name_of(wire.call(&request, 9).topics[0].partitions[0].error_code)
+    };
+    let mut groups = Vec::new();
+    let refused = loop {
+        let group = format!("g{}", groups.len());
+        match note(&mut wire, &group) {
+            ErrorCode::None => groups.push(group),
+            code => break code,
+        }
+        assert!(groups.len() * 10 * NOTE_BYTES < 2 * MAX_BYTES, "there is a limit");
+    };
+    assert_eq!(refused, ErrorCode::CoordinatorNotAvailable);
+    assert!(groups.len() * 10 * NOTE_BYTES > MAX_BYTES / 2, "{} groups", groups.len());
+    assert!(broker.metric("ottla_group_state_bytes") >= MAX_BYTES as f64);
+    assert_eq!(name_of(wire.call(&join("other", ""), 9).error_code), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(heartbeat(&mut wire, "members", 1, &member), ErrorCode::None);
+    committed(&mut wire, "g0", "t", &[(0, 7)]);
+    let kept = fetched(&mut wire, &groups);
+    assert!(kept.len() == groups.len() * 10 && kept[0] == ("g0".to_owned(), 0, 7));
+
+    let half = groups.len() / 2;
+    let names = groups[..half].iter().map(|group| group.as_str().into()).collect();
+    let deleted = wire.call(&DeleteGroupsRequest { groups_names: names }, 2);
+    assert!(deleted.results.iter().all(|result| result.error_code == 0));
+    eventually("there is room", || note(&mut wire, "new") == ErrorCode::None);
+    assert!(broker.metric("ottla_group_state_bytes") < MAX_BYTES as f64);
+}
+
 fn sample(broker: &Broker, line: &str) -> Option<String> {
     let text = broker.http("/metrics");
     text.lines().find_map(|other| other.strip_prefix(line)).map(|value| value.trim().to_owned())

@@ -39,7 +39,6 @@ const CHANGES: [Change; 24] = [
 #[test]
 fn consumer_fields() {
     play("consumer_fields", |play| {
-        play.shift();
         play.topic("t", 2);
         let topic = play.name("t");
         for (what, change) in CHANGES {
@@ -71,10 +70,6 @@ fn consumer_fields() {
 #[test]
 fn consumer_epochs() {
     play("consumer_epochs", |play| {
-        let shift = play.shift();
-        let beat = |group: &str, member: &str, epoch: i32| {
-            beat(group, member, if epoch > 0 { epoch + shift } else { epoch })
-        };
         let id = play.topic("t", 3);
         play.topic("other", 1);
         let (topic, other, group) = (play.name("t"), play.name("other"), play.name("g"));
@@ -82,31 +77,31 @@ fn consumer_epochs() {
         play.call("the group without topics", &consumer_describe(&play.name("none")));
         play.call("enter", &enter(&group, "a", &topic));
         play.call("alone", &consumer_describe(&group));
-        play.call("nothing new", &beat(&group, "a", 1));
-        play.call("an epoch ahead", &beat(&group, "a", 2));
-        play.call("nobody", &beat(&group, "x", 1));
+        play.call("nothing new", &beat(&group, "a", 2));
+        play.call("an epoch ahead", &beat(&group, "a", 3));
+        play.call("nobody", &beat(&group, "x", 2));
         play.call("enter again", &enter(&group, "a", &topic));
         let owns = |member: &str, epoch, partitions: &[i32]| ConsumerGroupHeartbeatRequest {
             topic_partitions: owned(id, partitions),
             ..beat(&group, member, epoch)
         };
-        play.call("what it owns", &owns("a", 1, &[0, 1, 2]));
-        play.call("more than it owns", &owns("a", 1, &[0, 1, 2, 3]));
+        play.call("what it owns", &owns("a", 2, &[0, 1, 2]));
+        play.call("more than it owns", &owns("a", 2, &[0, 1, 2, 3]));
         play.call("a second member", &enter(&group, "b", &topic));
         play.call("both", &consumer_describe(&group));
-        play.call("the first has to give up", &beat(&group, "a", 1));
+        play.call("the first has to give up", &beat(&group, "a", 2));
         play.call("revoking", &consumer_describe(&group));
-        play.call("the second waits", &beat(&group, "b", 2));
+        play.call("the second waits", &beat(&group, "b", 3));
         play.call(
             "the second waits, with what it owns",
-            &ConsumerGroupHeartbeatRequest { topic_partitions: Some(Vec::new()), ..beat(&group, "b", 2) },
+            &ConsumerGroupHeartbeatRequest { topic_partitions: Some(Vec::new()), ..beat(&group, "b", 3) },
         );
-        play.call("the first still owns all", &owns("a", 1, &[0, 1, 2]));
-        play.call("the first owns half", &owns("a", 1, &[0, 1]));
-        play.call("the epoch before", &owns("a", 1, &[0, 1]));
-        play.call("the epoch before, with too much", &owns("a", 1, &[0, 1, 2]));
-        play.call("the epoch before, without what it owns", &beat(&group, "a", 1));
-        play.call("the second gets the rest", &beat(&group, "b", 2));
+        play.call("the first still owns all", &owns("a", 2, &[0, 1, 2]));
+        play.call("the first owns half", &owns("a", 2, &[0, 1]));
+        play.call("the epoch before", &owns("a", 2, &[0, 1]));
+        play.call("the epoch before, with too much", &owns("a", 2, &[0, 1, 2]));
+        play.call("the epoch before, without what it owns", &beat(&group, "a", 2));
+        play.call("the second gets the rest", &beat(&group, "b", 3));
         play.call("stable", &consumer_describe(&group));
         let more = ConsumerGroupHeartbeatRequest {
             subscribed_topic_names: Some(vec![
@@ -114,14 +109,14 @@ fn consumer_epochs() {
                 topic.as_str().into(),
                 topic.as_str().into(),
             ]),
-            ..beat(&group, "b", 2)
+            ..beat(&group, "b", 3)
         };
         play.call("the second subscribes to more", &more);
         play.call("with more topics", &consumer_describe(&group));
-        play.call("the first hears of it", &beat(&group, "a", 2));
+        play.call("the first hears of it", &beat(&group, "a", 3));
         let full = ConsumerGroupHeartbeatRequest {
             topic_partitions: owned(id, &[0, 1]),
-            member_epoch: 3 + shift,
+            member_epoch: 4,
             ..enter(&group, "a", &topic)
         };
         play.call("a full request", &full);
@@ -129,7 +124,7 @@ fn consumer_epochs() {
             server_assignor: Some("range".into()),
             rack_id: Some("r".into()),
             rebalance_timeout_ms: 5,
-            ..beat(&group, "a", 3)
+            ..beat(&group, "a", 4)
         };
         play.call("another assignor", &changed);
         play.call("with another assignor", &consumer_describe(&group));
@@ -145,7 +140,7 @@ fn consumer_epochs() {
         play.call("the second is left", &consumer_describe(&group));
         play.call("the second leaves", &beat(&group, "b", -1));
         play.call("empty", &consumer_describe(&group));
-        play.call("beat to the empty group", &beat(&group, "b", 3));
+        play.call("beat to the empty group", &beat(&group, "b", 4));
         play.call("enter the empty group", &enter(&group, "c", &topic));
     });
 }
@@ -153,10 +148,6 @@ fn consumer_epochs() {
 #[test]
 fn consumer_instances() {
     play("consumer_instances", |play| {
-        let shift = play.shift();
-        let beat = |group: &str, member: &str, epoch: i32| {
-            beat(group, member, if epoch > 0 { epoch + shift } else { epoch })
-        };
         play.topic("t", 2);
         let (topic, group) = (play.name("t"), play.name("g"));
         let instance = |request: ConsumerGroupHeartbeatRequest| ConsumerGroupHeartbeatRequest {
@@ -164,11 +155,11 @@ fn consumer_instances() {
             ..request
         };
         play.call("enter", &instance(enter(&group, "a", &topic)));
-        play.call("beat", &instance(beat(&group, "a", 1)));
-        play.call("beat without the instance", &beat(&group, "a", 1));
+        play.call("beat", &instance(beat(&group, "a", 2)));
+        play.call("beat without the instance", &beat(&group, "a", 2));
         play.call("another enters with the instance", &instance(enter(&group, "b", &topic)));
-        play.call("another beats with the instance", &instance(beat(&group, "b", 1)));
-        let unknown = ConsumerGroupHeartbeatRequest { instance_id: Some("j".into()), ..beat(&group, "a", 1) };
+        play.call("another beats with the instance", &instance(beat(&group, "b", 2)));
+        let unknown = ConsumerGroupHeartbeatRequest { instance_id: Some("j".into()), ..beat(&group, "a", 2) };
         play.call("beat as an unknown instance", &unknown);
         play.call("another leaves with the instance", &instance(beat(&group, "b", -2)));
         play.call(
@@ -177,12 +168,12 @@ fn consumer_instances() {
         );
         play.call("it goes for a while", &instance(beat(&group, "a", -2)));
         play.call("away", &consumer_describe(&group));
-        play.call("beat while away", &instance(beat(&group, "a", 1)));
+        play.call("beat while away", &instance(beat(&group, "a", 2)));
         play.call("it goes again", &instance(beat(&group, "a", -2)));
         play.call("its next self enters", &instance(enter(&group, "b", &topic)));
         play.call("back", &consumer_describe(&group));
-        play.call("the older self", &instance(beat(&group, "a", 1)));
-        play.call("the older self without the instance", &beat(&group, "a", 1));
+        play.call("the older self", &instance(beat(&group, "a", 2)));
+        play.call("the older self without the instance", &beat(&group, "a", 2));
         play.call("enter again while there", &instance(enter(&group, "b", &topic)));
         play.call("it goes for a while again", &instance(beat(&group, "b", -2)));
         let changed = ConsumerGroupHeartbeatRequest {

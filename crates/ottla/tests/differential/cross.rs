@@ -12,10 +12,6 @@ use crate::requests::{
 #[test]
 fn classic_requests_to_a_consumer_group() {
     play("classic_requests_to_a_consumer_group", |play| {
-        let shift = play.shift();
-        let beat = |group: &str, member: &str, epoch: i32| {
-            beat(group, member, if epoch > 0 { epoch + shift } else { epoch })
-        };
         let id = play.topic("t", 2);
         let (topic, group) = (play.name("t"), play.name("g"));
         play.call("enter", &enter(&group, "c", &topic));
@@ -45,7 +41,7 @@ fn classic_requests_to_a_consumer_group() {
         play.call("heartbeat of another generation", &heartbeat(&group, 9, &classic));
         play.call("sync of the subscriber", &sync(&group, generation, &classic, &[]));
         play.call("sync of another generation", &sync(&group, 9, &classic, &[]));
-        play.call("its neighbour's heartbeat", &beat(&group, "c", 2));
+        play.call("its neighbour's heartbeat", &beat(&group, "c", 3));
         play.each("describe as a classic group", 0, |_| describe(&group));
         play.call("the subscriber leaves", &leave(&group, &[(&classic, None)]));
         play.call("the neighbour leaves", &beat(&group, "c", -1));
@@ -72,7 +68,6 @@ fn classic_requests_to_a_consumer_group() {
 #[test]
 fn consumer_requests_to_a_classic_group() {
     play("consumer_requests_to_a_classic_group", |play| {
-        play.shift();
         let _id = play.topic("t", 2);
         let (topic, group) = (play.name("t"), play.name("g"));
         let member = alone(play, &group);

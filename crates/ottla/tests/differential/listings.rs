@@ -11,7 +11,6 @@ use crate::requests::{
 #[test]
 fn listings() {
     play("listings", |play| {
-        play.shift();
         let id = play.topic("t", 2);
         let topic = play.name("t");
         let (simple, empty, stable, ids) =

@@ -9,7 +9,7 @@ use ottla_wire::primitives::Request;
 
 use crate::golden;
 use crate::harness::{Broker, Setup, Wire, create_topic, eventually, now};
-use crate::requests::{enter, fetch_all};
+use crate::requests::fetch_all;
 use crate::tidy::{Names, Tidy, text};
 
 /// How many connections a script has.
@@ -112,14 +112,6 @@ impl Play {
     {
         let answer = self.wires[connection].answer::<R>(correlation, *R::KEY.versions().end()).unwrap();
         self.note(what, answer)
-    }
-
-    /// How far Kafka is ahead with the epochs of a consumer group: its groups begin at 1 and their first member makes that 2,
-    /// Ottla's begin at 0. Transcripts show epochs as Ottla counts them; requests MUST add this.
-    pub fn shift(&mut self) -> i32 {
-        let (group, topic) = (self.name("shift"), self.name("shift"));
-        self.names.shift = self.wires[0].call(&enter(&group, "m", &topic), 0).member_epoch - 1;
-        self.names.shift
     }
 
     /// Waits until a classic group is in a state, which shows that the broker has taken what was sent.

@@ -12,26 +12,17 @@ const MADE_ID_BYTES_MIN: usize = 20;
 pub struct Names {
     /// What groups and topics of this run begin with.
     pub prefix: String,
-    /// What epochs of consumer groups are ahead by.
-    pub shift: i32,
     known: Vec<(String, String)>,
     members: usize,
 }
 
 impl Names {
     pub fn new(prefix: String) -> Names {
-        Names { prefix, shift: 0, known: Vec::new(), members: 0 }
+        Names { prefix, known: Vec::new(), members: 0 }
     }
 
     pub fn learn(&mut self, id: &str, name: &str) {
         self.known.push((id.to_owned(), name.to_owned()));
-    }
-
-    fn count(&self, epoch: &mut i32) {
-        if *epoch > 0 {
-            // A group whose first member subscribes to nothing is not ahead.
-            *epoch = (*epoch - self.shift).max(1);
-        }
     }
 
     fn learn_member(&mut self, id: &str) {
@@ -67,7 +58,6 @@ impl Tidy for ConsumerGroupHeartbeatResponse {
         if let Some(member) = &self.member_id {
             names.learn_member(member);
         }
-        names.count(&mut self.member_epoch);
         if let Some(assignment) = &mut self.assignment {
             assignment.topic_partitions.sort_by_key(|topic| names.name_of(&topic.topic_id.to_string()));
             assignment.topic_partitions.iter_mut().for_each(|topic| topic.partitions.sort());
@@ -87,10 +77,7 @@ impl Tidy for ConsumerGroupDescribeResponse {
     fn tidy(&mut self, names: &mut Names) {
         for group in &mut self.groups {
             group.members.sort_by_key(|member| names.name_of(&member.member_id));
-            names.count(&mut group.group_epoch);
-            names.count(&mut group.assignment_epoch);
             for member in &mut group.members {
-                names.count(&mut member.member_epoch);
                 member.subscribed_topic_names.sort();
                 for assignment in [&mut member.assignment, &mut member.target_assignment] {
                     assignment.topic_partitions.iter_mut().for_each(|topic| topic.partitions.sort());

@@ -26,7 +26,7 @@ pub fn asked(request: &Request) -> String {
                 request.generation_id, request.producer_epoch
             )
         }
-        Request::OffsetFetch { .. } => "OffsetFetch".to_owned(),
+        Request::OffsetFetch(_) => "OffsetFetch".to_owned(),
         Request::OffsetDelete(request) => format!("OffsetDelete {:?}", request.topics),
         Request::ListGroups(_) => "ListGroups".to_owned(),
         Request::DescribeGroup(id) => format!("DescribeGroup {id}"),

@@ -1,9 +1,11 @@
 //! One replica with its log: feeds events to the core and carries its effects out on the files, as a broker's shard does.
 
+mod flush;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use ottla_log::{DataDir, FlushDone, FlushJob, Log, LogConfig, LogError, Recovery, Replay};
+use ottla_log::{DataDir, Log, LogConfig, LogError, Recovery, Replay};
 use ottla_replica::{
     Append, AppendError, Appended, DeleteError, Durability, Effect, EpochStart, Event, IsrProposal,
     LeaderReply, ProducerTable, Replica, ReplicaConfig, ReplyId, Restored, Restorer, View, WriteMarker,
@@ -12,6 +14,7 @@ use ottla_wire::batch::{BatchHeader, ControlRecord, Origin};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
+use self::flush::Flushing;
 use super::convert::{for_checkpoint, for_log, likely_marker};
 use crate::message::RequestId;
 use crate::mutation::Mutation;
@@ -71,29 +74,6 @@ pub struct Partition {
     /// A disk that is sound has let us down: that is nobody's fault but ours.
     complaint: Option<String>,
     mutation: Option<Mutation>,
-}
-
-/// The flush under way.
-struct Flushing {
-    number: u64,
-    /// Who asked for it.
-    epoch: LeaderEpoch,
-    work: Work,
-}
-
-enum Work {
-    ToDo(FlushJob),
-    /// The disk was fast, only the news is slow.
-    Done(FlushDone),
-}
-
-impl Work {
-    fn done(self) -> FlushDone {
-        match self {
-            Work::ToDo(job) => job.run(),
-            Work::Done(done) => done,
-        }
-    }
 }
 
 /// Rebuilds what the core knows while the log is read.
@@ -229,26 +209,6 @@ impl Partition {
         }
     }
 
-    /// What the flush under way makes durable is what was written when it began, not what was when it ends.
-    pub fn run_flush(&mut self) {
-        if let Some(mut flushing) = self.flushing.take() {
-            flushing.work = Work::Done(flushing.work.done());
-            self.flushing = Some(flushing);
-        }
-    }
-
-    /// A flush has come back.
-    pub fn flushed(&mut self, turn: Turn, number: u64, out: &mut Vec<Out>) {
-        let Some(flushing) = self.flushing.take_if(|flushing| flushing.number == number) else {
-            return; // from before the files were opened anew
-        };
-        let epoch = flushing.epoch;
-        match self.finish(flushing.work.done()) {
-            Ok(end) => self.turn(turn, Event::Flushed { epoch, end }, out),
-            Err(error) => self.storage_failed(turn, &error, out),
-        }
-    }
-
     /// Time has passed.
     pub fn tick(&mut self, turn: Turn, out: &mut Vec<Out>) {
         if self.log.flush_due(turn.now) && self.config.durability == Durability::PageCache {
@@ -363,13 +323,6 @@ impl Partition {
         Ok(())
     }
 
-    fn finish(&mut self, done: FlushDone) -> Result<Offset, LogError> {
-        if let Err(error) = &done.result {
-            return Err(LogError::Offline(error.to_string()));
-        }
-        Ok(self.log.finish_flush(done))
-    }
-
     /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: its outcome comes as ever.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
         let end = self.log.truncate_to(to)?;
@@ -377,32 +330,6 @@ impl Partition {
         self.log.replay(&mut rebuild)?;
         let (producers, _) = rebuild.0.finish();
         Ok(Event::Truncated { end, producers })
-    }
-
-    fn begin_flush(&mut self, turn: Turn, out: &mut Vec<Out>) {
-        let Some(epoch) = self.flush_wanted.filter(|_| self.flushing.is_none() && !self.failed) else {
-            return;
-        };
-        self.flush_wanted = None;
-        let core = &self.core;
-        match self.log.begin_flush(&mut || core.snapshot_producers()) {
-            Some(job) => self.start(epoch, job, out),
-            // A flush that an older epoch asked for has done it already.
-            None if self.log.durable_end() == self.log.written_end() => {
-                let end = self.log.durable_end();
-                self.turn(turn, Event::Flushed { epoch, end }, out);
-            }
-            None if self.dir.health().is_online() => {
-                self.complaint.get_or_insert_with(|| "the log does not flush".to_owned());
-            }
-            None => self.storage_failed(turn, &LogError::Offline("flush".to_owned()), out),
-        }
-    }
-
-    fn start(&mut self, epoch: LeaderEpoch, job: FlushJob, out: &mut Vec<Out>) {
-        self.flushes += 1;
-        self.flushing = Some(Flushing { number: self.flushes, epoch, work: Work::ToDo(job) });
-        out.push(Out::Flush(self.flushes));
     }
 
     fn let_go(&mut self, out: &mut Vec<Out>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_controller::BrokerSettings;
 use ottla_log::Faults;
-use ottla_wire::{BrokerId, Instant, Timestamp};
+use ottla_wire::{Instant, Timestamp};
 
 use crate::client::{Admin, Client, ClientFact, Consumer, Context, Producer};
 use crate::controller::ControllerNode;
@@ -29,6 +29,7 @@ const SET_UP_WITHIN: Duration = Duration::from_secs(20);
 const REST_WITHIN: Duration = Duration::from_secs(60);
 
 mod chaos;
+mod control;
 
 /// Something that happens.
 enum Event {
@@ -298,75 +299,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn ask_controller(&mut self, from: (Place, u64), message: &Message) {
-        let before = self.assigned_leader();
-        match self.controller.receive(self.now, message) {
-            Ok((answer, grown)) => {
-                self.controller_decided(before, grown);
-                if let Some(answer) = answer {
-                    self.send_to(Place::Controller, from, answer);
-                }
-            }
-            Err(why) => self.controller_failed(why),
-        }
-    }
-
-    fn controller_tick(&mut self) {
-        let before = self.assigned_leader();
-        match self.controller.tick(self.now) {
-            Ok(grown) => self.controller_decided(before, grown),
-            Err(why) => self.controller_failed(why),
-        }
-        if self.phase == Phase::SetUp {
-            self.set_up();
-        }
-        self.queue.plan(self.now + Duration::from_millis(200), Event::ControllerTick);
-    }
-
-    fn controller_failed(&mut self, why: String) {
-        self.broken.get_or_insert(Broken { invariant: "the controller works", why });
-    }
-
-    /// The metadata log may have grown: brokers hear of it.
-    fn controller_decided(&mut self, before: Option<Elected>, grown: bool) {
-        if !grown {
-            return;
-        }
-        if let Some(partition) = self.controller.partition().cloned() {
-            let line = format!(
-                "leader {:?} epoch {}/{} isr {:?} elr {:?} last {:?}",
-                partition.leader,
-                partition.leader_epoch,
-                partition.partition_epoch,
-                partition.isr,
-                partition.elr,
-                partition.last_known_elr
-            );
-            self.note(format_args!("metadata: {line}"));
-            let unclean = before.is_some_and(|before| {
-                partition
-                    .leader
-                    .is_some_and(|leader| before.leader != Some(leader) && !before.clean.contains(&leader))
-            });
-            if unclean && self.setup.settings.unclean {
-                self.note(format_args!("unclean election"));
-                self.invariants.records_lost();
-            }
-        }
-        // With a part of the log that is surely enough for those who are not far behind.
-        let from = self.controller.log_len().saturating_sub(30);
-        let news = self.controller.log_from(from);
-        for node in 0..BROKERS {
-            self.send(Place::Controller, Place::Broker(node), news.clone());
-        }
-    }
-
-    fn assigned_leader(&self) -> Option<Elected> {
-        let partition = self.controller.partition()?;
-        let all = partition.isr.iter().chain(&partition.elr).chain(&partition.last_known_elr);
-        Some(Elected { leader: partition.leader, clean: all.copied().collect() })
-    }
-
     /// Waits for the brokers, makes the topic, then lets clients and faults loose.
     fn set_up(&mut self) {
         if self.controller.image().alive_brokers().count() < BROKERS {
@@ -483,12 +415,6 @@ impl<'a> World<'a> {
     fn note(&mut self, what: std::fmt::Arguments<'_>) {
         self.trace.note(self.now, what);
     }
-}
-
-/// Who leads, and who may be elected without losing anything.
-struct Elected {
-    leader: Option<BrokerId>,
-    clean: Vec<BrokerId>,
 }
 
 fn scene<'a>(setup: &'a Setup, nodes: &'a [Node], controller: &'a ControllerNode) -> Scene<'a> {

@@ -7,7 +7,7 @@ use ottla_coordinator::{Frame, Moment, Record, Refusal, Ticket};
 use ottla_txn::producer_ids::HIGH_WATER;
 use ottla_txn::transaction::EPOCH_MAX;
 use ottla_txn::{
-    Call, MarkerOutcome, MarkersAnswer, Outbound, Outcome, Request, Response, Transaction,
+    AddGroup, Call, MarkerOutcome, MarkersAnswer, Outbound, Outcome, Request, Response, Transaction,
     TransactionVersion, TxnConfig, TxnCoordinator, TxnState, WriteMarkers, record,
 };
 use ottla_wire::messages::add_partitions_to_txn_request::{
@@ -249,7 +249,7 @@ impl World {
             producer_epoch: who.1,
             group_id: Str::from("group"),
         };
-        let request = Request::AddOffsetsToTxn { request, partition: PartitionIndex(partition) };
+        let request = Request::AddOffsetsToTxn(AddGroup { request, partition: PartitionIndex(partition) });
         match self.call(version, request) {
             Response::AddOffsetsToTxn(response) => code(response.error_code),
             other => panic!("{other:?}"),

@@ -281,5 +281,7 @@ proptest! {
         }
         game.end();
         game.world.check_against_log();
+        game.act(&Act::Delete);
+        prop_assert_eq!(game.world.core().bytes(), 0, "what is gone takes no memory");
     }
 }

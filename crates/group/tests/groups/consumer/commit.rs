@@ -47,14 +47,14 @@ fn members_commit_in_their_epoch() {
     m1.beat(&mut world);
     let partition = *m1.owned.first().unwrap();
     let cases = [
-        (by("m1", 1), Ok(())),
-        (by("m1", 2), Err(ErrorCode::StaleMemberEpoch)),
+        (by("m1", 2), Ok(())),
+        (by("m1", 3), Err(ErrorCode::StaleMemberEpoch)),
         (by("m1", 0), Err(ErrorCode::StaleMemberEpoch)),
         (by("m1", -1), Err(ErrorCode::StaleMemberEpoch)),
-        (by("m2", 1), Err(ErrorCode::UnknownMemberId)),
+        (by("m2", 2), Err(ErrorCode::UnknownMemberId)),
         (by("", -1), Err(ErrorCode::UnknownMemberId)),
-        (Committer { version: 8, ..by("m1", 1) }, Err(ErrorCode::UnsupportedVersion)),
-        (Committer { version: 3, transactional: true, ..by("m1", 1) }, Ok(())),
+        (Committer { version: 8, ..by("m1", 2) }, Err(ErrorCode::UnsupportedVersion)),
+        (Committer { version: 3, transactional: true, ..by("m1", 2) }, Ok(())),
         (Committer { version: 3, transactional: true, ..by("", -1) }, Ok(())),
     ];
     for (by, expected) in cases {
@@ -62,7 +62,7 @@ fn members_commit_in_their_epoch() {
     }
     m1.leave(&mut world, -1);
     assert_eq!(commit(&world, &by("", -1), partition), Ok(()), "the administrator, while it is empty");
-    assert_eq!(commit(&world, &by("m1", 1), partition), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(commit(&world, &by("m1", 2), partition), Err(ErrorCode::UnknownMemberId));
 }
 
 /// KIP-1251: what a member reads until it has given it up, it may commit in the epoch in which it read it.
@@ -75,15 +75,15 @@ fn commits_of_an_older_epoch_count_for_what_the_member_has_since_then() {
     m1.beat(&mut world);
     let kept = *m1.assigned.first().unwrap();
     let revoked = *m1.owned.difference(&m1.assigned).next().unwrap();
-    assert_eq!(commit(&world, &by("m1", 1), revoked), Ok(()), "it is still giving it up");
+    assert_eq!(commit(&world, &by("m1", 2), revoked), Ok(()), "it is still giving it up");
 
     settle(&mut world, &mut [&mut m1, &mut m2]);
-    assert_eq!((m1.epoch, m2.epoch), (2, 2));
-    assert_eq!(commit(&world, &by("m1", 1), kept), Ok(()), "it has had it since epoch 1");
+    assert_eq!((m1.epoch, m2.epoch), (3, 3));
+    assert_eq!(commit(&world, &by("m1", 2), kept), Ok(()), "it has had it since epoch 2");
     assert_eq!(commit(&world, &by("m1", 0), kept), Err(ErrorCode::StaleMemberEpoch));
-    assert_eq!(commit(&world, &by("m1", 1), revoked), Err(ErrorCode::StaleMemberEpoch));
-    assert_eq!(commit(&world, &by("m2", 2), revoked), Ok(()));
-    assert_eq!(commit(&world, &by("m2", 1), revoked), Err(ErrorCode::StaleMemberEpoch));
+    assert_eq!(commit(&world, &by("m1", 2), revoked), Err(ErrorCode::StaleMemberEpoch));
+    assert_eq!(commit(&world, &by("m2", 3), revoked), Ok(()));
+    assert_eq!(commit(&world, &by("m2", 2), revoked), Err(ErrorCode::StaleMemberEpoch));
 }
 
 #[test]
@@ -92,11 +92,11 @@ fn fetches_are_checked_for_those_who_say_who_they_are() {
     Client::of("m1", &["a"]).beat(&mut world);
     let cases = [
         (None, -1, Ok(())),
-        (None, 1, Err(ErrorCode::UnknownMemberId)),
-        (Some("m1"), 1, Ok(())),
+        (None, 2, Err(ErrorCode::UnknownMemberId)),
+        (Some("m1"), 2, Ok(())),
         (Some("m1"), 0, Err(ErrorCode::StaleMemberEpoch)),
-        (Some("m1"), 2, Err(ErrorCode::StaleMemberEpoch)),
-        (Some("m2"), 1, Err(ErrorCode::UnknownMemberId)),
+        (Some("m1"), 3, Err(ErrorCode::StaleMemberEpoch)),
+        (Some("m2"), 2, Err(ErrorCode::UnknownMemberId)),
     ];
     for (member, epoch, expected) in cases {
         assert_eq!(group(&world).validate_fetch(member, epoch), expected, "{member:?} {epoch}");

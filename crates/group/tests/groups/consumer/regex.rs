@@ -69,7 +69,7 @@ fn new_topics_are_found_in_time() {
     assert_eq!(world.log().len(), log, "topics were looked at just now");
     world.advance(Duration::from_secs(10));
     m1.beat(&mut world);
-    assert_eq!((m1.owned.len(), m1.epoch), (5, 2));
+    assert_eq!((m1.owned.len(), m1.epoch), (5, 3));
     let log = world.log().len();
     world.change_topics(|topics| {
         topics.set("other", 1);

@@ -1,6 +1,7 @@
 //! The requests of these tests, and what is read in the answers.
 
 use ottla_coordinator::Producer;
+use ottla_group::request::FetchOfGroup;
 use ottla_group::{Caller, GroupConfig, Request, Response};
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -130,7 +131,7 @@ pub fn fetch(
     group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> offset_fetch_response::OffsetFetchResponseGroup {
-    let request = Request::OffsetFetch { group, require_stable };
+    let request = Request::OffsetFetch(FetchOfGroup { group, require_stable });
     let Response::OffsetFetch(response) = world.call(&caller(NEWEST), request) else {
         panic!("another answer")
     };

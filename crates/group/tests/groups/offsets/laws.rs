@@ -140,5 +140,12 @@ proptest! {
             }
         }
         world.check_against_log();
+        for id in 0..PRODUCERS {
+            world.end_transaction(producer(id), false);
+        }
+        for group in GROUPS {
+            delete_group(&mut world, group);
+        }
+        prop_assert_eq!(world.core().bytes(), 0, "what is gone takes no memory");
     }
 }

@@ -124,11 +124,11 @@ fn consumer_members_commit_in_their_epoch() {
     let mut m = Consumer::of("m", &["orders"]);
     m.beat(&mut world);
     let cases: &[(i16, By<'_>, ErrorCode, ErrorCode)] = &[
-        (9, ("m", None, 1), ErrorCode::None, ErrorCode::None),
-        (8, ("m", None, 1), UnsupportedVersion, ErrorCode::None),
-        (9, ("m", None, 2), StaleMemberEpoch, IllegalGeneration),
+        (9, ("m", None, 2), ErrorCode::None, ErrorCode::None),
+        (8, ("m", None, 2), UnsupportedVersion, ErrorCode::None),
+        (9, ("m", None, 3), StaleMemberEpoch, IllegalGeneration),
         (9, ("m", None, 0), StaleMemberEpoch, IllegalGeneration),
-        (9, ("nobody", None, 1), UnknownMemberId, UnknownMemberId),
+        (9, ("nobody", None, 2), UnknownMemberId, UnknownMemberId),
         (9, ("", None, -1), UnknownMemberId, ErrorCode::None),
     ];
     for (version, by, plain, transactional) in cases {
@@ -148,7 +148,7 @@ fn a_commit_of_an_older_epoch_is_refused_as_a_whole() {
     crate::consumer::client::settle(&mut world, &mut [&mut m, &mut n]);
     let kept = m.owned.first().unwrap().1;
     let lost = n.owned.first().unwrap().1;
-    let by = ("m", None, 1);
+    let by = ("m", None, 2);
     assert_eq!(commit_by(&mut world, NEWEST, by, &[("orders", kept, 1)]), [ErrorCode::None]);
     let both = [("orders", kept, 2), ("orders", lost, 2)];
     assert_eq!(commit_by(&mut world, NEWEST, by, &both), [StaleMemberEpoch; 2]);
@@ -162,9 +162,9 @@ fn members_fetch_in_their_epoch() {
     let mut world = world_with(config());
     let mut m = Consumer::of("m", &["orders"]);
     m.beat(&mut world);
-    commit_by(&mut world, NEWEST, ("m", None, 1), ORDERS);
+    commit_by(&mut world, NEWEST, ("m", None, 2), ORDERS);
     for (member, epoch, expected) in
-        [(None, -1, ErrorCode::None), (Some("m"), 1, ErrorCode::None), (Some("m"), 7, StaleMemberEpoch)]
+        [(None, -1, ErrorCode::None), (Some("m"), 2, ErrorCode::None), (Some("m"), 7, StaleMemberEpoch)]
     {
         let mut asked = ask_fetch(GROUP, Some(&[("orders", 0)]));
         (asked.member_id, asked.member_epoch) = (member.map(Str::from), epoch);
@@ -251,7 +251,7 @@ fn offsets_of_a_consumer_group_expire_by_their_age_unless_they_are_read() {
     let mut world = world_with(config());
     let mut m = Consumer::of("m", &["orders"]);
     m.beat(&mut world);
-    commit_by(&mut world, NEWEST, ("m", None, 1), &[("orders", 0, 1), ("returns", 0, 1)]);
+    commit_by(&mut world, NEWEST, ("m", None, 2), &[("orders", 0, 1), ("returns", 0, 1)]);
     for _ in 0..HOUR.as_secs() / 30 + 4 {
         world.advance(Duration::from_secs(30));
         m.beat(&mut world);

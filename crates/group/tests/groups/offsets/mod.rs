@@ -1,6 +1,6 @@
 //! Committed offsets.
 
-mod ask;
+pub mod ask;
 mod deletion;
 mod expiry;
 mod fetch;

@@ -1,6 +1,7 @@
 //! How a member fetches where it is to begin, and commits how far it has come, in transactions or not.
 
 use ottla_coordinator::Producer;
+use ottla_group::request::FetchOfGroup;
 use ottla_group::{Request, Response};
 use ottla_wire::Instant;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -166,7 +167,7 @@ fn fetch(settings: &MemberSettings, identity: &Identity<'_>, partitions: Vec<Par
         member_epoch: if is_member { identity.generation_or_epoch } else { -1 },
         topics: Some(topics.collect()),
     };
-    Request::OffsetFetch { group, require_stable: true }
+    Request::OffsetFetch(FetchOfGroup { group, require_stable: true })
 }
 
 fn commit(settings: &MemberSettings, identity: &Identity<'_>, offsets: Offsets) -> Request {
