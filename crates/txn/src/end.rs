@@ -43,13 +43,15 @@ impl TxnCoordinator {
         let producer =
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
         let outcome = Outcome::of(request.committed);
-        let client = self.spoken(TransactionVersion::of_end_txn(version));
+        let client = TransactionVersion::of_end_txn(version);
         let step = if client.bumps_epochs() {
             step_v2(transaction, producer, outcome)?
         } else {
             step_v1(transaction, producer, outcome)?
         };
         let producer = match step {
+            // The epoch that fences is nobody's: a client that had it would write what no marker can be above.
+            Step::Repeated if transaction.epoch > EPOCH_MAX => return Err(TxnError::Fenced),
             Step::Repeated => transaction.producer(),
             Step::End => self.end(at, id, outcome, client, out)?,
         };
@@ -64,6 +66,12 @@ impl TxnCoordinator {
         client: TransactionVersion,
         out: &mut Out,
     ) -> Result<Producer, TxnError> {
+        let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
+        // What began before the level was lowered may end, unless that brings a producer id: such records cannot say it.
+        let may_end = transaction.client.bumps_epochs() && !transaction.is_epoch_exhausted();
+        if client.bumps_epochs() && !self.config.transaction_version.serves_v2() && !may_end {
+            return Err(TxnError::UnservedVersion);
+        }
         let next = self.next_id(id, client)?;
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
         let ended = transaction.ended(outcome, client, next, at.wall);
