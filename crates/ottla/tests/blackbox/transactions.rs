@@ -2,6 +2,7 @@
 //! through fencing, timeouts and kills.
 
 mod kills;
+mod levels;
 
 use std::time::Duration;
 
@@ -140,10 +141,11 @@ fn a_transaction_that_takes_too_long_is_aborted() {
     for (topic, protocol) in ["one", "two"].into_iter().zip(Protocol::BOTH) {
         create_topic(&mut wire, topic, 1, &[]);
         let mut producer = TxnProducer::begin_with_timeout(&broker, topic, protocol, 300);
-        producer.write(topic, 0, &["abandoned"]);
-        assert_eq!(stable_end(&mut wire, topic), 0);
+        // On a slow machine the time is over before the write is.
+        let written = producer.try_write(topic, 0, &["abandoned"]);
         eventually("the abort", || producer.state() == "CompleteAbort");
-        eventually("readers go on", || stable_end(&mut wire, topic) == 2);
+        let end = if written == ErrorCode::None { 2 } else { 1 };
+        eventually("readers go on", || stable_end(&mut wire, topic) == end);
         assert!(committed_values(&mut wire, topic, 0).is_empty());
         let refused = producer.try_end(true);
         assert!(
