@@ -67,9 +67,9 @@ impl TxnCoordinator {
         out: &mut Out,
     ) -> Result<Producer, TxnError> {
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
-        // What began before the level was lowered may end, unless that brings a producer id: such records cannot say it.
-        let may_end = transaction.client.bumps_epochs() && !transaction.is_epoch_exhausted();
-        if client.bumps_epochs() && !self.config.transaction_version.serves_v2() && !may_end {
+        // What began before the level was lowered may end.
+        let serves = self.config.transaction_version.serves_v2() || transaction.client.bumps_epochs();
+        if client.bumps_epochs() && !(serves && self.can_record_bump(transaction)) {
             return Err(TxnError::UnservedVersion);
         }
         let next = self.next_id(id, client)?;
@@ -81,12 +81,16 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Aborts an open transaction and fences its producer, by the rules of the finalized version.
+    /// Aborts an open transaction and fences its producer, by the rules of the finalized version or by newer ones that its
+    /// client speaks: a client of version 2 goes on with the epoch that has fenced it, so a late marker that brings it must not
+    /// be taken for that of the next transaction.
     pub(crate) fn abort_and_fence(&mut self, at: &Moment, id: &Str, out: &mut Out) -> Result<(), TxnError> {
-        let server = self.config.transaction_version;
-        let next = self.next_id(id, server)?;
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
-        let fenced = transaction.fenced(server, next, at.wall);
+        let server = self.config.transaction_version;
+        let rules = if self.can_record_bump(transaction) { server.max(transaction.client) } else { server };
+        let next = self.next_id(id, rules)?;
+        let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
+        let fenced = transaction.fenced(rules, next, at.wall);
         self.change(at, id, fenced, out);
         self.begin_markers(at, id, out);
         Ok(())
@@ -101,6 +105,11 @@ impl TxnCoordinator {
         if self.abort_and_fence(at, id, out).is_err() {
             self.timers.set(Timer::Timeout(id.clone()), at.now + TIMEOUT_RETRY);
         }
+    }
+
+    /// Whether records can say what an end by the rules of version 2 brings: those of level 0 cannot name another producer id.
+    fn can_record_bump(&self, transaction: &Transaction) -> bool {
+        self.config.transaction_version.serves_v2() || !transaction.is_epoch_exhausted()
     }
 
     /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present one.

@@ -217,13 +217,38 @@ fn an_open_transaction_outlives_a_higher_level() {
     }
 }
 
+/// A client of version 2 goes on with the epoch that has fenced it, as a repeated abort tells it. So the marker that brought
+/// this epoch must not be taken twice: partitions are told that it follows the rules of version 2, whatever the level is.
+#[test]
+fn a_client_of_version_2_is_fenced_by_its_own_rules() {
+    for level in [TransactionVersion::V2, TransactionVersion::V1, TransactionVersion::V0] {
+        let (mut w, who) = standing(TransactionVersion::V2, "Ongoing");
+        w.set_version(level);
+        assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+        let markers = w.next_markers();
+        assert_eq!((markers.producer.epoch.0, markers.transaction_version.level()), (who.1 + 1, 2));
+        w.markers.push_back(markers);
+        w.markers_written();
+        assert_eq!(w.end_at(5, "a", who, ABORT), Ok((who.0, who.1 + 1)));
+    }
+    // Where the records cannot say which producer id follows, none does.
+    let (mut w, who) = with_last_epoch();
+    w.add("a", who, &[("t", 0)]);
+    w.set_version(TransactionVersion::V0);
+    assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+    w.restart();
+    w.markers_written();
+    assert_eq!(w.who("a"), (who.0, i16::MAX));
+    assert_eq!(w.init("a"), Ok((w.next_spare(), 0)));
+}
+
 /// The epoch that fences a producer whose epochs are used up is nobody's: told of it, a client of version 2 would write with
 /// an epoch that no marker can be above.
 #[test]
 fn nobody_is_told_of_the_very_last_epoch() {
     let mut w = World::v1();
     let who = w.with_last_epoch("a");
-    assert_eq!(w.add_at(5, "a", who, &[("t", 0)]), ErrorCode::None);
+    assert_eq!(w.add_at(3, "a", who, &[("t", 0)]), ErrorCode::None);
     assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
     w.markers_written();
     assert_eq!(w.who("a"), (who.0, i16::MAX));
