@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ottla_wire::ErrorCode;
 use ottla_wire::batch::batches;
 
+use super::levels::set_level;
 use super::offset_of;
 use crate::harness::{
     Protocol, Setup, TxnProducer, committed_values, create_topic, eventually, segments, times,
@@ -61,16 +62,29 @@ fn cut_last_batch(path: &Path) -> bool {
     last.is_control()
 }
 
-/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them.
+/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them. At every level of
+/// `transaction.version`, and when it has changed since the transaction began.
 #[test]
 fn a_decision_without_its_markers_is_carried_out_after_a_kill() {
-    for protocol in Protocol::BOTH {
+    for (protocol, begun_at, ended_at) in [
+        (Protocol::One, 0, 0),
+        (Protocol::One, 1, 1),
+        (Protocol::One, 2, 2),
+        (Protocol::One, 0, 2),
+        (Protocol::Two, 1, 1),
+        (Protocol::Two, 2, 2),
+        (Protocol::Two, 2, 0),
+    ] {
         for committed in [true, false] {
+            let what = format!("{protocol:?}, level {begun_at} to {ended_at}, committed: {committed}");
             let mut setup = Setup::new().set("transaction.state.log.num.partitions", 1);
             let broker = setup.start();
-            create_topic(&mut broker.connect(), "t", 1, &[]);
+            let mut wire = broker.connect();
+            create_topic(&mut wire, "t", 1, &[]);
+            set_level(&mut wire, begun_at);
             let mut producer = TxnProducer::begin(&broker, "id", protocol);
             producer.write("t", 0, &["a"]);
+            set_level(&mut wire, ended_at);
             producer.end(committed);
             let state = if committed { "CompleteCommit" } else { "CompleteAbort" };
             eventually("the markers", || producer.state() == state);
@@ -82,13 +96,16 @@ fn a_decision_without_its_markers_is_carried_out_after_a_kill() {
             producer.wire = broker.connect();
             eventually("the markers", || producer.state() == state);
             let expected = if committed { vec!["a"] } else { vec![] };
-            assert_eq!(committed_values(&mut broker.connect(), "t", 0), expected, "{protocol:?}");
-            // What was answered before the kill still holds: the producer goes on.
+            assert_eq!(committed_values(&mut broker.connect(), "t", 0), expected, "{what}");
+            // What was answered before the kill still holds: the producer goes on, as the level lets it.
+            if ended_at == 0 {
+                producer.protocol = Protocol::One;
+            }
             producer.write("t", 0, &["b"]);
             producer.end(true);
             eventually("the markers", || producer.state() == "CompleteCommit");
             let seen = committed_values(&mut broker.connect(), "t", 0);
-            assert_eq!(seen.last().map(String::as_str), Some("b"), "{protocol:?}");
+            assert_eq!(seen.last().map(String::as_str), Some("b"), "{what}");
         }
     }
 }

@@ -52,7 +52,7 @@ fn told(wire: &mut Wire) -> (i16, (i16, i16), i64) {
 }
 
 #[track_caller]
-fn set_level(wire: &mut Wire, level: i16) {
+pub fn set_level(wire: &mut Wire, level: i16) {
     let (now, _, _) = told(wire);
     let upgrade_type = if level > now { UPGRADE } else { SAFE_DOWNGRADE };
     assert_eq!(update(wire, level, upgrade_type), ErrorCode::None);
@@ -275,7 +275,7 @@ fn an_open_transaction_outlives_a_change_of_the_level() {
             }
             producer.write("t", 0, &["b"]);
             if (before, after) == (2, 0) {
-                assert_eq!(producer.send("t", 1, &["x"], 12), ErrorCode::UnsupportedVersion, "{what}");
+                assert_eq!(producer.try_write("t", 1, &["x"]), ErrorCode::UnsupportedVersion, "{what}");
             } else {
                 producer.write("t", 1, &["c"]);
             }
