@@ -1,4 +1,4 @@
-//! EndTxn in every state, by the rules of both versions.
+//! EndTxn, by the rules of both versions. What it is told in every state is in [`crate::every_state`].
 
 use ottla_txn::{Request, Response, TransactionVersion, TxnState};
 use ottla_wire::ErrorCode;
@@ -28,74 +28,6 @@ fn standing(version: TransactionVersion, state: &str) -> (World, Who) {
     assert_eq!(w.state("a").name(), state);
     let who = w.who("a");
     (w, who)
-}
-
-const OK: Result<(), ErrorCode> = Ok(());
-const CONCURRENT: Result<(), ErrorCode> = Err(ErrorCode::ConcurrentTransactions);
-const FENCED: Result<(), ErrorCode> = Err(ErrorCode::ProducerFenced);
-const STATE: Result<(), ErrorCode> = Err(ErrorCode::InvalidTxnState);
-
-#[test]
-fn version_1_knows_a_repeated_end_by_the_state() {
-    for (state, commit, abort) in [
-        ("Empty", STATE, STATE),
-        ("Ongoing", OK, OK),
-        ("PrepareCommit", CONCURRENT, CONCURRENT),
-        ("PrepareAbort", CONCURRENT, CONCURRENT),
-        ("CompleteCommit", OK, STATE),
-        ("CompleteAbort", STATE, OK),
-    ] {
-        for version in [TransactionVersion::V0, TransactionVersion::V1] {
-            for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
-                let (mut w, who) = standing(version, state);
-                let records = w.log.len();
-                assert_eq!(w.end("a", who, outcome), expected.map(|()| NOBODY), "{state}, {outcome:?}");
-                let writes = expected.is_ok() && state == "Ongoing";
-                assert_eq!(w.log.len() > records, writes, "{state}, {outcome:?}");
-                assert_eq!(w.who("a"), who, "the epoch stays");
-
-                let (mut w, who) = standing(version, state);
-                for epoch in [who.1 - 1, who.1 + 1] {
-                    assert_eq!(
-                        w.end("a", (who.0, epoch), outcome),
-                        Err(ErrorCode::ProducerFenced),
-                        "{state}"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// In version 2 the epoch says which transaction is meant: one less than now is the one that has ended.
-#[test]
-fn version_2_knows_a_repeated_end_by_the_epoch() {
-    // State; for commit and abort: with the epoch of the one before, with the present one, with one to come.
-    for (state, commit, abort) in [
-        ("Empty", [FENCED, STATE, FENCED], [FENCED, OK, FENCED]),
-        ("Ongoing", [FENCED, OK, FENCED], [FENCED, OK, FENCED]),
-        ("PrepareCommit", [CONCURRENT; 3], [CONCURRENT; 3]),
-        ("PrepareAbort", [CONCURRENT; 3], [CONCURRENT; 3]),
-        ("CompleteCommit", [OK, STATE, FENCED], [STATE, OK, FENCED]),
-        ("CompleteAbort", [STATE, STATE, FENCED], [OK, OK, FENCED]),
-    ] {
-        for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
-            for (age, expected) in [-1, 0, 1].into_iter().zip(expected) {
-                let (mut w, who) = standing(TransactionVersion::V2, state);
-                let found = w.end("a", (who.0, who.1 + age), outcome);
-                // An end bumps the epoch; a repeated one tells of the epoch that the first has brought.
-                let next = if age == 0 { (who.0, who.1 + 1) } else { who };
-                assert_eq!(found, expected.map(|()| next), "{state}, {outcome:?}, epoch {age:+}");
-                w.markers_written();
-                let changed = expected.is_ok() && age == 0;
-                if changed {
-                    assert_eq!((w.state("a"), w.who("a")), (TxnState::Complete(outcome), next));
-                } else if !state.starts_with("Prepare") {
-                    assert_eq!((w.state("a").name(), w.who("a")), (state.into(), who));
-                }
-            }
-        }
-    }
 }
 
 #[test]

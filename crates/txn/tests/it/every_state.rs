@@ -15,6 +15,8 @@ use crate::world::{ABORT, COMMIT, Who, World, add_request, code, end_request, in
 
 const ID: &str = "a";
 
+const NOBODY: Who = (-1, -1);
+
 /// `Dead` is what Kafka calls an id that is being forgotten; here it is not known any more.
 const STATES: [&str; 7] =
     ["unknown", "Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort"];
@@ -151,8 +153,17 @@ fn state_of(w: &World) -> String {
     known.map_or("unknown".to_owned(), |(_, transaction)| transaction.state.name().to_string())
 }
 
-/// The answer, and the state that it leads to, as the tables write it: nothing for no error, no state for the same.
-fn ask(w: &mut World, ask: Ask, speech: Speech, who: Who, state: &str) -> String {
+/// The producer that an answer tells of.
+fn told(response: &Response) -> Option<Who> {
+    match response {
+        Response::InitProducerId(r) if r.error_code == 0 => Some((r.producer_id, r.producer_epoch)),
+        Response::EndTxn(r) if r.error_code == 0 => Some((r.producer_id, r.producer_epoch)),
+        _ => None,
+    }
+}
+
+/// The answer, and the state that it leads to, as the tables write it: no state for the same. And whom it tells of.
+fn ask(w: &mut World, ask: Ask, speech: Speech, who: Who, state: &str) -> (String, Option<Who>) {
     let (version, request) = request(ask, speech, who);
     let ticket = w.ask(version, request).unwrap();
     if !w.commits {
@@ -160,7 +171,8 @@ fn ask(w: &mut World, ask: Ask, speech: Speech, who: Who, state: &str) -> String
         w.commits = true;
         w.pump();
     }
-    let answer = match code_of(&w.replies[&ticket]) {
+    let response = w.replies.remove(&ticket).unwrap();
+    let answer = match code_of(&response) {
         ErrorCode::None => "ok",
         ErrorCode::ConcurrentTransactions => "CONCURRENT",
         ErrorCode::InvalidProducerIdMapping => "MAPPING",
@@ -171,7 +183,8 @@ fn ask(w: &mut World, ask: Ask, speech: Speech, who: Who, state: &str) -> String
         other => panic!("{ask:?} in {state}: {other}"),
     };
     let after = state_of(w);
-    if after == state { answer.to_owned() } else { format!("{answer} {after}") }
+    let answer = if after == state { answer.to_owned() } else { format!("{answer} {after}") };
+    (answer, told(&response))
 }
 
 type Line = (Ask, [&'static str; 7]);
@@ -268,11 +281,25 @@ fn every_request_in_every_state() {
                     let forgotten = way == Way::Loaded && state != "unknown" && !state.starts_with("Prepare");
                     let expected =
                         if forgotten && matches!(asked, Ask::InitAs(Before)) { "FENCED" } else { expected };
-                    let answer = ask(&mut w, asked, speech, who, state);
+                    let log = w.log.len();
+                    let (answer, told) = ask(&mut w, asked, speech, who, state);
                     let cell = format!("{asked:?} in {state}, {level:?}, {speech:?}, {way:?}");
                     assert_eq!(answer, expected, "{cell}");
+                    let stands = state_of(&w) == state && (state == "unknown" || w.who(ID) == who);
+                    let adds =
+                        answer == "ok" && matches!(asked, Ask::InitAs(_) | Ask::Add(_) | Ask::AddOffsets(_));
+                    if stands && !adds && way != Way::Pending {
+                        assert_eq!(w.log.len(), log, "{cell}: nothing to write");
+                    }
                     // Whatever it was, the id is of use to the next one, and nothing is left open.
                     w.markers_written();
+                    match told {
+                        Some(told) if matches!(asked, Ask::End(..)) && speech == ONE => {
+                            assert_eq!((told, w.who(ID)), (NOBODY, who), "{cell}: the epoch stays");
+                        }
+                        Some(told) => assert_eq!(told, w.who(ID), "{cell}"),
+                        None => {}
+                    }
                     if w.init(ID) == Err(ErrorCode::ConcurrentTransactions) {
                         w.markers_written();
                         w.init(ID).unwrap_or_else(|error| panic!("{cell}: {error}"));
@@ -312,7 +339,7 @@ fn a_fenced_producer_changes_nothing() {
                 let log = w.log.len();
                 for asked in asks {
                     let now = state_of(&w);
-                    let answer = ask(&mut w, asked, speech, zombie, &now);
+                    let (answer, _) = ask(&mut w, asked, speech, zombie, &now);
                     assert_eq!(answer, "FENCED", "{asked:?} of {state}, {level:?}, {speech:?}");
                 }
                 assert_eq!(w.log.len(), log);
