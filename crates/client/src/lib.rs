@@ -112,5 +112,5 @@ pub use group::{
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use producer::{
     Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
-    TransactionConfig, TransactionError, TransactionalProducer,
+    TransactionConfig, TransactionError, TransactionVersion, TransactionalProducer,
 };

@@ -14,7 +14,7 @@ const MUTATION_SEEDS: u64 = 60;
 
 #[test]
 fn no_promise_is_broken() {
-    laws::no_promise_is_broken(SEEDS, 30, |seed| run(seed, None, false));
+    laws::no_promise_is_broken(SEEDS, 20, |seed| run(seed, None, false));
 }
 
 #[test]

@@ -43,13 +43,15 @@ impl TxnCoordinator {
         let producer =
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
         let outcome = Outcome::of(request.committed);
-        let client = self.spoken(TransactionVersion::of_end_txn(version));
+        let client = TransactionVersion::of_end_txn(version);
         let step = if client.bumps_epochs() {
             step_v2(transaction, producer, outcome)?
         } else {
             step_v1(transaction, producer, outcome)?
         };
         let producer = match step {
+            // The epoch that fences is nobody's: a client that had it would write what no marker can be above.
+            Step::Repeated if transaction.epoch > EPOCH_MAX => return Err(TxnError::Fenced),
             Step::Repeated => transaction.producer(),
             Step::End => self.end(at, id, outcome, client, out)?,
         };
@@ -64,6 +66,12 @@ impl TxnCoordinator {
         client: TransactionVersion,
         out: &mut Out,
     ) -> Result<Producer, TxnError> {
+        let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
+        // What began before the level was lowered may end.
+        let serves = self.config.transaction_version.serves_v2() || transaction.client.bumps_epochs();
+        if client.bumps_epochs() && !(serves && self.can_record_bump(transaction)) {
+            return Err(TxnError::UnservedVersion);
+        }
         let next = self.next_id(id, client)?;
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
         let ended = transaction.ended(outcome, client, next, at.wall);
@@ -73,12 +81,16 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Aborts an open transaction and fences its producer, by the rules of the finalized version.
+    /// Aborts an open transaction and fences its producer, by the rules of the finalized version or by newer ones that its
+    /// client speaks: a client of version 2 goes on with the epoch that has fenced it, so a late marker that brings it must not
+    /// be taken for that of the next transaction.
     pub(crate) fn abort_and_fence(&mut self, at: &Moment, id: &Str, out: &mut Out) -> Result<(), TxnError> {
-        let server = self.config.transaction_version;
-        let next = self.next_id(id, server)?;
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
-        let fenced = transaction.fenced(server, next, at.wall);
+        let server = self.config.transaction_version;
+        let rules = if self.can_record_bump(transaction) { server.max(transaction.client) } else { server };
+        let next = self.next_id(id, rules)?;
+        let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
+        let fenced = transaction.fenced(rules, next, at.wall);
         self.change(at, id, fenced, out);
         self.begin_markers(at, id, out);
         Ok(())
@@ -93,6 +105,11 @@ impl TxnCoordinator {
         if self.abort_and_fence(at, id, out).is_err() {
             self.timers.set(Timer::Timeout(id.clone()), at.now + TIMEOUT_RETRY);
         }
+    }
+
+    /// Whether records can say what an end by the rules of version 2 brings: those of level 0 cannot name another producer id.
+    fn can_record_bump(&self, transaction: &Transaction) -> bool {
+        self.config.transaction_version.serves_v2() || !transaction.is_epoch_exhausted()
     }
 
     /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present one.

@@ -27,6 +27,10 @@ pub enum TxnError {
     State,
     #[error("the partition is not part of the transaction: abort it")]
     NotInTransaction,
+    #[error(
+        "the client speaks transaction version 2, which needs the feature transaction.version at level 1 or above"
+    )]
+    UnservedVersion,
     #[error("nothing is known of this transactional id")]
     NotFound,
     #[error("no producer id is at hand; try again")]
@@ -45,7 +49,7 @@ impl TxnError {
             TxnError::TransactionalId | TxnError::HalfAProducer => ErrorCode::InvalidRequest,
             TxnError::Timeout => ErrorCode::InvalidTransactionTimeout,
             TxnError::TwoPhaseDisabled => ErrorCode::TransactionalIdAuthorizationFailed,
-            TxnError::KeepPrepared => ErrorCode::UnsupportedVersion,
+            TxnError::KeepPrepared | TxnError::UnservedVersion => ErrorCode::UnsupportedVersion,
             TxnError::ProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
             TxnError::Fenced => ErrorCode::ProducerFenced,
             TxnError::Concurrent => ErrorCode::ConcurrentTransactions,

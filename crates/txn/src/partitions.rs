@@ -89,15 +89,13 @@ impl TxnCoordinator {
         if transaction.state == TxnState::Ongoing && transaction.partitions.contains_all(added) {
             return Ok(());
         }
-        let grown = transaction.with(added, self.spoken(client), at.wall);
+        if client.bumps_epochs() && !self.config.transaction_version.serves_v2() {
+            return Err(TxnError::UnservedVersion);
+        }
+        let grown = transaction.with(added, client, at.wall);
         let record = self.bounded_record(id, &grown)?;
         self.change_as(at, id, grown, record, out);
         Ok(())
-    }
-
-    /// What a client speaks, as far as the cluster does: what it brings about must fit the records.
-    pub(crate) fn spoken(&self, client: TransactionVersion) -> TransactionVersion {
-        if self.config.transaction_version.bumps_epochs() { client } else { TransactionVersion::V0 }
     }
 
     fn bounded_record(&self, id: &Str, transaction: &Transaction) -> Result<Record, TxnError> {

@@ -132,11 +132,11 @@ impl Transaction {
         }
     }
 
-    /// The coordinator aborts an open transaction and fences its producer. `server` is the finalized version.
-    pub fn fenced(&self, server: TransactionVersion, next: ProducerId, now: Timestamp) -> Transaction {
-        if server.bumps_epochs() {
+    /// The coordinator aborts an open transaction and fences its producer, by the rules of a version.
+    pub fn fenced(&self, rules: TransactionVersion, next: ProducerId, now: Timestamp) -> Transaction {
+        if rules.bumps_epochs() {
             // The end bumps the epoch as it is: once is enough (KAFKA-19367).
-            return self.ended(Outcome::Abort, server, next, now);
+            return self.ended(Outcome::Abort, rules, next, now);
         }
         let fenced = Transaction { epoch: self.bumped(), last_epoch: NO_EPOCH, ..self.clone() };
         fenced.ended(Outcome::Abort, TransactionVersion::V0, ProducerId::NONE, now)

@@ -6,7 +6,7 @@ pub enum TransactionVersion {
     /// Transactions as of KIP-98.
     #[default]
     V0,
-    /// Records in the flexible format.
+    /// Records in the flexible format, so that they can say what a client speaks.
     V1,
     /// KIP-890: the epoch is bumped at each end, and a Produce request adds its partitions by itself.
     V2,
@@ -27,9 +27,16 @@ impl TransactionVersion {
         self as i16
     }
 
-    /// Whether the end of a transaction bumps the producer's epoch.
+    /// Of a client: whether the end of its transaction bumps the epoch. Of the cluster: whether an end that the coordinator
+    /// brings about does so by itself.
     pub fn bumps_epochs(self) -> bool {
         self >= TransactionVersion::V2
+    }
+
+    /// Whether clients of version 2 are served. It is the version of their requests that decides how they are (as in Kafka),
+    /// so the records must keep it.
+    pub fn serves_v2(self) -> bool {
+        self >= TransactionVersion::V1
     }
 
     /// Version of the values in `__transaction_state`.

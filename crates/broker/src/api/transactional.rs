@@ -14,7 +14,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerId};
 
 use crate::context::Context;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin, is_guarded_by_epochs};
+use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
 use crate::partition::PartitionHandle;
 use crate::shard::{AppendRequest, Claim};
 
@@ -95,7 +95,7 @@ pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut 
         let codes = add_or_verify(ctx, &question).await;
         for (number, code) in numbers.into_iter().zip(codes) {
             match code {
-                ErrorCode::None if is_guarded_by_epochs(ctx, *support) => added.push((*claim, number)),
+                ErrorCode::None if support.bumps_epochs() => added.push((*claim, number)),
                 ErrorCode::None => {}
                 code => drop(refused.insert(number, refusal(code))),
             }

@@ -16,7 +16,7 @@ use super::{Call, unknown_partitions};
 use crate::coordinator::Proof;
 use crate::coordinator::groups::{TxnOffsetCommit, ask_partition, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin, is_guarded_by_epochs};
+use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::Claim;
@@ -85,7 +85,7 @@ async fn prove(
             partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
         };
         match add_or_verify(call.ctx, &question).await.first() {
-            Some(ErrorCode::None) if is_guarded_by_epochs(call.ctx, support) => {
+            Some(ErrorCode::None) if support.bumps_epochs() => {
                 guard = first_guard(&partition, claim).await;
             }
             Some(ErrorCode::None) => {}

@@ -53,7 +53,9 @@ impl Support {
         }
     }
 
-    /// The client bumps its epoch with each transaction.
+    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator has agreed is as
+    /// good as one from before, which the marker of the transaction before may have voided meanwhile: a marker that ends this
+    /// transaction makes the partition refuse the write by its epoch. For other clients only the guard from before shows it.
     pub fn bumps_epochs(self) -> bool {
         self == Support::Add
     }
@@ -79,14 +81,6 @@ pub async fn begin<'a>(
         guards.push(guard.await.ok().flatten());
     }
     guards
-}
-
-/// Whether a guard that is given out after the coordinator has agreed is as good as one from before. The one from before
-/// may be void: the marker of the transaction before has come meanwhile. Where every marker brings another epoch, one that
-/// ends this transaction makes the partition refuse the write by its epoch; else only the guard from before shows it.
-pub fn is_guarded_by_epochs(ctx: &Context, support: Support) -> bool {
-    let version = ctx.coordinators.world().transactions.transaction_version;
-    support.bumps_epochs() && version.bumps_epochs()
 }
 
 /// A transaction and the partitions whose guards were given out for it.

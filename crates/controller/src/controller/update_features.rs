@@ -93,9 +93,13 @@ fn updated(call: &Call<'_>, update: &FeatureUpdateKey) -> Result<Vec<MetadataRec
     if level == now {
         return Ok(Vec::new());
     }
+    // Versions before 1 say with a flag that they mean to lower it.
+    let lowers = update.upgrade_type != UPGRADE || update.allow_downgrade;
+    if level > now && lowers {
+        return refuse(format!("Can't downgrade to a newer version (it is {now})."));
+    }
     if level < now {
-        // Versions before 1 say with a flag that they mean it.
-        if update.upgrade_type == UPGRADE && !update.allow_downgrade {
+        if !lowers {
             return refuse(format!(
                 "Can't downgrade the version of this feature (it is {now}) without setting the upgrade type to downgrade."
             ));

@@ -59,4 +59,14 @@ fn levels_change_together_or_not_at_all() {
         assert_eq!(world.partition("t").elr, left);
     }
     assert!(!world.image.features.eligible_leader_replicas());
+    let raised_as = |upgrade_type: i8| UpdateFeaturesRequest {
+        feature_updates: vec![update(ELR, 1, upgrade_type)],
+        ..UpdateFeaturesRequest::default()
+    };
+    for (upgrade_type, code) in
+        [(2, ErrorCode::InvalidUpdateVersion), (3, ErrorCode::InvalidUpdateVersion), (1, ErrorCode::None)]
+    {
+        let response: UpdateFeaturesResponse = world.ask(raised_as(upgrade_type));
+        expect(response.error_code, code, &response);
+    }
 }

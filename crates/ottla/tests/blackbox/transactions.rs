@@ -1,13 +1,12 @@
 //! Transactions from outside, in both versions of the protocol: what is committed is seen once, what is aborted never,
 //! through fencing, timeouts and kills.
 
-use std::fs::OpenOptions;
-use std::path::Path;
+mod kills;
+mod levels;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use ottla_wire::ErrorCode;
-use ottla_wire::batch::batches;
 use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -16,7 +15,7 @@ use ottla_wire::messages::*;
 
 use crate::harness::{
     Protocol, Setup, TxnProducer, Wire, batch, committed_values, create_topic, eventually, fetch_committed,
-    is_passing, name_of, produced, read_all, segments, times,
+    is_passing, name_of, produced, read_all, times,
 };
 
 fn stable_end(wire: &mut Wire, topic: &str) -> i64 {
@@ -142,10 +141,11 @@ fn a_transaction_that_takes_too_long_is_aborted() {
     for (topic, protocol) in ["one", "two"].into_iter().zip(Protocol::BOTH) {
         create_topic(&mut wire, topic, 1, &[]);
         let mut producer = TxnProducer::begin_with_timeout(&broker, topic, protocol, 300);
-        producer.write(topic, 0, &["abandoned"]);
-        assert_eq!(stable_end(&mut wire, topic), 0);
+        // On a slow machine the time is over before the write is.
+        let written = producer.try_write(topic, 0, &["abandoned"]);
         eventually("the abort", || producer.state() == "CompleteAbort");
-        eventually("readers go on", || stable_end(&mut wire, topic) == 2);
+        let end = if written == ErrorCode::None { 2 } else { 1 };
+        eventually("readers go on", || stable_end(&mut wire, topic) == end);
         assert!(committed_values(&mut wire, topic, 0).is_empty());
         let refused = producer.try_end(true);
         assert!(
@@ -206,105 +206,6 @@ fn offsets_come_into_force_with_their_transaction() {
         );
         assert_eq!(offset_of(&mut wire, id, "t", true), Ok(3));
     }
-}
-
-/// The answer to EndTxn is a promise: whatever a kill leaves unwritten of the markers is written afterwards.
-#[test]
-fn an_end_that_was_answered_is_carried_out_after_a_kill() {
-    for protocol in Protocol::BOTH {
-        for committed in [true, false] {
-            for round in 0..times(2, 20) {
-                let mut setup = Setup::new();
-                let broker = setup.start();
-                create_topic(&mut broker.connect(), "t", 4, &[]);
-                let mut producer = TxnProducer::begin(&broker, "id", protocol);
-                for partition in 0..4 {
-                    producer.write("t", partition, &["a"]);
-                }
-                assert_eq!(producer.commit_offset("g", "t", 5), ErrorCode::None);
-                producer.end(committed);
-                broker.kill();
-
-                let broker = setup.start();
-                let mut wire = broker.connect();
-                let (state, offset) = if committed { ("CompleteCommit", 5) } else { ("CompleteAbort", -1) };
-                producer.wire = broker.connect();
-                eventually("the markers", || producer.state() == state);
-                let expected = if committed { vec!["a"] } else { vec![] };
-                for partition in 0..4 {
-                    let seen = committed_values(&mut wire, "t", partition);
-                    assert_eq!(seen, expected, "{protocol:?}, round {round}, partition {partition}");
-                }
-                eventually("the offset", || offset_of(&mut wire, "g", "t", true) == Ok(offset));
-                // The id can be used by the next one.
-                let mut next = TxnProducer::begin(&broker, "id", protocol);
-                next.write("t", 0, &["b"]);
-                next.end(true);
-                eventually("the markers", || next.state() == "CompleteCommit");
-                assert_eq!(committed_values(&mut wire, "t", 0).last().map(String::as_str), Some("b"));
-            }
-        }
-    }
-}
-
-/// Cuts the last batch off a log; true if it was a marker.
-fn cut_last_batch(path: &Path) -> bool {
-    let bytes = std::fs::read(path).unwrap();
-    let all: Vec<_> = batches(Bytes::from(bytes.clone())).map(Result::unwrap).collect();
-    let last = all.last().unwrap().header();
-    let kept = bytes.len() - last.total_len();
-    OpenOptions::new().write(true).open(path).unwrap().set_len(kept as u64).unwrap();
-    last.is_control()
-}
-
-/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them.
-#[test]
-fn a_decision_without_its_markers_is_carried_out_after_a_kill() {
-    for protocol in Protocol::BOTH {
-        for committed in [true, false] {
-            let mut setup = Setup::new().set("transaction.state.log.num.partitions", 1);
-            let broker = setup.start();
-            create_topic(&mut broker.connect(), "t", 1, &[]);
-            let mut producer = TxnProducer::begin(&broker, "id", protocol);
-            producer.write("t", 0, &["a"]);
-            producer.end(committed);
-            let state = if committed { "CompleteCommit" } else { "CompleteAbort" };
-            eventually("the markers", || producer.state() == state);
-            broker.kill();
-            assert!(cut_last_batch(&segments(&setup.data, "t", 0)[0]), "that was the marker");
-            assert!(!cut_last_batch(&segments(&setup.data, "__transaction_state", 0)[0]));
-
-            let broker = setup.start();
-            producer.wire = broker.connect();
-            eventually("the markers", || producer.state() == state);
-            let expected = if committed { vec!["a"] } else { vec![] };
-            assert_eq!(committed_values(&mut broker.connect(), "t", 0), expected, "{protocol:?}");
-            // What was answered before the kill still holds: the producer goes on.
-            producer.write("t", 0, &["b"]);
-            producer.end(true);
-            eventually("the markers", || producer.state() == "CompleteCommit");
-            let seen = committed_values(&mut broker.connect(), "t", 0);
-            assert_eq!(seen.last().map(String::as_str), Some("b"), "{protocol:?}");
-        }
-    }
-}
-
-/// What is open when the broker is killed stays open, and its producer can go on.
-#[test]
-fn an_open_transaction_outlives_a_kill() {
-    let mut setup = Setup::new();
-    let broker = setup.start();
-    create_topic(&mut broker.connect(), "t", 1, &[]);
-    let mut producer = TxnProducer::begin(&broker, "id", Protocol::Two);
-    producer.write("t", 0, &["a"]);
-    broker.kill();
-    let broker = setup.start();
-    producer.wire = broker.connect();
-    producer.write("t", 0, &["b"]);
-    assert!(committed_values(&mut broker.connect(), "t", 0).is_empty());
-    producer.end(true);
-    eventually("the markers", || producer.state() == "CompleteCommit");
-    assert_eq!(committed_values(&mut broker.connect(), "t", 0), ["a", "b"]);
 }
 
 /// A topic that is deleted does not keep its transactions from ending.

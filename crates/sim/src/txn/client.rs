@@ -1,4 +1,5 @@
-//! A producer: one transaction after the other, one request at a time. What is not answered is sent again.
+//! An application that reads, and writes what it makes of it: one transaction after the other, one request at a time. What is
+//! not answered is sent again. How far it has read is committed with what it writes, and where it goes on from when it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use ottla_coordinator::Producer;
 use ottla_txn::Outcome;
 use ottla_wire::{ErrorCode, Sequence};
 
-use super::ledger::Ledger;
+use super::ledger::{Input, Ledger};
 use crate::client::batch::{Numbered, Value};
 use crate::rng::Rng;
 
@@ -15,6 +16,8 @@ use crate::rng::Rng;
 pub enum Wish {
     /// To be a producer: anew, or as the one that it was.
     Init(Option<Producer>),
+    /// To know how far it has read.
+    FetchOffset,
     Add {
         partition: usize,
     },
@@ -23,7 +26,20 @@ pub enum Wish {
         numbered: Numbered,
         value: Value,
     },
+    AddOffsets,
+    CommitOffset {
+        producer: Producer,
+        offset: i64,
+    },
     End(Outcome),
+}
+
+/// What an answer tells besides its code.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    Nothing,
+    Producer(Producer),
+    Offset(i64),
 }
 
 /// What a client does with an answer.
@@ -44,8 +60,13 @@ struct Txn {
     left: Vec<usize>,
     added: BTreeSet<usize>,
     written: u32,
+    /// How many records of the input it reads.
+    reads: i64,
+    /// The offsets are part of the transaction (version 1).
+    offsets_added: bool,
+    offset_committed: bool,
     outcome: Outcome,
-    /// A record was refused: what became of its sequence is not known.
+    /// A write was refused: what became of its sequence is not known.
     broken: bool,
 }
 
@@ -58,6 +79,8 @@ pub struct Client {
     rng: Rng,
     producer: Option<Producer>,
     sequences: BTreeMap<usize, Sequence>,
+    /// How far it has read.
+    position: Option<i64>,
     txn: Option<Txn>,
     wish: Option<Wish>,
 }
@@ -71,6 +94,7 @@ impl Client {
             rng,
             producer: None,
             sequences: BTreeMap::new(),
+            position: None,
             txn: None,
             wish: None,
         }
@@ -91,22 +115,38 @@ impl Client {
 
     /// It crashes, and remembers nothing.
     pub fn stop(&mut self) {
-        (self.producer, self.txn, self.wish) = (None, None, None);
+        (self.producer, self.position, self.txn, self.wish) = (None, None, None, None);
     }
 
-    /// The answer to its wish. `producer` is what InitProducerId and, in version 2, EndTxn tell.
-    pub fn answered(&mut self, code: ErrorCode, producer: Option<Producer>, ledger: &mut Ledger) -> Next {
+    /// The answer to its wish. InitProducerId and, in version 2, EndTxn tell of a producer.
+    pub fn answered(&mut self, code: ErrorCode, told: Told, ledger: &mut Ledger) -> Next {
         match code {
             ErrorCode::None => {}
             ErrorCode::ConcurrentTransactions
             | ErrorCode::CoordinatorLoadInProgress
             | ErrorCode::CoordinatorNotAvailable
-            | ErrorCode::NotCoordinator => return Next::Again,
+            | ErrorCode::NotCoordinator
+            | ErrorCode::UnstableOffsetCommit => return Next::Again,
             _ => return self.refused(ledger),
         }
         let Some(wish) = self.wish.take() else { return Next::Die };
         match wish {
-            Wish::Init(_) => self.become_producer(producer),
+            Wish::Init(_) => self.become_producer(told),
+            Wish::FetchOffset => {
+                if let Told::Offset(offset) = told {
+                    self.position = Some(offset);
+                }
+            }
+            Wish::AddOffsets => {
+                if let Some(txn) = &mut self.txn {
+                    txn.offsets_added = true;
+                }
+            }
+            Wish::CommitOffset { .. } => {
+                if let Some(txn) = &mut self.txn {
+                    txn.offset_committed = true;
+                }
+            }
             Wish::Add { partition } => {
                 if let Some(txn) = &mut self.txn {
                     txn.added.insert(partition);
@@ -120,7 +160,7 @@ impl Client {
                     txn.written += 1;
                 }
             }
-            Wish::End(outcome) => self.ended(outcome, producer, ledger),
+            Wish::End(outcome) => self.ended(outcome, told, ledger),
         }
         self.wish_next(ledger);
         Next::GoOn
@@ -129,7 +169,7 @@ impl Client {
     fn refused(&mut self, ledger: &mut Ledger) -> Next {
         match (&self.wish, &mut self.txn) {
             // It cannot be part of the transaction, so the transaction is given up.
-            (Some(Wish::Produce { .. }), Some(txn)) if !txn.broken => {
+            (Some(Wish::Produce { .. } | Wish::CommitOffset { .. }), Some(txn)) if !txn.broken => {
                 txn.broken = true;
                 txn.outcome = Outcome::Abort;
                 txn.left.clear();
@@ -143,18 +183,22 @@ impl Client {
         }
     }
 
-    fn become_producer(&mut self, producer: Option<Producer>) {
-        if producer != self.producer {
+    fn become_producer(&mut self, told: Told) {
+        let Told::Producer(producer) = told else { return };
+        if Some(producer) != self.producer {
             self.sequences.clear();
         }
-        self.producer = producer;
+        self.producer = Some(producer);
     }
 
-    fn ended(&mut self, outcome: Outcome, producer: Option<Producer>, ledger: &mut Ledger) {
+    fn ended(&mut self, outcome: Outcome, told: Told, ledger: &mut Ledger) {
         let Some(txn) = self.txn.take() else { return };
         ledger.ended(txn.number, outcome);
+        if outcome == Outcome::Commit {
+            self.position = self.position.map(|position| position + txn.reads);
+        }
         if self.v2 {
-            self.become_producer(producer);
+            self.become_producer(told);
         } else if txn.broken {
             // KIP-360: another epoch, because sequences are in doubt.
             self.wish = Some(Wish::Init(self.producer));
@@ -166,10 +210,15 @@ impl Client {
             return;
         }
         let Some(producer) = self.producer else { return };
+        let Some(position) = self.position else {
+            self.wish = Some(Wish::FetchOffset);
+            return;
+        };
         if self.txn.is_none() {
-            self.txn = Some(self.plan(ledger));
+            self.txn = Some(self.plan(position, ledger));
         }
         let Some(txn) = &self.txn else { return };
+        let reads = txn.reads > 0 && !txn.offset_committed && !txn.broken;
         let wish = match txn.left.last() {
             Some(&partition) if !self.v2 && !txn.added.contains(&partition) => Wish::Add { partition },
             Some(&partition) => {
@@ -179,6 +228,8 @@ impl Client {
                 let value = Value { producer: txn.number, number: txn.written };
                 Wish::Produce { partition, numbered, value }
             }
+            None if reads && !self.v2 && !txn.offsets_added => Wish::AddOffsets,
+            None if reads => Wish::CommitOffset { producer, offset: position + txn.reads },
             None => {
                 if txn.outcome == Outcome::Commit {
                     ledger.asks_to_commit(txn.number);
@@ -189,13 +240,19 @@ impl Client {
         self.wish = Some(wish);
     }
 
-    fn plan(&mut self, ledger: &mut Ledger) -> Txn {
+    fn plan(&mut self, position: i64, ledger: &mut Ledger) -> Txn {
         let records = self.rng.between(1, 5);
+        let reads = if self.rng.chance(700) { self.rng.between(1, 9) as i64 } else { 0 };
+        let id = self.transactional_id.clone();
+        let input = (reads > 0).then(|| Input { id, from: position, to: position + reads });
         Txn {
-            number: ledger.begin(),
+            number: ledger.begin(input),
             left: (0..records).map(|_| self.rng.index(self.partitions)).collect(),
             added: BTreeSet::new(),
             written: 0,
+            reads,
+            offsets_added: false,
+            offset_committed: false,
             outcome: if self.rng.chance(700) { Outcome::Commit } else { Outcome::Abort },
             broken: false,
         }

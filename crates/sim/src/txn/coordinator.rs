@@ -48,6 +48,14 @@ impl Coordinator {
         }
     }
 
+    /// `transaction.version` is raised or lowered.
+    pub fn set_version(&mut self, version: TransactionVersion) {
+        self.config.transaction_version = version;
+        if let Some(frame) = &mut self.frame {
+            frame.core_mut().set_config(self.config.clone());
+        }
+    }
+
     /// Another broker takes over with what is committed. `Err` is a record that it cannot read.
     pub fn take_over(&mut self, at: &Moment) -> Result<(), String> {
         let epoch = LeaderEpoch(i32::try_from(self.life).unwrap_or(i32::MAX));

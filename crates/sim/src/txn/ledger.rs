@@ -5,12 +5,23 @@ use std::collections::BTreeMap;
 use ottla_txn::Outcome;
 use ottla_wire::{ProducerEpoch, ProducerId, Sequence};
 
+use super::offsets::GroupLeader;
 use super::partition::{Entry, Partition};
 use crate::client::batch::Value;
+
+/// What a transaction has read: where its id's group stood before, and where it stands if the transaction commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub id: String,
+    pub from: i64,
+    pub to: i64,
+}
 
 /// One transaction as its client saw it.
 #[derive(Clone, Debug, Default)]
 pub struct Promise {
+    /// `None` if it only writes.
+    input: Option<Input>,
     /// Records that were acknowledged: partition and number.
     acknowledged: Vec<(usize, u32)>,
     /// The client has asked for the commit; what came of it may be unknown.
@@ -26,9 +37,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn begin(&mut self) -> u32 {
+    pub fn begin(&mut self, input: Option<Input>) -> u32 {
         let number = self.promises.len() as u32;
-        self.promises.insert(number, Promise::default());
+        self.promises.insert(number, Promise { input, ..Promise::default() });
         number
     }
 
@@ -50,7 +61,7 @@ impl Ledger {
     }
 
     /// What is wrong when everything has come to rest, if anything is.
-    pub fn check(&self, partitions: &[Partition]) -> Result<(), String> {
+    pub fn check(&self, partitions: &[Partition], offsets: &GroupLeader) -> Result<(), String> {
         let mut seen: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
         for (index, partition) in partitions.iter().enumerate() {
             if partition.is_undecided() {
@@ -61,10 +72,22 @@ impl Ledger {
                 seen.entry(value.producer).or_default().push((index, value.number));
             }
         }
+        let mut inputs: BTreeMap<&str, Vec<&Input>> = BTreeMap::new();
         for (txn, promise) in &self.promises {
-            promise
-                .check(seen.remove(txn).unwrap_or_default())
-                .map_err(|why| format!("transaction {txn}: {why}"))?;
+            let seen = seen.remove(txn).unwrap_or_default();
+            if let Some(input) = &promise.input {
+                let of_id = inputs.entry(&input.id).or_default();
+                of_id.extend(Some(input).filter(|_| !seen.is_empty()));
+            }
+            promise.check(seen).map_err(|why| format!("transaction {txn}: {why}"))?;
+        }
+        offsets.check_rest()?;
+        for (id, inputs) in inputs {
+            let end = read_once(inputs).map_err(|why| format!("group {id}: {why}"))?;
+            let committed = offsets.committed(id);
+            if committed != end {
+                return Err(format!("group {id} stands at {committed}; its output tells of {end}"));
+            }
         }
         Ok(())
     }
@@ -85,6 +108,19 @@ impl Promise {
     }
 }
 
+/// What committed transactions have read is all that there is, once each. Gives where that ends.
+fn read_once(mut inputs: Vec<&Input>) -> Result<i64, String> {
+    inputs.sort_unstable_by_key(|input| input.from);
+    let mut end = 0;
+    for input in &inputs {
+        if input.from != end {
+            return Err(format!("what is committed reads on from {} where {end} is due", input.from));
+        }
+        end = input.to;
+    }
+    Ok(end)
+}
+
 /// What a reader of what is committed is given: a record counts if the next marker of its producer is a commit.
 fn committed(log: &[Entry]) -> Vec<Value> {
     let mut open: BTreeMap<ProducerId, Vec<Value>> = BTreeMap::new();
@@ -92,8 +128,9 @@ fn committed(log: &[Entry]) -> Vec<Value> {
     for entry in log {
         match *entry {
             Entry::Record { producer, value, .. } => open.entry(producer).or_default().push(value),
+            Entry::Offsets { .. } => {}
             Entry::Marker { producer, commit } => {
-                let ended = open.remove(&producer).unwrap_or_default();
+                let ended = open.remove(&producer.id).unwrap_or_default();
                 if commit {
                     committed.extend(ended);
                 }

@@ -5,12 +5,14 @@ use ottla_txn::{MarkerOutcome, MarkersAnswer, Outcome, WriteMarkers};
 use ottla_wire::{ErrorCode, PartitionIndex};
 
 use super::TxnMutation;
-use super::world::{Event, Gathering, PATIENCE, TOPIC, World};
+use super::wire;
+use super::world::{Event, Gathering, OFFSETS, PATIENCE, World};
 
 impl World {
     pub(super) fn send_markers(&mut self, asked: WriteMarkers) {
         let gathering = self.next_count();
-        let partitions: Vec<usize> = asked.partitions.iter().map(|(_, p)| p as usize).collect();
+        let partitions: Vec<usize> =
+            asked.partitions.iter().map(|(topic, p)| wire::number(topic, p)).collect();
         let answer = MarkersAnswer {
             transactional_id: asked.transactional_id,
             token: asked.token,
@@ -62,7 +64,10 @@ impl World {
         heard: bool,
     ) {
         let (now, wall) = (self.now, self.wall());
-        let written = self.partitions[partition].write_marker(now, wall, marker);
+        let written = match partition {
+            OFFSETS => self.offsets.write_marker(now, wall, marker),
+            partition => self.partitions[partition].write_marker(now, wall, marker),
+        };
         self.trace.note(now, format_args!("  {written:?}"));
         let Some(gathering) = gathering else { return };
         let outcome = match written {
@@ -76,7 +81,8 @@ impl World {
 
     pub(super) fn marker_answered(&mut self, gathering: u64, partition: usize, outcome: MarkerOutcome) {
         let Some(gathered) = self.gatherings.get_mut(&gathering) else { return };
-        gathered.answer.partitions.push((TOPIC, PartitionIndex(partition as i32), outcome));
+        let (topic, index) = wire::place(partition);
+        gathered.answer.partitions.push((topic, PartitionIndex(index), outcome));
         gathered.left -= 1;
         if gathered.left > 0 {
             return;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ottla_coordinator::{Producer, Record};
 use ottla_replica::{
     Acks, Append, AppendError, Durability, Effect, Event, PartitionState, RecoveryState, Replica,
     ReplicaBroker, ReplicaConfig, ReplyId, Restored, Standing, VerificationGuard, WriteMarker,
 };
-use ottla_wire::batch::Origin;
+use ottla_wire::batch::{Origin, ValidatedBatch};
 use ottla_wire::{
     BrokerEpoch, BrokerId, Instant, LeaderEpoch, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
     Timestamp,
@@ -17,10 +18,23 @@ use crate::client::batch::{Numbered, Value, build};
 const BROKER: BrokerId = BrokerId(0);
 
 /// What lies in the log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Entry {
-    Record { producer: ProducerId, epoch: ProducerEpoch, sequence: Sequence, value: Value },
-    Marker { producer: ProducerId, commit: bool },
+    Record {
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+        sequence: Sequence,
+        value: Value,
+    },
+    /// Of a group coordinator: offsets that a producer commits with its transaction.
+    Offsets {
+        producer: Producer,
+        records: Vec<Record>,
+    },
+    Marker {
+        producer: Producer,
+        commit: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -67,11 +81,21 @@ impl Partition {
     pub fn begin_verification(
         &mut self,
         wall: Timestamp,
-        numbered: Numbered,
+        producer: Producer,
+        first: Sequence,
         bumps_epochs: bool,
     ) -> Option<VerificationGuard> {
-        let Numbered { producer, epoch, first, .. } = numbered;
-        self.replica.begin_verification(wall, producer, epoch, first, bumps_epochs)
+        self.replica.begin_verification(wall, producer.id, producer.epoch, first, bumps_epochs)
+    }
+
+    /// Whether a coordinator may write for this producer.
+    pub fn check_claim(
+        &self,
+        producer: Producer,
+        shown: Option<VerificationGuard>,
+        verify: bool,
+    ) -> Result<(), AppendError> {
+        self.replica.check_claim(producer.id, producer.epoch, shown, verify)
     }
 
     /// Appends one record.
@@ -86,13 +110,24 @@ impl Partition {
         let Some(batch) = build(&[value], Some(numbered), wall) else { return Err(AppendError::Storage) };
         let Numbered { producer, epoch, first: sequence, .. } = numbered;
         let entry = Entry::Record { producer, epoch, sequence, value };
+        self.append_batch((now, wall), batch, entry, Origin::Client, verified)
+    }
+
+    pub fn append_batch(
+        &mut self,
+        (now, wall): (Instant, Timestamp),
+        batch: ValidatedBatch,
+        entry: Entry,
+        origin: Origin,
+        verified: Option<VerificationGuard>,
+    ) -> Result<(), AppendError> {
         let append = Append {
             batch,
             acks: Acks::InSync,
             deadline: now + Duration::from_secs(60),
             reply: self.next_reply(),
             expected: None,
-            origin: Origin::Client,
+            origin,
             verified,
         };
         self.step(now, wall, Event::Append(append), entry)
@@ -104,7 +139,8 @@ impl Partition {
         wall: Timestamp,
         marker: &WriteMarker,
     ) -> Result<(), AppendError> {
-        let entry = Entry::Marker { producer: marker.producer, commit: marker.commit };
+        let producer = Producer { id: marker.producer, epoch: marker.producer_epoch };
+        let entry = Entry::Marker { producer, commit: marker.commit };
         let reply = self.next_reply();
         let deadline = now + Duration::from_secs(60);
         self.step(now, wall, Event::WriteMarker(WriteMarker { deadline, reply, ..*marker }), entry)
@@ -122,7 +158,7 @@ impl Partition {
         let mut answer = Err(AppendError::TimedOut);
         for effect in effects {
             match effect {
-                Effect::Write(_) => self.log.push(entry),
+                Effect::Write(_) => self.log.push(entry.clone()),
                 Effect::Reply { outcome, .. } => answer = outcome.map(|_| ()),
                 Effect::Aborted(_) | Effect::EpochsChanged | Effect::Flush { .. } => {}
                 other => unreachable!("a lone leader does not ask for {other:?}"),

@@ -24,7 +24,7 @@ pub fn run(seed: u64, mutation: Option<TxnMutation>, print: bool) -> Report {
             break;
         }
     }
-    let broken = broken.or_else(|| world.ledger.check(&world.partitions).err());
+    let broken = broken.or_else(|| world.ledger.check(&world.partitions, &world.offsets).err());
     Report {
         seed,
         flags: "--transactions ",

@@ -6,11 +6,13 @@ use ottla_wire::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
 use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
-use ottla_wire::messages::{EndTxnRequest, InitProducerIdRequest};
-use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId, Str};
+use ottla_wire::messages::{AddOffsetsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
+use ottla_wire::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, Str};
 
-use super::client::Wish;
-use super::world::{TIMEOUT_MS, TOPIC};
+use super::client::{Told, Wish};
+use super::world::{OFFSETS, TIMEOUT_MS, TOPIC};
+
+const OFFSETS_TOPIC: Str = Str::from_static("__consumer_offsets");
 
 /// What a client asks the coordinator for; `None` if it cannot ask for that.
 pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) -> Option<Call> {
@@ -28,6 +30,20 @@ pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) 
             Call { version: 5, request: Request::InitProducerId(request) }
         }
         Wish::Add { partition } => Call { version: 3, request: add(id, producer?, partition, false) },
+        Wish::AddOffsets => {
+            let producer = producer?;
+            let request = AddOffsetsToTxnRequest {
+                transactional_id: Str::from(id),
+                producer_id: producer.id.0,
+                producer_epoch: producer.epoch.0,
+                group_id: Str::from(id),
+            };
+            let (_, partition) = place(OFFSETS);
+            Call {
+                version: 3,
+                request: Request::AddOffsetsToTxn { request, partition: PartitionIndex(partition) },
+            }
+        }
         Wish::End(outcome) => {
             let producer = producer?;
             let request = EndTxnRequest {
@@ -38,22 +54,33 @@ pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) 
             };
             Call { version: if v2 { 5 } else { 4 }, request: Request::EndTxn(request) }
         }
-        Wish::Produce { .. } => return None,
+        Wish::FetchOffset | Wish::Produce { .. } | Wish::CommitOffset { .. } => return None,
     })
 }
 
 pub(super) fn add(id: &str, producer: Producer, partition: usize, verify_only: bool) -> Request {
+    let (name, partition) = place(partition);
     Request::AddPartitionsToTxn(AddPartitionsToTxnTransaction {
         transactional_id: Str::from(id),
         producer_id: producer.id.0,
         producer_epoch: producer.epoch.0,
         verify_only,
-        topics: vec![AddPartitionsToTxnTopic { name: TOPIC, partitions: vec![partition as i32] }],
+        topics: vec![AddPartitionsToTxnTopic { name, partitions: vec![partition] }],
     })
 }
 
+/// The name of a partition on the wire.
+pub(super) fn place(partition: usize) -> (Str, i32) {
+    if partition == OFFSETS { (OFFSETS_TOPIC, 0) } else { (TOPIC, partition as i32) }
+}
+
+/// The number of a partition here.
+pub(super) fn number(topic: &str, partition: i32) -> usize {
+    if OFFSETS_TOPIC == topic { OFFSETS } else { partition as usize }
+}
+
 /// What clients look at in an answer.
-pub(super) fn read(response: Response) -> (ErrorCode, Option<Producer>) {
+pub(super) fn read(response: Response) -> (ErrorCode, Told) {
     let (code, producer) = match response {
         Response::InitProducerId(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
         Response::EndTxn(r) => (r.error_code, Some((r.producer_id, r.producer_epoch))),
@@ -62,8 +89,10 @@ pub(super) fn read(response: Response) -> (ErrorCode, Option<Producer>) {
         Response::DescribeTransaction(r) => (r.error_code, None),
         Response::ListTransactions(r) => (r.error_code, None),
     };
-    let producer = producer.map(|(id, epoch)| Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) });
-    (ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError), producer)
+    let told = producer.map_or(Told::Nothing, |(id, epoch)| {
+        Told::Producer(Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) })
+    });
+    (ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError), told)
 }
 
 fn first_code(result: &AddPartitionsToTxnResult) -> i16 {

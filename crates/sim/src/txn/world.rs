@@ -3,23 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_coordinator::{Moment, Producer};
-use ottla_replica::{AppendError, VerificationGuard, WriteMarker};
+use ottla_coordinator::Moment;
+use ottla_replica::WriteMarker;
 use ottla_txn::{Call, MarkerOutcome, MarkersAnswer, Outbound, TransactionVersion};
 use ottla_wire::{ErrorCode, Instant, ProducerId, Str, Timestamp, Uuid};
 
 use super::TxnMutation;
-use super::client::{Client, Next, Wish};
+use super::client::{Client, Next, Told, Wish};
 use super::coordinator::{Asker, Coordinator};
+use super::leaders::{Verification, Write};
 use super::ledger::Ledger;
+use super::offsets::GroupLeader;
 use super::partition::Partition;
 use super::wire;
-use crate::client::batch::{Numbered, Value};
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::trace::Trace;
 
 const PARTITIONS: usize = 3;
+/// The number of the partition that keeps the offsets of groups.
+pub(super) const OFFSETS: usize = PARTITIONS;
 const TRANSACTIONAL_IDS: usize = 2;
 /// How many producers want the same id.
 const RIVALS: usize = 2;
@@ -52,9 +55,12 @@ pub(super) enum Event {
         client: usize,
         attempt: u64,
         id: String,
-        partition: usize,
-        numbered: Numbered,
-        value: Value,
+        write: Write,
+    },
+    FetchOffset {
+        client: usize,
+        attempt: u64,
+        id: String,
     },
     Verified {
         verification: u64,
@@ -64,7 +70,7 @@ pub(super) enum Event {
         client: usize,
         attempt: u64,
         code: ErrorCode,
-        producer: Option<Producer>,
+        told: Told,
     },
     Committed {
         life: u64,
@@ -90,19 +96,9 @@ pub(super) enum Event {
         partition: usize,
         outcome: MarkerOutcome,
     },
-    /// A client or the coordinator fails, or a client pauses.
+    GroupsTakenOver,
+    /// A client or a coordinator fails, a client pauses, or `transaction.version` changes.
     Mishap,
-}
-
-/// A batch that waits for its verification.
-#[derive(Debug)]
-pub(super) struct Verification {
-    client: usize,
-    attempt: u64,
-    partition: usize,
-    numbered: Numbered,
-    value: Value,
-    guard: VerificationGuard,
 }
 
 /// Markers that were asked for together.
@@ -118,12 +114,14 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) queue: Queue<Event>,
     pub(super) trace: Trace,
-    v2: bool,
+    /// Whether clients speak version 2 of transactions.
+    pub(super) v2: bool,
     /// Whether messages may come late.
     pub(super) late: bool,
     pub(super) mutation: Option<TxnMutation>,
     pub(super) coordinator: Coordinator,
     pub(super) partitions: Vec<Partition>,
+    pub(super) offsets: GroupLeader,
     pub(super) clients: Vec<Client>,
     /// The number of what each client wants now.
     pub(super) attempts: Vec<u64>,
@@ -145,7 +143,7 @@ impl World {
     pub(super) fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> World {
         let mut rng = Rng::new(seed);
         let v2 = !rng.chance(300) && mutation != Some(TxnMutation::LateInVersion1);
-        let version = if v2 { TransactionVersion::V2 } else { TransactionVersion::V1 };
+        let version = level(&mut rng);
         let verify = mutation != Some(TxnMutation::SkipVerification);
         let (now, wall) = (Instant(0), Timestamp(DAWN));
         let clients: Vec<Client> = (0..TRANSACTIONAL_IDS * RIVALS)
@@ -160,6 +158,7 @@ impl World {
             mutation,
             coordinator: Coordinator::new(version),
             partitions: (0..PARTITIONS).map(|_| Partition::new(now, wall, verify)).collect(),
+            offsets: GroupLeader::new(now, wall, mutation),
             attempts: vec![0; clients.len()],
             turns: vec![0; clients.len()],
             paused: vec![now; clients.len()],
@@ -174,6 +173,7 @@ impl World {
             rng,
         };
         world.queue.plan(now, Event::TakesOver { life: 0 });
+        world.queue.plan(now, Event::GroupsTakenOver);
         for client in 0..world.clients.len() {
             let at = now + world.rng.millis(0, 3000);
             world.queue.plan(at, Event::Starts { client });
@@ -188,12 +188,13 @@ impl World {
             Event::Starts { client } => self.starts(client),
             Event::Turn { client, turn } => self.turn(client, turn),
             Event::AtCoordinator { asker, call } => self.at_coordinator(asker, call),
-            Event::AtPartition { client, attempt, id, partition, numbered, value } => {
-                self.at_partition(client, attempt, &id, partition, numbered, value);
+            Event::AtPartition { client, attempt, id, write } => {
+                self.at_partition(client, attempt, id, write);
             }
+            Event::FetchOffset { client, attempt, id } => self.fetch_offset(client, attempt, &id),
             Event::Verified { verification, code } => self.verified(verification, code),
-            Event::Answered { client, attempt, code, producer } => {
-                self.answered(client, attempt, code, producer);
+            Event::Answered { client, attempt, code, told } => {
+                self.answered(client, attempt, code, told);
             }
             Event::Committed { life } if life == self.coordinator.life => {
                 self.coordinator.commit();
@@ -220,6 +221,10 @@ impl World {
             Event::MarkerAnswered { gathering, partition, outcome } => {
                 self.marker_answered(gathering, partition, outcome);
             }
+            Event::GroupsTakenOver => {
+                let at = self.moment();
+                self.offsets.take_over(&at)?;
+            }
             Event::Mishap => self.mishap(),
         }
         Ok(())
@@ -244,7 +249,7 @@ impl World {
     }
 
     /// Sends a message: it may be lost, come late, or come twice.
-    fn send(&mut self, make: impl Fn() -> Event) {
+    pub(super) fn send(&mut self, make: impl Fn() -> Event) {
         if self.is_chaotic() && self.rng.chance(40) {
             return;
         }
@@ -294,8 +299,12 @@ impl World {
         self.plan_turn(client, self.now + PATIENCE);
         let attempt = self.attempts[client];
         let id = self.clients[client].transactional_id.clone();
-        if let Wish::Produce { partition, numbered, value } = wish {
-            self.send(|| Event::AtPartition { client, attempt, id: id.clone(), partition, numbered, value });
+        if let Some(write) = Write::of(&wish) {
+            self.send(|| Event::AtPartition { client, attempt, id: id.clone(), write });
+            return;
+        }
+        if let Wish::FetchOffset = wish {
+            self.send(|| Event::FetchOffset { client, attempt, id: id.clone() });
             return;
         }
         if let Some(call) = wire::call(&id, self.v2, &wish, self.clients[client].producer()) {
@@ -304,11 +313,11 @@ impl World {
         }
     }
 
-    fn answered(&mut self, client: usize, attempt: u64, code: ErrorCode, producer: Option<Producer>) {
+    fn answered(&mut self, client: usize, attempt: u64, code: ErrorCode, told: Told) {
         if attempt != self.attempts[client] || self.paused[client] > self.now {
             return;
         }
-        match self.clients[client].answered(code, producer, &mut self.ledger) {
+        match self.clients[client].answered(code, told, &mut self.ledger) {
             Next::GoOn => self.wants(client),
             Next::Again => {
                 let pause = self.rng.millis(10, 40);
@@ -325,8 +334,8 @@ impl World {
         self.queue.plan(self.now + pause, Event::Starts { client });
     }
 
-    fn answer(&mut self, client: usize, attempt: u64, code: ErrorCode, producer: Option<Producer>) {
-        self.send(|| Event::Answered { client, attempt, code, producer });
+    pub(super) fn answer(&mut self, client: usize, attempt: u64, code: ErrorCode, told: Told) {
+        self.send(|| Event::Answered { client, attempt, code, told });
     }
 
     // The coordinator.
@@ -334,14 +343,14 @@ impl World {
     fn at_coordinator(&mut self, asker: Asker, call: Call) {
         let at = self.moment();
         if let Err(code) = self.coordinator.ask(&at, asker, call) {
-            self.tell(asker, code, None);
+            self.tell(asker, code, Told::Nothing);
         }
         self.follow_up();
     }
 
-    fn tell(&mut self, asker: Asker, code: ErrorCode, producer: Option<Producer>) {
+    fn tell(&mut self, asker: Asker, code: ErrorCode, told: Told) {
         match asker {
-            Asker::Client { client, attempt } => self.answer(client, attempt, code, producer),
+            Asker::Client { client, attempt } => self.answer(client, attempt, code, told),
             Asker::Partition { verification } => self.send(|| Event::Verified { verification, code }),
         }
     }
@@ -357,8 +366,8 @@ impl World {
             match outbound {
                 Outbound::Reply { to, response } => {
                     if let Some(asker) = self.coordinator.asker(to) {
-                        let (code, producer) = wire::read(response);
-                        self.tell(asker, code, producer);
+                        let (code, told) = wire::read(response);
+                        self.tell(asker, code, told);
                     }
                 }
                 Outbound::WriteMarkers(markers) => self.send_markers(markers),
@@ -405,65 +414,6 @@ impl World {
         Ok(())
     }
 
-    // Partitions.
-
-    fn at_partition(
-        &mut self,
-        client: usize,
-        attempt: u64,
-        id: &str,
-        partition: usize,
-        numbered: Numbered,
-        value: Value,
-    ) {
-        let wall = self.wall();
-        let verifies = self.mutation != Some(TxnMutation::SkipVerification);
-        let guard = self.partitions[partition].begin_verification(wall, numbered, self.v2);
-        match guard.filter(|_| verifies) {
-            Some(guard) => {
-                let verification = self.next_count();
-                self.verifications.insert(
-                    verification,
-                    Verification { client, attempt, partition, numbered, value, guard },
-                );
-                let producer = Producer { id: numbered.producer, epoch: numbered.epoch };
-                // For clients of version 2 the partition is added by the broker.
-                let call = Call { version: 5, request: wire::add(id, producer, partition, !self.v2) };
-                let asker = Asker::Partition { verification };
-                self.send(|| Event::AtCoordinator { asker, call: call.clone() });
-            }
-            None => self.append(client, attempt, partition, numbered, value, None),
-        }
-    }
-
-    fn verified(&mut self, verification: u64, code: ErrorCode) {
-        let Some(waiting) = self.verifications.remove(&verification) else { return };
-        let Verification { client, attempt, partition, numbered, value, guard } = waiting;
-        match code {
-            ErrorCode::None => self.append(client, attempt, partition, numbered, value, Some(guard)),
-            _ => self.answer(client, attempt, code, None),
-        }
-    }
-
-    fn append(
-        &mut self,
-        client: usize,
-        attempt: u64,
-        partition: usize,
-        numbered: Numbered,
-        value: Value,
-        guard: Option<VerificationGuard>,
-    ) {
-        let (now, wall) = (self.now, self.wall());
-        let appended = self.partitions[partition].append(now, wall, numbered, value, guard);
-        self.trace.note(now, format_args!("  {appended:?}"));
-        let code = match appended {
-            Ok(()) | Err(AppendError::DuplicateSequence { .. }) => ErrorCode::None,
-            Err(why) => ErrorCode::from(why),
-        };
-        self.answer(client, attempt, code, None);
-    }
-
     // What goes wrong.
 
     fn plan_mishap(&mut self) {
@@ -476,7 +426,7 @@ impl World {
             return;
         }
         let client = self.rng.index(self.clients.len());
-        match self.rng.below(3) {
+        match self.rng.below(6) {
             0 => {
                 self.clients[client].stop();
                 self.restart_later(client);
@@ -484,6 +434,15 @@ impl World {
             1 => {
                 let pause = self.rng.millis(100, 5000);
                 self.paused[client] = self.now + pause;
+            }
+            2 => {
+                let version = level(&mut self.rng);
+                self.coordinator.set_version(version);
+            }
+            3 | 4 => {
+                self.offsets.fail();
+                let pause = self.rng.millis(0, 200);
+                self.queue.plan(self.now + pause, Event::GroupsTakenOver);
             }
             _ => {
                 let lose = if self.mutation == Some(TxnMutation::LoseCommitted) { 2 } else { 0 };
@@ -493,5 +452,14 @@ impl World {
             }
         }
         self.plan_mishap();
+    }
+}
+
+/// A level of `transaction.version`. At level 0 clients of version 2 are refused, but for what they have open.
+fn level(rng: &mut Rng) -> TransactionVersion {
+    match rng.below(8) {
+        0 => TransactionVersion::V0,
+        1..4 => TransactionVersion::V1,
+        _ => TransactionVersion::V2,
     }
 }

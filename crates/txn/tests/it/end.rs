@@ -1,4 +1,4 @@
-//! EndTxn in every state, by the rules of both versions.
+//! EndTxn, by the rules of both versions. What it is told in every state is in [`crate::every_state`].
 
 use ottla_txn::{Request, Response, TransactionVersion, TxnState};
 use ottla_wire::ErrorCode;
@@ -30,74 +30,6 @@ fn standing(version: TransactionVersion, state: &str) -> (World, Who) {
     (w, who)
 }
 
-const OK: Result<(), ErrorCode> = Ok(());
-const CONCURRENT: Result<(), ErrorCode> = Err(ErrorCode::ConcurrentTransactions);
-const FENCED: Result<(), ErrorCode> = Err(ErrorCode::ProducerFenced);
-const STATE: Result<(), ErrorCode> = Err(ErrorCode::InvalidTxnState);
-
-#[test]
-fn version_1_knows_a_repeated_end_by_the_state() {
-    for (state, commit, abort) in [
-        ("Empty", STATE, STATE),
-        ("Ongoing", OK, OK),
-        ("PrepareCommit", CONCURRENT, CONCURRENT),
-        ("PrepareAbort", CONCURRENT, CONCURRENT),
-        ("CompleteCommit", OK, STATE),
-        ("CompleteAbort", STATE, OK),
-    ] {
-        for version in [TransactionVersion::V0, TransactionVersion::V1] {
-            for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
-                let (mut w, who) = standing(version, state);
-                let records = w.log.len();
-                assert_eq!(w.end("a", who, outcome), expected.map(|()| NOBODY), "{state}, {outcome:?}");
-                let writes = expected.is_ok() && state == "Ongoing";
-                assert_eq!(w.log.len() > records, writes, "{state}, {outcome:?}");
-                assert_eq!(w.who("a"), who, "the epoch stays");
-
-                let (mut w, who) = standing(version, state);
-                for epoch in [who.1 - 1, who.1 + 1] {
-                    assert_eq!(
-                        w.end("a", (who.0, epoch), outcome),
-                        Err(ErrorCode::ProducerFenced),
-                        "{state}"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// In version 2 the epoch says which transaction is meant: one less than now is the one that has ended.
-#[test]
-fn version_2_knows_a_repeated_end_by_the_epoch() {
-    // State; for commit and abort: with the epoch of the one before, with the present one, with one to come.
-    for (state, commit, abort) in [
-        ("Empty", [FENCED, STATE, FENCED], [FENCED, OK, FENCED]),
-        ("Ongoing", [FENCED, OK, FENCED], [FENCED, OK, FENCED]),
-        ("PrepareCommit", [CONCURRENT; 3], [CONCURRENT; 3]),
-        ("PrepareAbort", [CONCURRENT; 3], [CONCURRENT; 3]),
-        ("CompleteCommit", [OK, STATE, FENCED], [STATE, OK, FENCED]),
-        ("CompleteAbort", [STATE, STATE, FENCED], [OK, OK, FENCED]),
-    ] {
-        for (outcome, expected) in [(COMMIT, commit), (ABORT, abort)] {
-            for (age, expected) in [-1, 0, 1].into_iter().zip(expected) {
-                let (mut w, who) = standing(TransactionVersion::V2, state);
-                let found = w.end("a", (who.0, who.1 + age), outcome);
-                // An end bumps the epoch; a repeated one tells of the epoch that the first has brought.
-                let next = if age == 0 { (who.0, who.1 + 1) } else { who };
-                assert_eq!(found, expected.map(|()| next), "{state}, {outcome:?}, epoch {age:+}");
-                w.markers_written();
-                let changed = expected.is_ok() && age == 0;
-                if changed {
-                    assert_eq!((w.state("a"), w.who("a")), (TxnState::Complete(outcome), next));
-                } else if !state.starts_with("Prepare") {
-                    assert_eq!((w.state("a").name(), w.who("a")), (state.into(), who));
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn what_names_no_producer_is_refused() {
     for version in [TransactionVersion::V1, TransactionVersion::V2] {
@@ -123,14 +55,15 @@ fn old_clients_are_told_of_an_invalid_epoch() {
     }
 }
 
-/// Old clients in a cluster of version 2 keep their epoch; so do all clients before it.
+/// The version of the request decides, as in Kafka; at level 0 clients of version 2 are not served.
 #[test]
-fn the_version_of_the_request_and_of_the_cluster_decide() {
+fn the_version_of_the_request_decides() {
     for (cluster, api, bumps) in [
         (TransactionVersion::V2, 5, true),
         (TransactionVersion::V2, 4, false),
-        (TransactionVersion::V1, 5, false),
-        (TransactionVersion::V0, 5, false),
+        (TransactionVersion::V1, 5, true),
+        (TransactionVersion::V1, 4, false),
+        (TransactionVersion::V0, 4, false),
     ] {
         let (mut w, who) = standing(cluster, "Ongoing");
         let next = w.end_at(api, "a", who, COMMIT).unwrap();
@@ -139,6 +72,121 @@ fn the_version_of_the_request_and_of_the_cluster_decide() {
         assert_eq!(markers.producer.epoch.0, who.1 + i16::from(bumps));
         assert_eq!(markers.transaction_version.level(), if bumps { 2 } else { 0 });
     }
+}
+
+#[test]
+fn at_level_0_a_client_of_version_2_is_refused() {
+    for state in ["Empty", "Ongoing", "CompleteAbort"] {
+        let (mut w, who) = standing(TransactionVersion::V0, state);
+        let records = w.log.len();
+        assert_eq!(w.end_at(5, "a", who, ABORT), Err(ErrorCode::UnsupportedVersion), "{state}");
+        assert_eq!((w.log.len(), w.who("a")), (records, who), "{state}");
+    }
+    let (mut w, who) = standing(TransactionVersion::V0, "Ongoing");
+    assert_eq!(w.end_at(5, "a", who, COMMIT), Err(ErrorCode::UnsupportedVersion));
+    assert_eq!(w.end_at(4, "a", who, COMMIT), Ok(NOBODY), "nothing is in the way");
+}
+
+/// What is open when the level is lowered ends by the rules that it began with, and takes no more partitions at level 0.
+#[test]
+fn an_open_transaction_outlives_a_lower_level() {
+    for (level, more) in
+        [(TransactionVersion::V1, ErrorCode::None), (TransactionVersion::V0, ErrorCode::UnsupportedVersion)]
+    {
+        for how in [COMMIT, ABORT] {
+            for restarts in [false, true] {
+                let (mut w, who) = standing(TransactionVersion::V2, "Ongoing");
+                w.set_version(level);
+                if restarts {
+                    w.restart();
+                }
+                assert_eq!(w.add_at(5, "a", who, &[("t", 0)]), ErrorCode::None, "it is there");
+                assert_eq!(w.add_at(5, "a", who, &[("t", 1)]), more);
+                let next = w.end_at(5, "a", who, how).unwrap();
+                assert_eq!(next, (who.0, who.1 + 1));
+                let markers = w.next_markers();
+                assert_eq!((markers.producer.epoch.0, markers.transaction_version.level()), (next.1, 2));
+                w.markers.push_back(markers);
+                if restarts {
+                    w.restart();
+                }
+                w.markers_written();
+                assert_eq!((w.state("a"), w.who("a")), (TxnState::Complete(how), next));
+                assert_eq!(w.end_at(5, "a", who, how), Ok(next), "the answer was lost");
+                assert_eq!(w.add_at(3, "a", next, &[("t", 0)]), ErrorCode::None);
+                assert_eq!(w.end_at(4, "a", next, COMMIT), Ok(NOBODY), "and by the older rules");
+            }
+        }
+    }
+}
+
+/// A record of level 0 cannot say which producer id follows: an end that would bring one waits for the timeout, or for a
+/// higher level.
+#[test]
+fn at_level_0_no_end_brings_another_producer_id() {
+    let (mut w, who) = with_last_epoch();
+    w.add("a", who, &[("t", 0)]);
+    w.set_version(TransactionVersion::V0);
+    assert_eq!(w.end_at(5, "a", who, COMMIT), Err(ErrorCode::UnsupportedVersion));
+    assert_eq!(w.state("a"), TxnState::Ongoing);
+    w.set_version(TransactionVersion::V1);
+    assert_eq!(w.end_at(5, "a", who, COMMIT), Ok((w.next_spare(), 0)));
+}
+
+/// What is open when the level is raised ends by the rules that it began with; the next one may have those of version 2.
+#[test]
+fn an_open_transaction_outlives_a_higher_level() {
+    for level in [TransactionVersion::V0, TransactionVersion::V1] {
+        for how in [COMMIT, ABORT] {
+            let (mut w, who) = standing(level, "Ongoing");
+            w.set_version(TransactionVersion::V2);
+            assert_eq!(w.add_at(3, "a", who, &[("t", 1)]), ErrorCode::None);
+            assert_eq!(w.end_at(4, "a", who, how), Ok(NOBODY));
+            w.markers_written();
+            assert_eq!((w.state("a"), w.who("a")), (TxnState::Complete(how), who), "the epoch stays");
+            assert_eq!(w.transact("a", who, how), (who.0, who.1 + 1));
+        }
+    }
+}
+
+/// A client of version 2 goes on with the epoch that has fenced it, as a repeated abort tells it. So the marker that brought
+/// this epoch must not be taken twice: partitions are told that it follows the rules of version 2, whatever the level is.
+#[test]
+fn a_client_of_version_2_is_fenced_by_its_own_rules() {
+    for level in [TransactionVersion::V2, TransactionVersion::V1, TransactionVersion::V0] {
+        let (mut w, who) = standing(TransactionVersion::V2, "Ongoing");
+        w.set_version(level);
+        assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+        let markers = w.next_markers();
+        assert_eq!((markers.producer.epoch.0, markers.transaction_version.level()), (who.1 + 1, 2));
+        w.markers.push_back(markers);
+        w.markers_written();
+        assert_eq!(w.end_at(5, "a", who, ABORT), Ok((who.0, who.1 + 1)));
+    }
+    // Where the records cannot say which producer id follows, none does.
+    let (mut w, who) = with_last_epoch();
+    w.add("a", who, &[("t", 0)]);
+    w.set_version(TransactionVersion::V0);
+    assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+    w.restart();
+    w.markers_written();
+    assert_eq!(w.who("a"), (who.0, i16::MAX));
+    assert_eq!(w.init("a"), Ok((w.next_spare(), 0)));
+}
+
+/// The epoch that fences a producer whose epochs are used up is nobody's: told of it, a client of version 2 would write with
+/// an epoch that no marker can be above.
+#[test]
+fn nobody_is_told_of_the_very_last_epoch() {
+    let mut w = World::v1();
+    let who = w.with_last_epoch("a");
+    assert_eq!(w.add_at(3, "a", who, &[("t", 0)]), ErrorCode::None);
+    assert_eq!(w.init("a"), Err(ErrorCode::ConcurrentTransactions));
+    w.markers_written();
+    assert_eq!(w.who("a"), (who.0, i16::MAX));
+    assert_eq!(w.end_at(5, "a", who, ABORT), Err(ErrorCode::ProducerFenced));
+    w.set_version(TransactionVersion::V2);
+    assert_eq!(w.end_at(5, "a", who, ABORT), Err(ErrorCode::ProducerFenced));
 }
 
 /// A client of version 2 may abort before it knows whether a partition was added.

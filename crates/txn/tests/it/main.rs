@@ -5,6 +5,7 @@
 
 mod describe;
 mod end;
+mod every_state;
 mod expiry;
 mod init;
 mod limits;

@@ -37,7 +37,7 @@ fn a_transaction_may_have_no_partitions() {
     for version in ALL {
         let mut w = World::of(version);
         let who = w.init("a").unwrap();
-        w.call(4, Request::AddPartitionsToTxn(add_request("a", who, false, &[])));
+        w.call(3, Request::AddPartitionsToTxn(add_request("a", who, false, &[])));
         assert_eq!(w.state("a"), TxnState::Ongoing);
         assert!(w.end("a", who, COMMIT).is_ok());
         assert_eq!(w.state("a"), TxnState::Complete(COMMIT));
@@ -134,20 +134,27 @@ fn verification_goes_on_while_nothing_can_be_written() {
     assert_eq!(w.ask(5, adding), Err(Refusal::Unavailable));
 }
 
-/// A client says what it speaks by the version of the request, and the transaction remembers it, if the cluster speaks
-/// it, too.
+/// A client says what it speaks by the version of the request, and the transaction remembers it. Records of level 0 cannot.
 #[test]
 fn a_transaction_remembers_what_its_client_speaks() {
-    for (version, api, remembered) in [
-        (TransactionVersion::V2, 3, TransactionVersion::V0),
-        (TransactionVersion::V2, 4, TransactionVersion::V2),
-        (TransactionVersion::V2, 5, TransactionVersion::V2),
-        (TransactionVersion::V1, 5, TransactionVersion::V0),
-    ] {
-        let mut w = World::of(version);
-        let who = w.init("a").unwrap();
-        assert_eq!(w.add_at(api, "a", who, &[("t", 0)]), ErrorCode::None);
-        assert_eq!(w.transaction("a").client, remembered, "{version:?}, version {api}");
+    for version in ALL {
+        for (api, speaks) in
+            [(3, TransactionVersion::V0), (4, TransactionVersion::V2), (5, TransactionVersion::V2)]
+        {
+            let mut w = World::of(version);
+            let who = w.init("a").unwrap();
+            let added = w.add_at(api, "a", who, &[("t", 0)]);
+            if version == TransactionVersion::V0 && speaks == TransactionVersion::V2 {
+                assert_eq!(added, ErrorCode::UnsupportedVersion, "version {api}");
+                assert_eq!(w.state("a"), TxnState::Empty);
+                assert_eq!(w.add_at(3, "a", who, &[("t", 0)]), ErrorCode::None, "nothing is in the way");
+                continue;
+            }
+            assert_eq!(added, ErrorCode::None);
+            assert_eq!(w.transaction("a").client, speaks, "{version:?}, version {api}");
+            w.restart();
+            assert_eq!(w.transaction("a").client, speaks, "{version:?}, version {api}");
+        }
     }
 }
 

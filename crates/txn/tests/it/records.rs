@@ -141,8 +141,7 @@ fn records_of_version_0() {
     w.restart();
     assert_eq!(w.state("a"), TxnState::Complete(ABORT));
     // Raised while the cluster runs: what is written from then on has more in it.
-    w.config.transaction_version = TransactionVersion::V2;
-    w.frame.core_mut().set_config(w.config.clone());
+    w.set_version(TransactionVersion::V2);
     w.log.clear();
     w.init("a").unwrap();
     assert_eq!(w.log[0].value.as_ref().unwrap()[..2], [0, 1]);

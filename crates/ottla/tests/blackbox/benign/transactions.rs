@@ -11,7 +11,8 @@ use ottla_wire::messages::write_txn_markers_request::{WritableTxnMarker, Writabl
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Request;
 
-use super::{Benign, CORRELATION_ID, READERS, Subject, decode, frame};
+use super::groups::READERS;
+use super::{Benign, CORRELATION_ID, Subject, decode, frame};
 
 const NOBODY: &str = "nobody";
 const PRODUCER_ID: i64 = 4711;

@@ -148,16 +148,25 @@ impl TxnProducer {
     /// Writes, as its protocol does.
     #[track_caller]
     pub fn write(&mut self, topic: &str, partition: i32, values: &[&str]) {
+        assert_eq!(self.try_write(topic, partition, values), ErrorCode::None);
+    }
+
+    /// The same, for who may be told that the transaction is over already.
+    #[track_caller]
+    pub fn try_write(&mut self, topic: &str, partition: i32, values: &[&str]) -> ErrorCode {
         let version = self.protocol.pick(11, 12);
         if self.protocol == Protocol::One {
-            assert_eq!(self.add(topic, partition), ErrorCode::None);
+            let added = self.add(topic, partition);
+            if added != ErrorCode::None {
+                return added;
+            }
         }
         let mut code = ErrorCode::None;
         eventually("the write", || {
             code = self.send(topic, partition, values, version);
             code != ErrorCode::NotEnoughReplicas
         });
-        assert_eq!(code, ErrorCode::None);
+        code
     }
 
     /// Commits an offset of a group within the transaction.
