@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::ReadPlan;
+use ottla_log::{Cold, ReadPlan};
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
@@ -300,7 +300,7 @@ impl Fetch {
 /// The bytes of a plan: copied if they are few, else left in their file.
 fn records(plan: ReadPlan, files: &mut Vec<ReadPlan>) -> Result<Records, ReadFailure> {
     if plan.len() <= COPIED_BYTES_MAX || plan.file().is_none() {
-        return plan.read().map(Records::Bytes).map_err(|error| ReadFailure::Storage(error.into()));
+        return plan.read(Cold::Wait).map(Records::Bytes).map_err(|error| ReadFailure::Storage(error.into()));
     }
     let (id, len) = (files.len() as u32, plan.len() as u32);
     files.push(plan);
@@ -312,7 +312,8 @@ fn aborted_in(
     from: Offset,
     to: Offset,
 ) -> Result<Vec<AbortedTransaction>, ReadFailure> {
-    let aborted = partition.reader.aborted_transactions(from, to).map_err(ReadFailure::Storage)?;
+    let aborted =
+        partition.reader.aborted_transactions(from, to, Cold::Wait).map_err(ReadFailure::Storage)?;
     let aborted = aborted.into_iter();
     Ok(aborted
         .map(|txn| AbortedTransaction { producer_id: txn.producer_id.0, first_offset: txn.first_offset.0 })

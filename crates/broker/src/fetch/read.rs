@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_log::{ReadError, ReadPlan};
+use ottla_log::{Cold, ReadError, ReadPlan};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
@@ -97,7 +97,7 @@ pub fn plan(
     if asked.offset >= bound.offset || (max_bytes == 0 && !whole_batch) {
         return Ok(Found { view, plan: ReadPlan::empty(), diverging: None });
     }
-    match partition.reader.read(asked.offset, max_bytes, bound, whole_batch) {
+    match partition.reader.read(asked.offset, max_bytes, bound, whole_batch, Cold::Wait) {
         Ok(plan) => Ok(Found { view, plan, diverging: None }),
         // Retention was faster than this reader.
         Err(ReadError::OutOfRange { .. }) => Err(ReadFailure::OutOfRange(view)),

@@ -3,9 +3,11 @@
 pub(crate) mod cursor;
 pub(crate) mod index;
 pub(crate) mod indexer;
+pub(crate) mod order;
 pub(crate) mod txn_index;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ottla_wire::batch::HEADER_LEN;
 use ottla_wire::{Offset, Timestamp};
 
-use crate::disk::{Disk, DiskFile, FileSlot, Open};
+use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, Kind, file_name};
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
 use index::{Around, SparseIndex};
@@ -96,8 +98,9 @@ impl Segment {
     /// Shows readers more. Only the owner may.
     pub fn publish(&self, size: u64, end: Offset, largest_timestamp: Timestamp) {
         self.largest_timestamp.store(largest_timestamp.0, Ordering::Release);
-        self.size.store(size, Ordering::Release);
+        // Who has loaded a size finds an end that is beyond all of it.
         self.end.store(end.0, Ordering::Release);
+        self.size.store(size, Ordering::Release);
     }
 
     /// The largest timestamp of a record; `Timestamp::NONE` if no record has one.
@@ -122,6 +125,12 @@ impl Segment {
         self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
     }
 
+    /// The `.log` file for a read that is not to wait for the disk unless `cold` says so.
+    pub fn file_if(&self, cold: Cold) -> io::Result<Arc<dyn DiskFile>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.log.get_if(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), cold)
+    }
+
     /// The files of the indexes, as far as they are open.
     pub fn open_indexes(&self) -> Vec<Arc<dyn DiskFile>> {
         let files = [self.offsets.open_file(), self.times.open_file(), self.txns.open_file()];
@@ -130,33 +139,51 @@ impl Segment {
 
     /// The first batch below position `limit` that holds `offset` or a later one.
     pub fn locate(&self, offset: Offset, limit: u64) -> Result<Option<Found>, CursorError> {
+        self.search(offset, limit, Cold::Wait, |cursor| cursor)
+    }
+
+    /// As [`Segment::locate`], for a reader: a batch that does not lie within `offsets`, or not behind the one before, is
+    /// corruption.
+    pub fn locate_within(
+        &self,
+        offset: Offset,
+        limit: u64,
+        offsets: &Range<Offset>,
+        cold: Cold,
+    ) -> Result<Option<Found>, CursorError> {
+        self.search(offset, limit, cold, |cursor| cursor.in_order(offsets.clone()))
+    }
+
+    fn search(
+        &self,
+        offset: Offset,
+        limit: u64,
+        cold: Cold,
+        with: impl Fn(Cursor) -> Cursor,
+    ) -> Result<Option<Found>, CursorError> {
         if limit == 0 {
             return Ok(None); // there may be no file yet
         }
-        let file = self.file()?;
-        let Around { floor, next } = self.offsets.around(offset.0 - self.base.0)?;
+        let file = self.file_if(cold)?;
+        let cursor = |from, window| with(Cursor::new(&file, from, limit, window).when_cold(cold));
+        let Around { floor, next } = self.offsets.around(offset.0 - self.base.0, cold)?;
         let [start, next] = [floor, next].map(|entry| entry.map_or(0, |entry| u64::from(entry.value)));
         let start = if start < limit { start } else { 0 };
         // Large batches have an entry each, with their last offset, so the next one is most likely of the batch itself.
         if next > start + LOOKUP_WINDOW as u64
             && next < limit
-            && let Ok(Some(found)) = Cursor::new(&file, next, limit, HEADER_LEN).next()
-            && (found.header.base_offset..=found.header.last_offset()).contains(&offset)
+            && let Ok(Some(found)) = cursor(next, HEADER_LEN).next()
+            && found.holds(offset)
         {
             return Ok(Some(found));
         }
-        let seek = |start| {
-            let mut cursor = Cursor::new(&file, start, limit, LOOKUP_WINDOW);
-            while let Some(found) = cursor.next()? {
-                if found.header.last_offset() >= offset {
-                    return Ok(Some(found));
-                }
-            }
-            Ok(None)
-        };
-        match seek(start) {
+        match seek(&mut cursor(start, LOOKUP_WINDOW), offset) {
             // An index that leads astray is not worth losing the segment for.
-            Err(CursorError::Corrupt { .. }) if start > 0 => seek(0),
+            Err(CursorError::Corrupt { .. }) if start > 0 => match cold {
+                Cold::Wait => seek(&mut cursor(0, LOOKUP_WINDOW), offset),
+                // To walk over the whole segment takes a while, whether it is in memory or not.
+                Cold::Refuse => Err(CursorError::Io(io::ErrorKind::WouldBlock.into())),
+            },
             found => found,
         }
     }
@@ -188,6 +215,21 @@ impl Segment {
             self.txns.close();
         }
     }
+}
+
+/// Goes on to the first batch that holds `offset` or a later one.
+fn seek(cursor: &mut Cursor, offset: Offset) -> Result<Option<Found>, CursorError> {
+    while let Some(found) = cursor.next()? {
+        if found.header.last_offset() < offset {
+            continue;
+        }
+        if !found.holds(offset) {
+            // Compaction leaves such gaps, and so does a damaged offset: then what follows is not behind it.
+            cursor.confirm()?;
+        }
+        return Ok(Some(found));
+    }
+    Ok(None)
 }
 
 /// Renames a file to `….deleted`. `None` if there is no such file.
