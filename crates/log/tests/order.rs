@@ -120,17 +120,23 @@ fn a_last_offset_is_guarded_as_well() {
     }
 }
 
-/// A search by time gives no record of a batch that is damaged.
+/// A search by time gives no record of a batch that is damaged, and believes no length.
 #[test]
 fn a_search_by_time_reports_damage() {
-    let log = damaged(0, |disk, path, position| {
-        disk.corrupt(&path, position + logs::batch(Offset(0), RECORDS, 40, 0).header.total_len() - 1, b"x")
-            .unwrap();
-    });
-    let upper = log.bound(log.log_end());
-    assert!(matches!(log.reader().find_timestamp(Timestamp(1000), upper), Err(ReadError::Corrupt { .. })));
-    assert!(matches!(log.reader().max_timestamp(upper), Err(ReadError::Corrupt { .. })));
-    let log = with_base_offset(0, 7);
-    let upper = log.bound(log.log_end());
-    assert!(matches!(log.reader().find_timestamp(Timestamp(1000), upper), Err(ReadError::Corrupt { .. })));
+    const LENGTH_AT: usize = 8;
+    let len = logs::batch(Offset(0), RECORDS, 40, 0).header.total_len();
+    let longer = (3 * len - 12) as i32; // what two more batches and this one take behind the length
+    let cases: [(&str, usize, &[u8]); 3] = [
+        ("a byte of a record", len - 1, b"x"),
+        ("the offset", 0, &7i64.to_be_bytes()),
+        ("the length", LENGTH_AT, &longer.to_be_bytes()),
+    ];
+    for (name, at, with) in cases {
+        let log = damaged(0, |disk, path, position| disk.corrupt(&path, position + at, with).unwrap());
+        let upper = log.bound(log.log_end());
+        let first = log.reader().find_timestamp(Timestamp(1000), upper);
+        assert!(matches!(first, Err(ReadError::Corrupt { .. })), "{name}: {first:?}");
+        let largest = log.reader().max_timestamp(upper);
+        assert!(matches!(largest, Err(ReadError::Corrupt { .. })), "{name}: {largest:?}");
+    }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ottla_wire::batch::{BatchHeader, BatchView, Record};
+use ottla_wire::batch::{BatchHeader, BatchView, Stamp};
 use ottla_wire::{LeaderEpoch, Offset, Timestamp};
 
 use super::{Bound, LogReader, NO_TIMESTAMP, ReadError, Span, below, of_segment};
 use crate::disk::{Cold, read_exact};
 use crate::names::Kind;
 use crate::segment::Segment;
-use crate::segment::cursor::{Found, LOOKUP_WINDOW};
+use crate::segment::cursor::{Cursor, Found, LOOKUP_WINDOW, SCAN_WINDOW};
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl LogReader {
                 }
             }
             let Some((timestamp, segment, found)) = largest else { return Ok(None) };
-            self.record_in(segment, &found, |record| record.timestamp >= timestamp)
+            self.record_in(segment, &found, |stamp| stamp.timestamp >= timestamp)
         })
     }
 
@@ -77,7 +77,7 @@ impl LogReader {
             if found.header.max_timestamp < timestamp {
                 return Ok(None);
             }
-            self.record_in(segment, found, |r| r.timestamp >= timestamp && r.offset >= start)
+            self.record_in(segment, found, |stamp| stamp.timestamp >= timestamp && stamp.offset >= start)
         })
     }
 
@@ -86,26 +86,28 @@ impl LogReader {
         &self,
         segment: &Segment,
         found: &Found,
-        wanted: impl Fn(&Record) -> bool,
+        wanted: impl Fn(&Stamp) -> bool,
     ) -> Result<Option<TimestampAndOffset>, ReadError> {
         let corrupt = |what: String| ReadError::Corrupt {
             path: segment.place.path(segment.base, Kind::Log),
             position: found.position,
             what,
         };
+        let file = segment.file()?;
+        // A length that is damaged may reach to the end of the segment, which is no size for a buffer.
+        if !Cursor::new(&file, found.position, found.end(), SCAN_WINDOW).crc_matches(found)? {
+            return Err(corrupt("the CRC is wrong".to_owned()));
+        }
         let mut bytes = vec![0; found.header.total_len()];
-        read_exact(&*segment.file()?, &mut bytes, found.position)?;
+        read_exact(&*file, &mut bytes, found.position)?;
         let view = BatchView::parse(Bytes::from(bytes)).map_err(|error| corrupt(error.to_string()))?;
-        view.check_crc().map_err(|error| corrupt(error.to_string()))?;
         let max = self.shared.max_decompressed_bytes.load(Ordering::Relaxed);
-        for record in view.records(max).map_err(|error| corrupt(error.to_string()))? {
-            let record = record.map_err(|error| corrupt(error.to_string()))?;
-            if wanted(&record) {
-                return Ok(Some(TimestampAndOffset {
-                    timestamp: record.timestamp,
-                    offset: record.offset,
-                    leader_epoch: found.header.partition_leader_epoch,
-                }));
+        for stamp in view.stamps(max).map_err(|error| corrupt(error.to_string()))? {
+            let stamp = stamp.map_err(|error| corrupt(error.to_string()))?;
+            if wanted(&stamp) {
+                let Stamp { offset, timestamp } = stamp;
+                let leader_epoch = found.header.partition_leader_epoch;
+                return Ok(Some(TimestampAndOffset { timestamp, offset, leader_epoch }));
             }
         }
         Ok(None)
