@@ -9,18 +9,26 @@ use tokio::sync::Semaphore;
 /// most of the runtime's blocking threads to the others: the metadata log needs them as well.
 const COLD_READS_MAX: usize = 32;
 
-/// Who may read what is not in memory.
+/// Searches in logs at the same time: each may have a batch unpacked, of up to
+/// [`decompressed_bytes_max`](crate::context::Limits::decompressed_bytes_max).
+const SEARCHES_MAX: usize = 4;
+
+/// Reads of one kind, of which only so many run at the same time.
 pub struct ColdReads {
     turns: Arc<Semaphore>,
 }
 
-impl Default for ColdReads {
-    fn default() -> ColdReads {
+impl ColdReads {
+    /// Reads of what is not in memory.
+    pub fn of_fetches() -> ColdReads {
         ColdReads { turns: Arc::new(Semaphore::new(COLD_READS_MAX)) }
     }
-}
 
-impl ColdReads {
+    /// Reads that look into batches, in memory or not.
+    pub fn of_searches() -> ColdReads {
+        ColdReads { turns: Arc::new(Semaphore::new(SEARCHES_MAX)) }
+    }
+
     /// Runs `read` on a thread that may wait, when it is its turn.
     pub async fn run<T, E>(&self, read: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
@@ -48,7 +56,7 @@ mod tests {
     /// A read that nobody waits for any more keeps its turn until the disk lets it go.
     #[tokio::test]
     async fn reads_that_are_stuck_are_bounded() {
-        let reads = ColdReads::default();
+        let reads = ColdReads::of_fetches();
         let mut stuck = Vec::new();
         for _ in 0..COLD_READS_MAX {
             let (release, held) = mpsc::channel::<()>();

@@ -35,6 +35,8 @@ pub struct Context {
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
     pub cold_reads: ColdReads,
+    /// Searches by time.
+    pub searches: ColdReads,
     /// What the coordinators of this broker share.
     pub coordinators: Arc<Kit>,
     pub internal_topics: InternalTopics,

@@ -26,7 +26,7 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
             let partition = published.partition(&topic.name, PartitionIndex(asked.partition_index)).cloned();
             drop(published);
             let found = match partition {
-                Ok(partition) => list(&call.ctx.cold_reads, partition, &asked, reader).await,
+                Ok(partition) => list(&call.ctx.searches, partition, &asked, reader).await,
                 Err(error) => Err(error.into()),
             };
             let mut answer = answer(asked.partition_index, found);
@@ -112,7 +112,7 @@ impl From<Option<TimestampAndOffset>> for Found {
 }
 
 async fn list(
-    cold_reads: &ColdReads,
+    searches: &ColdReads,
     partition: Arc<PartitionHandle>,
     asked: &ListOffsetsPartition,
     asker: Asker,
@@ -134,9 +134,9 @@ async fn list(
         // Nothing is tiered.
         Spec::LatestTiered | Spec::EarliestPendingUpload => Ok(Found::NOTHING),
         // A search unpacks batches, so it has no place here even if all is in memory.
-        Spec::MaxTimestamp => Ok(cold_reads.run(move || partition.reader.max_timestamp(upper)).await?.into()),
+        Spec::MaxTimestamp => Ok(searches.run(move || partition.reader.max_timestamp(upper)).await?.into()),
         Spec::At(timestamp) => {
-            Ok(cold_reads.run(move || partition.reader.find_timestamp(timestamp, upper)).await?.into())
+            Ok(searches.run(move || partition.reader.find_timestamp(timestamp, upper)).await?.into())
         }
     }
 }

@@ -100,6 +100,10 @@ fn read<K: Kind>(
     let mut next = from;
     while next < bound.offset {
         let plan = partition.reader.read(next, CHUNK_BYTES, bound, true, Cold::Wait)?;
+        let (len, max) = (plan.first_batch_len(), UNPACKED_BYTES_MAX);
+        if len > max {
+            return Err(LoadError::Batch { at: next, error: BatchError::TooLarge { len, max } });
+        }
         let before = next;
         for batch in batches(plan.read(Cold::Wait)?) {
             match batch {
