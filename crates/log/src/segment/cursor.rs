@@ -93,7 +93,10 @@ impl Cursor {
         if found.end() > self.end {
             return Err(corrupt(format!("batch of {} bytes is cut off", header.total_len())));
         }
-        if header.base_offset.0 < 0 || header.last_offset_delta < 0 || header.last_offset().0 == i64::MAX {
+        if header.base_offset.0 < 0
+            || header.last_offset() < header.base_offset
+            || header.last_offset().0 == i64::MAX
+        {
             return Err(corrupt("offsets are impossible".to_owned()));
         }
         let step = self.order.as_mut().map_or(Ok(Step::On), |order| order.take(&header));

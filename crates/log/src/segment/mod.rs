@@ -6,6 +6,7 @@ pub(crate) mod indexer;
 pub(crate) mod order;
 pub(crate) mod txn_index;
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use ottla_wire::{Offset, Timestamp};
 use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, Kind, file_name};
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
-use index::{Around, SparseIndex};
+use index::{Around, Entry, SparseIndex};
 use txn_index::TxnIndex;
 
 /// Where the files of a log are.
@@ -121,8 +122,7 @@ impl Segment {
 
     /// The `.log` file.
     pub fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
-        self.used.store(true, Ordering::Relaxed);
-        self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
+        self.file_if(Cold::Wait)
     }
 
     /// The `.log` file for a read that is not to wait for the disk unless `cold` says so.
@@ -167,25 +167,53 @@ impl Segment {
         let file = self.file_if(cold)?;
         let cursor = |from, window| with(Cursor::new(&file, from, limit, window).when_cold(cold));
         let Around { floor, next } = self.offsets.around(offset.0 - self.base.0, cold)?;
-        let [start, next] = [floor, next].map(|entry| entry.map_or(0, |entry| u64::from(entry.value)));
-        let start = if start < limit { start } else { 0 };
+        // The first batch of a segment has no entry.
+        let [floor, next] = [floor, next].map(|e| e.filter(|e| (1..limit).contains(&u64::from(e.value))));
+        let start = floor.map_or(0, |entry| u64::from(entry.value));
         // Large batches have an entry each, with their last offset, so the next one is most likely of the batch itself.
-        if next > start + LOOKUP_WINDOW as u64
-            && next < limit
-            && let Ok(Some(found)) = cursor(next, HEADER_LEN).next()
+        if let Some(next) = next
+            && u64::from(next.value) > start + LOOKUP_WINDOW as u64
+            && let Ok(Some(found)) = cursor(next.value.into(), HEADER_LEN).next()
             && found.holds(offset)
+            && self.relative(&found) == next.key
         {
             return Ok(Some(found));
         }
-        match seek(&mut cursor(start, LOOKUP_WINDOW), offset) {
+        let Some(floor) = floor else { return seek(&mut cursor(0, LOOKUP_WINDOW), offset) };
+        match self.seek_from(floor, &mut cursor(start, LOOKUP_WINDOW), offset) {
             // An index that leads astray is not worth losing the segment for.
-            Err(CursorError::Corrupt { .. }) if start > 0 => match cold {
+            Err(CursorError::Corrupt { .. }) => match cold {
                 Cold::Wait => seek(&mut cursor(0, LOOKUP_WINDOW), offset),
                 // To walk over the whole segment takes a while, whether it is in memory or not.
                 Cold::Refuse => Err(CursorError::Io(io::ErrorKind::WouldBlock.into())),
             },
             found => found,
         }
+    }
+
+    /// As [`seek`], with a cursor at the batch of an index entry. Its key is the last offset of that batch, or with Kafka of
+    /// the last of several that were appended together. Where there is none of that offset, the two contradict each other.
+    fn seek_from(
+        &self,
+        entry: Entry,
+        cursor: &mut Cursor,
+        offset: Offset,
+    ) -> Result<Option<Found>, CursorError> {
+        while let Some(found) = cursor.next()? {
+            match self.relative(&found).cmp(&entry.key) {
+                Less => {}
+                Equal if found.holds(offset) => return Ok(Some(found)),
+                Equal => return seek(cursor, offset),
+                Greater => break,
+            }
+        }
+        let what = format!("no batch ends at offset {} of the index", self.base.0.saturating_add(entry.key));
+        Err(CursorError::Corrupt { position: entry.value.into(), what })
+    }
+
+    /// The last offset of a batch as the index has it.
+    fn relative(&self, found: &Found) -> i64 {
+        found.header.last_offset().0 - self.base.0
     }
 
     /// Paths of the files, whether they exist or not.
