@@ -1,7 +1,7 @@
 //! The life of a broker: start, readiness, stop.
 
 #[cfg(test)]
-mod cold_tests;
+mod disk_tests;
 mod node;
 mod registration;
 mod status;

@@ -12,7 +12,7 @@ use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
 use super::Call;
 use crate::cold_reads::ColdReads;
-use crate::fetch::epoch;
+use crate::fetch::{epoch, unreadable};
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};
 use crate::waiters::ReadLimit;
 
@@ -194,7 +194,7 @@ impl From<ListError> for ErrorCode {
             ListError::NotInVersion => ErrorCode::UnsupportedVersion,
             ListError::NotAvailable => ErrorCode::OffsetNotAvailable,
             ListError::LeaderNotAvailable => ErrorCode::LeaderNotAvailable,
-            ListError::Storage(_) => ErrorCode::KafkaStorageError,
+            ListError::Storage(error) => unreadable(&error),
         }
     }
 }

@@ -77,7 +77,17 @@ impl From<&ReadFailure> for ErrorCode {
             ReadFailure::Partition(error) => (*error).into(),
             ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
             ReadFailure::NotAReplica(_) => ErrorCode::NotLeaderOrFollower,
-            ReadFailure::Storage(_) => ErrorCode::KafkaStorageError,
+            ReadFailure::Storage(error) => unreadable(error),
+        }
+    }
+}
+
+/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to come back.
+pub fn unreadable(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        ReadError::OutOfRange { .. } | ReadError::WouldBlock | ReadError::Io(_) => {
+            ErrorCode::KafkaStorageError
         }
     }
 }

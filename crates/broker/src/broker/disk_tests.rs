@@ -1,4 +1,4 @@
-//! A disk that does not answer holds up who asks for what is not in memory, and nobody else on the same thread.
+//! What clients hear of a disk that stands still, and of one that rots.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
@@ -12,14 +12,16 @@ use ottla_net::{ConnectionId, Frame, Part, Peer, Responses, Service};
 use ottla_wire::batch::{BatchBuilder, BatchHeader, batches};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use ottla_wire::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{
     CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
     ListOffsetsResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
 use ottla_wire::primitives::{Message, Reader, Records, encode_to_bytes};
-use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
+use ottla_wire::protocol::{ApiKey, ErrorCode, request_header_version, response_header_version};
 use ottla_wire::{Offset, Timestamp};
 
 use super::node::Node;
@@ -167,6 +169,13 @@ impl Connection {
     }
 
     async fn fetch(&mut self, offset: i64, committed: bool) -> Vec<BatchHeader> {
+        let partition = self.fetch_partition(offset, committed).await;
+        assert_eq!(partition.error_code, 0, "{partition:?}");
+        let Some(Records::Bytes(bytes)) = partition.records else { panic!("records in one piece") };
+        batches(bytes).map(|batch| *batch.unwrap().header()).collect()
+    }
+
+    async fn fetch_partition(&mut self, offset: i64, committed: bool) -> PartitionData {
         let partition = FetchPartition {
             partition: 0,
             fetch_offset: offset,
@@ -185,20 +194,17 @@ impl Connection {
             topics: vec![topic],
             ..Default::default()
         };
-        let response: FetchResponse = self.ask(ApiKey::Fetch, FETCH_VERSION, &request).await;
-        let partition = &response.responses[0].partitions[0];
-        assert_eq!(partition.error_code, 0, "{partition:?}");
-        let Some(Records::Bytes(bytes)) = partition.records.clone() else { panic!("records in one piece") };
-        batches(bytes).map(|batch| *batch.unwrap().header()).collect()
+        let mut response: FetchResponse = self.ask(ApiKey::Fetch, FETCH_VERSION, &request).await;
+        response.responses.remove(0).partitions.remove(0)
     }
 
-    async fn offset_at(&mut self, timestamp: i64) -> i64 {
+    async fn offset_at(&mut self, timestamp: i64) -> ListOffsetsPartitionResponse {
         let partition = ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
         let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] };
         let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        let response: ListOffsetsResponse =
+        let mut response: ListOffsetsResponse =
             self.ask(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await;
-        response.topics[0].partitions[0].offset
+        response.topics.remove(0).partitions.remove(0)
     }
 }
 
@@ -254,5 +260,19 @@ async fn a_search_by_time_that_reads_the_disk() {
     let found = served_meanwhile(&stage, 0..1 << 20, async |mut connection: Connection| {
         connection.offset_at(1005).await
     });
-    assert_eq!(found.await, 5);
+    assert_eq!(found.await.offset, 5);
+}
+
+/// Kafka's code for a batch that is not what it should be: consumers hear of it, while they would wait for ever for a disk
+/// that has failed.
+#[tokio::test]
+async fn a_damaged_batch_is_a_corrupt_message() {
+    let stage = Stage::with_records().await;
+    let mut connection = stage.connection();
+    let first = connection.fetch(0, false).await[0];
+    let second = first.total_len();
+    stage.disk.corrupt(&stage.metadata.path().join(FIRST_SEGMENT), second, &[0; 8]).unwrap();
+    assert_eq!(connection.fetch(0, false).await[0], first);
+    assert_eq!(connection.fetch_partition(1, false).await.error_code, ErrorCode::CorruptMessage.code());
+    assert_eq!(connection.offset_at(1001).await.error_code, ErrorCode::CorruptMessage.code());
 }
