@@ -144,3 +144,36 @@ impl DiskFile for RealFile {
         Some(&self.file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Advice, fadvise};
+
+    use super::*;
+
+    /// What is in memory is read as ever; what is not is either refused or, by a file system that cannot tell, waited for.
+    #[test]
+    fn resident_bytes_are_read_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("f"), Open::Create).unwrap();
+        file.write_at(&[IoSlice::new(&[7; 10_000])], 0).unwrap();
+        let mut buffer = [0; 5000];
+        assert_eq!(
+            file.read_resident_at(&mut buffer, 10_000).unwrap(),
+            0,
+            "behind the end is nothing to wait for"
+        );
+        file.sync_data().unwrap();
+        fadvise(file.as_std().unwrap(), 0, None, Advice::DontNeed).unwrap();
+        // Who waits brings the pages into memory, where they stay for a while.
+        let read = loop {
+            match file.read_resident_at(&mut buffer, 4000) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    assert_eq!(file.read_at(&mut [0; 5000], 4000).unwrap(), 5000);
+                }
+                read => break read.unwrap(),
+            }
+        };
+        assert!(read > 0 && buffer[..read].iter().all(|byte| *byte == 7));
+    }
+}
