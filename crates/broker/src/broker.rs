@@ -1,5 +1,7 @@
 //! The life of a broker: start, readiness, stop.
 
+#[cfg(test)]
+mod disk_tests;
 mod node;
 mod registration;
 mod status;

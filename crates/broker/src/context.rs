@@ -11,6 +11,7 @@ use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
 
 use crate::clock::Clock;
+use crate::cold_reads::ColdReads;
 use crate::controllers::ControllerHandle;
 use crate::coordinator::Kit;
 use crate::coordinator::internal::InternalTopics;
@@ -33,6 +34,9 @@ pub struct Context {
     /// Where changes of the cluster are decided.
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
+    pub cold_reads: ColdReads,
+    /// Searches by time.
+    pub searches: ColdReads,
     /// What the coordinators of this broker share.
     pub coordinators: Arc<Kit>,
     pub internal_topics: InternalTopics,

@@ -5,7 +5,7 @@
 //!
 //! - [`service`]: frames to requests to responses; [`api`]: one file for each API key.
 //! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everybody may read of them.
-//! - [`fetch`], [`waiters`]: fetch sessions and long polls.
+//! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and what is not in memory.
 //! - [`coordinator`]: group coordinators, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
 //! - [`broker`]: start, readiness, stop.
@@ -13,6 +13,7 @@
 mod api;
 mod broker;
 mod clock;
+mod cold_reads;
 mod context;
 mod controllers;
 mod coordinator;

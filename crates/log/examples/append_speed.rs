@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_log::{DataDir, FlushDone, Flusher, Identity, Log, LogConfig, NoReplay};
+use ottla_log::{Cold, DataDir, FlushDone, Flusher, Identity, Log, LogConfig, NoReplay};
 use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, HEADER_LEN};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
@@ -177,7 +177,8 @@ fn tail_reads(folder: &Path) -> Result<(), AnyError> {
         let mut bytes = 0;
         for i in 0..READS {
             let upper = log.bound(Offset(end));
-            bytes += reader.read(Offset(from + i % 10), 2000, upper, true)?.read()?.len();
+            bytes +=
+                reader.read(Offset(from + i % 10), 2000, upper, true, Cold::Wait)?.read(Cold::Wait)?.len();
         }
         let each = (cpu_time()? - cpu) / READS as u32;
         println!("read of {} B {what}: CPU {each:?} each", bytes as i64 / READS);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use kafka_dir::unpack_kafka_dir;
 use logs::{TOPIC_ID, append, batch, create, flush, identity, mem_dir, no_producers, reopen};
 use ottla_log::{
-    DataDir, DirOptions, Disk, EpochStart, Faults, Flusher, Identity, Log, LogConfig, LogError, MemDisk,
-    NoReplay, Open, OpenError, ReadError, RealDisk, Recovery,
+    Cold, DataDir, DirOptions, Disk, EpochStart, Faults, Flusher, Identity, Log, LogConfig, LogError,
+    MemDisk, NoReplay, Open, OpenError, ReadError, RealDisk, Recovery,
 };
 use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
 
@@ -35,8 +35,8 @@ fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {
     assert!(matches!(log.append(batch(Offset(3), 1, 1, 1000)), Err(LogError::Offline(_))));
     assert!(log.begin_flush(&mut no_producers).is_none());
     // What was there can still be read.
-    let plan = log.reader().read(Offset(0), 1 << 20, log.bound(Offset(3)), true).unwrap();
-    assert_eq!(plan.read().unwrap().len() as u64, log.size());
+    let plan = log.reader().read(Offset(0), 1 << 20, log.bound(Offset(3)), true, Cold::Wait).unwrap();
+    assert_eq!(plan.read(Cold::Wait).unwrap().len() as u64, log.size());
     // With room again a restart finds the log whole.
     disk.set_faults(Faults::default());
     let dir = mem_dir(&disk);
@@ -120,7 +120,7 @@ fn deleted_records_stay_deleted_after_a_checkpoint() {
     assert_eq!(log.reader().segments()[0].base, Offset(20));
     let reader = log.reader();
     let upper = log.bound(log.log_end());
-    let below = reader.read(Offset(24), 100, upper, true);
+    let below = reader.read(Offset(24), 100, upper, true, Cold::Wait);
     assert!(matches!(below, Err(ReadError::OutOfRange { start: Offset(25), end: Offset(30), .. })));
     assert_eq!(reader.find_timestamp(Timestamp(0), upper).unwrap().unwrap().offset, Offset(25));
     dir.checkpoint().unwrap();
@@ -341,7 +341,7 @@ fn an_unused_log_is_a_folder() {
     let disk = MemDisk::new();
     let dir = mem_dir(&disk);
     let log = create(&dir, "t");
-    assert!(log.reader().read(Offset(0), 100, log.bound(Offset(0)), true).unwrap().is_empty());
+    assert!(log.reader().read(Offset(0), 100, log.bound(Offset(0)), true, Cold::Wait).unwrap().is_empty());
     assert_eq!(log.reader().find_timestamp(Timestamp(0), log.bound(Offset(0))).unwrap(), None);
     drop(log);
     assert!(disk.read_dir("/data/t-0".as_ref()).unwrap().is_empty());
@@ -414,9 +414,9 @@ fn readers_keep_up_with_a_writer_that_rolls_and_retains() {
                 let mut next = Offset(0);
                 while next < Offset(6000) {
                     let upper = *bound.lock().unwrap();
-                    match reader.read(next, 3000, upper, true) {
+                    match reader.read(next, 3000, upper, true, Cold::Wait) {
                         Ok(plan) => {
-                            let bytes = plan.read().unwrap();
+                            let bytes = plan.read(Cold::Wait).unwrap();
                             for view in ottla_wire::batch::batches(bytes).map_while(|view| view.ok()) {
                                 view.check_crc().unwrap();
                                 assert!(view.header().base_offset <= next.max(view.header().base_offset));

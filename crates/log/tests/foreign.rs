@@ -14,7 +14,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 use logs::{TOPIC_ID, append, create, flush, mem_dir, reopen};
-use ottla_log::{DataDir, Disk, Log, LogConfig, MemDisk, Open, Opened, Replay};
+use ottla_log::{Cold, DataDir, Disk, Log, LogConfig, MemDisk, Open, Opened, Replay};
 use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, ControlRecord, HEADER_LEN};
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use recorder::Recorder;
@@ -63,7 +63,7 @@ fn a_snapshot_of_a_later_offset_is_not_believed() {
     let Opened { log, .. } = open(&mem_dir(&disk), &mut recorder);
     assert_eq!(recorder.snapshot, None);
     assert_eq!(recorder.batches.len(), 2, "all of the log is read instead");
-    assert_eq!(log.reader().aborted_transactions(Offset(0), log.log_end()).unwrap(), []);
+    assert_eq!(log.reader().aborted_transactions(Offset(0), log.log_end(), Cold::Wait).unwrap(), []);
 }
 
 /// A segment that somebody has copied there, below what the recovery point vouches for.

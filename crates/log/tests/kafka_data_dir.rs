@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use kafka_dir::unpack_kafka_dir;
 use ottla_log::{
-    AbortedTxn, DataDir, EpochStart, FoundPartition, Identity, Log, LogConfig, LogReader, Opened, Recovery,
+    AbortedTxn, Cold, DataDir, EpochStart, FoundPartition, Identity, Log, LogConfig, LogReader, Opened,
+    Recovery,
 };
 use ottla_wire::batch::{BatchView, Record, batches};
 use ottla_wire::messages::ProducerSnapshot;
@@ -287,10 +288,11 @@ fn check_aborted(found: &FoundPartition, reader: &LogReader, end: Offset) {
             last_stable_offset: Offset(number(line, "lastStableOffset")),
         })
         .collect();
-    assert_eq!(reader.aborted_transactions(Offset(0), end).unwrap(), expected);
+    assert_eq!(reader.aborted_transactions(Offset(0), end, Cold::Wait).unwrap(), expected);
     if let [first, second, ..] = &expected[..] {
-        let between =
-            reader.aborted_transactions(first.last_offset.plus(1), second.last_stable_offset).unwrap();
+        let between = reader
+            .aborted_transactions(first.last_offset.plus(1), second.last_stable_offset, Cold::Wait)
+            .unwrap();
         assert_eq!(between, [*second]);
     }
 }
@@ -303,10 +305,10 @@ fn check_records(found: &FoundPartition, log: &Log) {
     let (mut records, mut views): (Vec<Record>, Vec<(i64, BatchView)>) = (Vec::new(), Vec::new());
     let mut offset = log.log_start();
     while offset < log.log_end() {
-        let plan = reader.read(offset, 1 << 20, upper, true).unwrap();
+        let plan = reader.read(offset, 1 << 20, upper, true, Cold::Wait).unwrap();
         assert!(!plan.is_empty());
         let mut position = plan.position() as i64;
-        for view in batches(plan.read().unwrap()) {
+        for view in batches(plan.read(Cold::Wait).unwrap()) {
             let view = view.unwrap();
             view.check_crc().unwrap();
             offset = view.header().next_offset();

@@ -7,7 +7,7 @@
 mod logs;
 
 use logs::{append, create, flush, mem_dir, no_producers, reopen};
-use ottla_log::{Log, MemDisk};
+use ottla_log::{Cold, Log, MemDisk};
 use ottla_wire::Offset;
 use ottla_wire::batch::BatchHeader;
 
@@ -43,8 +43,8 @@ fn every_offset_is_found_in_its_batch() {
 fn find_all(log: &Log) {
     let (reader, end) = (log.reader(), log.log_end());
     let find = |offset: Offset| {
-        let plan = reader.read(offset, 1, log.bound(end), true).unwrap();
-        let header = BatchHeader::parse(&plan.read().unwrap()).unwrap();
+        let plan = reader.read(offset, 1, log.bound(end), true, Cold::Wait).unwrap();
+        let header = BatchHeader::parse(&plan.read(Cold::Wait).unwrap()).unwrap();
         assert!((header.base_offset..=header.last_offset()).contains(&offset), "{offset}: {header:?}");
         assert_eq!((plan.len(), plan.first_batch_len()), (header.total_len(), header.total_len()));
     };

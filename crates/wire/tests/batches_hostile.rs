@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ottla_wire::batch::{
-    BatchBuilder, BatchHeader, BatchLimits, BatchView, ControlRecord, HEADER_LEN, Header, SCRATCH_KEEP_BYTES,
-    Scratch, batches, validate,
+    BatchBuilder, BatchHeader, BatchLimits, BatchView, ControlRecord, HEADER_LEN, Header, Record,
+    SCRATCH_KEEP_BYTES, Scratch, Stamp, batches, validate,
 };
 use ottla_wire::compress::{Codec, CodecError, compress, decompress};
 use ottla_wire::{Offset, Timestamp};
@@ -53,6 +53,10 @@ fn read_all(bytes: &Bytes, scratch: &mut Scratch) {
         for record in batch.records(1 << 16).into_iter().flatten().flatten() {
             let _ = ControlRecord::parse(record.key.as_ref(), record.value.as_ref());
         }
+        let records = batch.records(1 << 16).into_iter().flatten();
+        let stamps = batch.stamps(1 << 16).into_iter().flatten();
+        let stamp = |record: Record| Stamp { offset: record.offset, timestamp: record.timestamp };
+        assert!(records.map(|record| record.map(stamp)).eq(stamps), "the stamps are those of the records");
     }
 }
 

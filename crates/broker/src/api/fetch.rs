@@ -2,12 +2,13 @@
 //! KIP-227 (sessions), KIP-320 (epochs), KIP-516 (topic ids), KIP-595 (diverging epochs), KIP-951 (new leaders).
 //!
 //! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has something gone
-//! wrong, it answers at once; else it waits once for more. Large pieces leave straight from the page cache.
+//! wrong, it answers at once; else it waits once for more. Large pieces leave straight from the page cache. What is not in
+//! memory is looked up by a thread that may wait for the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::ReadPlan;
+use ottla_log::{AbortedTxn, Cold, ReadError, ReadPlan};
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
@@ -20,7 +21,8 @@ use ottla_wire::{BrokerEpoch, BrokerId, Offset, PartitionIndex};
 use super::new_leaders::endpoints;
 use super::{Call, encode_parts};
 use crate::fetch::{
-    Asked, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef, epoch, plan,
+    Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
+    epoch, plan,
 };
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::Published;
@@ -29,9 +31,6 @@ use crate::waiters::Wait;
 
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
-
-/// Pieces up to this size are copied into the response: below it a system call more costs more than the copy.
-const COPIED_BYTES_MAX: usize = 32 * 1024;
 
 /// Serves one Fetch.
 pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
@@ -77,11 +76,37 @@ enum Kind {
 
 /// What one pass over the partitions has found.
 struct Pass {
-    found: Vec<Result<Found, ReadFailure>>,
-    partitions: Vec<Option<Arc<PartitionHandle>>>,
+    looked: Vec<Looked>,
     bytes: usize,
     /// Something must be told now: an error, or a log that parts from the reader's.
     urgent: bool,
+}
+
+/// What a partition has.
+struct Looked {
+    partition: Option<Arc<PartitionHandle>>,
+    found: Result<Found, ReadFailure>,
+}
+
+impl Pass {
+    fn push(&mut self, partition: Option<Arc<PartitionHandle>>, found: Result<Found, ReadFailure>) {
+        match &found {
+            Ok(found) => {
+                self.bytes += found.plan.len();
+                self.urgent |= found.diverging.is_some();
+            }
+            Err(_) => self.urgent = true,
+        }
+        self.looked.push(Looked { partition, found });
+    }
+}
+
+/// A partition whose plan has to wait for the disk.
+struct ColdPlan {
+    partition: Arc<PartitionHandle>,
+    asked: Asked,
+    max_bytes: usize,
+    whole_batch: bool,
 }
 
 impl Fetch {
@@ -132,42 +157,45 @@ impl Fetch {
         files: &mut Vec<ReadPlan>,
     ) -> FetchResponse {
         let limits = Limits::of(call, request);
-        let mut pass = self.look(call, &limits);
+        let mut pass = self.look(call, &limits).await;
         self.follow(&pass).await;
         if !limits.content_with(&pass) && !self.wanted.is_empty() {
             self.wait(&mut pass, call, &limits).await;
         }
-        self.answer(call, pass, files)
+        self.answer(call, pass, files).await
     }
 
     /// Looks at every partition in order, until the response is full.
-    fn look(&self, call: &Call<'_>, limits: &Limits) -> Pass {
-        let published = call.ctx.published.load();
-        let mut pass = Pass {
-            found: Vec::with_capacity(self.wanted.len()),
-            partitions: Vec::with_capacity(self.wanted.len()),
-            bytes: 0,
-            urgent: false,
-        };
-        for (id, asked) in &self.wanted {
-            let partition = find(&published, id);
-            let left = limits.max_bytes.saturating_sub(pass.bytes);
-            let max_bytes = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
-            let found = match &partition {
-                Ok(partition) => self.plan(&published, partition, asked, max_bytes, pass.bytes == 0),
-                Err(error) => Err(ReadFailure::Partition(*error)),
-            };
-            match &found {
-                Ok(found) => {
-                    pass.bytes += found.plan.len();
-                    pass.urgent |= found.diverging.is_some();
-                }
-                Err(_) => pass.urgent = true,
-            }
-            pass.partitions.push(partition.ok());
-            pass.found.push(found);
+    async fn look(&self, call: &Call<'_>, limits: &Limits) -> Pass {
+        let mut pass = Pass { looked: Vec::with_capacity(self.wanted.len()), bytes: 0, urgent: false };
+        while let Some(cold) = self.look_on(call, limits, &mut pass) {
+            let ColdPlan { partition, asked, max_bytes, whole_batch } = cold;
+            let (handle, reader) = (partition.clone(), self.reader);
+            let wait = move || plan(&handle, &asked, reader, max_bytes, whole_batch, Cold::Wait);
+            let found = call.ctx.cold_reads.run(wait).await;
+            pass.push(Some(partition), found);
         }
         pass
+    }
+
+    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the disk.
+    fn look_on(&self, call: &Call<'_>, limits: &Limits, pass: &mut Pass) -> Option<ColdPlan> {
+        let published = call.ctx.published.load();
+        for (id, asked) in self.wanted.iter().skip(pass.looked.len()) {
+            let left = limits.max_bytes.saturating_sub(pass.bytes);
+            let max_bytes = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
+            let whole_batch = pass.bytes == 0;
+            match find(&published, id) {
+                Err(error) => pass.push(None, Err(error.into())),
+                Ok(partition) => match self.plan(&published, &partition, asked, max_bytes, whole_batch) {
+                    Err(ReadFailure::Storage(ReadError::WouldBlock)) => {
+                        return Some(ColdPlan { partition, asked: *asked, max_bytes, whole_batch });
+                    }
+                    found => pass.push(Some(partition), found),
+                },
+            }
+        }
+        None
     }
 
     fn plan(
@@ -186,14 +214,16 @@ impl Fetch {
         {
             return Err(ReadFailure::NotAReplica(broker));
         }
-        plan(partition, asked, self.reader, max_bytes, whole_batch)
+        plan(partition, asked, self.reader, max_bytes, whole_batch, Cold::Refuse)
     }
 
     /// Tells the leaders' cores how far this follower has come.
     async fn follow(&self, pass: &Pass) {
         let Reader::Follower(broker) = self.reader else { return };
-        for ((partition, found), (_, asked)) in pass.partitions.iter().zip(&pass.found).zip(&self.wanted) {
-            let (Some(partition), Ok(Found { view, diverging: None, .. })) = (partition, found) else {
+        for (looked, (_, asked)) in pass.looked.iter().zip(&self.wanted) {
+            let Looked { partition: Some(partition), found: Ok(Found { view, diverging: None, .. }) } =
+                looked
+            else {
                 continue;
             };
             let fetch = ottla_replica::FollowerFetch {
@@ -211,38 +241,34 @@ impl Fetch {
     async fn wait(&self, pass: &mut Pass, call: &Call<'_>, limits: &Limits) {
         let lacking = limits.min_bytes.saturating_sub(pass.bytes).max(1);
         let wait = Wait::new(i64::try_from(lacking).unwrap_or(i64::MAX));
-        for partition in pass.partitions.iter().flatten() {
+        for partition in pass.looked.iter().filter_map(|looked| looked.partition.as_ref()) {
             partition.waiters.register(&wait, self.reader.limit());
         }
         // What came between the look and the registration would wake nobody.
-        *pass = self.look(call, limits);
+        *pass = self.look(call, limits).await;
         if limits.content_with(pass) {
             return;
         }
         let _time_is_up = tokio::time::timeout(limits.wait, wait.woken()).await;
-        *pass = self.look(call, limits);
+        *pass = self.look(call, limits).await;
     }
 
-    fn answer(self, call: &Call<'_>, pass: Pass, files: &mut Vec<ReadPlan>) -> FetchResponse {
+    async fn answer(self, call: &Call<'_>, pass: Pass, files: &mut Vec<ReadPlan>) -> FetchResponse {
         let mut response = FetchResponse::default();
         let session = match &self.kind {
             Kind::Full { session } => session.as_ref(),
             Kind::Incremental(session) => Some(session),
         };
         response.session_id = session.map_or(0, |session| session.id);
-        let mut session = session.map(lock);
         let mut sent = 0;
-        for ((id, asked), (found, partition)) in
-            self.wanted.iter().zip(pass.found.into_iter().zip(&pass.partitions))
-        {
-            let data = self.partition_data(id, asked, found, partition.as_deref(), files);
-            let news = session.as_mut().is_none_or(|session| session.tell(id, &data));
+        for ((id, asked), looked) in self.wanted.iter().zip(pass.looked) {
+            let data = self.partition_data(call, id, asked, looked, files).await;
+            let news = session.is_none_or(|session| lock(session).tell(id, &data));
             if news || matches!(self.kind, Kind::Full { .. }) {
                 sent += data.records.as_ref().map_or(0, Records::len);
                 push(&mut response, id, data);
             }
         }
-        drop(session);
         let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
         let leaders = partitions.map(|partition| partition.current_leader.leader_id);
         let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
@@ -252,15 +278,15 @@ impl Fetch {
         response
     }
 
-    fn partition_data(
+    async fn partition_data(
         &self,
+        call: &Call<'_>,
         id: &PartitionId,
         asked: &Asked,
-        found: Result<Found, ReadFailure>,
-        partition: Option<&PartitionHandle>,
+        looked: Looked,
         files: &mut Vec<ReadPlan>,
     ) -> PartitionData {
-        let found = match found {
+        let found = match looked.found {
             Ok(found) => found,
             Err(failure) => return failed(id.index, &failure),
         };
@@ -280,43 +306,48 @@ impl Fetch {
         if self.reader == (Reader::Consumer { committed_only: true }) {
             data.aborted_transactions = Some(Vec::new());
         }
-        if found.plan.is_empty() {
-            return data;
+        let Some(partition) = looked.partition.filter(|_| !found.plan.is_empty()) else { return data };
+        let content = match self.content(call, &partition, asked.offset, &found).await {
+            Ok(content) => content,
+            Err(error) => return failed(id.index, &ReadFailure::Storage(error)),
+        };
+        if let Some(aborted) = &mut data.aborted_transactions {
+            aborted.extend(content.aborted.iter().map(aborted_transaction));
         }
-        if let (Some(aborted), Some(partition)) = (&mut data.aborted_transactions, partition) {
-            match aborted_in(partition, asked.offset, found.view.last_stable.offset) {
-                Ok(transactions) => *aborted = transactions,
-                Err(failure) => return failed(id.index, &failure),
-            }
-        }
-        match records(found.plan, files) {
-            Ok(records) => data.records = Some(records),
-            Err(failure) => return failed(id.index, &failure),
-        }
+        data.records = Some(match content.bytes {
+            Some(bytes) => Records::Bytes(bytes),
+            None => gap(found.plan, files),
+        });
         data
     }
+
+    async fn content(
+        &self,
+        call: &Call<'_>,
+        partition: &Arc<PartitionHandle>,
+        from: Offset,
+        found: &Found,
+    ) -> Result<Content, ReadError> {
+        let reader = self.reader;
+        match found.content(partition, from, reader, Cold::Refuse) {
+            Err(ReadError::WouldBlock) => {
+                let (partition, found) = (partition.clone(), found.clone());
+                call.ctx.cold_reads.run(move || found.content(&partition, from, reader, Cold::Wait)).await
+            }
+            content => content,
+        }
+    }
 }
 
-/// The bytes of a plan: copied if they are few, else left in their file.
-fn records(plan: ReadPlan, files: &mut Vec<ReadPlan>) -> Result<Records, ReadFailure> {
-    if plan.len() <= COPIED_BYTES_MAX || plan.file().is_none() {
-        return plan.read().map(Records::Bytes).map_err(|error| ReadFailure::Storage(error.into()));
-    }
+/// The bytes of a plan, left in their file.
+fn gap(plan: ReadPlan, files: &mut Vec<ReadPlan>) -> Records {
     let (id, len) = (files.len() as u32, plan.len() as u32);
     files.push(plan);
-    Ok(Records::Gap { id, len })
+    Records::Gap { id, len }
 }
 
-fn aborted_in(
-    partition: &PartitionHandle,
-    from: Offset,
-    to: Offset,
-) -> Result<Vec<AbortedTransaction>, ReadFailure> {
-    let aborted = partition.reader.aborted_transactions(from, to).map_err(ReadFailure::Storage)?;
-    let aborted = aborted.into_iter();
-    Ok(aborted
-        .map(|txn| AbortedTransaction { producer_id: txn.producer_id.0, first_offset: txn.first_offset.0 })
-        .collect())
+fn aborted_transaction(txn: &AbortedTxn) -> AbortedTransaction {
+    AbortedTransaction { producer_id: txn.producer_id.0, first_offset: txn.first_offset.0 }
 }
 
 fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {

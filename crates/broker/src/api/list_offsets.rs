@@ -1,7 +1,6 @@
 //! ListOffsets (key 2): where a partition begins, ends, or reaches a time.
 //! KIP-207 (a new leader knows its end late), KIP-734 (largest timestamp), KIP-405 (local start), KIP-1005, KIP-1023.
 
-use std::io;
 use std::sync::Arc;
 
 use ottla_log::{ReadError, TimestampAndOffset};
@@ -12,7 +11,8 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
 use super::Call;
-use crate::fetch::epoch;
+use crate::cold_reads::ColdReads;
+use crate::fetch::{epoch, unreadable};
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};
 use crate::waiters::ReadLimit;
 
@@ -26,7 +26,7 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
             let partition = published.partition(&topic.name, PartitionIndex(asked.partition_index)).cloned();
             drop(published);
             let found = match partition {
-                Ok(partition) => list(partition, &asked, reader).await,
+                Ok(partition) => list(&call.ctx.searches, partition, &asked, reader).await,
                 Err(error) => Err(error.into()),
             };
             let mut answer = answer(asked.partition_index, found);
@@ -101,13 +101,18 @@ impl Found {
     }
 }
 
-impl From<TimestampAndOffset> for Found {
-    fn from(found: TimestampAndOffset) -> Found {
-        Found { timestamp: found.timestamp, offset: found.offset, epoch: found.leader_epoch }
+impl From<Option<TimestampAndOffset>> for Found {
+    fn from(found: Option<TimestampAndOffset>) -> Found {
+        found.map_or(Found::NOTHING, |found| Found {
+            timestamp: found.timestamp,
+            offset: found.offset,
+            epoch: found.leader_epoch,
+        })
     }
 }
 
 async fn list(
+    searches: &ColdReads,
     partition: Arc<PartitionHandle>,
     asked: &ListOffsetsPartition,
     asker: Asker,
@@ -128,8 +133,11 @@ async fn list(
         }
         // Nothing is tiered.
         Spec::LatestTiered | Spec::EarliestPendingUpload => Ok(Found::NOTHING),
-        Spec::MaxTimestamp => search(move || partition.reader.max_timestamp(upper)).await,
-        Spec::At(timestamp) => search(move || partition.reader.find_timestamp(timestamp, upper)).await,
+        // A search unpacks batches, so it has no place here even if all is in memory.
+        Spec::MaxTimestamp => Ok(searches.run(move || partition.reader.max_timestamp(upper)).await?.into()),
+        Spec::At(timestamp) => {
+            Ok(searches.run(move || partition.reader.find_timestamp(timestamp, upper)).await?.into())
+        }
     }
 }
 
@@ -145,14 +153,6 @@ fn epoch_at(view: &PartitionView, offset: Offset) -> LeaderEpoch {
     let entries = view.replica.epochs.entries();
     let after = entries.partition_point(|entry| entry.start <= offset);
     after.checked_sub(1).map_or(LeaderEpoch::NONE, |at| entries[at].epoch)
-}
-
-/// Searches files on a thread that may wait for the disk.
-async fn search(
-    search: impl FnOnce() -> Result<Option<TimestampAndOffset>, ReadError> + Send + 'static,
-) -> Result<Found, ListError> {
-    let found = tokio::task::spawn_blocking(search).await.map_err(io::Error::other)?;
-    Ok(found?.map_or(Found::NOTHING, Found::from))
 }
 
 fn answer(index: i32, found: Result<Found, ListError>) -> ListOffsetsPartitionResponse {
@@ -187,12 +187,6 @@ enum ListError {
     Storage(#[from] ReadError),
 }
 
-impl From<io::Error> for ListError {
-    fn from(error: io::Error) -> ListError {
-        ListError::Storage(error.into())
-    }
-}
-
 impl From<ListError> for ErrorCode {
     fn from(error: ListError) -> ErrorCode {
         match error {
@@ -200,7 +194,7 @@ impl From<ListError> for ErrorCode {
             ListError::NotInVersion => ErrorCode::UnsupportedVersion,
             ListError::NotAvailable => ErrorCode::OffsetNotAvailable,
             ListError::LeaderNotAvailable => ErrorCode::LeaderNotAvailable,
-            ListError::Storage(_) => ErrorCode::KafkaStorageError,
+            ListError::Storage(error) => unreadable(&error),
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::{FatalError, StartError};
 use crate::clock::Clock;
+use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
 use crate::coordinator::internal::InternalTopics;
@@ -240,6 +241,8 @@ fn context(
         published,
         controller,
         fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
+        cold_reads: ColdReads::of_fetches(),
+        searches: ColdReads::of_searches(),
         coordinators,
         internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),

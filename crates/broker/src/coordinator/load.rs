@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::{Frame, Producer, Record, ReplayError};
-use ottla_log::ReadError;
+use ottla_log::{Cold, ReadError};
 use ottla_replica::ViewRole;
 use ottla_wire::batch::{BatchError, BatchView, ControlRecord, batches};
 use ottla_wire::{LeaderEpoch, Offset};
@@ -99,9 +99,13 @@ fn read<K: Kind>(
     let mut skipped = Skipped::default();
     let mut next = from;
     while next < bound.offset {
-        let plan = partition.reader.read(next, CHUNK_BYTES, bound, true)?;
+        let plan = partition.reader.read(next, CHUNK_BYTES, bound, true, Cold::Wait)?;
+        let (len, max) = (plan.first_batch_len(), UNPACKED_BYTES_MAX);
+        if len > max {
+            return Err(LoadError::Batch { at: next, error: BatchError::TooLarge { len, max } });
+        }
         let before = next;
-        for batch in batches(plan.read()?) {
+        for batch in batches(plan.read(Cold::Wait)?) {
             match batch {
                 Ok(batch) => {
                     replay(&mut frame, &batch, &mut skipped)

@@ -9,5 +9,5 @@ mod read;
 mod session;
 
 pub use cache::{Opened, SessionError, Sessions};
-pub use read::{Asked, Found, ReadFailure, Reader, plan};
+pub use read::{Asked, Content, Found, ReadFailure, Reader, plan, unreadable};
 pub use session::{FetchSession, PartitionId, TopicRef, epoch};

@@ -1,8 +1,10 @@
 //! What one partition has for one fetch: a plan of bytes in a file, bounded by what the reader may see.
 
+use std::io;
 use std::sync::Arc;
 
-use ottla_log::{ReadError, ReadPlan};
+use bytes::Bytes;
+use ottla_log::{AbortedTxn, Cold, ReadError, ReadPlan};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
@@ -41,6 +43,7 @@ impl Reader {
 }
 
 /// What a partition has for a fetch.
+#[derive(Clone)]
 pub struct Found {
     pub view: Arc<PartitionView>,
     /// The bytes to send; empty at the end of what the reader may see.
@@ -62,24 +65,42 @@ pub enum ReadFailure {
     Storage(ReadError),
 }
 
+impl From<io::Error> for ReadFailure {
+    fn from(error: io::Error) -> ReadFailure {
+        ReadFailure::Storage(error.into())
+    }
+}
+
 impl From<&ReadFailure> for ErrorCode {
     fn from(failure: &ReadFailure) -> ErrorCode {
         match failure {
             ReadFailure::Partition(error) => (*error).into(),
             ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
             ReadFailure::NotAReplica(_) => ErrorCode::NotLeaderOrFollower,
-            ReadFailure::Storage(_) => ErrorCode::KafkaStorageError,
+            ReadFailure::Storage(error) => unreadable(error),
         }
     }
 }
 
-/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one.
+/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to come back.
+pub fn unreadable(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        ReadError::OutOfRange { .. } | ReadError::WouldBlock | ReadError::Io(_) => {
+            ErrorCode::KafkaStorageError
+        }
+    }
+}
+
+/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one. With
+/// [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
 pub fn plan(
     partition: &PartitionHandle,
     asked: &Asked,
     reader: Reader,
     max_bytes: usize,
     whole_batch: bool,
+    cold: Cold,
 ) -> Result<Found, ReadFailure> {
     let view = partition.leader_view(asked.current_epoch)?;
     let view = Arc::clone(&view);
@@ -97,10 +118,42 @@ pub fn plan(
     if asked.offset >= bound.offset || (max_bytes == 0 && !whole_batch) {
         return Ok(Found { view, plan: ReadPlan::empty(), diverging: None });
     }
-    match partition.reader.read(asked.offset, max_bytes, bound, whole_batch) {
+    match partition.reader.read(asked.offset, max_bytes, bound, whole_batch, cold) {
         Ok(plan) => Ok(Found { view, plan, diverging: None }),
         // Retention was faster than this reader.
         Err(ReadError::OutOfRange { .. }) => Err(ReadFailure::OutOfRange(view)),
         Err(error) => Err(ReadFailure::Storage(error)),
+    }
+}
+
+/// Pieces up to this size are copied into the response: below it a system call more costs more than the copy.
+const COPIED_BYTES_MAX: usize = 32 * 1024;
+
+/// What is read of a plan before the response is made.
+pub struct Content {
+    /// The transactions that a reader of committed data leaves out.
+    pub aborted: Vec<AbortedTxn>,
+    /// The bytes; `None` if there are so many that they are left in their file.
+    pub bytes: Option<Bytes>,
+}
+
+impl Found {
+    /// Reads what goes with the plan of a fetch from `from`.
+    pub fn content(
+        &self,
+        partition: &PartitionHandle,
+        from: Offset,
+        reader: Reader,
+        cold: Cold,
+    ) -> Result<Content, ReadError> {
+        let aborted = match reader {
+            Reader::Consumer { committed_only: true } => {
+                partition.reader.aborted_transactions(from, self.view.last_stable.offset, cold)?
+            }
+            Reader::Consumer { .. } | Reader::Follower(_) => Vec::new(),
+        };
+        let copied = self.plan.len() <= COPIED_BYTES_MAX || self.plan.file().is_none();
+        let bytes = if copied { Some(self.plan.read(cold)?) } else { None };
+        Ok(Content { aborted, bytes })
     }
 }

@@ -194,8 +194,8 @@ fn read(disk: &MemDisk) -> Files {
                 folders.push(path);
             } else if entry.name != ".lock" {
                 let file = disk.open(&Path::new(ROOT).join(&path), Open::Read).expect("a file");
-                let mut bytes = Vec::with_capacity(file.size().expect("a file") as usize);
-                file.read_into(&mut bytes, 0).expect("a file");
+                let mut bytes = vec![0; file.size().expect("a file") as usize];
+                file.read_at(&mut bytes, 0).expect("a file");
                 files.insert(path.to_str().expect("our names are text").to_owned(), bytes);
             }
         }

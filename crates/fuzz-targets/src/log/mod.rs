@@ -5,8 +5,8 @@ mod fixture;
 mod transactions;
 
 use bytes::Bytes;
-use ottla_log::{DataDir, FoundPartition, Log, LogError, OpenError, Opened, ReadError};
-use ottla_wire::batch::{BatchView, batches};
+use ottla_log::{Cold, DataDir, FoundPartition, Log, LogError, OpenError, Opened, ReadError};
+use ottla_wire::batch::{BatchHeader, BatchView, batches};
 use ottla_wire::{Offset, Timestamp};
 
 use crate::damage::damage;
@@ -78,12 +78,12 @@ fn read_all(log: &Log, scanned: bool) -> Vec<Bytes> {
     let mut found = Vec::new();
     let mut offset = log.log_start();
     while offset < log.log_end() {
-        let plan = match reader.read(offset, 1500, upper, true) {
+        let plan = match reader.read(offset, 1500, upper, true, Cold::Wait) {
             Ok(plan) => plan,
             Err(ReadError::Corrupt { .. }) if !scanned => return found,
             Err(error) => panic!("at {offset}: {error}"),
         };
-        let bytes = plan.read().expect("a disk that works");
+        let bytes = plan.read(Cold::Wait).expect("a disk that works");
         let whole: Vec<BatchView> = batches(bytes).map_while(Result::ok).collect();
         let Some(last) = whole.last() else {
             assert!(!scanned, "nothing at {offset} below {}", log.log_end());
@@ -91,11 +91,11 @@ fn read_all(log: &Log, scanned: bool) -> Vec<Bytes> {
         };
         let next = last.header().next_offset();
         assert!(next > offset, "reading at {offset} leads to {next}");
+        assert!(in_order(whole.iter().map(BatchView::header)), "reading at {offset} leads back");
+        assert!(whole[0].header().last_offset() >= offset);
         for view in whole {
             if scanned {
                 assert_eq!(view.check_crc(), Ok(()), "at {}", view.header().base_offset);
-                assert!(view.header().last_offset() >= offset);
-                offset = view.header().next_offset();
             }
             found.push(view.into_bytes());
         }
@@ -105,12 +105,22 @@ fn read_all(log: &Log, scanned: bool) -> Vec<Bytes> {
     found
 }
 
+fn in_order<'a>(mut headers: impl Iterator<Item = &'a BatchHeader>) -> bool {
+    let mut next = None;
+    headers.all(|header| {
+        let follows = next.is_none_or(|next| next <= header.base_offset);
+        next = Some(header.next_offset());
+        follows && header.base_offset <= header.last_offset()
+    })
+}
+
 /// Headers, times and aborted transactions.
 fn check_other_reads(log: &Log, scanned: bool, whole: &[Bytes]) {
     let (reader, upper) = (log.reader(), log.bound(log.log_end()));
-    let headers: Result<Vec<_>, _> = reader.batches(log.log_start(), upper).collect();
+    let headers: Vec<_> = reader.batches(log.log_start(), upper).collect();
+    assert!(in_order(headers.iter().flatten()), "the headers lead back");
     let newest = reader.max_timestamp(upper);
-    let aborted = reader.aborted_transactions(log.log_start(), log.log_end());
+    let aborted = reader.aborted_transactions(log.log_start(), log.log_end(), Cold::Wait);
     let by_time = reader.find_timestamp(Timestamp(fixture::FIRST_TIME + 300), upper);
     for time in [i64::MIN, 0, i64::MAX] {
         let _ = reader.find_timestamp(Timestamp(time), upper);
@@ -118,7 +128,8 @@ fn check_other_reads(log: &Log, scanned: bool, whole: &[Bytes]) {
     if !scanned {
         return; // what a recovery point vouched for may be found damaged by any of them
     }
-    let headers = headers.expect("every batch was scanned");
+    let headers: Vec<_> =
+        headers.into_iter().map(|header| header.expect("every batch was scanned")).collect();
     let of = |bytes: &Bytes| *BatchView::parse(bytes.clone()).expect("whole").header();
     assert!(headers.iter().copied().eq(whole.iter().map(of)));
     let largest = headers.iter().map(|header| header.max_timestamp).max();

@@ -3,11 +3,14 @@
 //! What was written is readable at once and durable only once it was synced. [`MemDisk::crash`] takes away what was not:
 //! of each file's unsynced writes a random first part stays, the last write that stays may be torn, and now and then a
 //! hole of zeros is left where data was; of each directory's unsynced changes a random first part stays.
+//!
+//! Everything is in memory as a page cache has it until [`MemDisk::evict`] takes it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Component, Path};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use ottla_wire::Timestamp;
 
@@ -32,12 +35,21 @@ pub struct Faults {
     pub changes_left: Option<u64>,
     /// A write takes at most this many bytes.
     pub short_writes: Option<usize>,
+    /// A read of what is not in memory waits until this is taken back.
+    pub reads_stall: bool,
 }
+
+/// Bytes that come into memory together, and go.
+const PAGE: usize = 4096;
 
 #[derive(Debug)]
 struct State {
     nodes: Vec<Node>,
     faults: Faults,
+    /// Pages that are not in memory: node and number.
+    cold: BTreeSet<(usize, usize)>,
+    reads_stalled: usize,
+    faults_changed: Arc<Condvar>,
     /// Every open file has one more of it.
     handles: Arc<()>,
 }
@@ -69,7 +81,14 @@ struct MemFile {
 
 impl Default for State {
     fn default() -> Self {
-        State { nodes: vec![Node::new_dir()], faults: Faults::default(), handles: Arc::default() }
+        State {
+            nodes: vec![Node::new_dir()],
+            faults: Faults::default(),
+            cold: BTreeSet::new(),
+            reads_stalled: 0,
+            faults_changed: Arc::default(),
+            handles: Arc::default(),
+        }
     }
 }
 
@@ -81,7 +100,22 @@ impl MemDisk {
 
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.lock_state().faults = faults;
+        let mut state = self.lock_state();
+        state.faults = faults;
+        state.faults_changed.notify_all();
+    }
+
+    /// Takes these bytes of a file out of memory, page by page, until they are read.
+    pub fn evict(&self, path: &Path, bytes: Range<usize>) -> io::Result<()> {
+        let mut state = self.lock_state();
+        let node = state.find(path)?;
+        state.cold.extend(pages(bytes).map(|page| (node, page)));
+        Ok(())
+    }
+
+    /// Reads that wait because of [`Faults::reads_stall`].
+    pub fn reads_stalled(&self) -> usize {
+        self.lock_state().reads_stalled
     }
 
     /// Power loss: what was not synced is lost in part, as `random` decides (it gives evenly spread numbers). Files that
@@ -89,6 +123,7 @@ impl MemDisk {
     pub fn crash(&self, random: &mut dyn FnMut() -> u64) {
         let mut state = self.lock_state();
         state.faults = Faults::default();
+        state.faults_changed.notify_all();
         for node in &mut state.nodes {
             node.crash(random);
         }
@@ -216,20 +251,30 @@ impl Disk for MemDisk {
 impl DiskFile for MemFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = locked(&self.state);
-        let (data, _, _) = state.file(self.node)?;
-        let rest = data.get(position as usize..).unwrap_or_default();
-        let read = rest.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&rest[..read]);
-        Ok(read)
+        let read = position as usize..position as usize + buffer.len();
+        if state.first_cold(self.node, read.clone()).is_some() {
+            state.reads_stalled += 1;
+            let changed = Arc::clone(&state.faults_changed);
+            while state.faults.reads_stall {
+                state = changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            state.reads_stalled -= 1;
+            for page in pages(read) {
+                state.cold.remove(&(self.node, page));
+            }
+        }
+        state.read(self.node, buffer, position as usize)
     }
 
-    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize> {
+    fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = locked(&self.state);
-        let (data, _, _) = state.file(self.node)?;
-        let rest = data.get(position as usize..).unwrap_or_default();
-        let read = rest.len().min(out.capacity() - out.len());
-        out.extend_from_slice(&rest[..read]);
-        Ok(read)
+        let position = position as usize;
+        let len = match state.first_cold(self.node, position..position + buffer.len()) {
+            Some(page) if page * PAGE <= position => return Err(io::ErrorKind::WouldBlock.into()),
+            Some(page) => page * PAGE - position,
+            None => buffer.len(),
+        };
+        state.read(self.node, &mut buffer[..len], position)
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
@@ -386,6 +431,21 @@ impl State {
         }
     }
 
+    /// The first page of these bytes that is not in memory.
+    fn first_cold(&self, node: usize, bytes: Range<usize>) -> Option<usize> {
+        // Most disks have no such page.
+        let mut pages = if self.cold.is_empty() { 0..0 } else { pages(bytes) };
+        pages.find(|page| self.cold.contains(&(node, *page)))
+    }
+
+    fn read(&mut self, node: usize, buffer: &mut [u8], position: usize) -> io::Result<usize> {
+        let (data, _, _) = self.file(node)?;
+        let rest = data.get(position..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
     fn dir(&mut self, node: usize) -> io::Result<DirParts<'_>> {
         match &mut self.nodes[node] {
             Node::Dir { names, durable, unsynced } => Ok((names, durable, unsynced)),
@@ -429,6 +489,11 @@ impl State {
         unsynced.push(change);
         Ok(())
     }
+}
+
+/// The pages that hold these bytes.
+fn pages(bytes: Range<usize>) -> Range<usize> {
+    bytes.start / PAGE..bytes.end.div_ceil(PAGE)
 }
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -39,12 +39,22 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 }
 
+/// What a read does that comes upon pages that are not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cold {
+    /// It waits for the disk, so it has no place on a thread that serves others.
+    Wait,
+    /// It fails with [`io::ErrorKind::WouldBlock`].
+    Refuse,
+}
+
 /// An open file.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Reads up to `buffer.len()` bytes; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Reads into the spare capacity of `out`, which need not be initialized for that; says how much was appended.
-    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize>;
+    /// As [`DiskFile::read_at`], but only what is in memory: fails with [`io::ErrorKind::WouldBlock`] when the first
+    /// byte is not. A file system that cannot tell waits.
+    fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after the other; may write less than all of them.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
     fn sync_data(&self) -> io::Result<()>;
@@ -125,24 +135,53 @@ pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[
 
 /// Reads until the buffer is full or the file ends; says how much was read.
 pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], position + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+    let len = buffer.len();
+    read_at_least(file, buffer, position, len, Cold::Wait)
 }
 
 /// Fills the buffer or fails.
 pub(crate) fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
-    match read_full(file, buffer, position)? {
-        read if read == buffer.len() => Ok(()),
+    read_exact_if(file, buffer, position, Cold::Wait)
+}
+
+/// Fills the buffer or fails, as `cold` says.
+pub(crate) fn read_exact_if(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    position: u64,
+    cold: Cold,
+) -> io::Result<()> {
+    let len = buffer.len();
+    match read_at_least(file, buffer, position, len, cold)? {
+        read if read == len => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// Reads until the buffer is full, the file ends, or cold pages are met that are not `needed`; says how much was read.
+pub(crate) fn read_at_least(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    position: u64,
+    needed: usize,
+    cold: Cold,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let (rest, at) = (&mut buffer[filled..], position + filled as u64);
+        let read = match cold {
+            Cold::Wait => file.read_at(rest, at),
+            Cold::Refuse => file.read_resident_at(rest, at),
+        };
+        match read {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && filled >= needed => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// `IOV_MAX` of Linux.

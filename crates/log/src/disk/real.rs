@@ -1,14 +1,16 @@
 //! The operating system's files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Read, Seek, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use ottla_wire::Timestamp;
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
 
@@ -18,13 +20,18 @@ pub struct RealDisk;
 
 /// A file of the operating system.
 #[derive(Debug)]
-struct RealFile(Arc<File>);
+struct RealFile {
+    file: Arc<File>,
+    /// The file system does not say what is in memory (`RWF_NOWAIT`); it is asked once.
+    cannot_tell: AtomicBool,
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(how != Open::Read).create(how == Open::Create);
-        Ok(Arc::new(RealFile(Arc::new(options.open(path)?))))
+        let file = Arc::new(options.open(path)?);
+        Ok(Arc::new(RealFile { file, cannot_tell: AtomicBool::new(false) }))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
@@ -80,7 +87,7 @@ impl Disk for RealDisk {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 let holder = Read::by_ref(&mut file).take(16).read_to_string(&mut text).ok();
                 return Ok(Lock::HeldBy(holder.and_then(|_| text.trim().parse().ok())));
@@ -96,37 +103,77 @@ impl Disk for RealDisk {
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, position)
+        self.file.read_at(buffer, position)
     }
 
-    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize> {
-        Ok(rustix::io::pread(&self.0, rustix::buffer::spare_capacity(out), position)?)
+    fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if !self.cannot_tell.load(Ordering::Relaxed) {
+            let parts = &mut [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.file, parts, position, ReadWriteFlags::NOWAIT) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.cannot_tell.store(true, Ordering::Relaxed),
+                read => return Ok(read?),
+            }
+        }
+        self.read_at(buffer, position)
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, parts, position)?)
+        Ok(rustix::io::pwritev(&self.file, parts, position)?)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, len) {
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
+            Err(Errno::OPNOTSUPP) => Ok(()),
             done => Ok(done?),
         }
     }
 
     fn as_std(&self) -> Option<&Arc<File>> {
-        Some(&self.0)
+        Some(&self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Advice, fadvise};
+
+    use super::*;
+
+    /// What is in memory is read as ever; what is not is either refused or, by a file system that cannot tell, waited for.
+    #[test]
+    fn resident_bytes_are_read_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("f"), Open::Create).unwrap();
+        file.write_at(&[IoSlice::new(&[7; 10_000])], 0).unwrap();
+        let mut buffer = [0; 5000];
+        assert_eq!(
+            file.read_resident_at(&mut buffer, 10_000).unwrap(),
+            0,
+            "behind the end is nothing to wait for"
+        );
+        file.sync_data().unwrap();
+        fadvise(file.as_std().unwrap(), 0, None, Advice::DontNeed).unwrap();
+        // Who waits brings the pages into memory, where they stay for a while.
+        let read = loop {
+            match file.read_resident_at(&mut buffer, 4000) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    assert_eq!(file.read_at(&mut [0; 5000], 4000).unwrap(), 5000);
+                }
+                read => break read.unwrap(),
+            }
+        };
+        assert!(read > 0 && buffer[..read].iter().all(|byte| *byte == 7));
     }
 }

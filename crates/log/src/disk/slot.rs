@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Disk, DiskFile, Open};
+use super::{Cold, Disk, DiskFile, Open};
 
 /// A file that is opened when it is first asked for and can be let go of, so that a broker with a hundred thousand
 /// segments does not need as many descriptors.
@@ -29,6 +29,20 @@ impl FileSlot {
         let file = disk.open(&path(), how)?;
         self.file.store(Some(Arc::new(Arc::clone(&file))));
         Ok(file)
+    }
+
+    /// As [`FileSlot::get`], for reading. Opening a file may have to wait for the disk, too.
+    pub fn get_if(
+        &self,
+        disk: &dyn Disk,
+        path: impl FnOnce() -> Box<Path>,
+        cold: Cold,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        match (self.open_file(), cold) {
+            (Some(file), _) => Ok(file),
+            (None, Cold::Refuse) => Err(io::ErrorKind::WouldBlock.into()),
+            (None, Cold::Wait) => self.get(disk, path, Open::Write),
+        }
     }
 
     /// The file if it is open.

@@ -4,6 +4,7 @@ mod plan;
 mod time;
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -12,9 +13,10 @@ use arc_swap::ArcSwap;
 use ottla_wire::batch::BatchHeader;
 use ottla_wire::{Offset, Timestamp};
 
+use crate::disk::Cold;
 use crate::names::Kind;
 use crate::segment::Segment;
-use crate::segment::cursor::{Cursor, CursorError, WALK_WINDOW};
+use crate::segment::cursor::{Cursor, CursorError, Found, WALK_WINDOW};
 use crate::segment::txn_index::AbortedTxn;
 pub use plan::ReadPlan;
 pub use time::TimestampAndOffset;
@@ -38,8 +40,20 @@ pub enum ReadError {
     OutOfRange { offset: Offset, start: Offset, end: Offset },
     #[error("{path} at position {position}: {what}")]
     Corrupt { path: PathBuf, position: u64, what: String },
+    /// Only with [`Cold::Refuse`]: what the read needs is not in memory.
+    #[error("the disk has to be waited for")]
+    WouldBlock,
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => ReadError::WouldBlock,
+            _ => ReadError::Io(error),
+        }
+    }
 }
 
 /// Size and bounds of a segment.
@@ -53,6 +67,9 @@ pub struct SegmentInfo {
 }
 
 /// Reads a log. Cheap to clone; never waits for the writer, and the writer never waits for it.
+///
+/// What guards offsets in the files is only their order: a batch that does not lie in its segment, or not behind the one
+/// before it, is [`ReadError::Corrupt`], so that no reader is led back.
 ///
 /// Records that are below a given [`Bound`] are there unless the log was truncated or its start moved meanwhile.
 #[derive(Clone, Debug)]
@@ -92,18 +109,26 @@ impl LogReader {
         max_bytes: usize,
         upper: Bound,
         min_one: bool,
+        cold: Cold,
     ) -> Result<ReadPlan, ReadError> {
         self.retrying(|segments| {
             let (start, end) = (self.log_start(), last(segments).end());
             if offset < start || offset > end.max(upper.offset) {
                 return Err(ReadError::OutOfRange { offset, start, end });
             }
-            for (segment, limit) in below(segments, offset, upper) {
-                if let Some(found) = segment.locate(offset, limit).map_err(|e| of_segment(segment, e))? {
+            for span in below(segments, offset, upper) {
+                if let Some(found) = span.locate(offset, cold)? {
                     let first = found.header.total_len();
                     let wanted = if min_one { max_bytes.max(first) } else { max_bytes };
-                    let len = (limit - found.position).min(wanted as u64) as usize;
-                    return Ok(ReadPlan::new(segment.file()?, found.position, len, first));
+                    let len = (span.limit - found.position).min(wanted as u64) as usize;
+                    let offsets = found.header.base_offset..span.offsets.end;
+                    return Ok(ReadPlan::new(
+                        span.segment.file_if(cold)?,
+                        found.position,
+                        len,
+                        first,
+                        offsets,
+                    ));
                 }
             }
             Ok(ReadPlan::empty())
@@ -113,18 +138,22 @@ impl LogReader {
     /// The headers of the batches from the one that holds `from` on, below `upper`. Reads through a bounded buffer.
     pub fn batches(&self, from: Offset, upper: Bound) -> Batches {
         let segments = self.shared.segments.load_full();
-        let mut spans: Vec<_> =
-            below(&segments, from, upper).map(|(segment, limit)| (Arc::clone(segment), limit)).collect();
+        let mut spans: Vec<_> = below(&segments, from, upper).map(Span::keep).collect();
         spans.reverse();
         Batches { from, spans, current: None }
     }
 
     /// The aborted transactions that have records in `from..to`, in the order of their markers.
-    pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTxn>, ReadError> {
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        to: Offset,
+        cold: Cold,
+    ) -> Result<Vec<AbortedTxn>, ReadError> {
         self.retrying(|segments| {
             let (mut aborted, mut complete) = (Vec::new(), false);
             for segment in &segments[holding(segments, from)..] {
-                segment.txns.visit(|txn| {
+                segment.txns.visit(cold, |txn| {
                     if txn.last_offset >= from && txn.first_offset < to {
                         aborted.push(txn);
                     }
@@ -176,7 +205,7 @@ impl LogReader {
 pub struct Batches {
     from: Offset,
     /// What is still to be walked, the next one last.
-    spans: Vec<(Arc<Segment>, u64)>,
+    spans: Vec<Span<Arc<Segment>>>,
     current: Option<(Arc<Segment>, Cursor)>,
 }
 
@@ -189,11 +218,10 @@ impl Batches {
                     None => self.current = None,
                 }
             }
-            let Some((segment, limit)) = self.spans.pop() else { return Ok(None) };
-            let found = segment.locate(self.from, limit).map_err(|error| of_segment(&segment, error))?;
-            if let Some(found) = found {
-                let cursor = Cursor::new(&segment.file()?, found.position, limit, WALK_WINDOW);
-                self.current = Some((segment, cursor));
+            let Some(span) = self.spans.pop() else { return Ok(None) };
+            if let Some(found) = span.locate(self.from, Cold::Wait)? {
+                let cursor = span.walk(&found, WALK_WINDOW)?;
+                self.current = Some((span.segment, cursor));
             }
         }
     }
@@ -233,22 +261,51 @@ fn holding(segments: &[Arc<Segment>], offset: Offset) -> usize {
     segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
 }
 
-/// The segments that have something in `from..upper`, each with the position at which it is to be left.
-fn below(
-    segments: &[Arc<Segment>],
-    from: Offset,
-    upper: Bound,
-) -> impl Iterator<Item = (&Arc<Segment>, u64)> {
+/// What a reader may see of a segment.
+#[derive(Debug)]
+struct Span<S> {
+    segment: S,
+    /// The position at which the segment is to be left.
+    limit: u64,
+    /// Where the offsets of all batches below the limit lie.
+    offsets: Range<Offset>,
+}
+
+impl Span<&Arc<Segment>> {
+    fn keep(self) -> Span<Arc<Segment>> {
+        Span { segment: Arc::clone(self.segment), limit: self.limit, offsets: self.offsets }
+    }
+}
+
+impl<S: AsRef<Segment>> Span<S> {
+    /// The first batch that holds `offset` or a later one.
+    fn locate(&self, offset: Offset, cold: Cold) -> Result<Option<Found>, ReadError> {
+        let segment = self.segment.as_ref();
+        let found = segment.locate_within(offset, self.limit, &self.offsets, cold);
+        found.map_err(|error| of_segment(segment, error))
+    }
+
+    /// Goes over the batches from `first` on.
+    fn walk(&self, first: &Found, window: usize) -> io::Result<Cursor> {
+        let file = self.segment.as_ref().file()?;
+        let offsets = first.header.base_offset..self.offsets.end;
+        Ok(Cursor::new(&file, first.position, self.limit, window).in_order(offsets))
+    }
+}
+
+/// The segments that have something in `from..upper`.
+fn below(segments: &[Arc<Segment>], from: Offset, upper: Bound) -> impl Iterator<Item = Span<&Arc<Segment>>> {
     let segments = if from < upper.offset { &segments[holding(segments, from)..] } else { &[] };
     segments.iter().take_while(move |segment| segment.base <= upper.segment_base).map(move |segment| {
         let limit = if segment.base == upper.segment_base { upper.position } else { u64::MAX };
-        (segment, limit.min(segment.size()))
+        let limit = limit.min(segment.size()); // before the end is loaded, which is then beyond it
+        Span { segment, limit, offsets: segment.base..segment.end() }
     })
 }
 
 fn of_segment(segment: &Segment, error: CursorError) -> ReadError {
     match error {
-        CursorError::Io(error) => ReadError::Io(error),
+        CursorError::Io(error) => error.into(),
         CursorError::Corrupt { position, what } => {
             let path = segment.place.path(segment.base, Kind::Log);
             ReadError::Corrupt { path, position, what }

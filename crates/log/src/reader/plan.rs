@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_wire::Offset;
+use ottla_wire::batch::{BatchHeader, HEADER_LEN};
 
-use crate::disk::DiskFile;
+use crate::disk::{Cold, DiskFile, read_at_least};
+use crate::segment::order::{Order, Step};
 
 /// A span of a segment file that holds batches. The file stays readable while the plan lives, even if the segment is
 /// deleted.
@@ -16,6 +20,8 @@ pub struct ReadPlan {
     position: u64,
     len: usize,
     first_batch_len: usize,
+    /// Where the offsets of its batches lie.
+    offsets: Range<Offset>,
 }
 
 impl ReadPlan {
@@ -24,13 +30,15 @@ impl ReadPlan {
         position: u64,
         len: usize,
         first_batch_len: usize,
+        offsets: Range<Offset>,
     ) -> ReadPlan {
-        ReadPlan { file: Some(file), position, len, first_batch_len }
+        ReadPlan { file: Some(file), position, len, first_batch_len, offsets }
     }
 
     /// Nothing to read.
     pub fn empty() -> ReadPlan {
-        ReadPlan { file: None, position: 0, len: 0, first_batch_len: 0 }
+        let offsets = Offset::ZERO..Offset::ZERO;
+        ReadPlan { file: None, position: 0, len: 0, first_batch_len: 0, offsets }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -57,20 +65,31 @@ impl ReadPlan {
         self.file.as_ref()?.as_std()
     }
 
-    /// Reads the bytes. Fewer than planned if the log was truncated meanwhile.
-    pub fn read(&self) -> io::Result<Bytes> {
+    /// Reads the bytes. They end before a batch that is out of order, which a read that begins there reports. Fewer than
+    /// planned also if the log was truncated meanwhile. With [`Cold::Refuse`] the error is
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where not all of them are in memory.
+    pub fn read(&self, cold: Cold) -> io::Result<Bytes> {
         let Some(file) = &self.file else { return Ok(Bytes::new()) };
-        let mut bytes = Vec::with_capacity(self.len);
-        while bytes.len() < self.len {
-            let position = self.position + bytes.len() as u64;
-            match file.read_into(&mut bytes, position) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(self.len);
+        let mut bytes = vec![0; self.len];
+        let read = read_at_least(&**file, &mut bytes, self.position, self.len, cold)?;
+        bytes.truncate(read);
+        bytes.truncate(in_order(&bytes, self.offsets.clone()));
         Ok(Bytes::from(bytes))
     }
+}
+
+/// Length of the part of `bytes` whose batches are in order. The last one may be cut off.
+fn in_order(bytes: &[u8], offsets: Range<Offset>) -> usize {
+    let mut order = Order::within(offsets);
+    let (mut at, mut over_gap) = (0, None);
+    while bytes.len().saturating_sub(at) >= HEADER_LEN {
+        let Ok(header) = BatchHeader::parse(&bytes[at..]) else { return at };
+        match order.take(&header) {
+            Ok(step) => over_gap = (step == Step::OverGap).then_some(at),
+            Err(_) => return over_gap.unwrap_or(at),
+        }
+        at += header.total_len();
+    }
+    // What follows the last one is not here to confirm it: a read that begins there looks.
+    over_gap.unwrap_or(bytes.len())
 }

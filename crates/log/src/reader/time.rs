@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ottla_wire::batch::{BatchHeader, BatchView, Record};
+use ottla_wire::batch::{BatchHeader, BatchView, Stamp};
 use ottla_wire::{LeaderEpoch, Offset, Timestamp};
 
-use super::{Bound, LogReader, NO_TIMESTAMP, ReadError, below, of_segment};
-use crate::disk::read_exact;
+use super::{Bound, LogReader, NO_TIMESTAMP, ReadError, Span, below, of_segment};
+use crate::disk::{Cold, read_exact};
 use crate::names::Kind;
 use crate::segment::Segment;
-use crate::segment::cursor::{Cursor, Found, LOOKUP_WINDOW};
+use crate::segment::cursor::{Cursor, Found, LOOKUP_WINDOW, SCAN_WINDOW};
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,11 @@ impl LogReader {
     ) -> Result<Option<TimestampAndOffset>, ReadError> {
         self.retrying(|segments| {
             let start = self.log_start();
-            for (segment, limit) in below(segments, start, upper) {
-                if segment.largest_timestamp()? < timestamp {
+            for span in below(segments, start, upper) {
+                if span.segment.largest_timestamp()? < timestamp {
                     continue;
                 }
-                if let Some(found) = self.find_in(segment, limit, start, timestamp)? {
+                if let Some(found) = self.find_in(&span, start, timestamp)? {
                     return Ok(Some(found));
                 }
             }
@@ -47,37 +47,37 @@ impl LogReader {
         self.retrying(|segments| {
             let start = self.log_start();
             let mut largest: Option<(Timestamp, &Arc<Segment>, Found)> = None;
-            for (segment, limit) in below(segments, start, upper) {
+            for span in below(segments, start, upper) {
                 let so_far = largest.map_or(NO_TIMESTAMP, |(timestamp, ..)| timestamp);
-                if segment.largest_timestamp()? <= so_far {
+                if span.segment.largest_timestamp()? <= so_far {
                     continue;
                 }
-                if let Some(found) = largest_in(segment, limit, start, upper.offset)?
+                if let Some(found) = largest_in(&span, start, upper.offset)?
                     && found.header.max_timestamp > so_far
                 {
-                    largest = Some((found.header.max_timestamp, segment, found));
+                    largest = Some((found.header.max_timestamp, span.segment, found));
                 }
             }
             let Some((timestamp, segment, found)) = largest else { return Ok(None) };
-            self.record_in(segment, &found, |record| record.timestamp >= timestamp)
+            self.record_in(segment, &found, |stamp| stamp.timestamp >= timestamp)
         })
     }
 
     fn find_in(
         &self,
-        segment: &Segment,
-        limit: u64,
+        span: &Span<&Arc<Segment>>,
         start: Offset,
         timestamp: Timestamp,
     ) -> Result<Option<TimestampAndOffset>, ReadError> {
         // Before this offset every timestamp is smaller.
+        let segment = span.segment;
         let indexed = segment.times.floor(timestamp.0)?;
         let from = indexed.map_or(segment.base, |entry| segment.base.plus(i64::from(entry.value))).max(start);
-        walk(segment, from, limit, |found| {
+        walk(span, from, |found| {
             if found.header.max_timestamp < timestamp {
                 return Ok(None);
             }
-            self.record_in(segment, found, |r| r.timestamp >= timestamp && r.offset >= start)
+            self.record_in(segment, found, |stamp| stamp.timestamp >= timestamp && stamp.offset >= start)
         })
     }
 
@@ -86,25 +86,28 @@ impl LogReader {
         &self,
         segment: &Segment,
         found: &Found,
-        wanted: impl Fn(&Record) -> bool,
+        wanted: impl Fn(&Stamp) -> bool,
     ) -> Result<Option<TimestampAndOffset>, ReadError> {
         let corrupt = |what: String| ReadError::Corrupt {
             path: segment.place.path(segment.base, Kind::Log),
             position: found.position,
             what,
         };
+        let file = segment.file()?;
+        // A length that is damaged may reach to the end of the segment, which is no size for a buffer.
+        if !Cursor::new(&file, found.position, found.end(), SCAN_WINDOW).crc_matches(found)? {
+            return Err(corrupt("the CRC is wrong".to_owned()));
+        }
         let mut bytes = vec![0; found.header.total_len()];
-        read_exact(&*segment.file()?, &mut bytes, found.position)?;
+        read_exact(&*file, &mut bytes, found.position)?;
         let view = BatchView::parse(Bytes::from(bytes)).map_err(|error| corrupt(error.to_string()))?;
         let max = self.shared.max_decompressed_bytes.load(Ordering::Relaxed);
-        for record in view.records(max).map_err(|error| corrupt(error.to_string()))? {
-            let record = record.map_err(|error| corrupt(error.to_string()))?;
-            if wanted(&record) {
-                return Ok(Some(TimestampAndOffset {
-                    timestamp: record.timestamp,
-                    offset: record.offset,
-                    leader_epoch: found.header.partition_leader_epoch,
-                }));
+        for stamp in view.stamps(max).map_err(|error| corrupt(error.to_string()))? {
+            let stamp = stamp.map_err(|error| corrupt(error.to_string()))?;
+            if wanted(&stamp) {
+                let Stamp { offset, timestamp } = stamp;
+                let leader_epoch = found.header.partition_leader_epoch;
+                return Ok(Some(TimestampAndOffset { timestamp, offset, leader_epoch }));
             }
         }
         Ok(None)
@@ -112,12 +115,8 @@ impl LogReader {
 }
 
 /// The first batch with the largest timestamp of a part of a segment.
-fn largest_in(
-    segment: &Segment,
-    limit: u64,
-    start: Offset,
-    upper: Offset,
-) -> Result<Option<Found>, ReadError> {
+fn largest_in(span: &Span<&Arc<Segment>>, start: Offset, upper: Offset) -> Result<Option<Found>, ReadError> {
+    let segment = span.segment;
     let mut from = segment.base;
     // The newest entries may be above what is asked for; an older one says what is largest up to its offset.
     for i in (0..segment.times.len()).rev() {
@@ -128,7 +127,7 @@ fn largest_in(
         }
     }
     let mut largest: Option<Found> = None;
-    walk(segment, from.max(start), limit, |found| {
+    walk(span, from.max(start), |found| {
         let so_far = largest.map_or(NO_TIMESTAMP, |largest| largest.header.max_timestamp);
         if found.header.max_timestamp > so_far {
             largest = Some(*found);
@@ -140,16 +139,13 @@ fn largest_in(
 
 /// Shows the batches from the one that holds `from` on, until `visit` finds what it wants.
 fn walk<T>(
-    segment: &Segment,
+    span: &Span<&Arc<Segment>>,
     from: Offset,
-    limit: u64,
     mut visit: impl FnMut(&Found) -> Result<Option<T>, ReadError>,
 ) -> Result<Option<T>, ReadError> {
-    let Some(first) = segment.locate(from, limit).map_err(|error| of_segment(segment, error))? else {
-        return Ok(None);
-    };
-    let mut cursor = Cursor::new(&segment.file()?, first.position, limit, LOOKUP_WINDOW);
-    while let Some(found) = cursor.next().map_err(|error| of_segment(segment, error))? {
+    let Some(first) = span.locate(from, Cold::Wait)? else { return Ok(None) };
+    let mut cursor = span.walk(&first, LOOKUP_WINDOW)?;
+    while let Some(found) = cursor.next().map_err(|error| of_segment(span.segment, error))? {
         if has_records(&found.header)
             && let Some(wanted) = visit(&found)?
         {

@@ -1,12 +1,15 @@
 //! Walking over the batch headers of a segment file with a bounded buffer.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, HEADER_LEN};
 
-use crate::disk::{DiskFile, read_exact, read_full};
+use super::order::{Order, Step};
+use crate::disk::{Cold, DiskFile, read_at_least, read_exact};
 
 /// A batch at its place in a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,10 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    pub fn holds(&self, offset: Offset) -> bool {
+        (self.header.base_offset..=self.header.last_offset()).contains(&offset)
+    }
+
     /// Position after the batch.
     pub fn end(&self) -> u64 {
         self.position + self.header.total_len() as u64
@@ -48,6 +55,9 @@ pub(crate) struct Cursor {
     position: u64,
     end: u64,
     window: usize,
+    cold: Cold,
+    /// What is known of the offsets of what is still to come, if their order matters.
+    order: Option<Order>,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
@@ -55,7 +65,19 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// `position` MUST be where a batch starts (or `end`).
     pub fn new(file: &Arc<dyn DiskFile>, position: u64, end: u64, window: usize) -> Cursor {
-        Cursor { file: Arc::clone(file), position, end, window, buffer: Vec::new(), buffer_at: position }
+        let (file, cold, buffer) = (Arc::clone(file), Cold::Wait, Vec::new());
+        Cursor { file, position, end, window, cold, order: None, buffer, buffer_at: position }
+    }
+
+    /// The same cursor, which meets cold pages as `cold` says.
+    pub fn when_cold(self, cold: Cold) -> Cursor {
+        Cursor { cold, ..self }
+    }
+
+    /// The same cursor, for which it is corruption if a batch does not lie within `offsets`, behind the one before: what
+    /// guards offsets in the file is only this.
+    pub fn in_order(self, offsets: Range<Offset>) -> Cursor {
+        Cursor { order: Some(Order::within(offsets)), ..self }
     }
 
     /// The next batch, or `None` at the end. Its CRC is not checked.
@@ -71,11 +93,33 @@ impl Cursor {
         if found.end() > self.end {
             return Err(corrupt(format!("batch of {} bytes is cut off", header.total_len())));
         }
-        if header.base_offset.0 < 0 || header.last_offset_delta < 0 || header.last_offset().0 == i64::MAX {
+        if header.base_offset.0 < 0
+            || header.last_offset() < header.base_offset
+            || header.last_offset().0 == i64::MAX
+        {
             return Err(corrupt("offsets are impossible".to_owned()));
         }
+        let step = self.order.as_mut().map_or(Ok(Step::On), |order| order.take(&header));
+        let step = step.map_err(|error| corrupt(error.to_string()))?;
         self.position = found.end();
+        if step == Step::OverGap {
+            self.confirm()?;
+        }
         Ok(Some(found))
+    }
+
+    /// If order matters: the batch that [`Cursor::next`] gave last is where it says only if the next one is behind it.
+    pub fn confirm(&mut self) -> Result<(), CursorError> {
+        if self.order.is_none() || self.position >= self.end {
+            return Ok(());
+        }
+        let position = self.position;
+        self.fill(HEADER_LEN)?;
+        let next = BatchHeader::parse(self.buffered()).ok();
+        match self.order.as_ref().zip(next).map(|(order, next)| order.check(&next)) {
+            Some(Err(error)) => Err(CursorError::Corrupt { position, what: error.to_string() }),
+            Some(Ok(())) | None => Ok(()),
+        }
     }
 
     /// Whether the CRC of `found`, which MUST be the batch that [`Cursor::next`] gave last, is right.
@@ -111,7 +155,7 @@ impl Cursor {
         let len = if jumped { need } else { self.window.max(need) };
         self.buffer.resize(len.min((self.end - self.position) as usize), 0);
         self.buffer_at = self.position;
-        let read = read_full(&*self.file, &mut self.buffer, self.position)?;
+        let read = read_at_least(&*self.file, &mut self.buffer, self.position, need, self.cold)?;
         self.buffer.truncate(read);
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! look-up read is kept: who reads a log in order asks for the same block of entries again and again.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use ottla_wire::Offset;
 
 use super::Place;
-use crate::disk::{DiskFile, FileSlot, Open, read_exact, write_all};
+use crate::disk::{Cold, DiskFile, FileSlot, Open, read_exact_if, write_all};
 use crate::names::Kind;
 
 /// Entries in memory beyond which the owner MUST call [`SparseIndex::persist`].
@@ -87,7 +88,7 @@ impl SparseIndex {
         let tail = self.tail.load();
         match tail.entries.len() {
             0 if tail.before == 0 => Ok(None),
-            0 => self.read(tail.before - 1, 1).map(|entries| entries.last().copied()),
+            0 => self.read(tail.before - 1, 1, Cold::Wait).map(|entries| entries.last().copied()),
             len => Ok(Some(tail.entries.get(len - 1))),
         }
     }
@@ -97,17 +98,17 @@ impl SparseIndex {
         let tail = self.tail.load();
         match at.checked_sub(tail.before) {
             Some(at) => Ok(tail.entries.get(at)),
-            None => Ok(self.read(at, 1)?[0]),
+            None => Ok(self.read(at, 1, Cold::Wait)?[0]),
         }
     }
 
     /// The last entry whose key is at most `key`.
     pub fn floor(&self, key: i64) -> io::Result<Option<Entry>> {
-        self.around(key).map(|around| around.floor)
+        self.around(key, Cold::Wait).map(|around| around.floor)
     }
 
     /// The last entry whose key is at most `key`, and the first whose key is greater.
-    pub fn around(&self, key: i64) -> io::Result<Around> {
+    pub fn around(&self, key: i64, cold: Cold) -> io::Result<Around> {
         let tail = self.tail.load();
         let len = tail.entries.len();
         let at = partition_point(len, |i| tail.entries.get(i).key <= key);
@@ -115,7 +116,7 @@ impl SparseIndex {
         if at > 0 {
             return Ok(Around { floor: Some(tail.entries.get(at - 1)), next });
         }
-        let found = self.around_in_file(tail.before, key)?;
+        let found = self.around_in_file(tail.before, key, cold)?;
         Ok(Around { next: found.next.or(next), ..found })
     }
 
@@ -152,7 +153,7 @@ impl SparseIndex {
     /// Every entry of the file, up to the first that cannot be one because its key does not increase: a crashed Kafka
     /// leaves zeros at the end.
     pub fn read_all(&self) -> io::Result<Vec<Entry>> {
-        let entries = self.read(0, self.tail.load().before)?;
+        let entries = self.read(0, self.tail.load().before, Cold::Wait)?;
         let ordered = |pair: &[Entry]| pair[0].key < pair[1].key && pair[0].value <= pair[1].value;
         let valid = entries.windows(2).position(|pair| !ordered(pair)).map_or(entries.len(), |at| at + 1);
         // The first batch of a segment never has an entry, so no entry is all zeros.
@@ -162,7 +163,11 @@ impl SparseIndex {
 
     /// The file, for syncing.
     pub fn file(&self, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        self.slot.get(&*self.place.disk, || self.place.path(self.base, self.kind).into(), how)
+        self.slot.get(&*self.place.disk, || self.path(), how)
+    }
+
+    fn path(&self) -> Box<Path> {
+        self.place.path(self.base, self.kind).into()
     }
 
     pub fn open_file(&self) -> Option<Arc<dyn DiskFile>> {
@@ -175,7 +180,7 @@ impl SparseIndex {
     }
 
     fn exists(&self) -> io::Result<bool> {
-        match self.place.disk.len(&self.place.path(self.base, self.kind)) {
+        match self.place.disk.len(&self.path()) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -183,7 +188,7 @@ impl SparseIndex {
     }
 
     /// Of the first `entries` entries, which are in the file.
-    fn around_in_file(&self, entries: usize, key: i64) -> io::Result<Around> {
+    fn around_in_file(&self, entries: usize, key: i64, cold: Cold) -> io::Result<Around> {
         if entries == 0 {
             return Ok(Around::default());
         }
@@ -193,22 +198,23 @@ impl SparseIndex {
         let (mut low, mut high) = (0, entries);
         while high - low >= BLOCK_ENTRIES {
             let middle = low + (high - low) / 2;
-            if self.read(middle, 1)?[0].key <= key { low = middle } else { high = middle }
+            if self.read(middle, 1, cold)?[0].key <= key { low = middle } else { high = middle }
         }
-        let block = Block { from: low, entries: self.read(low, BLOCK_ENTRIES.min(entries - low))? };
+        let block = Block { from: low, entries: self.read(low, BLOCK_ENTRIES.min(entries - low), cold)? };
         // An index whose keys do not increase finds nothing rather than something wrong.
         let found = block.around(entries, key).unwrap_or_default();
         self.block.store(Some(Arc::new(block)));
         Ok(found)
     }
 
-    fn read(&self, from: usize, count: usize) -> io::Result<Vec<Entry>> {
+    fn read(&self, from: usize, count: usize, cold: Cold) -> io::Result<Vec<Entry>> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let entry_len = Self::entry_len(self.kind);
         let mut bytes = vec![0; count * entry_len];
-        read_exact(&*self.file(Open::Write)?, &mut bytes, (from * entry_len) as u64)?;
+        let file = self.slot.get_if(&*self.place.disk, || self.path(), cold)?;
+        read_exact_if(&*file, &mut bytes, (from * entry_len) as u64, cold)?;
         Ok(bytes.chunks_exact(entry_len).map(|entry| decode(self.kind, entry)).collect())
     }
 }
@@ -328,7 +334,7 @@ mod tests {
     fn floor_finds_the_last_entry_at_or_below() {
         for kind in [Kind::Index, Kind::TimeIndex] {
             let index = SparseIndex::new(&place(), Offset(100), kind, 0);
-            assert_eq!(index.around(5).unwrap(), Around::default());
+            assert_eq!(index.around(5, Cold::Wait).unwrap(), Around::default());
             for i in 0..3000 {
                 index.push(Entry { key: 10 + i * 3, value: i as u32 });
                 if i % 700 == 650 {
@@ -341,14 +347,17 @@ mod tests {
                 for key in [10 + i * 3, 12 + i * 3] {
                     let entry = |i| Entry { key: 10 + i * 3, value: i as u32 };
                     let (floor, next) = (Some(entry(i)), (i < 2999).then(|| entry(i + 1)));
-                    assert_eq!(index.around(key).unwrap(), Around { floor, next });
+                    assert_eq!(index.around(key, Cold::Wait).unwrap(), Around { floor, next });
                 }
             }
             assert_eq!(index.last().unwrap().unwrap().value, 2999);
             index.persist().unwrap();
             index.truncate(700).unwrap();
             assert_eq!(index.last().unwrap().unwrap().value, 699);
-            assert_eq!(index.around(i64::MAX).unwrap(), Around { floor: index.last().unwrap(), next: None });
+            assert_eq!(
+                index.around(i64::MAX, Cold::Wait).unwrap(),
+                Around { floor: index.last().unwrap(), next: None }
+            );
             assert_eq!(index.read_all().unwrap().len(), 700);
         }
     }

@@ -3,9 +3,12 @@
 pub(crate) mod cursor;
 pub(crate) mod index;
 pub(crate) mod indexer;
+pub(crate) mod order;
 pub(crate) mod txn_index;
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -13,10 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ottla_wire::batch::HEADER_LEN;
 use ottla_wire::{Offset, Timestamp};
 
-use crate::disk::{Disk, DiskFile, FileSlot, Open};
+use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, Kind, file_name};
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
-use index::{Around, SparseIndex};
+use index::{Around, Entry, SparseIndex};
 use txn_index::TxnIndex;
 
 /// Where the files of a log are.
@@ -96,8 +99,9 @@ impl Segment {
     /// Shows readers more. Only the owner may.
     pub fn publish(&self, size: u64, end: Offset, largest_timestamp: Timestamp) {
         self.largest_timestamp.store(largest_timestamp.0, Ordering::Release);
-        self.size.store(size, Ordering::Release);
+        // Who has loaded a size finds an end that is beyond all of it.
         self.end.store(end.0, Ordering::Release);
+        self.size.store(size, Ordering::Release);
     }
 
     /// The largest timestamp of a record; `Timestamp::NONE` if no record has one.
@@ -118,8 +122,13 @@ impl Segment {
 
     /// The `.log` file.
     pub fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.file_if(Cold::Wait)
+    }
+
+    /// The `.log` file for a read that is not to wait for the disk unless `cold` says so.
+    pub fn file_if(&self, cold: Cold) -> io::Result<Arc<dyn DiskFile>> {
         self.used.store(true, Ordering::Relaxed);
-        self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Write)
+        self.log.get_if(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), cold)
     }
 
     /// The files of the indexes, as far as they are open.
@@ -130,35 +139,81 @@ impl Segment {
 
     /// The first batch below position `limit` that holds `offset` or a later one.
     pub fn locate(&self, offset: Offset, limit: u64) -> Result<Option<Found>, CursorError> {
+        self.search(offset, limit, Cold::Wait, |cursor| cursor)
+    }
+
+    /// As [`Segment::locate`], for a reader: a batch that does not lie within `offsets`, or not behind the one before, is
+    /// corruption.
+    pub fn locate_within(
+        &self,
+        offset: Offset,
+        limit: u64,
+        offsets: &Range<Offset>,
+        cold: Cold,
+    ) -> Result<Option<Found>, CursorError> {
+        self.search(offset, limit, cold, |cursor| cursor.in_order(offsets.clone()))
+    }
+
+    fn search(
+        &self,
+        offset: Offset,
+        limit: u64,
+        cold: Cold,
+        with: impl Fn(Cursor) -> Cursor,
+    ) -> Result<Option<Found>, CursorError> {
         if limit == 0 {
             return Ok(None); // there may be no file yet
         }
-        let file = self.file()?;
-        let Around { floor, next } = self.offsets.around(offset.0 - self.base.0)?;
-        let [start, next] = [floor, next].map(|entry| entry.map_or(0, |entry| u64::from(entry.value)));
-        let start = if start < limit { start } else { 0 };
+        let file = self.file_if(cold)?;
+        let cursor = |from, window| with(Cursor::new(&file, from, limit, window).when_cold(cold));
+        let Around { floor, next } = self.offsets.around(offset.0 - self.base.0, cold)?;
+        // The first batch of a segment has no entry.
+        let [floor, next] = [floor, next].map(|e| e.filter(|e| (1..limit).contains(&u64::from(e.value))));
+        let start = floor.map_or(0, |entry| u64::from(entry.value));
         // Large batches have an entry each, with their last offset, so the next one is most likely of the batch itself.
-        if next > start + LOOKUP_WINDOW as u64
-            && next < limit
-            && let Ok(Some(found)) = Cursor::new(&file, next, limit, HEADER_LEN).next()
-            && (found.header.base_offset..=found.header.last_offset()).contains(&offset)
+        if let Some(next) = next
+            && u64::from(next.value) > start + LOOKUP_WINDOW as u64
+            && let Ok(Some(found)) = cursor(next.value.into(), HEADER_LEN).next()
+            && found.holds(offset)
+            && self.relative(&found) == next.key
         {
             return Ok(Some(found));
         }
-        let seek = |start| {
-            let mut cursor = Cursor::new(&file, start, limit, LOOKUP_WINDOW);
-            while let Some(found) = cursor.next()? {
-                if found.header.last_offset() >= offset {
-                    return Ok(Some(found));
-                }
-            }
-            Ok(None)
-        };
-        match seek(start) {
+        let Some(floor) = floor else { return seek(&mut cursor(0, LOOKUP_WINDOW), offset) };
+        match self.seek_from(floor, &mut cursor(start, LOOKUP_WINDOW), offset) {
             // An index that leads astray is not worth losing the segment for.
-            Err(CursorError::Corrupt { .. }) if start > 0 => seek(0),
+            Err(CursorError::Corrupt { .. }) => match cold {
+                Cold::Wait => seek(&mut cursor(0, LOOKUP_WINDOW), offset),
+                // To walk over the whole segment takes a while, whether it is in memory or not.
+                Cold::Refuse => Err(CursorError::Io(io::ErrorKind::WouldBlock.into())),
+            },
             found => found,
         }
+    }
+
+    /// As [`seek`], with a cursor at the batch of an index entry. Its key is the last offset of that batch, or with Kafka of
+    /// the last of several that were appended together. Where there is none of that offset, the two contradict each other.
+    fn seek_from(
+        &self,
+        entry: Entry,
+        cursor: &mut Cursor,
+        offset: Offset,
+    ) -> Result<Option<Found>, CursorError> {
+        while let Some(found) = cursor.next()? {
+            match self.relative(&found).cmp(&entry.key) {
+                Less => {}
+                Equal if found.holds(offset) => return Ok(Some(found)),
+                Equal => return seek(cursor, offset),
+                Greater => break,
+            }
+        }
+        let what = format!("no batch ends at offset {} of the index", self.base.0.saturating_add(entry.key));
+        Err(CursorError::Corrupt { position: entry.value.into(), what })
+    }
+
+    /// The last offset of a batch as the index has it.
+    fn relative(&self, found: &Found) -> i64 {
+        found.header.last_offset().0 - self.base.0
     }
 
     /// Paths of the files, whether they exist or not.
@@ -188,6 +243,21 @@ impl Segment {
             self.txns.close();
         }
     }
+}
+
+/// Goes on to the first batch that holds `offset` or a later one.
+fn seek(cursor: &mut Cursor, offset: Offset) -> Result<Option<Found>, CursorError> {
+    while let Some(found) = cursor.next()? {
+        if found.header.last_offset() < offset {
+            continue;
+        }
+        if !found.holds(offset) {
+            // Compaction leaves such gaps, and so does a damaged offset: then what follows is not behind it.
+            cursor.confirm()?;
+        }
+        return Ok(Some(found));
+    }
+    Ok(None)
 }
 
 /// Renames a file to `….deleted`. `None` if there is no such file.

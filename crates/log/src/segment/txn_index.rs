@@ -1,13 +1,14 @@
 //! The transaction index of a segment (`.txnindex`): the transactions whose abort marker it holds.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_wire::{Offset, ProducerId};
 
 use super::Place;
-use crate::disk::{DiskFile, FileSlot, Open, read_exact, write_all};
+use crate::disk::{Cold, DiskFile, FileSlot, Open, read_exact_if, write_all};
 use crate::names::Kind;
 
 /// An aborted transaction, as the transaction index keeps it.
@@ -58,16 +59,17 @@ impl TxnIndex {
     }
 
     /// Shows the entries in order until `visit` says `false`.
-    pub fn visit(&self, mut visit: impl FnMut(AbortedTxn) -> bool) -> io::Result<()> {
+    pub fn visit(&self, cold: Cold, mut visit: impl FnMut(AbortedTxn) -> bool) -> io::Result<()> {
         let count = self.len();
         let mut at = 0;
         while at < count {
             let block = (count - at).min(BLOCK);
             let mut bytes = vec![0; block as usize * ENTRY_LEN];
-            read_exact(&*self.file(Open::Write)?, &mut bytes, at * ENTRY_LEN as u64)?;
+            let file = self.slot.get_if(&*self.place.disk, || self.path(), cold)?;
+            read_exact_if(&*file, &mut bytes, at * ENTRY_LEN as u64, cold)?;
             for entry in bytes.chunks_exact(ENTRY_LEN) {
                 let entry = decode(entry).ok_or_else(|| {
-                    let path = self.place.path(self.base, Kind::TxnIndex);
+                    let path = self.path();
                     io::Error::new(io::ErrorKind::InvalidData, format!("{} is corrupt", path.display()))
                 })?;
                 if !visit(entry) {
@@ -82,7 +84,7 @@ impl TxnIndex {
     /// Keeps the entries of markers below `offset`; what follows one that is not an entry goes too. Only the owner may.
     pub fn truncate(&self, offset: Offset) -> io::Result<()> {
         let mut kept = 0;
-        let visited = self.visit(|entry| {
+        let visited = self.visit(Cold::Wait, |entry| {
             let keep = entry.last_offset < offset;
             kept += u64::from(keep);
             keep
@@ -102,7 +104,11 @@ impl TxnIndex {
     }
 
     pub fn file(&self, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        self.slot.get(&*self.place.disk, || self.place.path(self.base, Kind::TxnIndex).into(), how)
+        self.slot.get(&*self.place.disk, || self.path(), how)
+    }
+
+    fn path(&self) -> Box<Path> {
+        self.place.path(self.base, Kind::TxnIndex).into()
     }
 
     pub fn open_file(&self) -> Option<Arc<dyn DiskFile>> {

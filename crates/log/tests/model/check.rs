@@ -1,7 +1,7 @@
 //! What readers of the log see, held against the model.
 
 use bytes::Bytes;
-use ottla_log::{AbortedTxn, Bound};
+use ottla_log::{AbortedTxn, Bound, Cold};
 use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, batches};
 
 use crate::world::World;
@@ -19,8 +19,9 @@ impl World {
         let mut read = Vec::new();
         let mut offset = self.model.log_start;
         while offset < written {
-            let plan = reader.read(offset, 2000, upper, true).unwrap();
-            let whole: Vec<BatchView> = batches(plan.read().unwrap()).map_while(|batch| batch.ok()).collect();
+            let plan = reader.read(offset, 2000, upper, true, Cold::Wait).unwrap();
+            let whole: Vec<BatchView> =
+                batches(plan.read(Cold::Wait).unwrap()).map_while(|batch| batch.ok()).collect();
             assert!(!whole.is_empty(), "nothing at {offset} below {written}");
             offset = whole.last().unwrap().header().next_offset();
             read.extend(whole);
@@ -37,7 +38,7 @@ impl World {
         let (_, aborted) = self.model.replay();
         let shown = |txn: &&AbortedTxn| txn.first_offset >= self.model.log_start && txn.last_offset < written;
         let expected: Vec<AbortedTxn> = aborted.iter().filter(shown).copied().collect();
-        let found = reader.aborted_transactions(self.model.log_start, written).unwrap();
+        let found = reader.aborted_transactions(self.model.log_start, written, Cold::Wait).unwrap();
         let found: Vec<AbortedTxn> = found.iter().filter(shown).copied().collect();
         assert_eq!(found, expected);
     }
@@ -53,10 +54,15 @@ impl World {
         let reader = self.log.reader();
         for offset in [header.base_offset, header.last_offset()] {
             if offset >= self.model.log_start {
-                let plan = reader.read(offset, 1, upper, true).unwrap();
-                assert_eq!(plan.read().unwrap(), bytes);
-                assert_eq!(reader.read(offset, 1, upper, false).unwrap().len(), 1);
-                assert!(reader.read(offset, 1 << 20, self.log.bound(offset), true).unwrap().is_empty());
+                let plan = reader.read(offset, 1, upper, true, Cold::Wait).unwrap();
+                assert_eq!(plan.read(Cold::Wait).unwrap(), bytes);
+                assert_eq!(reader.read(offset, 1, upper, false, Cold::Wait).unwrap().len(), 1);
+                assert!(
+                    reader
+                        .read(offset, 1 << 20, self.log.bound(offset), true, Cold::Wait)
+                        .unwrap()
+                        .is_empty()
+                );
             }
             let below = self.log.bound(offset);
             let before = reader.batches(self.model.log_start, below).map(|header| header.unwrap());

@@ -27,6 +27,7 @@ pub fn create(dir: &DataDir, topic: &str) -> Log {
     Log::create(dir, topic, PartitionIndex(0), TOPIC_ID, LogConfig::default()).unwrap()
 }
 
+#[allow(dead_code, reason = "not every test that includes this opens a log again")]
 pub fn reopen(dir: &DataDir, topic: &str) -> Log {
     let found = dir.partitions().unwrap().into_iter().find(|found| found.topic == topic).unwrap();
     Log::open(

@@ -1,7 +1,7 @@
 //! What a broker reads for others: for followers up to its log's end, for consumers up to what is committed.
 
 use bytes::Bytes;
-use ottla_log::ReadError;
+use ottla_log::{Cold, ReadError};
 use ottla_replica::{FetchRequest, LeaderReply, View, ViewRole};
 use ottla_wire::Offset;
 
@@ -116,10 +116,11 @@ fn aborted(
     from: Offset,
     to: Offset,
 ) -> Result<Vec<ottla_log::AbortedTxn>, ConsumeError> {
-    partition.log().reader().aborted_transactions(from, to).map_err(|_| ConsumeError::NotLeader)
+    partition.log().reader().aborted_transactions(from, to, Cold::Wait).map_err(|_| ConsumeError::NotLeader)
 }
 
 fn read(partition: &Partition, offset: Offset, end: Offset, bytes_max: usize) -> Result<Bytes, ReadError> {
-    let plan = partition.log().reader().read(offset, bytes_max, partition.log().bound(end), true)?;
-    Ok(plan.read()?)
+    let plan =
+        partition.log().reader().read(offset, bytes_max, partition.log().bound(end), true, Cold::Wait)?;
+    Ok(plan.read(Cold::Wait)?)
 }

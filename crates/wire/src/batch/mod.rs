@@ -27,4 +27,4 @@ pub use error::{BatchError, HeaderFault, RecordError, RecordFault};
 pub use header::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC};
 pub use record::{Header, Record};
 pub use validate::{BatchLimits, Origin, RECORD_ERRORS_MAX, SCRATCH_KEEP_BYTES, Scratch, validate};
-pub use view::{BatchView, Batches, RecordIter, batches};
+pub use view::{BatchView, Batches, RecordIter, Stamp, Stamps, batches};

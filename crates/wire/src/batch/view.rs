@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::attributes::TimestampType;
 use super::error::{BatchError, RecordFault};
 use super::header::{BatchHeader, HEADER_LEN, crc_of};
-use super::record::{Record, read_record};
+use super::record::{RawRecord, Record, read_record};
 use crate::compress::{Codec, decompress};
 use crate::ids::{Offset, Timestamp};
 
@@ -68,6 +68,12 @@ impl BatchView {
         };
         Ok(RecordIter { header: self.header, body, at: 0, index: 0 })
     }
+
+    /// Offset and time of each record, as [`BatchView::records`] has them: whatever else a record holds, nothing is
+    /// allocated for it.
+    pub fn stamps(&self, max_decompressed: usize) -> Result<Stamps, BatchError> {
+        self.records(max_decompressed).map(Stamps)
+    }
 }
 
 /// The records of one batch. Ends after the first error.
@@ -81,11 +87,38 @@ pub struct RecordIter {
 }
 
 impl RecordIter {
-    fn read(&mut self) -> Result<Record, BatchError> {
+    /// What `keep` makes of the next record.
+    fn next_as<T>(
+        &mut self,
+        keep: impl FnOnce(&RecordIter, &RawRecord<'_>) -> Result<T, RecordFault>,
+    ) -> Option<Result<T, BatchError>> {
+        if self.index < self.header.record_count {
+            let record = self.read(keep);
+            if record.is_err() {
+                self.end();
+            }
+            return Some(record);
+        }
+        let left = self.body.len() - self.at;
+        self.end();
+        (left > 0).then_some(Err(BatchError::BytesAfterRecords(left)))
+    }
+
+    fn read<T>(
+        &mut self,
+        keep: impl FnOnce(&RecordIter, &RawRecord<'_>) -> Result<T, RecordFault>,
+    ) -> Result<T, BatchError> {
         let fault = |fault: RecordFault| BatchError::Record { index: self.index, fault };
         let mut rest = &self.body[self.at..];
         let raw = read_record(&mut rest).map_err(fault)?;
-        let record = Record {
+        let kept = keep(self, &raw).map_err(fault)?;
+        self.at = self.body.len() - rest.len();
+        self.index += 1;
+        Ok(kept)
+    }
+
+    fn stamp(&self, raw: &RawRecord<'_>) -> Stamp {
+        Stamp {
             offset: Offset(self.header.base_offset.0.wrapping_add(i64::from(raw.offset_delta))),
             timestamp: match self.header.timestamp_type() {
                 TimestampType::CreateTime => {
@@ -93,13 +126,18 @@ impl RecordIter {
                 }
                 TimestampType::LogAppendTime => self.header.max_timestamp,
             },
+        }
+    }
+
+    fn record(&self, raw: &RawRecord<'_>) -> Result<Record, RecordFault> {
+        let Stamp { offset, timestamp } = self.stamp(raw);
+        Ok(Record {
+            offset,
+            timestamp,
             key: raw.key.map(|key| self.body.slice_ref(key)),
             value: raw.value.map(|value| self.body.slice_ref(value)),
-            headers: raw.headers(&self.body).map_err(fault)?,
-        };
-        self.at = self.body.len() - rest.len();
-        self.index += 1;
-        Ok(record)
+            headers: raw.headers(&self.body)?,
+        })
     }
 
     fn end(&mut self) {
@@ -112,16 +150,26 @@ impl Iterator for RecordIter {
     type Item = Result<Record, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.index < self.header.record_count {
-            let record = self.read();
-            if record.is_err() {
-                self.end();
-            }
-            return Some(record);
-        }
-        let left = self.body.len() - self.at;
-        self.end();
-        (left > 0).then_some(Err(BatchError::BytesAfterRecords(left)))
+        self.next_as(RecordIter::record)
+    }
+}
+
+/// Where a record is, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub offset: Offset,
+    pub timestamp: Timestamp,
+}
+
+/// See [`BatchView::stamps`]. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Stamps(RecordIter);
+
+impl Iterator for Stamps {
+    type Item = Result<Stamp, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_as(|records, raw| Ok(records.stamp(raw)))
     }
 }
 
