@@ -8,6 +8,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::super::broker::Brokers;
 use super::super::client;
+use super::super::steady::steady;
 use super::{
     Ledger, PATIENCE, POLL, Read, Running, from_earliest, member, owns, poll_until, produce, read_count,
     until, ways,
@@ -99,6 +100,7 @@ async fn what_was_lost_before_it_was_given_up_is_told_as_lost() {
 
 #[tokio::test]
 async fn who_does_not_poll_leaves_and_who_polls_again_is_back() {
+    steady();
     for (way, config) in ways() {
         let brokers = Brokers::start(1).await;
         brokers.topic("t", 2);
