@@ -25,6 +25,10 @@ pub struct Play {
     wires: Vec<Wire>,
     names: Names,
     transcript: Transcript,
+    /// None if it is Kafka.
+    ottla: Option<Broker>,
+    /// Requests that Ottla had read before the last one whose answer waits for others.
+    read_before: f64,
 }
 
 /// Plays a script to Ottla, or to the Kafka that the environment names, and holds the answers against the file.
@@ -38,11 +42,10 @@ pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     };
     let wires = (0..CONNECTIONS).map(|_| Wire::to(addr)).collect();
     let names = Names::new(format!("{script}-{}-", now().0));
-    let mut play = Play { wires, names, transcript: Vec::new() };
+    let mut play = Play { wires, names, transcript: Vec::new(), ottla, read_before: 0.0 };
     play.warm_up();
     run(&mut play);
     golden::check(script, &play.transcript, kafka.is_some());
-    drop(ottla);
 }
 
 impl Play {
@@ -102,6 +105,7 @@ impl Play {
 
     /// Sends a request whose answer waits for others. Give what it gives to [`Play::answer`].
     pub fn send<R: Request>(&mut self, connection: usize, request: &R) -> (usize, i32) {
+        self.read_before = self.ottla.as_ref().map_or(0.0, requests_read);
         (connection, self.wires[connection].send(request, *R::KEY.versions().end()).unwrap())
     }
 
@@ -129,8 +133,11 @@ impl Play {
         eventually(state, || self.wires[0].call(&request, 5).groups[0].group_state.as_str() == state);
     }
 
-    /// Gives the broker time to take what was sent, where nothing shows that it has.
+    /// Gives the broker time to take what was sent, where no answer shows that it has.
     pub fn pause(&self) {
+        if let Some(ottla) = &self.ottla {
+            eventually("it is read", || requests_read(ottla) > self.read_before);
+        }
         std::thread::sleep(Duration::from_millis(300));
     }
 
@@ -151,4 +158,8 @@ impl Play {
             });
         }
     }
+}
+
+fn requests_read(ottla: &Broker) -> f64 {
+    ottla.metric("ottla_net_requests_total")
 }
