@@ -34,7 +34,11 @@ pub struct Play {
 /// Plays a script to Ottla, or to the Kafka that the environment names, and holds the answers against the file.
 pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     let kafka = std::env::var("OTTLA_KAFKA").ok();
-    let mut setup = Setup::new().set("group.initial.rebalance.delay.ms", 0);
+    // By default a second: a script may take longer, or not.
+    let mut setup = Setup::new()
+        .set("group.initial.rebalance.delay.ms", 0)
+        .set("group.consumer.max.assignment.interval.ms", 600_000)
+        .set("group.consumer.assignment.interval.ms", 600_000);
     let ottla: Option<Broker> = kafka.is_none().then(|| setup.start());
     let addr = match (&kafka, &ottla) {
         (Some(kafka), _) => kafka.to_socket_addrs().unwrap().next().unwrap(),
