@@ -18,7 +18,7 @@ fn setup() -> Setup {
         .set("group.initial.rebalance.delay.ms", 0)
         .set("group.min.session.timeout.ms", 1000)
         .set("group.consumer.min.session.timeout.ms", 1000)
-        .set("group.consumer.session.timeout.ms", 8000)
+        .set("group.consumer.session.timeout.ms", 6000)
         .set("group.consumer.min.heartbeat.interval.ms", 100)
         .set("group.consumer.heartbeat.interval.ms", 300)
 }
@@ -160,7 +160,7 @@ fn history(broker: &Broker, group: &str, how: &str) -> String {
 
 #[test]
 fn another_member_carries_on_when_one_is_killed_by_the_classic_protocol() {
-    one_is_killed("--protocol classic --session-timeout 8");
+    one_is_killed("--protocol classic --session-timeout 6");
 }
 
 #[test]

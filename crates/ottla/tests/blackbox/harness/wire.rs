@@ -100,6 +100,7 @@ impl Wire {
                 Ok(0) => return Some(total),
                 Ok(read) => total += read,
                 Err(error) if is_timeout(&error) => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Some(total),
             }
         }
@@ -114,7 +115,14 @@ impl Wire {
     /// Whether a byte, or the end, comes soon: within `at_most`.
     pub fn stirs(&self, at_most: Duration) -> bool {
         self.stream.set_read_timeout(Some(at_most)).unwrap();
-        let peeked = self.stream.peek(&mut [0]);
+        // A process that was stopped meanwhile is interrupted when it goes on (signal(7)).
+        let interrupted = |error: &io::Error| error.kind() == ErrorKind::Interrupted;
+        let peeked = loop {
+            let peeked = self.stream.peek(&mut [0]);
+            if !peeked.as_ref().is_err_and(interrupted) {
+                break peeked;
+            }
+        };
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         match peeked {
             Ok(_) => true,
