@@ -176,7 +176,10 @@ impl Broker {
             for shard in self.node.shards.iter() {
                 let _stopping = shard.send(Mail::Resign).await;
             }
-            self.server.shutdown(DRAIN_MAX).await;
+            let stopped = self.server.shutdown(DRAIN_MAX).await;
+            if stopped.cut > 0 {
+                tracing::warn!(connections = stopped.cut, "requests that did not end in time are cut");
+            }
         };
         tokio::select! {
             () = patient => {}

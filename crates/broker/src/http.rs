@@ -210,6 +210,6 @@ mod tests {
         let mut silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         silent.write_all(b"GET /liv").await.unwrap();
         let served = serve(listener, state(Readiness::Ready, Ok(())), async {});
-        assert!(tokio::time::timeout(SHUTDOWN_WAIT * 5, served).await.is_ok());
+        assert!(tokio::time::timeout(SHUTDOWN_WAIT * 20, served).await.is_ok());
     }
 }

@@ -17,7 +17,7 @@ use crate::damage::{Files, damage};
 const NODE: BrokerId = BrokerId(1);
 
 /// How long a start may take, and a proposal.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Proposals that were acknowledged before the damage: `record 0` and so on.
 const PROPOSALS: u64 = 40;

@@ -26,7 +26,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// The transaction of a member that died is aborted after this time. Until then, readers of committed records wait for it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the farewell of the producer may take.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Args)]
 pub struct BillArgs {

@@ -21,7 +21,7 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 /// Orders that are handled before they are committed, at most.
 const ORDERS_A_COMMIT: usize = 5;
 /// How long the last commit and the farewell may take.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Args)]
 pub struct ServiceArgs {

@@ -4,10 +4,11 @@ use ottla_client::{Advice, ClientConfig, Connection, Error};
 use ottla_wire::messages::{DescribeLogDirsRequest, MetadataRequest, MetadataResponse};
 use ottla_wire::protocol::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::broker::Brokers;
 use super::client;
+use super::steady::steady;
 
 #[tokio::test]
 async fn many_requests_in_flight_get_their_own_answers() {
@@ -55,16 +56,17 @@ async fn an_api_that_is_not_served_is_said_so_without_asking() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Taken, so that no other test listens there either.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
     let error = Connection::connect(&address, &client("x:1")).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert_eq!(error.advice(), Advice::Retry);
 }
 
 /// A server that answers the first request (ApiVersions) and then does as told.
-async fn after_negotiation(then: &'static [u8], close: bool) -> (Connection, ClientConfig) {
+async fn after_negotiation(config: &ClientConfig, then: &'static [u8], close: bool) -> Connection {
     let brokers = Brokers::start(1).await;
     let real = brokers.bootstrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -80,17 +82,18 @@ async fn after_negotiation(then: &'static [u8], close: bool) -> (Connection, Cli
         let _ = stream.read(&mut buffer).await.unwrap();
         stream.write_all(then).await.unwrap();
         if !close {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            std::future::pending::<()>().await;
         }
     });
-    let config = client("x:1");
-    (Connection::connect(&address, &config).await.unwrap(), config)
+    Connection::connect(&address, config).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_late_answer_is_an_unknown_outcome_and_ends_the_connection() {
-    let (connection, config) = after_negotiation(b"", false).await;
-    let began = std::time::Instant::now();
+    steady();
+    let config = ClientConfig { request_timeout: Duration::from_millis(500), ..client("x:1") };
+    let connection = after_negotiation(&config, b"", false).await;
+    let began = tokio::time::Instant::now();
     let error = connection.call(&MetadataRequest::default()).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { sent: true, .. }), "{error}");
     assert!(error.outcome_unknown() && error.is_retriable());
@@ -102,7 +105,7 @@ async fn a_late_answer_is_an_unknown_outcome_and_ends_the_connection() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_the_outcome_unknown() {
-    let (connection, _) = after_negotiation(b"", true).await;
+    let connection = after_negotiation(&client("x:1"), b"", true).await;
     let error = connection.call(&MetadataRequest::default()).await.unwrap_err();
     assert!(matches!(error, Error::Disconnected { sent: true, .. }), "{error}");
 }
@@ -117,7 +120,7 @@ async fn bytes_that_are_no_answer_end_the_connection() {
         (&[0, 0, 0, 6, 0, 0, 0, 1, 0, 0], "malformed"),
     ];
     for (bytes, reason) in cases {
-        let (connection, _) = after_negotiation(bytes, false).await;
+        let connection = after_negotiation(&client("x:1"), bytes, false).await;
         let error = connection.call(&MetadataRequest::default()).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
         let error = connection.call(&MetadataRequest::default()).await.unwrap_err();

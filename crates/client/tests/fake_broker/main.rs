@@ -19,6 +19,9 @@ mod handlers;
 #[cfg(test)]
 mod producer;
 #[cfg(test)]
+#[path = "../../../net/tests/net/steady.rs"]
+mod steady;
+#[cfg(test)]
 mod transactions;
 #[cfg(test)]
 mod txns;
@@ -27,11 +30,15 @@ use std::time::Duration;
 
 use ottla_client::{ClientConfig, ProducerConfig};
 
-/// Settings with short delays, so that a test takes milliseconds.
+/// Longer than anything takes that must not fail, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Settings with short delays, so that a test takes milliseconds. Time-outs are for the tests that are about them: these set
+/// their own, in [`steady::steady`] time.
 fn client(bootstrap: &str) -> ClientConfig {
     ClientConfig {
-        request_timeout: Duration::from_millis(500),
-        default_api_timeout: Duration::from_secs(5),
+        request_timeout: PATIENCE,
+        default_api_timeout: PATIENCE,
         retry_backoff: Duration::from_millis(5),
         retry_backoff_max: Duration::from_millis(20),
         reconnect_backoff: Duration::from_millis(5),
@@ -44,8 +51,8 @@ fn client(bootstrap: &str) -> ClientConfig {
 fn producing() -> ProducerConfig {
     ProducerConfig {
         linger: Duration::from_millis(1),
-        delivery_timeout: Duration::from_secs(5),
-        max_block: Duration::from_secs(2),
+        delivery_timeout: 2 * PATIENCE,
+        max_block: PATIENCE,
         ..ProducerConfig::default()
     }
 }

@@ -10,18 +10,20 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 use proptest::prelude::*;
 
 use super::broker::{Brokers, Fault};
-use super::{client, producing};
+use super::steady::steady;
+use super::{PATIENCE, client, producing};
 
 fn record(value: impl std::fmt::Display) -> ProducerRecord {
     ProducerRecord::new("t", value.to_string()).partition(0)
 }
 
-/// Sends values 0.. to partition 0 of `t` and waits for all.
+/// Sends values 0.. to partition 0 of `t` and waits for all; what lingers, lingers until the last is there.
 async fn send_all(producer: &Producer, count: usize) -> Vec<Result<RecordMetadata, ProduceError>> {
     let mut deliveries = Vec::new();
     for i in 0..count {
         deliveries.push(producer.send(record(i)).await.unwrap());
     }
+    producer.flush().await;
     let mut outcomes = Vec::new();
     for delivery in deliveries {
         outcomes.push(delivery.await);
@@ -42,7 +44,7 @@ async fn records_are_stored_in_order_and_told_their_offsets() {
     for compression in Codec::ALL {
         let brokers = Brokers::start(2).await;
         brokers.topic("t", 1);
-        let config = ProducerConfig { compression, batch_size: 500, ..producing() };
+        let config = ProducerConfig { compression, batch_size: 500, linger: PATIENCE, ..producing() };
         let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
         for (i, outcome) in send_all(&producer, 300).await.into_iter().enumerate() {
             assert_eq!(outcome.unwrap().offset, Some(Offset(i as i64)));
@@ -71,7 +73,7 @@ async fn keys_choose_partitions_and_headers_arrive() {
 async fn keyless_records_fill_a_batch_before_they_go_elsewhere() {
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 8);
-    let config = ProducerConfig { batch_size: 1000, linger: Duration::from_millis(20), ..producing() };
+    let config = ProducerConfig { batch_size: 1000, linger: PATIENCE, ..producing() };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
     let mut partitions = Vec::new();
     for _ in 0..2000 {
@@ -89,10 +91,13 @@ async fn keyless_records_fill_a_batch_before_they_go_elsewhere() {
 
 #[tokio::test]
 async fn what_the_broker_stored_without_answering_is_not_stored_twice() {
+    steady();
     for fault in [Fault::StoreAndHangUp, Fault::StoreAndStaySilent] {
         let brokers = Brokers::start(1).await;
         brokers.topic("t", 1).faults([Fault::None, fault.clone(), fault]);
-        let producer = Producer::new(client(&brokers.bootstrap()), one_at_a_time(producing())).unwrap();
+        let client =
+            ClientConfig { request_timeout: Duration::from_millis(500), ..client(&brokers.bootstrap()) };
+        let producer = Producer::new(client, one_at_a_time(producing())).unwrap();
         for (i, outcome) in send_all(&producer, 20).await.into_iter().enumerate() {
             assert_eq!(outcome.unwrap().offset, Some(Offset(i as i64)));
         }
@@ -156,7 +161,7 @@ async fn an_old_broker_is_spoken_to_by_topic_name() {
     assert_eq!(brokers.values("t", 0), numbers(5));
 }
 
-/// A client whose requests are given up soon.
+/// A client whose requests are given up soon. The test MUST have [`steady`] time.
 fn impatient(bootstrap: &str) -> (ClientConfig, ProducerConfig) {
     let client = ClientConfig { request_timeout: Duration::from_millis(200), ..client(bootstrap) };
     (client, ProducerConfig { delivery_timeout: Duration::from_millis(500), ..producing() })
@@ -164,6 +169,7 @@ fn impatient(bootstrap: &str) -> (ClientConfig, ProducerConfig) {
 
 #[tokio::test]
 async fn a_timeout_after_the_record_was_sent_is_an_unknown_outcome() {
+    steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults(vec![Fault::StoreAndStaySilent; 100]);
     let (client, config) = impatient(&brokers.bootstrap());
@@ -176,16 +182,12 @@ async fn a_timeout_after_the_record_was_sent_is_an_unknown_outcome() {
 
 #[tokio::test]
 async fn a_timeout_of_what_was_always_refused_is_a_failure() {
+    steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults(vec![Fault::Refuse(ErrorCode::NotEnoughReplicas); 1000]);
     // The time runs out in the pause after the first refusal: never while a request is on its way, whose fate is unknown.
-    let client = ClientConfig {
-        request_timeout: Duration::from_secs(2),
-        retry_backoff: Duration::from_secs(60),
-        retry_backoff_max: Duration::from_secs(60),
-        ..client(&brokers.bootstrap())
-    };
-    let config = ProducerConfig { delivery_timeout: Duration::from_secs(3), ..producing() };
+    let (client, config) = impatient(&brokers.bootstrap());
+    let client = ClientConfig { retry_backoff: PATIENCE, retry_backoff_max: PATIENCE, ..client };
     let producer = Producer::new(client, config).unwrap();
     let error = producer.send(record("a")).await.unwrap().await.unwrap_err();
     assert_eq!(error.advice(), Advice::Retry, "{error}");
@@ -194,6 +196,7 @@ async fn a_timeout_of_what_was_always_refused_is_a_failure() {
 
 #[tokio::test]
 async fn after_a_batch_of_unknown_fate_the_next_ones_are_stored_once_and_in_order() {
+    steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults(vec![Fault::StoreAndStaySilent; 100]);
     let (client, config) = impatient(&brokers.bootstrap());
@@ -210,7 +213,7 @@ async fn a_refused_record_is_told_from_those_refused_with_it() {
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1);
     brokers.world().poison = Some(b"1");
-    let config = ProducerConfig { linger: Duration::from_millis(50), ..producing() };
+    let config = ProducerConfig { linger: PATIENCE, ..producing() };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
     let outcomes = send_all(&producer, 3).await;
     assert!(matches!(&outcomes[0], Err(ProduceError::RefusedWithOthers(_))), "{:?}", outcomes[0]);
@@ -218,7 +221,9 @@ async fn a_refused_record_is_told_from_those_refused_with_it() {
     assert_eq!((error.code, error.message.as_deref()), (ErrorCode::InvalidRecord, Some("poison")));
     assert_eq!(outcomes[2].as_ref().unwrap_err().advice(), Advice::Retry);
     // The numbers of the refused batch are closed by a new epoch.
-    assert!(producer.send(record("after")).await.unwrap().await.is_ok());
+    let after = producer.send(record("after")).await.unwrap();
+    producer.flush().await;
+    assert!(after.await.is_ok());
     assert_eq!(brokers.values("t", 0), ["after"]);
 }
 
@@ -244,13 +249,15 @@ async fn a_batch_that_is_too_large_goes_in_parts() {
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1);
     brokers.world().message_bytes_max = 150;
-    let config = ProducerConfig { linger: Duration::from_millis(30), ..producing() };
+    let config = ProducerConfig { linger: PATIENCE, ..producing() };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
     for (i, outcome) in send_all(&producer, 64).await.into_iter().enumerate() {
         assert_eq!(outcome.unwrap().offset, Some(Offset(i as i64)));
     }
     assert_eq!(brokers.values("t", 0), numbers(64));
-    let error = producer.send(record("x".repeat(300))).await.unwrap().await.unwrap_err();
+    let alone = producer.send(record("x".repeat(300))).await.unwrap();
+    producer.flush().await;
+    let error = alone.await.unwrap_err();
     assert!(matches!(&error, ProduceError::Refused(e) if e.code == ErrorCode::MessageTooLarge), "{error}");
 }
 
@@ -271,6 +278,7 @@ async fn what_cannot_be_sent_is_refused_at_once() {
 
 #[tokio::test]
 async fn an_unknown_topic_is_waited_for() {
+    steady();
     let brokers = Brokers::start(1).await;
     let config = ProducerConfig { max_block: Duration::from_millis(100), ..producing() };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
@@ -282,6 +290,7 @@ async fn an_unknown_topic_is_waited_for() {
 
 #[tokio::test]
 async fn memory_is_bounded_and_comes_back() {
+    steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults([Fault::Late(Duration::from_millis(150))]);
     let config = ProducerConfig {
@@ -311,17 +320,18 @@ async fn memory_is_bounded_and_comes_back() {
 
 #[tokio::test]
 async fn flush_does_not_linger_and_close_settles_everything() {
+    steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1);
     let config = ProducerConfig { linger: Duration::from_secs(4), ..producing() };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let mut delivery = producer.send(record("a")).await.unwrap();
     assert!(delivery.outcome().is_none());
     producer.flush().await;
     assert!(delivery.outcome().unwrap().is_ok());
     let delivery = producer.send(record("b")).await.unwrap();
-    producer.close(Duration::from_secs(5)).await;
+    producer.close(PATIENCE).await;
     assert!(delivery.await.is_ok());
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(matches!(producer.send(record("c")).await, Err(ProduceError::Closed)));
@@ -334,7 +344,9 @@ async fn closing_in_a_hurry_gives_up() {
     let config = ProducerConfig { max_in_flight: 1, ..one_at_a_time(producing()) };
     let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
     let sent = producer.send(record("sent")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while brokers.count(ApiKey::Produce) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let queued = producer.send(record("queued")).await.unwrap();
     producer.close(Duration::from_millis(10)).await;
     assert!(sent.await.unwrap_err().outcome_unknown());
@@ -429,7 +441,7 @@ proptest! {
             let brokers = Brokers::start(2).await;
             brokers.topic("t", partitions).faults(faults);
             brokers.world().lenient = lenient;
-            let config = ProducerConfig { batch_size, delivery_timeout: Duration::from_secs(20), ..producing() };
+            let config = ProducerConfig { batch_size, ..producing() };
             let producer = Producer::new(client(&brokers.bootstrap()), config).unwrap();
             let mut deliveries = Vec::new();
             for i in 0..60usize {

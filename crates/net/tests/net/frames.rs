@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use crate::stage::{SOON, framed, stage, until};
+use crate::steady::steady;
 use ottla_net::NetSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn a_frame_may_be_split_anywhere() {
@@ -229,9 +230,10 @@ async fn a_panic_of_the_service_ends_its_connection_only() {
 
 #[tokio::test]
 async fn a_muted_connection_is_neither_read_nor_served() {
+    steady();
     let stage = stage(NetSettings::default());
     let mut client = stage.connect().await;
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     client.send(&["mute:1000"]).await;
     client.expect(&["mute:1000"]).await;
     assert!(since.elapsed() < Duration::from_millis(900), "the response itself leaves at once");

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use crate::stage::{framed, stage, until};
+use crate::steady::steady;
 use ottla_net::{ConnectionLimits, NetSettings};
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn pending_groups_are_bounded_for_each_connection() {
@@ -64,6 +65,7 @@ async fn a_peer_that_never_reads_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
+    steady();
     let stage = stage(NetSettings { idle_max: Some(Duration::from_millis(200)), ..NetSettings::default() });
     let mut waiting = stage.connect().await;
     waiting.send(&["later:x"]).await;
@@ -112,9 +114,10 @@ async fn connections_of_one_address_are_limited() {
 
 #[tokio::test]
 async fn connections_come_no_faster_than_the_rate() {
+    steady();
     let limits = ConnectionLimits { creation_rate_max: Some(10), ..ConnectionLimits::default() };
     let stage = stage(NetSettings { limits, ..NetSettings::default() });
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     for _ in 0..13 {
         let mut client = stage.connect().await;
         client.send(&["echo"]).await;
@@ -125,11 +128,7 @@ async fn connections_come_no_faster_than_the_rate() {
 }
 
 fn small_pool() -> NetSettings {
-    NetSettings {
-        queued_bytes_max: 300_000,
-        contended_read_max: Duration::from_millis(200),
-        ..NetSettings::default()
-    }
+    NetSettings { queued_bytes_max: 300_000, ..NetSettings::default() }
 }
 
 /// While large requests hold the pool, a large one waits and small ones of other connections pass.
@@ -179,7 +178,8 @@ async fn a_request_larger_than_the_pool_is_served_alone() {
 
 #[tokio::test]
 async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory() {
-    let stage = stage(small_pool());
+    steady();
+    let stage = stage(NetSettings { contended_read_max: Duration::from_millis(200), ..small_pool() });
     let (mut slow, mut other) = (stage.connect().await, stage.connect().await);
     slow.stream.write_all(&250_000_i32.to_be_bytes()).await.unwrap();
     until("it is admitted", || stage.server.admission().bytes() == 250_000).await;

@@ -7,3 +7,4 @@ mod files;
 mod frames;
 mod limits;
 mod stage;
+mod steady;

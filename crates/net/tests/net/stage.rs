@@ -257,7 +257,7 @@ impl Client {
 }
 
 /// Longer than anything that is expected takes, however busy the machine is.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 pub fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as i32).to_be_bytes(), body].concat()

@@ -153,7 +153,6 @@ fn two_members_share_the_work_until_one_leaves() {
     let joining = two.send(&join("g", &b), 9).unwrap();
     eventually("the rebalance", || heartbeat(&mut one, "g", 1, &a) == ErrorCode::RebalanceInProgress);
     assert!(!two.stirs(Duration::from_millis(50)));
-    two.patience(Duration::from_secs(30));
     let both = one.call(&join("g", &a), 9);
     let second = two.answer::<JoinGroupRequest>(joining, 9).unwrap();
     assert_eq!((both.error_code, both.generation_id, both.members.len()), (0, 2, 2));
@@ -162,7 +161,6 @@ fn two_members_share_the_work_until_one_leaves() {
     // A follower that syncs first waits for the leader's assignment.
     let syncing = two.send(&sync("g", 2, &b, &[]), 5).unwrap();
     assert!(!two.stirs(Duration::from_millis(50)));
-    two.patience(Duration::from_secs(30));
     let first = one.call(&sync("g", 2, &a, &[(&a, "left"), (&b, "right")]), 5);
     let second = two.answer::<SyncGroupRequest>(syncing, 5).unwrap();
     assert_eq!((&first.assignment[..], &second.assignment[..]), (&b"left"[..], &b"right"[..]));
@@ -208,11 +206,9 @@ fn a_member_that_waits_can_go_away() {
     let mut three = broker.connect();
     let c = new_member(&mut three, "g");
     three.send(&join("g", &c), 9).unwrap();
-    let began = Instant::now();
-    let (code, _) = broker.stop();
+    let (code, log) = broker.stop();
     assert_eq!(code, 0);
-    // Much less than the drain that it would be waited for.
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(!log.contains("are cut"), "it was waited for: {log}");
 }
 
 #[test]

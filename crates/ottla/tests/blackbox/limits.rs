@@ -12,9 +12,7 @@ use crate::harness::{
 };
 
 fn serves(broker: &Broker) {
-    let began = Instant::now();
     assert_eq!(broker.connect().call(&MetadataRequest::default(), 12).error_code, 0);
-    assert!(began.elapsed() < Duration::from_secs(5), "served after {:?}", began.elapsed());
 }
 
 fn connections_open(broker: &Broker) -> usize {
@@ -94,22 +92,35 @@ fn connections_are_limited() {
     let id = waits.send(&MetadataRequest::default(), 12).unwrap();
     assert!(!waits.stirs(Duration::from_millis(200)), "nobody is served beyond max.connections");
     held.pop();
-    waits.patience(Duration::from_secs(10));
     assert_eq!(waits.answer::<MetadataRequest>(id, 12).unwrap().error_code, 0);
 }
 
 #[test]
 fn idle_connections_are_closed() {
-    let mut setup = Setup::new().set("connections.max.idle.ms", 300);
+    const IDLE_MAX: Duration = Duration::from_millis(300);
+    let mut setup = Setup::new().set("connections.max.idle.ms", IDLE_MAX.as_millis());
     let broker = setup.start();
     let mut quiet = broker.connect();
     let mut begun = broker.connect();
     begun.send_raw(&[0, 0, 0, 50, 0, 3]).unwrap();
     let mut busy = broker.connect();
-    let until = Instant::now() + Duration::from_millis(1200);
-    while Instant::now() < until {
-        assert_eq!(busy.call(&MetadataRequest::default(), 12).error_code, 0);
-        std::thread::sleep(Duration::from_millis(50));
+    let patience = Instant::now() + Duration::from_secs(60);
+    let mut since = Instant::now();
+    let mut last = since;
+    while since.elapsed() < 4 * IDLE_MAX {
+        assert!(Instant::now() < patience, "the machine is too busy to keep a connection busy");
+        let asked = Instant::now();
+        if let Ok(answer) = busy.try_call(&MetadataRequest::default(), 12) {
+            assert_eq!(answer.error_code, 0);
+            last = asked;
+            std::thread::sleep(IDLE_MAX / 6);
+        } else {
+            // On a busy machine it may be idle for so long against its will: then it begins anew.
+            assert!(last.elapsed() >= IDLE_MAX, "closed {:?} after its last request", last.elapsed());
+            busy = broker.connect();
+            since = Instant::now();
+            last = since;
+        }
     }
     quiet.expect_close("nothing was ever said");
     begun.expect_close("half a header");

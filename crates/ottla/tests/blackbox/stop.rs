@@ -1,11 +1,15 @@
 //! SIGTERM: work under way is answered, the exit is clean, and the next start has nothing to repair.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ottla_wire::messages::MetadataRequest;
 use rustix::process::Signal;
 
-use crate::harness::{Setup, Wire, batch, create_topic, fetch, produced, read_all, try_produce, values};
+use crate::harness::{
+    Setup, Wire, batch, create_topic, eventually, fetch, produced, read_all, try_produce, values,
+};
 
 const CLEAN_MARK: &str = ".kafka_cleanshutdown";
 
@@ -19,36 +23,35 @@ fn sigterm_under_load() {
         let topic = format!("stopped-{round}");
         create_topic(&mut wire, &topic, 4, &[]);
         let addr = broker.addr;
+        let acked: Arc<[AtomicI64; 4]> = Arc::default();
         let writers: Vec<_> = (0..4)
             .map(|partition| {
-                let topic = topic.clone();
+                let (topic, acked) = (topic.clone(), acked.clone());
                 std::thread::spawn(move || {
                     let mut wire = Wire::to(addr);
-                    let mut acked = 0;
-                    loop {
-                        match try_produce(&mut wire, &topic, partition, batch([format!("{acked}")])) {
-                            Ok(answer) if answer.error_code == 0 => {
-                                assert_eq!(answer.base_offset, acked);
-                                acked += 1;
-                            }
+                    for number in 0.. {
+                        match try_produce(&mut wire, &topic, partition, batch([format!("{number}")])) {
+                            Ok(answer) if answer.error_code == 0 => assert_eq!(answer.base_offset, number),
                             // A broker that stops may say so, or close.
-                            Ok(_) | Err(_) => return acked,
+                            Ok(_) | Err(_) => return,
                         }
+                        acked[partition as usize].store(number + 1, Ordering::SeqCst);
                     }
                 })
             })
             .collect();
+        let acked = || acked.iter().map(|acked| acked.load(Ordering::SeqCst));
+        eventually("all are at it", || acked().all(|acked| acked > 0));
         std::thread::sleep(Duration::from_millis(300));
         let (code, log) = broker.stop();
         assert_eq!(code, 0, "{log}");
         assert!(log.contains("\"message\":\"stopped\""), "{log}");
         assert!(setup.data.join(CLEAN_MARK).exists());
-        let acked: Vec<i64> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-        assert!(acked.iter().all(|acked| *acked > 0), "{acked:?}");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
 
         let broker = setup.start();
         let mut wire = broker.connect();
-        for (partition, acked) in (0..).zip(acked) {
+        for (partition, acked) in (0..).zip(acked()) {
             let read = values(&read_all(&mut wire, &topic, partition));
             // A last batch may have been stored without its answer getting out.
             assert!(

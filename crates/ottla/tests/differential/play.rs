@@ -25,12 +25,20 @@ pub struct Play {
     wires: Vec<Wire>,
     names: Names,
     transcript: Transcript,
+    /// None if it is Kafka.
+    ottla: Option<Broker>,
+    /// Requests that Ottla had read before the last one whose answer waits for others.
+    read_before: f64,
 }
 
 /// Plays a script to Ottla, or to the Kafka that the environment names, and holds the answers against the file.
 pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     let kafka = std::env::var("OTTLA_KAFKA").ok();
-    let mut setup = Setup::new().set("group.initial.rebalance.delay.ms", 0);
+    // By default a second: a script may take longer, or not.
+    let mut setup = Setup::new()
+        .set("group.initial.rebalance.delay.ms", 0)
+        .set("group.consumer.max.assignment.interval.ms", 600_000)
+        .set("group.consumer.assignment.interval.ms", 600_000);
     let ottla: Option<Broker> = kafka.is_none().then(|| setup.start());
     let addr = match (&kafka, &ottla) {
         (Some(kafka), _) => kafka.to_socket_addrs().unwrap().next().unwrap(),
@@ -38,11 +46,10 @@ pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     };
     let wires = (0..CONNECTIONS).map(|_| Wire::to(addr)).collect();
     let names = Names::new(format!("{script}-{}-", now().0));
-    let mut play = Play { wires, names, transcript: Vec::new() };
+    let mut play = Play { wires, names, transcript: Vec::new(), ottla, read_before: 0.0 };
     play.warm_up();
     run(&mut play);
     golden::check(script, &play.transcript, kafka.is_some());
-    drop(ottla);
 }
 
 impl Play {
@@ -102,6 +109,7 @@ impl Play {
 
     /// Sends a request whose answer waits for others. Give what it gives to [`Play::answer`].
     pub fn send<R: Request>(&mut self, connection: usize, request: &R) -> (usize, i32) {
+        self.read_before = self.ottla.as_ref().map_or(0.0, requests_read);
         (connection, self.wires[connection].send(request, *R::KEY.versions().end()).unwrap())
     }
 
@@ -121,8 +129,11 @@ impl Play {
         eventually(state, || self.wires[0].call(&request, 5).groups[0].group_state.as_str() == state);
     }
 
-    /// Gives the broker time to take what was sent, where nothing shows that it has.
+    /// Gives the broker time to take what was sent, where no answer shows that it has.
     pub fn pause(&self) {
+        if let Some(ottla) = &self.ottla {
+            eventually("it is read", || requests_read(ottla) > self.read_before);
+        }
         std::thread::sleep(Duration::from_millis(300));
     }
 
@@ -143,4 +154,8 @@ impl Play {
             });
         }
     }
+}
+
+fn requests_read(ottla: &Broker) -> f64 {
+    ottla.metric("ottla_net_requests_total")
 }

@@ -13,6 +13,13 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     Disk::default().list(dir, extension).unwrap()
 }
 
+async fn first_files_are_purged(dir: &Path) {
+    eventually("the log's first files are purged", || {
+        files(dir, "log").first().is_some_and(|path| !path.ends_with("00000000000000000001.log"))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_leads_and_applies_in_order() {
     let dir = tempfile::tempdir().unwrap();
@@ -48,10 +55,7 @@ async fn snapshots_replace_the_log_and_a_restart_begins_from_one() {
     for i in 1..=200 {
         assert_eq!(quorum.propose(record(format!("record {i}"))).await, Ok(i));
     }
-    eventually("the log's first files are purged", || {
-        files(dir.path(), "log").first().is_some_and(|path| !path.ends_with("00000000000000000001.log"))
-    })
-    .await;
+    first_files_are_purged(dir.path()).await;
     quorum.shutdown().await;
     assert!((1..=2).contains(&files(dir.path(), "snapshot").len()));
     assert!(files(dir.path(), "tmp").is_empty());
@@ -97,7 +101,8 @@ async fn a_dropped_quorum_lets_go_of_its_folder() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, where no flush can begin before all of them are proposed.
+#[tokio::test]
 async fn concurrent_proposals_share_flushes_and_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
@@ -215,6 +220,7 @@ async fn a_log_whose_snapshot_is_gone_is_refused() {
     for i in 0..200 {
         quorum.propose(record(format!("record {i}"))).await.unwrap();
     }
+    first_files_are_purged(dir.path()).await;
     quorum.shutdown().await;
     for snapshot in files(dir.path(), "snapshot") {
         std::fs::remove_file(snapshot).unwrap();

@@ -100,6 +100,11 @@ impl Troupe {
         Ok(())
     }
 
+    pub fn signal(&self, member: usize, signal: Signal) -> anyhow::Result<()> {
+        let member = self.members.get(member).context("no such member")?;
+        Ok(kill_process(Pid::from_child(&member.child), signal)?)
+    }
+
     /// Asks all that are left to leave the group and end.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let names: Vec<String> = (0..self.members.len()).map(|member| self.name(member)).collect();

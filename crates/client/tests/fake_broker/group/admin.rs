@@ -1,7 +1,6 @@
 //! Groups as the admin client sees them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ottla_client::admin::{GroupFilter, GroupState, GroupType, MemberToRemove};
 use ottla_client::{Admin, GroupConfig, GroupConsumer, GroupProtocol, OffsetAndMetadata, TopicPartition};
@@ -9,7 +8,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
 
 use super::super::broker::Brokers;
-use super::super::{client, groups};
+use super::super::{PATIENCE, client, groups};
 use super::{member, of, poll_until, ways};
 
 /// A member of group `id` that has all three partitions of topic `t`.
@@ -144,6 +143,6 @@ async fn members_are_removed_and_groups_deleted() {
         consumer.group_metadata().generation > generation && consumer.assignment().count() == 3
     })
     .await;
-    consumer.close(Duration::from_secs(5)).await.unwrap();
+    consumer.close(PATIENCE).await.unwrap();
     assert!(admin.delete_groups(&["busy"]).await["busy"].is_ok());
 }

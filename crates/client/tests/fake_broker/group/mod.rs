@@ -21,10 +21,9 @@ use ottla_client::{
 };
 
 use super::broker::Brokers;
-use super::{client, producing};
+use super::{PATIENCE, client, producing};
 
 const POLL: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The ways to be in a group.
 fn ways() -> Vec<(&'static str, GroupConfig)> {
@@ -71,7 +70,7 @@ async fn produce(brokers: &Brokers, topic: &str, partitions: i32, values: std::o
             producer.send(ProducerRecord::new(topic, value.to_string()).partition(partition)).await.unwrap();
         }
     }
-    producer.close(Duration::from_secs(5)).await;
+    producer.close(PATIENCE).await;
 }
 
 /// Who owns what, by what the listeners are told. Two owners at once are a failure.

@@ -12,6 +12,7 @@ use ottla_wire::{LeaderEpoch, Offset};
 
 use super::super::broker::Brokers;
 use super::super::client;
+use super::super::steady::steady;
 use super::{
     Ledger, PATIENCE, POLL, from_earliest, member, of, poll_until, produce, read_count, until, ways,
 };
@@ -170,6 +171,7 @@ async fn without_a_committed_offset_the_policy_decides() {
 
 #[tokio::test]
 async fn polls_that_are_dropped_half_way_lose_nothing() {
+    steady();
     for (way, config) in ways() {
         let brokers = Brokers::start(1).await;
         brokers.topic("t", 4);

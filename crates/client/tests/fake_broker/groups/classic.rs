@@ -8,13 +8,12 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
+use super::super::PATIENCE;
 use super::super::broker::World;
 use super::super::handlers::Call;
 
 /// How long a rebalance waits for more members.
 const JOIN_WINDOW: Duration = Duration::from_millis(25);
-/// Nobody waits longer than this for others.
-const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 #[derive(Default)]
@@ -125,7 +124,7 @@ impl Classic {
         Ok(id)
     }
 
-    /// Begins the next generation if all are there.
+    /// Begins the next generation if all are there, or have been waited for long enough.
     fn complete(&mut self) {
         let waited = self.began.map_or(PATIENCE, |began| began.elapsed());
         let all = self.members.values().all(|member| member.joining);

@@ -6,6 +6,7 @@ use ottla_client::{ClientConfig, GroupMetadata, ProducerConfig, TransactionError
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::super::broker::{Brokers, Fault};
+use super::super::steady::steady;
 use super::super::{client, producing};
 use super::{VERSIONS, brokers, committed, offsets, producer, producer_with, record, states};
 
@@ -202,7 +203,7 @@ async fn a_broker_that_is_too_old_for_the_version_of_transactions_is_fatal() {
     }
 }
 
-/// A producer that gives calls up soon.
+/// A producer that gives calls up soon. The test MUST have [`steady`] time.
 async fn impatient(brokers: &Brokers) -> TransactionalProducer {
     let client = ClientConfig { request_timeout: Duration::from_millis(100), ..client(&brokers.bootstrap()) };
     let config = ProducerConfig { max_block: Duration::from_millis(300), ..producing() };
@@ -213,6 +214,7 @@ async fn impatient(brokers: &Brokers) -> TransactionalProducer {
 
 #[tokio::test]
 async fn a_commit_that_did_not_end_is_asked_for_again() {
+    steady();
     for version in VERSIONS {
         for stored in [false, true] {
             let brokers = brokers(version).await;
@@ -239,6 +241,7 @@ async fn a_commit_that_did_not_end_is_asked_for_again() {
 
 #[tokio::test]
 async fn offsets_of_unknown_fate_fail_the_commit() {
+    steady();
     for version in VERSIONS {
         let brokers = brokers(version).await;
         let producer = impatient(&brokers).await;

@@ -16,7 +16,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::broker::{Brokers, Fault};
 use super::groups::Committed;
-use super::{client, producing};
+use super::{PATIENCE, client, producing};
 
 const VERSIONS: [i16; 2] = [1, 2];
 
@@ -99,7 +99,7 @@ async fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
 async fn commit_waits_for_records_and_abort_drops_those_that_were_not_sent() {
     for version in VERSIONS {
         let brokers = brokers(version).await;
-        let config = ProducerConfig { linger: Duration::from_secs(1), ..producing() };
+        let config = ProducerConfig { linger: PATIENCE, ..producing() };
         let producer = producer_with(client(&brokers.bootstrap()), config);
         producer.init_transactions().await.unwrap();
         producer.begin().unwrap();
@@ -228,7 +228,7 @@ async fn a_farewell_aborts() {
     let producer = producer(&brokers).await;
     producer.begin().unwrap();
     producer.send(record("a", 0)).await.unwrap().await.unwrap();
-    producer.close(Duration::from_secs(5)).await;
+    producer.close(PATIENCE).await;
     assert_eq!(states(&brokers), (1, "CompleteAbort"));
     assert!(producer.begin().is_ok() && producer.send(record("b", 0)).await.unwrap_err().is_fatal());
 }

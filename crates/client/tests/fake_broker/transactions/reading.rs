@@ -7,6 +7,7 @@ use ottla_wire::Offset;
 
 use super::super::broker::Brokers;
 use super::super::client;
+use super::super::steady::steady;
 use super::{brokers, producer, record};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -46,7 +47,7 @@ fn consumer(brokers: &Brokers, isolation_level: IsolationLevel) -> Consumer {
     consumer
 }
 
-/// Everything up to where the consumer gets no further.
+/// Everything up to where the consumer gets no further. The test MUST have [`steady`] time.
 async fn read(consumer: &mut Consumer) -> Vec<String> {
     let (mut values, mut empty) = (Vec::new(), 0);
     while empty < 3 {
@@ -60,6 +61,7 @@ async fn read(consumer: &mut Consumer) -> Vec<String> {
 
 #[tokio::test]
 async fn committed_records_only_and_none_behind_an_open_transaction() {
+    steady();
     let brokers = brokers(2).await;
     let producer = producer(&brokers).await;
     let mut expected = Vec::new();
