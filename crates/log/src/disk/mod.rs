@@ -137,6 +137,26 @@ pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -
     Ok(filled)
 }
 
+/// Reads until `out` has `len` bytes or the file ends; `position` is where the first byte of `out` stands in the file. What
+/// is read is not overwritten with zeros before. May read more if `out` has room for more.
+pub(crate) fn read_up_to(
+    file: &dyn DiskFile,
+    out: &mut Vec<u8>,
+    len: usize,
+    position: u64,
+) -> io::Result<()> {
+    out.reserve_exact(len.saturating_sub(out.len()));
+    while out.len() < len {
+        match file.read_into(out, position + out.len() as u64) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Fills the buffer or fails.
 pub(crate) fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
     match read_full(file, buffer, position)? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, read_up_to};
 
 /// A span of a segment file that holds batches. The file stays readable while the plan lives, even if the segment is
 /// deleted.
@@ -60,16 +60,8 @@ impl ReadPlan {
     /// Reads the bytes. Fewer than planned if the log was truncated meanwhile.
     pub fn read(&self) -> io::Result<Bytes> {
         let Some(file) = &self.file else { return Ok(Bytes::new()) };
-        let mut bytes = Vec::with_capacity(self.len);
-        while bytes.len() < self.len {
-            let position = self.position + bytes.len() as u64;
-            match file.read_into(&mut bytes, position) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut bytes = Vec::new();
+        read_up_to(&**file, &mut bytes, self.len, self.position)?;
         bytes.truncate(self.len);
         Ok(Bytes::from(bytes))
     }
