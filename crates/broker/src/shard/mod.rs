@@ -5,12 +5,14 @@
 //! - [`driver`]: one partition: its core, its log, and the effects between them.
 //! - [`slot`]: a partition with the coordinator that may live in it.
 //! - [`run`]: the turns of a shard.
+//! - [`vouching`]: when logs move their recovery points.
 
 mod appends;
 mod driver;
 mod mailbox;
 mod run;
 mod slot;
+mod vouching;
 
 pub use appends::{AppendGroup, Outcome};
 pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
