@@ -44,5 +44,5 @@ pub mod topics;
 pub use config::{GroupConfig, GroupOverrides};
 pub use coordinator::GroupCoordinator;
 pub use record::GroupRecord;
-pub use request::{Call, Caller, Reply, Request, Response};
+pub use request::{Call, Caller, FetchOfGroup, Reply, Request, Response};
 pub use topics::{TopicFacts, Topics};

@@ -47,6 +47,18 @@ struct Wanted {
     config: TopicConfig,
 }
 
+/// What the threads that open share: each takes the next one, so that none is idle while another has many that are large.
+struct Queue {
+    wanted: Vec<Wanted>,
+    taken: AtomicUsize,
+}
+
+impl Queue {
+    fn take(&self) -> Option<&Wanted> {
+        self.wanted.get(self.taken.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 type Opening = Result<Box<PartitionDriver>, LogError>;
 
 impl Opener {
@@ -77,16 +89,15 @@ impl Opener {
         self.progress.partitions.fetch_add(all.len(), Ordering::Relaxed);
         let threads =
             usize::try_from(self.settings.integer("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
-        let share = all.len().div_ceil(threads).max(1);
         let settings = Arc::new(self.settings.with_dynamic(image));
-        let mut threads = JoinSet::new();
-        while !all.is_empty() {
-            let part = all.split_off(all.len().saturating_sub(share));
-            let (opener, settings) = (self.clone(), settings.clone());
-            threads.spawn_blocking(move || opener.open_some(&settings, part));
+        let queue = Arc::new(Queue { wanted: all, taken: AtomicUsize::new(0) });
+        let mut opening = JoinSet::new();
+        for _ in 0..threads.min(queue.wanted.len()) {
+            let (opener, settings, queue) = (self.clone(), settings.clone(), queue.clone());
+            opening.spawn_blocking(move || opener.open_some(&settings, &queue));
         }
         let mut opened = Vec::new();
-        while let Some(part) = threads.join_next().await {
+        while let Some(part) = opening.join_next().await {
             match part {
                 Ok(part) => opened.extend(part),
                 Err(error) => tracing::error!(%error, "a thread that opens partitions has failed"),
@@ -95,17 +106,13 @@ impl Opener {
         opened
     }
 
-    fn open_some(
-        &self,
-        settings: &BrokerSettings,
-        wanted: Vec<Wanted>,
-    ) -> Vec<(TopicId, PartitionIndex, Opening)> {
-        let open = |one: Wanted| {
-            let opened = self.open(settings, &one);
+    fn open_some(&self, settings: &BrokerSettings, queue: &Queue) -> Vec<(TopicId, PartitionIndex, Opening)> {
+        let open = |one: &Wanted| {
+            let opened = self.open(settings, one);
             self.progress.opened.fetch_add(1, Ordering::Relaxed);
             (one.id, one.index, opened)
         };
-        wanted.into_iter().map(open).collect()
+        std::iter::from_fn(|| queue.take()).map(open).collect()
     }
 
     fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
@@ -149,7 +156,11 @@ impl Opener {
             let log = Log::create(&self.dir, topic, index, wanted.id, config)?;
             return Ok(Known { log, epochs: Vec::new(), high_watermark: Offset::ZERO });
         };
-        let opened = Log::open(&self.dir, topic, index, Some(wanted.id), config, found.recovery, rebuilt)?;
+        let mut opened =
+            Log::open(&self.dir, topic, index, Some(wanted.id), config, found.recovery, rebuilt)?;
+        if opened.epochs_learnt {
+            opened.log.store_epochs(&opened.epochs);
+        }
         if opened.cut_bytes > 0 {
             let (partition, cut_bytes) = (index.0, opened.cut_bytes);
             tracing::warn!(%topic, partition, cut_bytes, "what was not whole at the end of the log is cut off");

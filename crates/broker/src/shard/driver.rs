@@ -5,10 +5,10 @@
 
 mod transactions;
 mod truncate;
+mod vouch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ottla_log::{FlushDone, FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
@@ -26,9 +26,6 @@ use crate::coordinator::{Generation, Marker};
 use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
-/// How long what was written to a topic that has given up flushes may stay in the page cache only.
-const VOUCH_INTERVAL_RELAXED: Duration = Duration::from_secs(30);
-
 /// The times of a turn.
 #[derive(Clone, Copy)]
 pub struct Turn {
@@ -41,8 +38,8 @@ pub struct Turn {
 pub struct Due {
     /// Removing what has outlived its retention.
     pub retention: bool,
-    /// Moving the recovery points of logs that have become quiet.
-    pub vouching: bool,
+    /// Moving the recovery points of logs with at least so many bytes above.
+    pub vouching: Option<u64>,
 }
 
 /// Who asked for a flush.
@@ -241,8 +238,8 @@ impl PartitionDriver {
         if due.retention {
             self.retain(turn);
         }
-        if due.vouching {
-            self.vouch(turn.now);
+        if let Some(least) = due.vouching {
+            self.vouch(turn.now, least);
         }
         self.step(turn, Event::Tick);
         if self.log.flush_due(turn.now) {
@@ -284,24 +281,10 @@ impl PartitionDriver {
         self.flush_wanted.get_or_insert(Asker::Shard);
     }
 
-    /// The partition is this shard's from now on. What a crash has left unflushed is flushed, so that it counts.
+    /// The partition is this shard's from now on. What a crash has left unflushed is flushed, so that it counts; of a topic
+    /// that has given up flushes it counts as it is, and a thousand flushes would hold up the start.
     pub fn adopted(&mut self) {
-        if self.log.unvouched_bytes() > 0 {
-            // Recovery may have learnt of epochs that the checkpoint does not have.
-            self.log.store_epochs(&epoch_starts(self.core.epochs()));
-        }
-        if self.log.durable_end() < self.log.log_end() {
-            self.want_flush();
-        }
-    }
-
-    /// Asks for a flush that lets a crash find nothing to do here; for logs that have become quiet. One that has given up
-    /// flushes is asked rarely.
-    fn vouch(&mut self, now: Instant) {
-        let interval = if self.log.is_relaxed() { VOUCH_INTERVAL_RELAXED } else { Duration::ZERO };
-        if self.log.unvouched_bytes() > 0 && now.since(self.vouched_at) >= interval {
-            self.vouched_at = now;
-            self.vouch_wanted = true;
+        if self.log.durable_end() < self.log.log_end() && !self.log.is_relaxed() {
             self.want_flush();
         }
     }

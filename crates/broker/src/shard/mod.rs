@@ -6,12 +6,14 @@
 //! - [`slot`]: a partition with the coordinator that may live in it.
 //! - [`waiters`]: who waits for which reply of a core.
 //! - [`run`]: the turns of a shard.
+//! - [`vouching`]: when logs move their recovery points.
 
 mod appends;
 mod driver;
 mod mailbox;
 mod run;
 mod slot;
+mod vouching;
 mod waiters;
 
 pub use appends::{AppendGroup, Outcome};

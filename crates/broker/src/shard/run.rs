@@ -17,6 +17,7 @@ use super::appends::Ticket;
 use super::driver::{Due, PartitionDriver, Turn};
 use super::mailbox::{Mail, MarkerRequest, ShardHandle};
 use super::slot::Slot;
+use super::vouching;
 use crate::clock::Clock;
 use crate::coordinator::{Hosted, Kit, moment};
 use crate::partition::PartitionKey;
@@ -29,9 +30,6 @@ const DEADLINE_TICK: Duration = Duration::from_millis(100);
 
 /// How often all partitions hear that time has passed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-
-/// How often quiet logs move their recovery points: what was written longer ago is not scanned after a crash.
-const VOUCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so this is a bound
 /// on partitions, and never reached.
@@ -301,14 +299,12 @@ impl Shard {
     /// carries out retention when it is due.
     fn tick(&mut self, turn: Turn) {
         self.tick_coordinators(turn);
-        let mut due = Due { retention: false, vouching: false };
+        let mut due = Due { retention: false, vouching: None };
         if turn.now.since(self.retained_at) >= self.settings.retention_interval {
             (self.retained_at, due.retention) = (turn.now, true);
         }
-        if turn.now.since(self.vouched_at) >= VOUCH_INTERVAL {
-            (self.vouched_at, due.vouching) = (turn.now, true);
-        }
-        if due.retention || due.vouching || turn.now.since(self.ticked_at) >= IDLE_TICK {
+        if due.retention || turn.now.since(self.ticked_at) >= IDLE_TICK {
+            due.vouching = self.vouching_due(turn.now);
             self.ticked_at = turn.now;
             self.deadlines_at = turn.now;
             for (key, slot) in &mut self.partitions {
@@ -325,6 +321,16 @@ impl Shard {
                 self.with(key, |partition| partition.step(turn, Event::Tick));
             }
         }
+    }
+
+    fn vouching_due(&mut self, now: Instant) -> Option<u64> {
+        let unvouched = self.partitions.values().map(|slot| slot.partition.unvouched_bytes());
+        let waited = now.since(self.vouched_at);
+        let due = vouching::due(waited, unvouched);
+        if waited >= vouching::INTERVAL {
+            self.vouched_at = now;
+        }
+        due
     }
 
     fn time_to_tick(&self) -> Duration {

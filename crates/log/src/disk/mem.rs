@@ -266,6 +266,13 @@ impl DiskFile for MemFile {
         state.read(self.node, buffer, position as usize)
     }
 
+    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize> {
+        let mut bytes = vec![0; out.capacity() - out.len()];
+        let read = self.read_at(&mut bytes, position)?;
+        out.extend_from_slice(&bytes[..read]);
+        Ok(read)
+    }
+
     fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = locked(&self.state);
         let position = position as usize;

@@ -9,6 +9,7 @@ mod slot;
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub enum Cold {
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Reads up to `buffer.len()` bytes; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Reads into the spare capacity of `out`, which need not be initialized for that; says how much was appended.
+    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize>;
     /// As [`DiskFile::read_at`], but only what is in memory: fails with [`io::ErrorKind::WouldBlock`] when the first
     /// byte is not. A file system that cannot tell waits.
     fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
@@ -137,6 +140,40 @@ pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[
 pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     let len = buffer.len();
     read_at_least(file, buffer, position, len, Cold::Wait)
+}
+
+/// Reads until `out` has `lens.end` bytes or the file ends, or cold pages are refused that lie behind its first `lens.start`
+/// bytes. `position` is where the first byte of `out` stands in the file. What waits for the disk may read more if `out` has
+/// room for more, and overwrites nothing with zeros before.
+pub(crate) fn read_up_to(
+    file: &dyn DiskFile,
+    out: &mut Vec<u8>,
+    lens: Range<usize>,
+    position: u64,
+    cold: Cold,
+) -> io::Result<()> {
+    let kept = out.len();
+    match cold {
+        Cold::Wait => {
+            out.reserve_exact(lens.end.saturating_sub(kept));
+            while out.len() < lens.end {
+                match file.read_into(out, position + out.len() as u64) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        }
+        Cold::Refuse => {
+            out.resize(lens.end.max(kept), 0);
+            let needed = lens.start.saturating_sub(kept);
+            let read = read_at_least(file, &mut out[kept..], position + kept as u64, needed, cold);
+            out.truncate(kept + *read.as_ref().unwrap_or(&0));
+            read.map(drop)
+        }
+    }
 }
 
 /// Fills the buffer or fails.

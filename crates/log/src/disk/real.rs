@@ -106,6 +106,10 @@ impl DiskFile for RealFile {
         self.file.read_at(buffer, position)
     }
 
+    fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize> {
+        Ok(rustix::io::pread(&self.file, rustix::buffer::spare_capacity(out), position)?)
+    }
+
     fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         if !self.cannot_tell.load(Ordering::Relaxed) {
             let parts = &mut [IoSliceMut::new(buffer)];

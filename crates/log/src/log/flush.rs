@@ -164,7 +164,7 @@ impl Log {
         }
         let since = *self.flush.waiting_since.get_or_insert(now);
         let waited = Duration::from_millis(self.config.flush_ms.max(0) as u64);
-        waiting >= self.config.flush_messages || now.since(since) >= waited || self.vouch_due()
+        waiting >= self.config.flush_messages || now.since(since) >= waited || self.much_unvouched()
     }
 
     /// Starts to make everything that was written durable. `None` if there is nothing to do, a flush is under way, or
@@ -240,9 +240,14 @@ impl Log {
         self.config.flush_messages == i64::MAX
     }
 
+    /// Whether a flush that is begun now vouches. The first one after a crash does, so that another crash does not find the
+    /// same to do again.
     fn vouch_due(&self) -> bool {
-        // The first flush after a crash, so that another crash does not find the same to do again.
-        if self.flush.recovered || self.flush.files.segments() >= UNSYNCED_SEGMENTS_MAX {
+        self.flush.recovered || self.much_unvouched()
+    }
+
+    fn much_unvouched(&self) -> bool {
+        if self.flush.files.segments() >= UNSYNCED_SEGMENTS_MAX {
             return true;
         }
         let bytes = if self.is_relaxed() { VOUCH_EVERY_BYTES_RELAXED } else { VOUCH_EVERY_BYTES };

@@ -22,6 +22,9 @@ pub struct Opened {
     pub log: Log,
     /// The leader epochs of what the log holds.
     pub epochs: Vec<EpochStart>,
+    /// The checkpoint does not say these epochs, and the next start may not look at where they were learnt: they are to be
+    /// stored.
+    pub epochs_learnt: bool,
     /// Bytes of log that were scanned because no recovery point vouched for them.
     pub scanned_bytes: u64,
     /// Bytes that were not whole and were cut off.
@@ -138,7 +141,13 @@ impl Log {
         if log.metadata_missing && log_end > Offset::ZERO {
             log.write_metadata().map_err(|error| failed(dir, &log.place, error))?;
         }
-        Ok(Opened { log, epochs, scanned_bytes: recovered.scanned_bytes, cut_bytes: recovered.cut_bytes })
+        Ok(Opened {
+            log,
+            epochs,
+            epochs_learnt: recovered.epochs_learnt,
+            scanned_bytes: recovered.scanned_bytes,
+            cut_bytes: recovered.cut_bytes,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use ottla_wire::{LeaderEpoch, Offset};
 
 use super::listing::{Listing, list};
 use super::open::failed;
-use super::replay::each_batch;
+use super::replay::{Met, each_batch};
 use super::{Active, FlushState, LogError, Replay, Snapshots};
 use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, EpochStart, parse_epochs};
@@ -30,6 +30,7 @@ pub(super) struct Recovered {
     pub flush: FlushState,
     pub snapshots: Snapshots,
     pub epochs: Vec<EpochStart>,
+    pub epochs_learnt: bool,
     pub log_start: Offset,
     pub log_end: Offset,
     pub scanned_bytes: u64,
@@ -45,8 +46,16 @@ pub(super) fn recover(
     replay: &mut dyn Replay,
 ) -> Result<Recovered, LogError> {
     let trusted = if recovery.clean { Offset(i64::MAX) } else { recovery.recovery_point };
-    let mut loader =
-        Loader { dir, place, config, trusted, scanned_bytes: 0, cut_bytes: 0, changed: Vec::new() };
+    let mut loader = Loader {
+        dir,
+        place,
+        config,
+        trusted,
+        scanned_bytes: 0,
+        cut_bytes: 0,
+        changed: Vec::new(),
+        met: Met::default(),
+    };
     let listing = list(place).map_err(|error| failed(dir, place, error))?;
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
@@ -73,6 +82,7 @@ struct Loader<'a> {
     cut_bytes: u64,
     /// Closed segments whose files are not known to be durable.
     changed: Vec<Arc<Segment>>,
+    met: Met,
 }
 
 impl Loader<'_> {
@@ -102,7 +112,9 @@ impl Loader<'_> {
         // What is below the first segment was synced before it was deleted.
         let known = self.trusted.max(segments[0].base).min(log_end);
         let mut snapshots = Snapshots { offsets: listing.snapshots, newest_len: 0 };
-        let epochs = self.replay(&segments, &mut snapshots, known, log_start, replay)?;
+        let stored_epochs = self.read_epochs()?;
+        let epochs = self.replay(&segments, &mut snapshots, known, stored_epochs.clone(), replay)?;
+        let epochs = trim_start(epochs, log_start);
         let mut flush = FlushState::new(known, self.scanned_bytes, !recovery.clean);
         for segment in &self.changed {
             flush.files.add_segment(segment, segment.file()?);
@@ -124,6 +136,7 @@ impl Loader<'_> {
             active,
             flush,
             snapshots,
+            epochs_learnt: stored_epochs.unwrap_or_default() != epochs,
             epochs,
             log_start,
             log_end,
@@ -231,6 +244,7 @@ impl Loader<'_> {
         trusted: Offset,
         next: Option<Offset>,
     ) -> Result<(Walked, Offset), CursorError> {
+        self.met.forget(base);
         let segment = Segment::new(self.place, base, sizes, base);
         let prefix = self.prefix(&segment, sizes, trusted)?;
         if prefix.offsets < sizes.offsets {
@@ -267,6 +281,7 @@ impl Loader<'_> {
                 indexer.note(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
             }
             size = found.end();
+            self.met.add(base, found);
         };
         segment.publish(size, rules.end, indexer.largest());
         Ok((Walked { segment, indexer, cut }, rules.end))
@@ -317,7 +332,7 @@ impl Loader<'_> {
         segments: &[Arc<Segment>],
         snapshots: &mut Snapshots,
         known: Offset,
-        log_start: Offset,
+        stored_epochs: Option<Vec<EpochStart>>,
         replay: &mut dyn Replay,
     ) -> Result<Vec<EpochStart>, CursorError> {
         let Some(log_end) = segments.last().map(|segment| segment.end()) else {
@@ -330,14 +345,14 @@ impl Loader<'_> {
         let snapshot = snapshots.newest_usable(self.place, known, log_end)?;
         let replay_from = snapshot.as_ref().map_or(segments[0].base, |(offset, _)| *offset);
         replay.snapshot(snapshot.map(|(_, snapshot)| snapshot));
-        let (mut epochs, epochs_from) = match self.read_epochs()? {
+        let (mut epochs, epochs_from) = match stored_epochs {
             Some(epochs) => (epochs, known),
             None => (Vec::new(), segments[0].base),
         };
         // The checkpoint may be newer than what is vouched for: from there on the batches say it.
         epochs.retain(|epoch| epoch.start < epochs_from.min(log_end));
         let from = replay_from.min(epochs_from);
-        each_batch(segments, from, |segment, file, found| {
+        each_batch(segments, from, &self.met, |segment, file, found| {
             let header = &found.header;
             if header.last_offset() >= epochs_from {
                 assign(&mut epochs, header.partition_leader_epoch, header.base_offset);
@@ -350,7 +365,6 @@ impl Loader<'_> {
                 Some(_) | None => Ok(()),
             }
         })?;
-        trim_start(&mut epochs, log_start);
         Ok(epochs)
     }
 
@@ -424,10 +438,11 @@ fn assign(epochs: &mut Vec<EpochStart>, epoch: LeaderEpoch, start: Offset) {
 }
 
 /// The epoch at the log's start starts there.
-fn trim_start(epochs: &mut Vec<EpochStart>, log_start: Offset) {
+fn trim_start(mut epochs: Vec<EpochStart>, log_start: Offset) -> Vec<EpochStart> {
     let first = epochs.partition_point(|epoch| epoch.start <= log_start).saturating_sub(1);
     epochs.drain(..first);
     if let Some(first) = epochs.first_mut() {
         first.start = first.start.max(log_start);
     }
+    epochs
 }

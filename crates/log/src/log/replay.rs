@@ -1,5 +1,6 @@
 //! Showing what a log holds to who rebuilds the producers: when it is opened, and after a truncation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_wire::Offset;
@@ -48,11 +49,44 @@ impl Log {
         let snapshot = self.snapshots.newest_usable(&self.place, self.log_end, self.log_end)?;
         let from = snapshot.as_ref().map_or(segments[0].base, |(offset, _)| *offset);
         replay.snapshot(snapshot.map(|(_, snapshot)| snapshot));
-        each_batch(&segments, from, |_, file, found| {
+        each_batch(&segments, from, &Met::default(), |_, file, found| {
             // The transaction index was cut with the log: it has what the batch aborts.
             replay.batch(&found.header, read_control(file, found)?);
             Ok(())
         })
+    }
+}
+
+/// Batches that opening a log has met already, by the base of their segment, so that they need not be read once more.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    batches: BTreeMap<Offset, Vec<Found>>,
+    count: usize,
+}
+
+/// Batches that are remembered while a log is opened; of a log with more of them none is. About 6 MiB.
+const MET_MAX: usize = 1 << 16;
+
+impl Met {
+    pub fn add(&mut self, segment: Offset, found: Found) {
+        self.count += 1;
+        if self.count <= MET_MAX {
+            self.batches.entry(segment).or_default().push(found);
+        } else {
+            self.batches.clear();
+        }
+    }
+
+    /// The segment is walked over anew.
+    pub fn forget(&mut self, segment: Offset) {
+        self.batches.remove(&segment);
+    }
+
+    /// All batches of the segment from the one that holds `from` on, and maybe some before them.
+    fn from(&self, segment: Offset, from: Offset) -> Option<&[Found]> {
+        let batches = self.batches.get(&segment)?;
+        let first = batches.first()?;
+        (first.position == 0 || first.header.base_offset <= from).then_some(batches)
     }
 }
 
@@ -61,15 +95,23 @@ impl Log {
 pub(super) fn each_batch(
     segments: &[Arc<Segment>],
     from: Offset,
+    met: &Met,
     mut visit: impl FnMut(&Segment, &dyn DiskFile, &Found) -> Result<(), CursorError>,
 ) -> Result<(), CursorError> {
-    for segment in segments.iter().filter(|segment| segment.end() > from) {
-        let Some(first) = segment.locate(from, segment.size())? else { continue };
+    // A segment without a batch may have no file yet.
+    for segment in segments.iter().filter(|segment| segment.end() > from && segment.size() > 0) {
         let file = segment.file()?;
-        let mut cursor = Cursor::new(&file, first.position, segment.size(), WALK_WINDOW);
-        while let Some(found) = cursor.next()? {
-            if found.header.last_offset() < segment.end() {
-                visit(segment, &*file, &found)?;
+        let mut visit = |found: &Found| match found.header.last_offset() < segment.end() {
+            true => visit(segment, &*file, found),
+            false => Ok(()),
+        };
+        if let Some(batches) = met.from(segment.base, from) {
+            let first = batches.partition_point(|found| found.header.last_offset() < from);
+            batches[first..].iter().try_for_each(&mut visit)?;
+        } else if let Some(first) = segment.locate(from, segment.size())? {
+            let mut cursor = Cursor::new(&file, first.position, segment.size(), WALK_WINDOW);
+            while let Some(found) = cursor.next()? {
+                visit(&found)?;
             }
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, HEADER_LEN};
 
-use crate::disk::{Cold, DiskFile, read_at_least};
+use crate::disk::{Cold, DiskFile, read_up_to};
 use crate::segment::order::{Order, Step};
 
 /// A span of a segment file that holds batches. The file stays readable while the plan lives, even if the segment is
@@ -70,9 +70,9 @@ impl ReadPlan {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) where not all of them are in memory.
     pub fn read(&self, cold: Cold) -> io::Result<Bytes> {
         let Some(file) = &self.file else { return Ok(Bytes::new()) };
-        let mut bytes = vec![0; self.len];
-        let read = read_at_least(&**file, &mut bytes, self.position, self.len, cold)?;
-        bytes.truncate(read);
+        let mut bytes = Vec::new();
+        read_up_to(&**file, &mut bytes, self.len..self.len, self.position, cold)?;
+        bytes.truncate(self.len);
         bytes.truncate(in_order(&bytes, self.offsets.clone()));
         Ok(Bytes::from(bytes))
     }

@@ -9,7 +9,7 @@ use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, HEADER_LEN};
 
 use super::order::{Order, Step};
-use crate::disk::{Cold, DiskFile, read_at_least, read_exact};
+use crate::disk::{Cold, DiskFile, read_exact, read_up_to};
 
 /// A batch at its place in a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,39 +125,37 @@ impl Cursor {
     /// Whether the CRC of `found`, which MUST be the batch that [`Cursor::next`] gave last, is right.
     pub fn crc_matches(&mut self, found: &Found) -> io::Result<bool> {
         /// The CRC covers the attributes and all that follows.
-        const FROM: usize = 21;
-        let len = found.header.total_len();
-        self.position = found.position;
-        self.fill(len.min(self.window))?;
-        let head = self.buffered();
-        let head = &head[..head.len().min(len)];
-        let (mut crc, mut done) = (crc32c::crc32c(head.get(FROM..).unwrap_or_default()), head.len());
-        while done < len {
-            // The buffer was filled by the window, which is all of it that this batch needs no more.
-            self.buffer.resize(self.window.min(len - done), 0);
-            self.buffer_at = found.position + done as u64;
-            read_exact(&*self.file, &mut self.buffer, self.buffer_at)?;
-            crc = crc32c::crc32c_append(crc, &self.buffer);
-            done += self.buffer.len();
+        const FROM: u64 = 21;
+        self.position = found.position + FROM;
+        let mut crc = 0;
+        while self.position < found.end() {
+            self.fill(1)?;
+            let rest = (found.end() - self.position) as usize;
+            let part = self.buffered();
+            let part = &part[..part.len().min(rest)];
+            if part.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            crc = crc32c::crc32c_append(crc, part);
+            self.position += part.len() as u64;
         }
-        self.position = found.end();
         Ok(crc == found.header.crc)
     }
 
-    /// Makes at least `need` bytes from the position on available, or as many as there are.
+    /// Makes at least `need` bytes from the position on available, or as many as there are. Nothing is read twice.
     fn fill(&mut self, need: usize) -> io::Result<()> {
         let need = need.min((self.end - self.position) as usize);
-        if self.buffered().len() >= need {
+        let kept = self.buffered().len();
+        if kept >= need {
             return Ok(());
         }
         // After a jump over a batch larger than the window the next one is likely to be large as well.
         let jumped = self.position > self.buffer_at + self.window as u64;
         let len = if jumped { need } else { self.window.max(need) };
-        self.buffer.resize(len.min((self.end - self.position) as usize), 0);
+        self.buffer.drain(..self.buffer.len() - kept);
         self.buffer_at = self.position;
-        let read = read_at_least(&*self.file, &mut self.buffer, self.position, need, self.cold)?;
-        self.buffer.truncate(read);
-        Ok(())
+        let len = len.min((self.end - self.position) as usize);
+        read_up_to(&*self.file, &mut self.buffer, need..len, self.position, self.cold)
     }
 
     fn buffered(&self) -> &[u8] {

@@ -406,8 +406,9 @@ fn reopen(
     let mut rebuild = Rebuild(Restorer::new(config, []));
     let mut opened =
         Log::open(dir, TOPIC, PARTITION, Some(topic_id), log_config.clone(), recovery, &mut rebuild)?;
-    // The log may know of epochs that the checkpoint lacks; the next start may not look at where it learned of them.
-    opened.log.store_epochs(&opened.epochs);
+    if opened.epochs_learnt {
+        opened.log.store_epochs(&opened.epochs);
+    }
     let (mut producers, _) = rebuild.0.finish();
     if mutation == Some(Mutation::ForgetProducers) {
         producers = ProducerTable::new(config);

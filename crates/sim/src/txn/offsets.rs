@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Batch, Coordinator, Frame, Moment, Producer, Ticket};
 use ottla_group::offsets::Place;
-use ottla_group::{Call, Caller, GroupConfig, GroupCoordinator, Request, Response};
+use ottla_group::{Call, Caller, FetchOfGroup, GroupConfig, GroupCoordinator, Request, Response};
 use ottla_replica::{AppendError, VerificationGuard, WriteMarker};
 use ottla_wire::batch::{BatchBuilder, BatchLimits, Origin, Scratch, ValidatedBatch, validate};
 use ottla_wire::messages::TxnOffsetCommitRequest;
@@ -118,7 +118,7 @@ impl GroupLeader {
             topics: Some(vec![topic]),
             ..Default::default()
         };
-        match self.ask(at, 9, Request::OffsetFetch { group, require_stable: true })? {
+        match self.ask(at, 9, Request::OffsetFetch(FetchOfGroup { group, require_stable: true }))? {
             Response::OffsetFetch(answer) => {
                 known(answer.error_code)?;
                 let partition = &answer.topics[0].partitions[0];

@@ -1,7 +1,7 @@
 //! What clients and partitions ask the coordinator for, and what they look at in its answers.
 
 use ottla_coordinator::Producer;
-use ottla_txn::{Call, Outcome, Request, Response};
+use ottla_txn::{AddGroup, Call, Outcome, Request, Response};
 use ottla_wire::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -41,7 +41,7 @@ pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) 
             let (_, partition) = place(OFFSETS);
             Call {
                 version: 3,
-                request: Request::AddOffsetsToTxn { request, partition: PartitionIndex(partition) },
+                request: Request::AddOffsetsToTxn(AddGroup { request, partition: PartitionIndex(partition) }),
             }
         }
         Wish::End(outcome) => {

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use ottla_txn::{
-    MarkerOutcome, MarkersAnswer, Outcome, Request, Response, TransactionVersion, TxnState, WriteMarkers,
+    AddGroup, MarkerOutcome, MarkersAnswer, Outcome, Request, Response, TransactionVersion, TxnState,
+    WriteMarkers,
 };
 use ottla_wire::messages::AddOffsetsToTxnRequest;
 use ottla_wire::{ErrorCode, PartitionIndex, Str};
@@ -130,7 +131,7 @@ fn request(ask: Ask, speech: Speech, who: Who) -> (i16, Request) {
                 producer_epoch: of(whose).1,
                 group_id: Str::from("group"),
             };
-            (4, Request::AddOffsetsToTxn { request, partition: PartitionIndex(0) })
+            (4, Request::AddOffsetsToTxn(AddGroup { request, partition: PartitionIndex(0) }))
         }
         Ask::End(outcome, whose) => (speech.end, Request::EndTxn(end_request(ID, of(whose), outcome))),
         Ask::Describe => (0, Request::DescribeTransaction(Str::from(ID))),

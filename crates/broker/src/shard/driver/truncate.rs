@@ -19,7 +19,7 @@ impl PartitionDriver {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -44,7 +44,7 @@ mod tests {
     const TURN: Turn = Turn { now: Instant(0), wall: Timestamp(0) };
 
     /// Three batches of ten records each, in epochs 0, 1 and 2, by one producer; all of it flushed.
-    fn log(dir: &DataDir) -> Log {
+    pub fn log(dir: &DataDir) -> Log {
         let config = LogConfig::default();
         let mut log = Log::create(dir, "t", PartitionIndex(0), Uuid([7; 16]), config).unwrap();
         for epoch in 0..3 {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     /// A follower of [`LEADER`] in epoch 3 with this log, of which the first ten records are committed.
-    fn follower(mut log: Log) -> PartitionDriver {
+    pub fn follower(mut log: Log) -> PartitionDriver {
         let config = ReplicaConfig::new(ME);
         let mut rebuilt = Rebuilt::new(&config);
         log.replay(&mut rebuilt).unwrap();
@@ -122,7 +122,7 @@ mod tests {
         driver.producers().first().map(|producer| producer.last_sequence)
     }
 
-    fn in_memory(disk: &MemDisk) -> DataDir {
+    pub fn in_memory(disk: &MemDisk) -> DataDir {
         let identity = Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) };
         let options = DirOptions {
             disk: Arc::new(disk.clone()),
