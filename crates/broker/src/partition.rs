@@ -1,5 +1,7 @@
 //! A partition that this broker holds, as request handlers see it: the newest view, its files, and who waits for it.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -15,6 +17,31 @@ use crate::waiters::{Progress, ReadLimit, Waiters};
 /// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionKey(pub u64);
+
+/// What a shard keeps by partition.
+pub type ByPartition<T> = HashMap<PartitionKey, T, BuildHasherDefault<KeyHasher>>;
+
+/// Keys are given by this process, one after the other: nobody can choose them so that they collide.
+#[derive(Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        /// Spreads neighbours over all bits, the high ones too.
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.0 = key.wrapping_mul(GOLDEN);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the files.
 #[derive(Clone, Debug)]

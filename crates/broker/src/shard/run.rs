@@ -4,7 +4,7 @@
 //! that was touched: one write, the replies, one flush at the most, one publication. Batches that come while a partition
 //! is being flushed are covered by the next flush together: that is the group commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::slot::Slot;
 use super::vouching;
 use crate::clock::Clock;
 use crate::coordinator::{Hosted, Kit, moment};
-use crate::partition::PartitionKey;
+use crate::partition::{ByPartition, PartitionKey};
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
 const TURN_MAIL_MAX: usize = 256;
@@ -49,7 +49,7 @@ type Flushed = (PartitionKey, FlushDone);
 
 struct Shard {
     settings: ShardSettings,
-    partitions: HashMap<PartitionKey, Slot>,
+    partitions: ByPartition<Slot>,
     /// Partitions of this turn, and of the next one if something is left for it.
     touched: Vec<PartitionKey>,
     /// Partitions that a coordinator lives in.
@@ -75,7 +75,7 @@ pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
     let now = settings.clock.now();
     let mut shard = Shard {
         settings,
-        partitions: HashMap::new(),
+        partitions: ByPartition::default(),
         touched: Vec::new(),
         coordinators: BTreeSet::new(),
         again: Vec::new(),
