@@ -71,7 +71,7 @@ fn template(size: usize) -> Result<(BatchHeader, Bytes), AnyError> {
 fn next(log: &Log, (header, body): &(BatchHeader, Bytes)) -> AppendBatch {
     let header =
         BatchHeader { base_offset: log.log_end(), partition_leader_epoch: LeaderEpoch(0), ..*header };
-    AppendBatch { head: header.encode(), body: body.clone(), header }
+    AppendBatch { body: body.clone(), header }
 }
 
 fn append_one(log: &mut Log, template: &(BatchHeader, Bytes)) -> Result<(), AnyError> {

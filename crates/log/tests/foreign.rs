@@ -54,8 +54,7 @@ fn a_snapshot_of_a_later_offset_is_not_believed() {
     vouch(&dir, &mut log, &later);
     let marker = abort_marker(log.log_end(), ProducerId(5));
     let header = BatchHeader::parse(&marker).unwrap();
-    let head = *marker.first_chunk::<HEADER_LEN>().unwrap();
-    log.append(AppendBatch { head, body: marker.slice(HEADER_LEN..), header }).unwrap();
+    log.append(AppendBatch { body: marker.slice(HEADER_LEN..), header }).unwrap();
     log.write().unwrap();
     flush(&mut log);
     drop(log);

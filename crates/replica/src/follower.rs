@@ -4,7 +4,7 @@
 //! flushed, the next fetch waits for the flush of the last one's records.
 
 use bytes::Bytes;
-use ottla_wire::batch::{AppendBatch, BatchError, BatchHeader, BatchView, HEADER_LEN, batches};
+use ottla_wire::batch::{AppendBatch, BatchError, BatchHeader, BatchView, batches};
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
 
 use crate::effect::{Effect, FetchRequest};
@@ -129,9 +129,7 @@ fn reaches_over(header: &BatchHeader, log_start: Offset) -> bool {
 
 /// A batch from the leader: its offsets and epoch are assigned.
 fn as_is(batch: &BatchView) -> AppendBatch {
-    let mut head = [0; HEADER_LEN];
-    head.copy_from_slice(&batch.bytes()[..HEADER_LEN]);
-    AppendBatch { head, body: batch.body(), header: *batch.header() }
+    AppendBatch { body: batch.body(), header: *batch.header() }
 }
 
 /// What the leader has committed is committed as far as it is safe here.

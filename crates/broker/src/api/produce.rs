@@ -78,7 +78,7 @@ pub async fn start(
     let mut batches = ShardBatches::new(&group);
     for (at, (partition, append)) in appends.into_iter().enumerate() {
         match refused.get(&at) {
-            None => batches.add(&partition, append),
+            None => batches.add(partition, append),
             Some(_) => batches.refuse(NOT_VERIFIED),
         }
     }
@@ -117,14 +117,14 @@ struct Run<'a> {
     published: &'a Published,
     now: Instant,
     wall: Timestamp,
-    appends: Vec<(Arc<PartitionHandle>, AppendRequest)>,
+    appends: Vec<(&'a PartitionHandle, AppendRequest)>,
     /// Where the outcomes of the appends go, in their order.
     places: Vec<Place>,
     /// Which of the appends are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn take_request(
         &mut self,
         session: &mut Session,
@@ -203,21 +203,21 @@ impl Run<'_> {
 
     fn find(
         &self,
-        local: Option<&Arc<LocalTopic>>,
+        local: Option<&'a Arc<LocalTopic>>,
         name: &Str,
         id: ottla_wire::TopicId,
         by_id: bool,
         index: i32,
-    ) -> Result<Arc<PartitionHandle>, Refusal> {
+    ) -> Result<&'a PartitionHandle, Refusal> {
         let index = PartitionIndex(index);
         if let Some(found) = local.and_then(|topic| topic.partition(index)) {
-            return Ok(found.clone());
+            return Ok(found);
         }
         let found = match by_id {
             true => self.published.partition_by_id(id, index),
             false => self.published.partition(name, index),
         };
-        found.cloned().map_err(Refusal::from)
+        found.map(|found| &**found).map_err(Refusal::from)
     }
 
     fn take_batch(

@@ -4,7 +4,6 @@
 //! a partition already, nobody is asked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ottla_coordinator::Producer;
 use ottla_replica::AppendError;
@@ -43,7 +42,7 @@ struct Open<'a> {
     appends: Vec<usize>,
 }
 
-type Appends = [(Arc<PartitionHandle>, AppendRequest)];
+type Appends<'a> = [(&'a PartitionHandle, AppendRequest)];
 
 impl TransactionalWrite {
     /// Of a batch in a Produce request of this version.
@@ -70,14 +69,14 @@ impl TransactionalWrite {
 
 /// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells which appends
 /// are not to be made.
-pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends) -> Refused {
+pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends<'_>) -> Refused {
     let mut refused = of_several_producers(writes);
     let verification = ctx.coordinators.world().verification;
     let due = |write: &&TransactionalWrite| {
         !refused.contains_key(&write.append) && write.support.is_due(&verification)
     };
     let due: Vec<&TransactionalWrite> = writes.iter().filter(due).collect();
-    let guards = begin(due.iter().map(|write| (&*appends[write.append].0, write.claim))).await;
+    let guards = begin(due.iter().map(|write| (appends[write.append].0, write.claim))).await;
     let mut opens: Vec<Open> = Vec::new();
     for (write, guard) in due.into_iter().zip(guards) {
         let (partition, append) = &mut appends[write.append];
@@ -102,7 +101,7 @@ pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut 
         }
     }
     // The marker of the transaction before may have come while the coordinator was asked, and has voided the guard.
-    let guards = begin(added.iter().map(|(claim, number)| (&*appends[*number].0, *claim))).await;
+    let guards = begin(added.iter().map(|(claim, number)| (appends[*number].0, *claim))).await;
     for ((_, number), guard) in added.into_iter().zip(guards) {
         appends[number].1.verified = guard;
     }

@@ -99,8 +99,7 @@ pub fn append(
     if log.roll_due(&header, Timestamp(0)) {
         log.roll(&transactions.to_snapshot())?;
     }
-    let head = *bytes.first_chunk::<HEADER_LEN>().expect("a batch");
-    log.append(AppendBatch { head, body: bytes.slice(HEADER_LEN..), header })?;
+    log.append(AppendBatch { body: bytes.slice(HEADER_LEN..), header })?;
     if let Some(aborted) = ottla_log::Replay::batch(transactions, &header, control) {
         log.append_aborted(aborted);
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ottla_wire::Timestamp;
-use ottla_wire::batch::{AppendBatch, BatchHeader};
+use ottla_wire::batch::{AppendBatch, BatchHeader, HEADER_LEN};
 use ottla_wire::messages::ProducerSnapshot;
 
 use super::{Active, Log, LogError};
@@ -123,12 +123,12 @@ enum Piece {
 /// Headers and small batches one after the other in one buffer, large bodies where they are.
 fn gather(queue: &[AppendBatch]) -> (Vec<u8>, Vec<Piece>) {
     let is_small = |batch: &AppendBatch| batch.body.len() <= COPY_BYTES_MAX;
-    let len = queue.iter().map(|b| if is_small(b) { b.total_len() } else { b.head.len() }).sum();
+    let len = queue.iter().map(|b| if is_small(b) { b.total_len() } else { HEADER_LEN }).sum();
     let mut copied = Vec::with_capacity(len);
     let mut pieces = Vec::new();
     let mut from = 0;
     for (at, batch) in queue.iter().enumerate() {
-        copied.extend_from_slice(&batch.head);
+        copied.extend_from_slice(&batch.header.encode());
         if is_small(batch) {
             copied.extend_from_slice(&batch.body);
         } else {

@@ -214,8 +214,8 @@ impl World {
         if self.log.roll_due(&header, Timestamp(0)) {
             self.log.roll(&self.producers.to_snapshot())?;
         }
-        let (head, body) = (*bytes.first_chunk::<HEADER_LEN>().unwrap(), bytes.slice(HEADER_LEN..));
-        self.log.append(AppendBatch { head, body, header })?;
+        let body = bytes.slice(HEADER_LEN..);
+        self.log.append(AppendBatch { body, header })?;
         if let Some(aborted) = self.producers.batch(&header, control.clone()) {
             self.log.append_aborted(aborted);
         }

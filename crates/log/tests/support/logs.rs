@@ -50,7 +50,7 @@ pub fn batch(base: Offset, records: usize, value: usize, time: i64) -> AppendBat
     }
     let bytes = builder.build().unwrap();
     let header = BatchHeader::parse(&bytes).unwrap();
-    AppendBatch { head: *bytes.first_chunk::<HEADER_LEN>().unwrap(), body: bytes.slice(HEADER_LEN..), header }
+    AppendBatch { body: bytes.slice(HEADER_LEN..), header }
 }
 
 pub fn append(log: &mut Log, records: usize, value: usize) {

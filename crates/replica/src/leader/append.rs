@@ -163,7 +163,7 @@ fn place(bytes: Bytes, base_offset: Offset, epoch: LeaderEpoch) -> Result<Append
     header.base_offset = base_offset;
     header.partition_leader_epoch = epoch;
     // Neither field is covered by the CRC.
-    Ok(AppendBatch { head: header.encode(), body: view.body(), header })
+    Ok(AppendBatch { body: view.body(), header })
 }
 
 fn check_offsets(log_end: Offset, last_offset_delta: i32) -> Result<(), AppendError> {

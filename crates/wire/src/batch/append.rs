@@ -1,6 +1,6 @@
 //! Giving a validated batch its place in the log, and packing it anew.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::attributes::TimestampType;
 use super::error::BatchError;
@@ -56,7 +56,8 @@ impl ValidatedBatch {
         log_append_time: Option<Timestamp>,
     ) -> AppendBatch {
         let mut header = self.header;
-        let body = self.bytes.slice(HEADER_LEN..);
+        let mut body = self.bytes;
+        body.advance(HEADER_LEN);
         header.base_offset = base_offset;
         header.partition_leader_epoch = leader_epoch;
         if let Some(now) = log_append_time {
@@ -67,14 +68,13 @@ impl ValidatedBatch {
             let sealed = header.seal(&body);
             assert!(sealed.is_ok(), "the length of a batch that was parsed has not changed");
         }
-        AppendBatch { head: header.encode(), body, header }
+        AppendBatch { body, header }
     }
 }
 
-/// A batch ready for the log: `head` and `body` written one after the other, by one vectored write.
+/// A batch ready for the log: the encoded header and `body` written one after the other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppendBatch {
-    pub head: [u8; HEADER_LEN],
     /// The records, packed if the batch is; shared with the request that brought them.
     pub body: Bytes,
     pub header: BatchHeader,
@@ -89,7 +89,7 @@ impl AppendBatch {
     /// The batch in one piece: a copy.
     pub fn to_bytes(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(self.total_len());
-        bytes.extend_from_slice(&self.head);
+        bytes.extend_from_slice(&self.header.encode());
         bytes.extend_from_slice(&self.body);
         bytes.freeze()
     }

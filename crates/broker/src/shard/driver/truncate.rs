@@ -57,8 +57,7 @@ pub(super) mod tests {
             }
             let bytes = batch.build().unwrap();
             let header = BatchHeader::parse(&bytes).unwrap();
-            let head = *bytes.first_chunk::<HEADER_LEN>().unwrap();
-            log.append(AppendBatch { head, body: bytes.slice(HEADER_LEN..), header }).unwrap();
+            log.append(AppendBatch { body: bytes.slice(HEADER_LEN..), header }).unwrap();
         }
         log.write().unwrap();
         let flushed = log.begin_flush(&mut Default::default).unwrap().run();
