@@ -24,14 +24,14 @@ mod txn;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tikv_jemallocator::Jemalloc;
+use mimalloc::MiMalloc;
 
 use args::{Cli, Command};
 use exit::{Exit, Failure};
 
 /// Buffers are filled by the threads of connections and freed by those of shards, which the system's allocator is slow at.
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
