@@ -4,15 +4,20 @@ use std::collections::VecDeque;
 
 use ottla_replica::ReplyId;
 
+/// Answered places that are kept before those that wait move together, if they are not fewer.
+const ANSWERED_MAX: usize = 64;
+
 /// Waiters by the id of their reply. Ids are given in order and mostly answered in that order, so nothing is sought.
 pub struct Waiters<W> {
     /// In the order of their ids. The first one still waits, if there is any.
     queue: VecDeque<(ReplyId, Option<W>)>,
+    /// So many places in the queue are answered already: they are behind one that waits for longer.
+    answered: usize,
 }
 
 impl<W> Waiters<W> {
     pub fn new() -> Waiters<W> {
-        Waiters { queue: VecDeque::new() }
+        Waiters { queue: VecDeque::new(), answered: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -31,11 +36,17 @@ impl<W> Waiters<W> {
             Some((first, _)) if *first == id => 0,
             _ => self.queue.binary_search_by_key(&id, |(id, _)| *id).ok()?,
         };
-        let waiter = self.queue[at].1.take();
+        let waiter = self.queue[at].1.take()?;
+        self.answered += 1;
         while self.queue.front().is_some_and(|(_, waiter)| waiter.is_none()) {
             self.queue.pop_front();
+            self.answered -= 1;
         }
-        waiter
+        if self.answered > ANSWERED_MAX.max(self.queue.len() / 2) {
+            self.queue.retain(|(_, waiter)| waiter.is_some());
+            self.answered = 0;
+        }
+        Some(waiter)
     }
 }
 
@@ -56,5 +67,21 @@ mod tests {
         assert_eq!(waiters.take(ReplyId(9)), Some(9));
         assert_eq!(waiters.take(ReplyId(6)), Some(6));
         assert!(waiters.is_empty());
+        assert_eq!(waiters.answered, 0);
+    }
+
+    /// One that waits for long (acks=all, with a slow replica) holds no memory of those behind it (acks=1).
+    #[test]
+    fn what_is_answered_behind_one_that_waits_takes_little() {
+        let mut waiters = Waiters::new();
+        waiters.push(ReplyId(0), 0);
+        for id in 1..10_000 {
+            waiters.push(ReplyId(id), id);
+            assert_eq!(waiters.take(ReplyId(id)), Some(id));
+            assert!(waiters.queue.len() <= 2 + ANSWERED_MAX, "{} places after {id}", waiters.queue.len());
+        }
+        assert_eq!(waiters.take(ReplyId(0)), Some(0));
+        assert!(waiters.is_empty());
+        assert_eq!(waiters.answered, 0);
     }
 }
