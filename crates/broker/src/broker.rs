@@ -361,3 +361,20 @@ fn net_settings(settings: &BrokerSettings) -> NetSettings {
 fn seconds_since_1970() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// -1 leaves a buffer to the operating system; what is set is what sockets get.
+    #[test]
+    fn buffers_of_sockets_are_sized_as_set() {
+        let sizes = |text: &str| {
+            let net = net_settings(&BrokerSettings::parse(text, &[]).unwrap());
+            (net.receive_buffer_bytes, net.send_buffer_bytes)
+        };
+        assert_eq!(sizes(""), (None, Some(102_400)));
+        let both = "socket.receive.buffer.bytes=8192\nsocket.send.buffer.bytes=-1\n";
+        assert_eq!(sizes(both), (Some(8192), None));
+    }
+}
