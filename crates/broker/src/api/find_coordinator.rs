@@ -10,7 +10,7 @@ use ottla_wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::internal;
 use crate::coordinator::route::partition_of;
 
