@@ -26,9 +26,10 @@ use ottla_wire::{Offset, Timestamp};
 
 use super::node::Node;
 use super::registration::Membership;
+use crate::api::Session;
 use crate::clock::Clock;
 use crate::metadata::RecoveryProgress;
-use crate::service::{KafkaService, Session};
+use crate::service::KafkaService;
 
 const FETCH_VERSION: i16 = 12;
 const LIST_OFFSETS_VERSION: i16 = 7;
