@@ -1,10 +1,10 @@
 //! A partition from its files: what the log and the checkpoints say of the replica.
 
 use ottla_log::{DataDir, Log, LogConfig, LogError, Recovery, Replay};
-use ottla_replica::{EpochStart, Epochs, ProducerTable, ReplicaConfig, Restored, Restorer};
+use ottla_replica::{ProducerTable, ReplicaConfig, Restored, Restorer};
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{Offset, PartitionIndex, TopicId};
+use ottla_wire::{AbortedTxn, Offset, PartitionIndex, TopicId};
 
 /// Which partition it is.
 #[derive(Clone, Copy, Debug)]
@@ -49,15 +49,13 @@ pub fn open(
     if opened.epochs_learnt {
         opened.log.store_epochs(&opened.epochs);
     }
-    let epochs = opened.epochs.iter();
-    let epochs = epochs.map(|entry| EpochStart { epoch: entry.epoch, start: entry.start }).collect();
     let log = opened.log;
     let restored = Restored {
         log_start: log.log_start(),
         log_end: log.log_end(),
         durable_end: log.durable_end(),
         high_watermark,
-        epochs,
+        epochs: opened.epochs,
         producers: rebuilt.into_producers(),
     };
     Ok(Found { log, restored, cut_bytes: opened.cut_bytes })
@@ -84,27 +82,7 @@ impl Replay for Rebuilt {
         self.restorer.snapshot(&snapshot.unwrap_or_default());
     }
 
-    fn batch(
-        &mut self,
-        header: &BatchHeader,
-        control: Option<ControlRecord>,
-    ) -> Option<ottla_log::AbortedTxn> {
-        self.restorer.batch(header, control.as_ref()).map(aborted)
+    fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn> {
+        self.restorer.batch(header, control.as_ref())
     }
-}
-
-/// An aborted transaction as the transaction index keeps it.
-pub(crate) fn aborted(txn: ottla_replica::AbortedTxn) -> ottla_log::AbortedTxn {
-    ottla_log::AbortedTxn {
-        producer_id: txn.producer_id,
-        first_offset: txn.first_offset,
-        last_offset: txn.last_offset,
-        last_stable_offset: txn.last_stable_offset,
-    }
-}
-
-/// Leader epochs as the checkpoint keeps them.
-pub(crate) fn epoch_starts(epochs: &Epochs) -> Vec<ottla_log::EpochStart> {
-    let starts = epochs.entries().iter();
-    starts.map(|entry| ottla_log::EpochStart { epoch: entry.epoch, start: entry.start }).collect()
 }

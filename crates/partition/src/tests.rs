@@ -7,16 +7,16 @@ use bytes::{Bytes, BytesMut};
 use ottla_coordinator::Producer;
 use ottla_log::{DataDir, DirOptions, FlushJob, Identity, Log, LogConfig, MemDisk};
 use ottla_replica::{
-    Acks, AppendError, Appended, Durability, EpochStart, Event, LeaderAnswer, LeaderReply, PartitionState,
-    RecoveryState, Replica, ReplicaBroker, ReplicaConfig, Restored, Standing, ViewRole,
+    Acks, AppendError, Appended, Durability, Event, LeaderAnswer, LeaderReply, PartitionState, RecoveryState,
+    Replica, ReplicaBroker, ReplicaConfig, Restored, Standing, ViewRole,
 };
 use ottla_wire::batch::{
     AppendBatch, BatchBuilder, BatchHeader, BatchLimits, HEADER_LEN, Origin, Scratch, ValidatedBatch,
     validate,
 };
 use ottla_wire::{
-    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
-    Sequence, Timestamp, Uuid,
+    BrokerId, EpochStart, Instant, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
+    ProducerId, Sequence, Timestamp, Uuid,
 };
 
 use crate::restore::Rebuilt;

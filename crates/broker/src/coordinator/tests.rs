@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
 use ottla_coordinator::{Producer, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
 use ottla_partition::{Claim, MarkerRequest};
 use ottla_replica::{AppendError, PartitionState};
+use ottla_settings::BrokerSettings;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,

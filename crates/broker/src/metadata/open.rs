@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image, TopicConfig};
+use ottla_controller::Image;
 use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay};
 use ottla_partition::{Found, Identity};
 use ottla_replica::{Durability, Replica, ReplicaConfig};
+use ottla_settings::{BrokerSettings, TopicConfig};
 use ottla_wire::batch::TimestampType;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
@@ -75,7 +76,7 @@ impl Opener {
         for (id, indexes) in wanted {
             let Some(topic) = image.topic_by_id(*id) else { continue };
             let config = self.topic_config(image, &topic.name);
-            super::publisher::warn_of_compaction(&topic.name, &config);
+            warn_of_compaction(&topic.name, &config);
             let wanted = |index: &PartitionIndex| Wanted {
                 topic: topic.name.clone(),
                 id: *id,
@@ -192,5 +193,12 @@ pub fn log_config(topic: &TopicConfig) -> LogConfig {
         delete: topic.cleanup_delete,
         compact: topic.cleanup_compact,
         ..LogConfig::default()
+    }
+}
+
+/// Compaction is not there yet: a compacted topic keeps everything, and its owner should know.
+pub fn warn_of_compaction(topic: &str, config: &TopicConfig) {
+    if config.cleanup_compact {
+        tracing::warn!(topic, "cleanup.policy=compact is not carried out yet: the topic keeps every record");
     }
 }

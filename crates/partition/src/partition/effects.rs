@@ -6,7 +6,7 @@ use ottla_wire::Offset;
 
 use super::{Partition, Turn, Waiter, Wish};
 use crate::marker::Marker;
-use crate::restore::{Rebuilt, aborted, epoch_starts};
+use crate::restore::Rebuilt;
 
 impl<W, D> Partition<W, D> {
     /// Feeds an event and carries out what comes of it. For events that have a method of their own, use that.
@@ -72,8 +72,8 @@ impl<W, D> Partition<W, D> {
                 self.log.write()?;
                 self.log.move_start(start)?;
             }
-            Effect::EpochsChanged => self.log.store_epochs(&epoch_starts(self.core.epochs())),
-            Effect::Aborted(txn) => self.log.append_aborted(aborted(txn)),
+            Effect::EpochsChanged => self.log.store_epochs(self.core.epochs().entries()),
+            Effect::Aborted(txn) => self.log.append_aborted(txn),
             Effect::Truncate { to } => return self.truncate(to).map(Some),
             Effect::RestartAt(offset) => self.log.restart_at(offset)?,
             Effect::Fetch(fetch) => self.wishes.push(Wish::Fetch(fetch)),
