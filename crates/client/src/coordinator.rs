@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use ottla_link::Connection;
 use ottla_wire::BrokerId;
 use ottla_wire::messages::FindCoordinatorRequest;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use crate::cluster::{Cluster, Lane};
-use crate::connection::Connection;
 use crate::error::{ApiError, Error};
 
 /// The first version of FindCoordinator that takes many keys (KIP-699).
@@ -131,7 +131,7 @@ pub(crate) async fn find(
             }
             found
         }
-        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
+        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone().into()))).collect(),
     }
 }
 
@@ -153,7 +153,7 @@ async fn find_many(
             found.insert(one.key.detached(), outcome.map(|()| BrokerId(one.node_id)).map_err(Error::Api));
         }
     }
-    let absent = || answer.as_ref().map_or_else(|error| Err(error.clone()), |_| Err(missing()));
+    let absent = || Err(answer.as_ref().map_or_else(|error| error.clone().into(), |_| missing()));
     keys.iter().map(|key| (key.clone(), found.remove(key).unwrap_or_else(absent))).collect()
 }
 
@@ -169,9 +169,5 @@ async fn find_one(connection: &Connection, of: Coordinated, key: &Str) -> Result
 }
 
 fn missing() -> Error {
-    Error::Malformed {
-        api: ApiKey::FindCoordinator,
-        address: "a broker".to_owned(),
-        reason: "the key that was asked for is missing".to_owned(),
-    }
+    Error::malformed(ApiKey::FindCoordinator, "a broker", "the key that was asked for is missing".to_owned())
 }

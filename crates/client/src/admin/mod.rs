@@ -20,12 +20,12 @@ mod transactions;
 
 use std::future::Future;
 
+use ottla_link::Connection;
 use ottla_wire::BrokerId;
 use ottla_wire::primitives::Request;
 
 use crate::cluster::{Cluster, Lane};
 use crate::config::ClientConfig;
-use crate::connection::Connection;
 use crate::error::{Advice, Error};
 use crate::seam;
 pub use configs::{AlterOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSynonym, ResourceType};
@@ -82,17 +82,17 @@ impl Admin {
 
     /// Sends any request to any broker, once.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        self.cluster.any().await?.call(request).await
+        Ok(self.cluster.any().await?.call(request).await?)
     }
 
     /// Sends any request to one broker, once.
     pub async fn call_broker<R: Request>(&self, broker: BrokerId, request: &R) -> Result<R::Response, Error> {
-        self.broker(broker).await?.call(request).await
+        Ok(self.broker(broker).await?.call(request).await?)
     }
 
     /// Sends any request to the controller, once.
     pub async fn call_controller<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        self.cluster.controller().await?.call(request).await
+        Ok(self.cluster.controller().await?.call(request).await?)
     }
 
     /// Does `attempt` until it succeeds or fails for good, for up to `default.api.timeout.ms`.

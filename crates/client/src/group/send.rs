@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_link::Terms;
 use ottla_wire::messages::LeaveGroupRequest;
 use ottla_wire::messages::leave_group_request::MemberIdentity;
 use ottla_wire::primitives::{Request, Str};
@@ -12,6 +13,7 @@ use super::membership::{classic, consumer};
 use crate::cluster::Lane;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
+use crate::seam;
 
 /// How much longer than the rebalance may take the answer to JoinGroup is waited for, as in Kafka.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
@@ -89,7 +91,7 @@ async fn ask<R: Request>(
     code: impl Fn(&R::Response) -> i16,
 ) -> Result<R::Response, Error> {
     let connection = coordinator.connection(lane).await?;
-    let answer = connection.call_within(request, patience).await;
+    let answer = connection.call_on(request, Terms::by(seam::now() + patience)).await.map_err(Error::from);
     match &answer {
         Ok(response) => {
             if let Err(error) = ApiError::check(code(response), None) {

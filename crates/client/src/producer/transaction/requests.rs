@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::{Connection, Terms};
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use ottla_wire::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -18,7 +19,6 @@ use super::Transactions;
 use super::core::{End, TransactionVersion};
 use crate::cluster::{Lane, TopicPartition};
 use crate::committed::{GroupMetadata, Offsets};
-use crate::connection::Connection;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::group::by_topic;
@@ -70,7 +70,7 @@ pub(in crate::producer) async fn add_partitions(
         v3_and_below_topics: by_topic(partitions).into_iter().map(topic).collect(),
         ..AddPartitionsToTxnRequest::default()
     };
-    let response = connection.call_up_to(&request, ADD_PARTITIONS_MAX).await?;
+    let response = connection.call_on(&request, Terms::up_to(ADD_PARTITIONS_MAX)).await?;
     let mut answered = BTreeMap::new();
     for topic in &response.results_by_topic_v3_and_below {
         for of in &topic.results_by_partition {
@@ -121,7 +121,7 @@ pub(super) async fn commit_offsets(
         request.member_id = who.member_id.clone();
         request.group_instance_id = who.group_instance_id.clone();
     }
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms::up_to(version_max)).await?;
     let mut answered = BTreeMap::new();
     for topic in &response.topics {
         for of in &topic.partitions {
@@ -149,7 +149,7 @@ pub(super) async fn end(
         producer_epoch: epoch.0,
         committed: end == End::Commit,
     };
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms::up_to(version_max)).await?;
     ApiError::check(response.error_code, None)?;
     let next = (response.producer_id >= 0)
         .then_some((ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch)));
@@ -168,7 +168,7 @@ fn version_of(connection: &Connection) -> TransactionVersion {
 fn at_least<R: Request>(connection: &Connection, min: i16) -> Result<i16, Error> {
     match connection.version_of::<R>()? {
         version if version >= min => Ok(version),
-        _ => Err(Error::UnsupportedVersion { api: R::KEY, address: connection.address().to_owned() }),
+        _ => Err(Error::unsupported(R::KEY, connection.address())),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ottla_link::Connection;
 use ottla_wire::messages::ProduceRequest;
 use ottla_wire::primitives::Request;
 use ottla_wire::protocol::ErrorCode;
@@ -13,7 +14,6 @@ use super::error::Cause;
 use super::requests;
 use super::verdict::{Asked, Verdict, judge};
 use crate::cluster::Cluster;
-use crate::connection::Connection;
 use crate::error::Error;
 use crate::producer::batch::Batch;
 use crate::producer::delivery::Outcome;
@@ -71,8 +71,7 @@ impl Sender {
         let version = connection.version_of::<ProduceRequest>()?;
         match transactions.core().version() {
             TransactionVersion::V2 if version <= PRODUCE_V1_MAX => {
-                let (api, address) = (ProduceRequest::KEY, connection.address().to_owned());
-                Err(Error::UnsupportedVersion { api, address })
+                Err(Error::unsupported(ProduceRequest::KEY, connection.address()))
             }
             TransactionVersion::V1 | TransactionVersion::V2 => Ok(()),
         }
