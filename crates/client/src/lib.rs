@@ -84,6 +84,7 @@
 //! # Ok(()) }
 //! ```
 
+mod controller;
 mod coordinator;
 mod seam;
 

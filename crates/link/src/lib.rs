@@ -7,6 +7,7 @@
 //! - [`connection`]: one connection; requests in flight, deadlines, answers in order, how it ended.
 //! - [`versions`]: what a broker speaks.
 //! - [`links`]: connections by key, made when needed, with backoff between attempts.
+//! - [`office`]: asking whoever holds an office, as the controller or a coordinator, here or elsewhere.
 //! - [`backoff`]: how long to wait before trying again.
 //! - [`config`], [`error`], [`seam`]: settings; what can go wrong; time and chance.
 //! - `dial`: from a name to a socket.
@@ -17,6 +18,7 @@ pub mod connection;
 mod dial;
 pub mod error;
 pub mod links;
+pub mod office;
 pub mod seam;
 pub mod versions;
 
@@ -25,5 +27,6 @@ pub use config::LinkConfig;
 pub use connection::{Connection, End, EndWatch, PendingResponse, Terms, Unanswered};
 pub use error::{Advice, ApiError, ConnectCause, LinkError};
 pub use links::Links;
+pub use office::Office;
 pub use seam::{Dice, Instant};
 pub use versions::Versions;

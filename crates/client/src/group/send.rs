@@ -13,7 +13,6 @@ use super::membership::{classic, consumer};
 use crate::cluster::Lane;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
-use crate::seam;
 
 /// How much longer than the rebalance may take the answer to JoinGroup is waited for, as in Kafka.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
@@ -91,7 +90,7 @@ async fn ask<R: Request>(
     code: impl Fn(&R::Response) -> i16,
 ) -> Result<R::Response, Error> {
     let connection = coordinator.connection(lane).await?;
-    let answer = connection.call_on(request, Terms::by(seam::now() + patience)).await.map_err(Error::from);
+    let answer = connection.call_on(request, Terms::patient(patience)).await.map_err(Error::from);
     match &answer {
         Ok(response) => {
             if let Err(error) = ApiError::check(code(response), None) {

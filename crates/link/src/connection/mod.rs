@@ -15,6 +15,7 @@ mod response;
 mod shared;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_wire::primitives::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,14 +49,18 @@ pub struct Connection {
 /// What holds for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    version_max: i16,
-    deadline: Option<Instant>,
+    /// The version is the newest that both sides speak up to this one.
+    pub version_max: i16,
+    /// The caller waits until then, if `request.timeout.ms` does not end before.
+    pub deadline: Option<Instant>,
+    /// The broker may take so long, whatever `request.timeout.ms` says.
+    pub patience: Option<Duration>,
 }
 
 impl Default for Terms {
     /// The newest version that both sides speak, and `request.timeout.ms`.
     fn default() -> Terms {
-        Terms { version_max: i16::MAX, deadline: None }
+        Terms { version_max: i16::MAX, deadline: None, patience: None }
     }
 }
 
@@ -65,9 +70,14 @@ impl Terms {
         Terms { version_max, ..Terms::default() }
     }
 
-    /// The answer is waited for until `deadline`. One after `request.timeout.ms` gives the broker that much time, too.
+    /// The answer is waited for until `deadline` at the longest.
     pub fn by(deadline: Instant) -> Terms {
         Terms { deadline: Some(deadline), ..Terms::default() }
+    }
+
+    /// The broker answers when it has something to say, which may take as long as this.
+    pub fn patient(patience: Duration) -> Terms {
+        Terms { patience: Some(patience), ..Terms::default() }
     }
 }
 
@@ -171,9 +181,9 @@ impl Connection {
 
     fn times(&self, terms: Terms) -> Times {
         let began = seam::now();
-        let late_at = began + self.shared.request_timeout;
-        let deadline = terms.deadline.unwrap_or(late_at);
-        Times { began, deadline, late_at: late_at.max(deadline) }
+        let late_at = began + terms.patience.unwrap_or(self.shared.request_timeout);
+        let deadline = terms.deadline.map_or(late_at, |deadline| deadline.min(late_at));
+        Times { began, deadline, late_at }
     }
 
     fn version_up_to<R: Request>(&self, version_max: i16) -> Result<i16, LinkError> {

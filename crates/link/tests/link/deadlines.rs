@@ -40,7 +40,7 @@ async fn those_behind_a_late_answer_learn_that_they_were_sent() {
     let connection = fake.connect(&quick()).await.unwrap();
     fake.script([Deed::FallSilent]);
     let first = connection.submit(&asking(1), Terms::default()).unwrap().unwrap();
-    let patient = connection.submit(&asking(2), Terms::by(now() + PATIENCE)).unwrap().unwrap();
+    let patient = connection.submit(&asking(2), Terms::patient(PATIENCE)).unwrap().unwrap();
     let error = first.wait().await.unwrap_err();
     assert!(matches!(error, LinkError::Timeout { sent: true, .. }), "{error}");
     let error = patient.wait().await.unwrap_err();
@@ -77,7 +77,7 @@ async fn more_time_for_one_request_is_more_time_for_the_broker() {
     let fake = Fake::start().await;
     let connection = fake.connect(&quick()).await.unwrap();
     fake.script([Deed::Obey(Duration::from_secs(2))]);
-    let response = connection.call_on(&asking(1), Terms::by(now() + PATIENCE)).await.unwrap();
+    let response = connection.call_on(&asking(1), Terms::patient(PATIENCE)).await.unwrap();
     assert_eq!(response.controller_id, 1);
 }
 
@@ -112,7 +112,7 @@ async fn what_could_not_leave_in_time_is_taken_back_and_said_so() {
     let connection = fake.connect(&patient()).await.unwrap();
     fake.script([Deed::StopReading]);
     let _stops = connection.submit(&asking(1), Terms::default()).unwrap().unwrap();
-    let stuck = connection.submit(&large(), Terms::by(now() + PATIENCE)).unwrap().unwrap();
+    let stuck = connection.submit(&large(), Terms::default()).unwrap().unwrap();
     // The large one is being written before the next is queued, so that it alone is in the way.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let terms = Terms::by(now() + Duration::from_millis(200));
@@ -128,7 +128,7 @@ async fn a_broker_that_takes_nothing_is_given_up_even_if_no_answer_is_expected()
     fake.serves(ApiKey::Produce, 9);
     let connection = fake.connect(&quick()).await.unwrap();
     fake.script([Deed::StopReading]);
-    let first = connection.submit(&asking(1), Terms::by(now() + PATIENCE)).unwrap().unwrap();
+    let first = connection.submit(&asking(1), Terms::patient(PATIENCE)).unwrap().unwrap();
     let error = connection.submit_unanswered(&large(), i16::MAX).unwrap().unwrap().wait().await.unwrap_err();
     assert!(matches!(error, LinkError::Disconnected { sent: true, end: End::Late, .. }), "{error}");
     let error = first.wait().await.unwrap_err();

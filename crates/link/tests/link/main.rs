@@ -14,6 +14,8 @@ mod ends;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod offices;
+#[cfg(test)]
 #[path = "../../../net/tests/net/steady.rs"]
 mod steady;
 
