@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ottla_controller::BrokerSettings;
-use ottla_controller::config::Listener as Setting;
 use ottla_controller::image::Endpoint;
 use ottla_net::{ConnectionLimits, Listener, NetSettings, Server};
 use ottla_quorum::MetadataLog;
+use ottla_settings::BrokerSettings;
+use ottla_settings::Listener as Setting;
 use ottla_wire::BrokerEpoch;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ottla_controller::BrokerSettings;
 use ottla_controller::image::ConfigResource;
 use ottla_log::DataDir;
+use ottla_settings::BrokerSettings;
 use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
 

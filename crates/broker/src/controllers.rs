@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_controller::Image;
 use ottla_controller::controller::{Call, Controller, IdSource, Request, Response};
-use ottla_controller::{BrokerSettings, Image};
 use ottla_quorum::{MetadataLog, ProposeError, Quorum};
+use ottla_settings::BrokerSettings;
 use ottla_wire::Uuid;
 use ottla_wire::messages::MetadataRecord;
 use ottla_wire::protocol::ErrorCode;
@@ -159,7 +160,8 @@ impl ControllerTask {
                 break;
             }
             taken += 1;
-            let outcome = core.handle(&mut self.call(&image, applied.index, &mut Random), &asked.request);
+            let outcome = core
+                .handle(&mut self.call(&image, applied.index, batch.bytes > 0, &mut Random), &asked.request);
             match batch.add(&image, &outcome.records) {
                 Ok(next) => image = next,
                 Err(why) => return refuse(waiting, &why),
@@ -175,7 +177,7 @@ impl ControllerTask {
     async fn tick(&self, core: &mut Controller) {
         let epoch = self.quorum.leadership().borrow().epoch;
         let applied = self.applied.load_full();
-        let outcome = core.tick(&mut self.call(&applied.image, applied.index, &mut Random));
+        let outcome = core.tick(&mut self.call(&applied.image, applied.index, false, &mut Random));
         let mut batch = Batch::default();
         match batch.add(&applied.image, &outcome.records) {
             Ok(_) => self.make_true(epoch, batch).await,
@@ -216,14 +218,16 @@ impl ControllerTask {
         });
     }
 
-    fn call<'a>(&'a self, image: &'a Image, index: u64, ids: &'a mut Random) -> Call<'a> {
+    fn call<'a>(&'a self, image: &'a Image, index: u64, foreseen: bool, ids: &'a mut Random) -> Call<'a> {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
         Call {
             now: self.clock.now(),
             wall: self.clock.wall(),
             image,
             settings: &self.settings,
             cluster_id: &self.cluster_id,
-            next_offset: i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1),
+            next_offset: index.saturating_add(1),
+            image_offset: index.saturating_add(i64::from(foreseen)),
             ids,
         }
     }

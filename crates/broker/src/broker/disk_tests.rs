@@ -5,10 +5,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_controller::BrokerSettings;
 use ottla_controller::image::Endpoint;
 use ottla_log::{DataDir, DirOptions, Disk, Faults, Identity, MemDisk};
 use ottla_net::{ConnectionId, Frame, Part, Peer, Responses, Service};
+use ottla_settings::BrokerSettings;
 use ottla_wire::batch::{BatchBuilder, BatchHeader, batches};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};

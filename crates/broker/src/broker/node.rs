@@ -8,10 +8,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ottla_controller::Image;
 use ottla_controller::controller::{IdSource, bootstrap_records};
-use ottla_controller::{BrokerSettings, Image};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
+use ottla_settings::BrokerSettings;
 use ottla_wire::BrokerId;
 use ottla_wire::messages::MetadataRecord;
 use tokio::sync::watch;

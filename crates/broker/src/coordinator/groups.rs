@@ -1,6 +1,5 @@
 //! The group coordinator as a kind, and how to ask it.
 
-use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Frame, Moment};
 use ottla_group::history::Rebalance;
 use ottla_group::request::FetchOfGroup;
@@ -9,7 +8,7 @@ use ottla_wire::compress::Codec;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{LeaderEpoch, PartitionIndex};
+use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Ask, asks, in_charge, send_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image, TopicConfig};
+use ottla_controller::Image;
 use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay, Replay};
 use ottla_replica::{
     Durability, EpochStart, Epochs, ProducerTable, Replica, ReplicaConfig, Restored, Restorer,
 };
+use ottla_settings::{BrokerSettings, TopicConfig};
 use ottla_wire::batch::{BatchHeader, ControlRecord, TimestampType};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::primitives::Str;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
-use ottla_controller::{Delta, Image, TopicConfig};
+use ottla_controller::{Delta, Image};
+use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::sync::{oneshot, watch};

@@ -10,8 +10,8 @@ use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
 use super::broker_heartbeat::check_epoch;
 use super::change::Change;
 use super::{Call, Controller, Outcome};
-use crate::config::TopicConfig;
 use crate::image::{Image, Registration};
+use ottla_settings::TopicConfig;
 
 impl Controller {
     /// A replica in a directory that is not online leaves the ISR and does not lead: so a broker gives up a partition

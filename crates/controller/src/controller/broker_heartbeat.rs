@@ -8,8 +8,8 @@ use ottla_wire::{BrokerEpoch, BrokerId, Uuid};
 
 use super::leadership::{self, Turn};
 use super::{Call, Controller, Failure, Outcome, foreseen};
-use crate::config::BrokerSettings;
 use crate::image::{Image, Registration};
+use ottla_settings::BrokerSettings;
 
 /// Where a broker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@
 use ottla_wire::messages::{MetadataRecord, PartitionChangeRecord};
 use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
 
-use crate::config::TopicConfig;
 use crate::image::{Image, LeaderRecovery, Partition, Topic, moved_directories, numbers};
+use ottla_settings::TopicConfig;
 
 /// How hard to look for a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::change::Change;
 use super::{Call, Cuts, Failure, Outcome, leadership, parts, topic_names};
-use crate::config::{
-    ConfigError, Definition, Layers, Scope, Table, check_support, tables, topic_synonyms, validate_group,
-    validate_topic,
-};
 use crate::image::{ConfigResource, Image, Partition, ResourceKind};
+use ottla_settings::{
+    ConfigError, Definition, Layers, Scope, Table, Unit, check_support, tables, topic_synonyms,
+    validate_group, validate_topic,
+};
 
 /// The longest value: what is larger is not a setting but data.
 const VALUE_BYTES_MAX: usize = 32 * 1024;
@@ -119,7 +119,7 @@ pub(super) fn current(call: &Call<'_>, resource: &ConfigResource, definition: &'
             topic_synonyms(definition, None, &layers).into_iter().next().map(|one| one.converted)
         }
         ResourceKind::Broker => {
-            let chain = [(definition.name, crate::config::Unit::Same)];
+            let chain = [(definition.name, Unit::Same)];
             layers.synonyms(&chain).into_iter().next().map(|one| one.converted)
         }
         ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => None,
@@ -263,8 +263,11 @@ fn check_scopes(image: &Image, resource: &ConfigResource, wanted: &Wanted) -> Re
 /// Partitions whose ISR is large enough by the new `min.insync.replicas` need no ELR any more. Its members may miss what
 /// is acknowledged from then on, so this is logged before the settings: a part of it alone does no harm.
 fn elr_records(call: &Call<'_>, changes: &[Vec<MetadataRecord>]) -> Vec<MetadataRecord> {
-    let min_isr = |record: &MetadataRecord| matches!(record, MetadataRecord::Config(config) if config.name.as_str() == "min.insync.replicas");
-    if !changes.iter().flatten().any(min_isr) {
+    let is_min_isr = |record: &MetadataRecord| match record {
+        MetadataRecord::Config(config) => config.name.as_str() == "min.insync.replicas",
+        _ => false,
+    };
+    if !changes.iter().flatten().any(is_min_isr) {
         return Vec::new();
     }
     let Ok((image, _)) = call.image.apply_all(changes.iter().flatten()) else { return Vec::new() };

@@ -1,11 +1,11 @@
 //! Partitions when brokers come and go, and when their directories fail.
 
 use ottla_wire::messages::MetadataRecord;
-use ottla_wire::{BrokerId, PartitionIndex};
+use ottla_wire::{BrokerId, InternalTopic, PartitionIndex};
 
 use super::change::Change;
-use crate::config::{BrokerSettings, InternalTopic, TopicConfig};
 use crate::image::{Image, Partition, Topic};
+use ottla_settings::{BrokerSettings, TopicConfig};
 
 /// What a broker does to the partitions it has replicas of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,8 @@ pub(super) fn each(
     concerned: impl Fn(&Partition) -> bool,
     decide: impl Fn(&Topic, PartitionIndex, &Partition, &TopicConfig) -> Option<MetadataRecord>,
 ) -> Vec<MetadataRecord> {
-    let (internal, others): (Vec<_>, Vec<_>) = image.topics().partition(|topic| is_internal(topic));
+    let (internal, others): (Vec<_>, Vec<_>) =
+        image.topics().partition(|topic| InternalTopic::is_internal(&topic.name));
     let mut records = Vec::new();
     for topic in internal.into_iter().chain(others) {
         // Settings are worked out only for topics that have something to decide.
@@ -85,12 +86,6 @@ pub(super) fn each(
         }
     }
     records
-}
-
-fn is_internal(topic: &Topic) -> bool {
-    [InternalTopic::Offsets, InternalTopic::TransactionState]
-        .iter()
-        .any(|one| one.topic() == topic.name.as_str())
 }
 
 fn without(brokers: &[BrokerId], broker: BrokerId) -> Vec<BrokerId> {

@@ -9,6 +9,5 @@ mod entries;
 mod features;
 mod laws;
 mod partitions;
-mod settings;
 mod topics;
 mod world;

@@ -6,7 +6,7 @@ mod settings;
 use std::time::{Duration, Instant};
 
 use ottla_broker::{Broker, StartError};
-use ottla_controller::BrokerSettings;
+use ottla_settings::BrokerSettings;
 use tokio::runtime::Runtime;
 
 use crate::args::StartArgs;

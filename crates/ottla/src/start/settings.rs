@@ -5,8 +5,7 @@
 
 use std::path::Path;
 
-use ottla_controller::BrokerSettings;
-use ottla_controller::config::{ConfigError, host_and_port, parse_properties};
+use ottla_settings::{BrokerSettings, ConfigError, host_and_port, parse_properties};
 
 use crate::args::StartArgs;
 use crate::exit::Failure;
