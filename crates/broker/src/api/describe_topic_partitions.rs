@@ -11,8 +11,9 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, InternalTopic, PartitionIndex};
 
+use super::authorized;
+use super::call::Call;
 use super::metadata::offline_replicas;
-use super::{Call, authorized};
 
 pub async fn handle(
     call: &mut Call<'_>,

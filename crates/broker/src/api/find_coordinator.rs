@@ -9,7 +9,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, InternalTopic};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::internal;
 use crate::coordinator::route::partition_of;
 

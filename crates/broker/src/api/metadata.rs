@@ -15,7 +15,8 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, PartitionIndex};
 
-use super::{Call, authorized};
+use super::authorized;
+use super::call::Call;
 use crate::published::Published;
 
 /// How long the creation of a topic may take.

@@ -25,13 +25,13 @@ use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, Instant, InternalTopic, LeaderEpoch, PartitionIndex, Timestamp};
 
+use super::call::Session;
+use super::frame::{ParsedHeader, decode, encode_behind};
 use super::new_leaders::endpoints;
 use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
-use super::{decode, encode_behind};
 use crate::context::Context;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
-use crate::service::{ParsedHeader, Session};
 use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).

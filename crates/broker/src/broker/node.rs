@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{FatalError, StartError};
+use crate::api;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
@@ -235,6 +236,7 @@ fn context(
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
+        served: api::SERVED,
         limits: Limits::default(),
         fetch_bytes_max: settings.integer("fetch.max.bytes"),
         started_with: settings,
@@ -247,6 +249,6 @@ fn context(
         coordinators,
         internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::new(Metrics::new(api::SERVED)),
     }
 }

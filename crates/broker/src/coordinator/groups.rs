@@ -16,7 +16,6 @@ use super::kit::World;
 use super::metered::Metered;
 use crate::api;
 use crate::context::Context;
-use crate::service::Session;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
@@ -78,7 +77,7 @@ pub fn caller(call: &api::Call<'_>) -> Caller {
 }
 
 /// As [`caller`], for requests that are served in runs.
-pub fn caller_of(session: &Session, version: i16) -> Caller {
+pub fn caller_of(session: &api::Session, version: i16) -> Caller {
     Caller {
         client_id: session.client_id.clone().unwrap_or_default(),
         client_host: session.client_host.clone(),
