@@ -1,7 +1,8 @@
 //! The controller at work: requests from a queue, decided by the pure core, made true by the metadata log.
 //!
 //! - [`ControllerHandle`]: the way to the controller, for everything in this broker.
-//! - [`ControllerTask`]: serves the queue while this node leads the metadata log, and turns requests away while it does not.
+//! - [`ControllerTask`]: serves the queue while this node leads the metadata log, and turns requests away
+//!   while it does not.
 //! - `round`: decisions that are logged together, and who waits for them.
 
 mod round;
@@ -106,7 +107,8 @@ impl ControllerHandle {
         self.queue.try_send(Asked { request: request.into(), answer: oneshot::channel().0 }).is_ok()
     }
 
-    /// As [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may be made all the same.
+    /// As [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may be made
+    /// all the same.
     pub async fn ask_within<R: TryFrom<Response>>(
         &self,
         timeout_ms: i32,

@@ -1,8 +1,8 @@
 //! Decisions that are logged together, and who waits for them.
 //!
-//! Requests that wait are decided in one round, each on the image that the ones before lead to: small changes share an entry
-//! of the metadata log, and so a flush. A large decision ends its round. Its entries are logged one after the other, so that
-//! none is on its way if the one before was not applied.
+//! Requests that wait are decided in one round, each on the image that the ones before lead to: small changes
+//! share an entry of the metadata log, and so a flush. A large decision ends its round. Its entries are
+//! logged one after the other, so that none is on its way if the one before was not applied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl Round {
         offset(self.start.index).saturating_add(i64::from(!self.entries.is_empty()))
     }
 
-    /// Whether `request` may be decided in this round. A registration is the first of its entries: its epoch is the offset
-    /// of the last.
+    /// Whether `request` may be decided in this round. A registration is the first of its entries: its epoch
+    /// is the offset of the last.
     pub(super) fn takes(&self, request: &Request) -> bool {
         let first = matches!(request, Request::BrokerRegistration(_));
         self.entries.has_room() && (self.entries.is_empty() || !first)

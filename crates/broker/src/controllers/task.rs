@@ -1,9 +1,9 @@
 //! The controller's task: one core for each leadership of the metadata log.
 //!
-//! Whoever does not lead knows nothing for sure and answers nothing. What a core remembers ends with its leadership, and
-//! also when it is unknown what became of a proposal: the next core begins once that is known, and makes whole what was only
-//! half logged. An answer leaves when its records are applied and published here, so that a topic can be used when its
-//! creation is answered.
+//! Whoever does not lead knows nothing for sure and answers nothing. What a core remembers ends with its
+//! leadership, and also when it is unknown what became of a proposal: the next core begins once that is
+//! known, and makes whole what was only half logged. An answer leaves when its records are applied and
+//! published here, so that a topic can be used when its creation is answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -106,8 +106,8 @@ impl<L: MetadataLog> ControllerTask<L> {
         }
     }
 
-    /// Finds out what became of all earlier proposals of this epoch: they are applied before one that comes now, or never.
-    /// False if that cannot be told yet.
+    /// Finds out what became of all earlier proposals of this epoch: they are applied before one that comes
+    /// now, or never. False if that cannot be told yet.
     async fn settle(&self, epoch: u64) -> bool {
         match self.log.propose_in(epoch, Vec::new()).await {
             Ok(_) => true,
@@ -175,8 +175,8 @@ impl<L: MetadataLog> Term<'_, L> {
         }
     }
 
-    /// Does what is due. Requests that came before go first: a heartbeat that waits behind a pause must count before its
-    /// absence does.
+    /// Does what is due. Requests that came before go first: a heartbeat that waits behind a pause must count
+    /// before its absence does.
     async fn look_after(
         &mut self,
         asked: &mut mpsc::Receiver<Asked>,

@@ -33,7 +33,8 @@ impl Controller {
         for topic in &request.topics {
             let mut config = None;
             let partitions = topic.partitions.iter().map(|asked| {
-                // All are decided on one image, so a second change of a partition would not know of the first.
+                // All are decided on one image, so a second change of a partition would not know of the
+                // first.
                 let result = if seen.insert((topic.topic_id, asked.partition_index)) {
                     alter(call, BrokerId(request.broker_id), topic.topic_id, asked, &mut config, &mut records)
                 } else {
@@ -52,8 +53,8 @@ impl Controller {
     }
 }
 
-/// Decides on one partition; the record, if one is needed, goes to `records`, and the topic's settings, once worked out,
-/// to `config`.
+/// Decides on one partition; the record, if one is needed, goes to `records`, and the topic's settings, once
+/// worked out, to `config`.
 fn alter(
     call: &Call<'_>,
     leader: BrokerId,

@@ -14,8 +14,8 @@ use crate::image::{Image, Registration};
 use ottla_settings::TopicConfig;
 
 impl Controller {
-    /// A replica in a directory that is not online leaves the ISR and does not lead: so a broker gives up a partition
-    /// that it cannot serve.
+    /// A replica in a directory that is not online leaves the ISR and does not lead: so a broker gives up a
+    /// partition that it cannot serve.
     pub fn assign_replicas_to_dirs(
         &mut self,
         call: &mut Call<'_>,

@@ -95,8 +95,8 @@ impl Controller {
     }
 }
 
-/// Records that bring a broker to another standing. What it is comes first: if the rest is not logged any more, the next
-/// controller can see what is missing.
+/// Records that bring a broker to another standing. What it is comes first: if the rest is not logged any
+/// more, the next controller can see what is missing.
 fn transition(
     image: &Image,
     settings: &BrokerSettings,

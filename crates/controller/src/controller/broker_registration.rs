@@ -71,8 +71,8 @@ impl Controller {
     }
 }
 
-/// The epoch of a registration that is logged after `records`: its offset, by which a broker shows that it has seen it.
-/// Epochs only grow, over all brokers.
+/// The epoch of a registration that is logged after `records`: its offset, by which a broker shows that it
+/// has seen it. Epochs only grow, over all brokers.
 fn next_epoch(call: &Call<'_>, records: &[MetadataRecord]) -> BrokerEpoch {
     let mut entries = Entries::default();
     // What cannot be logged is refused by whoever logs it.
@@ -82,8 +82,8 @@ fn next_epoch(call: &Call<'_>, records: &[MetadataRecord]) -> BrokerEpoch {
     BrokerEpoch(offset.max(highest + 1))
 }
 
-/// A process has gone and another taken its place: it leads nothing until it is unfenced. The registration comes after
-/// this, because with it goes what is known of the old process.
+/// A process has gone and another taken its place: it leads nothing until it is unfenced. The registration
+/// comes after this, because with it goes what is known of the old process.
 fn end_of_old_process(
     call: &Call<'_>,
     broker: &Registration,

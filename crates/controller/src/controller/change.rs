@@ -2,9 +2,9 @@
 //! become together.
 //!
 //! The rules are Kafka's: an ISR of the minimal size empties the ELR; who leaves a smaller one joins it
-//! (KIP-966); a reassignment is complete when all replicas that it leads to are in sync (KIP-455); a leader is
-//! taken from the ISR, from the ELR if the ISR is empty, and from elsewhere only where that is allowed. A replica
-//! in a directory that is not online does not lead (KIP-858).
+//! (KIP-966); a reassignment is complete when all replicas that it leads to are in sync (KIP-455); a leader
+//! is taken from the ISR, from the ELR if the ISR is empty, and from elsewhere only where that is allowed. A
+//! replica in a directory that is not online does not lead (KIP-858).
 
 use ottla_wire::messages::{MetadataRecord, PartitionChangeRecord};
 use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
@@ -179,7 +179,8 @@ impl<'a> Change<'a> {
         self.next.leader = leader;
     }
 
-    /// The first replica that can lead and passes: by preference if that is asked for, else the leader of now.
+    /// The first replica that can lead and passes: by preference if that is asked for, else the leader of
+    /// now.
     fn first(&self, pass: impl Fn(&BrokerId) -> bool) -> Option<BrokerId> {
         let preferred = self.next.preferred_leader().filter(|_| self.election == Election::Preferred);
         let candidates =
@@ -208,7 +209,8 @@ impl<'a> Change<'a> {
         self.next.replicas.iter().copied().find(|broker| self.can_lead(broker))
     }
 
-    /// The first time a partition has nobody in sync, its last leader is kept in mind, until there is a leader.
+    /// The first time a partition has nobody in sync, its last leader is kept in mind, until there is a
+    /// leader.
     fn remember_leader(&mut self) {
         if self.next.leader.is_some() {
             self.next.last_known_elr.clear();

@@ -35,8 +35,8 @@ impl Changes {
     }
 }
 
-/// Decides on each resource of a request, given by type and name; one that is named more than once is refused. Gives the
-/// changes, and for each resource the error code and message of its answer.
+/// Decides on each resource of a request, given by type and name; one that is named more than once is
+/// refused. Gives the changes, and for each resource the error code and message of its answer.
 pub(super) fn each_once(
     call: &Call<'_>,
     names: &[(i8, &str)],
@@ -260,8 +260,9 @@ fn check_scopes(image: &Image, resource: &ConfigResource, wanted: &Wanted) -> Re
     Ok(())
 }
 
-/// Partitions whose ISR is large enough by the new `min.insync.replicas` need no ELR any more. Its members may miss what
-/// is acknowledged from then on, so this is logged before the settings: a part of it alone does no harm.
+/// Partitions whose ISR is large enough by the new `min.insync.replicas` need no ELR any more. Its members
+/// may miss what is acknowledged from then on, so this is logged before the settings: a part of it alone does
+/// no harm.
 fn elr_records(call: &Call<'_>, changes: &[Vec<MetadataRecord>]) -> Vec<MetadataRecord> {
     let is_min_isr = |record: &MetadataRecord| match record {
         MetadataRecord::Config(config) => config.name.as_str() == "min.insync.replicas",

@@ -15,7 +15,8 @@ use super::{Call, Controller, Cuts, Failure, Outcome, topic_names};
 use crate::image::{DIRECTORY_UNASSIGNED, Image, Partition, ResourceKind, partition_record};
 use ottla_settings::{ConfigMap, Definition, Layers, Source, tables, topic_synonyms, validate_topic};
 
-/// Partitions that a topic gets by one request. They come into being together, in one entry of the metadata log.
+/// Partitions that a topic gets by one request. They come into being together, in one entry of the metadata
+/// log.
 const NEW_PARTITIONS_MAX: usize = 10_000;
 
 impl Controller {

@@ -14,8 +14,8 @@ use crate::image::Partition;
 use ottla_settings::TopicConfig;
 
 impl Controller {
-    /// No list means every partition; those that need no election are left out of the answer then. A partition is
-    /// elected once, however often it is named: further mentions are refused.
+    /// No list means every partition; those that need no election are left out of the answer then. A
+    /// partition is elected once, however often it is named: further mentions are refused.
     pub fn elect_leaders(
         &mut self,
         call: &mut Call<'_>,

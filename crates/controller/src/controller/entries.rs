@@ -1,14 +1,15 @@
 //! Decisions on their way to the metadata log: cut into entries of bounded size.
 //!
-//! An entry of the log is applied whole or not at all, and while a large one is written nothing else is. A decision that
-//! changes every partition of a broker is therefore no entry but a sequence of them. If it breaks off, the next
-//! controller finds out from the image what is left to do (see `leadership::repairs`).
+//! An entry of the log is applied whole or not at all, and while a large one is written nothing else is. A
+//! decision that changes every partition of a broker is therefore no entry but a sequence of them. If it
+//! breaks off, the next controller finds out from the image what is left to do (see `leadership::repairs`).
 
 use bytes::Bytes;
 use ottla_wire::messages::MetadataRecord;
 use ottla_wire::primitives::EncodeError;
 
-/// Bytes of an entry, unless a single unit that cannot be cut has more. Each record counts with four bytes more.
+/// Bytes of an entry, unless a single unit that cannot be cut has more. Each record counts with four bytes
+/// more.
 pub const ENTRY_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of records that cannot be cut. What has more is refused.

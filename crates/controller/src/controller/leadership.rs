@@ -45,8 +45,8 @@ pub(super) fn records(image: &Image, settings: &BrokerSettings, turn: Turn) -> V
     })
 }
 
-/// Records for every partition that another controller has left half done: replicas that cannot serve leave its ISR,
-/// and it gets a leader if there is one.
+/// Records for every partition that another controller has left half done: replicas that cannot serve leave
+/// its ISR, and it gets a leader if there is one.
 pub(super) fn repairs(image: &Image, settings: &BrokerSettings) -> Vec<MetadataRecord> {
     let may_lead = |broker: BrokerId| image.is_active(broker);
     let serves = |partition: &Partition, broker: BrokerId| {
@@ -62,8 +62,8 @@ pub(super) fn repairs(image: &Image, settings: &BrokerSettings) -> Vec<MetadataR
     })
 }
 
-/// Records for the partitions that `concerned` picks, by `decide`: `max` of them at the most. Internal topics come
-/// first, because whole groups and transactions wait for one of their partitions.
+/// Records for the partitions that `concerned` picks, by `decide`: `max` of them at the most. Internal topics
+/// come first, because whole groups and transactions wait for one of their partitions.
 pub(super) fn each(
     image: &Image,
     settings: &BrokerSettings,

@@ -1,13 +1,13 @@
 //! The controller: every decision about the cluster's metadata.
 //!
 //! A request comes with the image it is decided on; the answer comes with the records that make it true. The
-//! driver proposes the records to the metadata log, cut into [`Entries`], and gives the response away when they
-//! are applied. Decisions are taken one after the other: the image of the next call MUST hold the records of the
-//! one before (applied, or as [`Image::apply_all`] foresees it).
+//! driver proposes the records to the metadata log, cut into [`Entries`], and gives the response away when
+//! they are applied. Decisions are taken one after the other: the image of the next call MUST hold the
+//! records of the one before (applied, or as [`Image::apply_all`] foresees it).
 //!
 //! All state that must survive is in the image. [`Controller`] itself only remembers when it last heard of
-//! each broker. It is made anew for each leadership of the metadata quorum, and whenever it is unknown what became of a
-//! decision: what was only half logged it then makes whole.
+//! each broker. It is made anew for each leadership of the metadata quorum, and whenever it is unknown what
+//! became of a decision: what was only half logged it then makes whole.
 
 mod allocate_producer_ids;
 mod alter_configs;

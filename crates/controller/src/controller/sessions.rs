@@ -78,8 +78,8 @@ impl Sessions {
         expired
     }
 
-    /// Whether all other active brokers know that `id`, which is shutting down, leads nothing any more: as it was first
-    /// seen to do so in the image of `call`.
+    /// Whether all other active brokers know that `id`, which is shutting down, leads nothing any more: as it
+    /// was first seen to do so in the image of `call`.
     pub(super) fn may_shut_down(&mut self, id: BrokerId, call: &Call<'_>) -> bool {
         let Some(session) = self.brokers.get_mut(&id) else { return false };
         let offset = *session.shutdown_offset.get_or_insert(call.image_offset);

@@ -1,6 +1,6 @@
 //! What time brings: silent brokers are fenced, leaderships go back to preferred replicas, leaderless
-//! partitions get an unclean leader where that is allowed. A new controller begins by making its predecessor's
-//! decisions whole.
+//! partitions get an unclean leader where that is allowed. A new controller begins by making its
+//! predecessor's decisions whole.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ impl Controller {
     /// How often [`Controller::tick`] is to be called.
     pub const TICK_INTERVAL: Duration = Duration::from_millis(500);
 
-    /// Periodic work, one piece of it in a call, so that each decision is made on the image after the last: call again
-    /// (on that image) while there are records.
+    /// Periodic work, one piece of it in a call, so that each decision is made on the image after the last:
+    /// call again (on that image) while there are records.
     pub fn tick(&mut self, call: &mut Call<'_>) -> Outcome<()> {
         Outcome::cut(self.due(call), ())
     }

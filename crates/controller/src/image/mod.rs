@@ -104,7 +104,8 @@ impl Image {
         self.brokers.get(&broker).is_some_and(|registration| registration.is_active())
     }
 
-    /// Whether `broker` is registered and has a replica of `partition` in a directory that is online (KIP-858).
+    /// Whether `broker` is registered and has a replica of `partition` in a directory that is online
+    /// (KIP-858).
     pub fn has_online_replica(&self, partition: &Partition, broker: BrokerId) -> bool {
         let directory = partition.directory_of(broker);
         partition.is_replica(broker)

@@ -334,7 +334,8 @@ fn a_broker_comes_back_without_a_directory() {
     assert_eq!(world.partition("t").leader, None);
 }
 
-/// A new controller has heard of nobody: it does not let a broker go before the others have told how far they are.
+/// A new controller has heard of nobody: it does not let a broker go before the others have told how far they
+/// are.
 #[test]
 fn a_controlled_shutdown_outlives_its_controller() {
     let mut world = World::new(2);

@@ -202,8 +202,8 @@ fn min_isr_changes_the_elr() {
     assert_eq!(world.partition("t").elr, ids(&[]));
 }
 
-/// What several changes of one request lead to together counts, not what each would alone: a member that stayed eligible
-/// would miss what the smaller ISR acknowledges.
+/// What several changes of one request lead to together counts, not what each would alone: a member that
+/// stayed eligible would miss what the smaller ISR acknowledges.
 #[test]
 fn min_isr_that_changes_in_two_layers_changes_the_elr() {
     let mut world = World::new(3);

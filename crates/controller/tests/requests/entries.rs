@@ -1,5 +1,5 @@
-//! Decisions that can change every partition: what the entries they are cut into add up to, and what another controller
-//! makes of them when they break off.
+//! Decisions that can change every partition: what the entries they are cut into add up to, and what another
+//! controller makes of them when they break off.
 
 use std::collections::BTreeSet;
 
@@ -117,8 +117,8 @@ fn check_leaders(image: &Image) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, rng_seed: RngSeed::Fixed(631), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the image, the decision and the size of entries: each entry keeps to the size, all of them together are
-    /// the decision, and one that breaks off anywhere is made whole by the next controller.
+    /// Whatever the image, the decision and the size of entries: each entry keeps to the size, all of them
+    /// together are the decision, and one that breaks off anywhere is made whole by the next controller.
     #[test]
     fn a_decision_that_is_cut_is_the_decision(
         elr in any::<bool>(),
@@ -195,7 +195,8 @@ fn a_fence_is_logged_in_small_entries() {
     check_leaders(&world.image);
 }
 
-/// The epoch of a registration is the offset at which it is found, also behind everything that the old process leaves.
+/// The epoch of a registration is the offset at which it is found, also behind everything that the old
+/// process leaves.
 #[test]
 fn a_registration_has_the_offset_of_its_entry_as_epoch() {
     let mut world = World::new(3);
