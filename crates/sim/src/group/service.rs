@@ -81,8 +81,7 @@ impl World<'_> {
                     epoch: ProducerEpoch(request.producer_epoch),
                 };
                 if !self.transactions.is_open(producer) {
-                    let refused =
-                        Request::TxnOffsetCommit(request).refuse(ErrorCode::InvalidTxnState);
+                    let refused = Request::TxnOffsetCommit(request).refuse(ErrorCode::InvalidTxnState);
                     self.answer(process, id, refused);
                     return None;
                 }
