@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ottla_settings::key;
 use ottla_wire::messages::MetadataRecord;
 
 use super::change::{Change, Election};
@@ -29,15 +30,17 @@ impl Controller {
                 return repairs;
             }
         }
-        let timeout = call.settings.broker_session_timeout();
+        let timeout = call.settings.read(key::BROKER_SESSION_TIMEOUT_MS);
         if let Some(id) = self.sessions.expired(call.image, call.now, timeout).into_iter().next()
             && let Some(broker) = call.image.broker(id)
         {
             self.sessions.forget(id);
             return broker_heartbeat::fence(call.image, call.settings, broker);
         }
-        let interval = call.settings.leader_imbalance_check_interval();
-        if call.settings.auto_leader_rebalance() && call.now.since(self.sessions.balanced_at) >= interval {
+        let interval = call.settings.read(key::LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS);
+        if call.settings.read(key::AUTO_LEADER_REBALANCE_ENABLE)
+            && call.now.since(self.sessions.balanced_at) >= interval
+        {
             let balanced = balance(call);
             if balanced.len() < BALANCED_MAX {
                 self.sessions.balanced_at = call.now;
@@ -46,7 +49,9 @@ impl Controller {
                 return balanced;
             }
         }
-        if call.now.since(self.sessions.elected_at) >= call.settings.unclean_leader_election_interval() {
+        if call.now.since(self.sessions.elected_at)
+            >= call.settings.read(key::UNCLEAN_LEADER_ELECTION_INTERVAL_MS)
+        {
             self.sessions.elected_at = call.now;
             return elect_leaderless(call);
         }
