@@ -2,8 +2,12 @@
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod leader_tests;
 mod node;
 mod registration;
+#[cfg(test)]
+mod stage;
 mod status;
 
 use std::net::SocketAddr;
