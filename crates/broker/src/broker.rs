@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod disk_tests;
+mod error;
 #[cfg(test)]
 mod leader_tests;
 mod node;
@@ -11,15 +12,15 @@ mod stage;
 mod status;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ottla_controller::BrokerSettings;
-use ottla_controller::config::Listener as Setting;
 use ottla_controller::image::Endpoint;
-use ottla_net::{ConnectionLimits, Listener, NetSettings, Server};
+use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol, Server};
 use ottla_quorum::MetadataLog;
+use ottla_settings::BrokerSettings;
+use ottla_settings::Listener as Setting;
 use ottla_wire::BrokerEpoch;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
@@ -30,6 +31,7 @@ use crate::context::Context;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
+pub use error::{FatalError, ShutdownError, StartError};
 use node::{Node, open_data_dir};
 use registration::Membership;
 use status::{Parts, Status};
@@ -66,51 +68,6 @@ pub struct Listening {
     pub advertised: String,
 }
 
-/// Why a broker did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    DataDir(#[from] ottla_log::OpenError),
-    #[error(
-        "data directory {dir} holds {count} partitions (such as {example}) that the metadata log does not know: it was made by another program; choose another --data"
-    )]
-    ForeignPartitions { dir: PathBuf, count: usize, example: String },
-    #[error(transparent)]
-    Quorum(#[from] ottla_quorum::StartError),
-    #[error(transparent)]
-    Bind(#[from] ottla_net::BindError),
-    #[error(
-        "metrics.listener={host}:{port} cannot be used: {error}; choose another port, or leave the setting out"
-    )]
-    BindMetrics { host: String, port: u16, error: std::io::Error },
-    #[error("{0}")]
-    Settings(String),
-    #[error("the broker could not join its cluster: {0}")]
-    Join(String),
-    #[error("{doing}: {error}")]
-    Io { doing: String, error: std::io::Error },
-}
-
-/// Why a broker cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FatalError {
-    #[error("the metadata log cannot be applied: {0}")]
-    Metadata(String),
-    #[error("the metadata log has stopped: its disk has failed, and what it says is in the log above")]
-    MetadataLog,
-    #[error("every data directory has failed: {0}")]
-    DataDirs(String),
-    #[error("a part of the broker has failed: {0}")]
-    Task(String),
-}
-
-/// Why a stop was not clean. What was acknowledged is safe; the next start may have more to recover.
-#[derive(Debug, thiserror::Error)]
-pub enum ShutdownError {
-    #[error("the data directory could not be marked as cleanly stopped: {0}")]
-    NotClean(std::io::Error),
-}
-
 impl Broker {
     /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once clients are
     /// served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
@@ -132,7 +89,10 @@ impl Broker {
         let membership = Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], previous).await?;
         let heartbeats = tokio::spawn(membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
-        let server = Server::start(service, listeners, net_settings(&ctx.settings()));
+        let mut server = Server::new(net_settings(&ctx.settings()));
+        for listener in listeners {
+            server.serve(service.clone(), listener, Arc::new(Plain));
+        }
         let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
         let fatal = watch_parts(&mut node, status.clone());
         status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
@@ -297,7 +257,8 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
             Ok(None) => return Err(StartError::Settings(format!("listener {name}: {host} has no address"))),
             Err(error) => return Err(StartError::Io { doing: doing(), error }),
         };
-        bound.push(Listener::bind(&name, addr, backlog)?);
+        // Listeners with TLS or SASL are refused with the settings.
+        bound.push(Listener::bind(&name, SecurityProtocol::Plaintext, addr, backlog)?);
     }
     Ok(bound)
 }
@@ -323,14 +284,14 @@ fn listening(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Listening
 }
 
 fn endpoints(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Endpoint> {
-    let all = advertised(settings, listeners).into_iter();
-    // Listeners with TLS or SASL are refused with the settings: all are PLAINTEXT, 0.
-    let endpoint = |(name, host, port, _): (String, String, u16, SocketAddr)| Endpoint {
-        name: name.into(),
-        host: host.into(),
-        port,
-        security_protocol: 0,
-    };
+    let all = advertised(settings, listeners).into_iter().zip(listeners);
+    let endpoint =
+        |((name, host, port, _), listener): ((String, String, u16, SocketAddr), &Listener)| Endpoint {
+            name: name.into(),
+            host: host.into(),
+            port,
+            security_protocol: listener.security_protocol().id(),
+        };
     all.map(endpoint).collect()
 }
 

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ottla_controller::BrokerSettings;
 use ottla_controller::image::ConfigResource;
 use ottla_log::DataDir;
+use ottla_settings::BrokerSettings;
 use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ApiKey;
 
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
@@ -23,6 +24,8 @@ use crate::published::Published;
 pub struct Context {
     pub node: BrokerId,
     pub cluster_id: Str,
+    /// The APIs that clients are told of.
+    pub served: &'static [ApiKey],
     /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_controller::Image;
 use ottla_controller::controller::{Call, Controller, IdSource, Request, Response};
-use ottla_controller::{BrokerSettings, Image};
 use ottla_quorum::{MetadataLog, ProposeError, Quorum};
+use ottla_settings::BrokerSettings;
 use ottla_wire::Uuid;
 use ottla_wire::messages::MetadataRecord;
 use ottla_wire::protocol::ErrorCode;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use ottla_wire::protocol::ApiKey;
 
-use crate::api::SERVED;
-
 /// Upper bounds of the latency buckets in seconds: from a request that is served from memory to one that waits.
 pub const LATENCY_BOUNDS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
@@ -33,9 +31,10 @@ pub struct ApiMetrics {
 }
 
 impl Metrics {
-    pub fn new() -> Metrics {
+    /// Counts requests of `apis`, which are those that are served.
+    pub fn new(apis: &[ApiKey]) -> Metrics {
         Metrics {
-            apis: SERVED.iter().map(|key| ApiMetrics::new(*key)).collect(),
+            apis: apis.iter().map(|key| ApiMetrics::new(*key)).collect(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             batches_refused: AtomicU64::new(0),
@@ -57,12 +56,6 @@ impl Metrics {
 
     pub fn apis(&self) -> &[ApiMetrics] {
         &self.apis
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Metrics {
-        Metrics::new()
     }
 }
 

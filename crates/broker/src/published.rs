@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use ottla_controller::{Image, TopicConfig};
+use ottla_controller::Image;
+use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 

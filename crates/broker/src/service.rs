@@ -3,40 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
 use ottla_net::{CloseReason, Frame, Peer, Response, Responses};
-use ottla_wire::messages::RequestHeader;
-use ottla_wire::primitives::{Message, Reader, Str};
-use ottla_wire::protocol::{ApiKey, request_header_version};
+use ottla_wire::protocol::ApiKey;
 
-use crate::api::{self, Call};
+use crate::api::{self, Call, ParsedHeader, Session, is_of};
 use crate::context::Context;
-use crate::shard::AppendGroup;
 
 /// Serves Kafka's protocol on the connections of all listeners.
 #[derive(Clone)]
 pub struct KafkaService {
     ctx: Arc<Context>,
-}
-
-/// What is kept for one connection.
-pub struct Session {
-    pub peer: Peer,
-    /// The client's name for itself, from its newest request.
-    pub client_id: Option<Str>,
-    /// Where the client is, as members of groups are described: a slash and the address.
-    pub client_host: Str,
-    /// The newest group of appends that this connection has in flight.
-    pub appends: Option<Arc<AppendGroup>>,
-}
-
-impl Session {
-    /// Remembers the client's name, but not the frame that it came in.
-    pub fn note_client(&mut self, client_id: Option<Str>) {
-        if self.client_id != client_id {
-            self.client_id = client_id.map(|name| name.detached());
-        }
-    }
 }
 
 impl KafkaService {
@@ -102,41 +78,9 @@ impl KafkaService {
     }
 }
 
-/// A frame whose header has been read.
-pub struct ParsedHeader {
-    pub key: ApiKey,
-    pub version: i16,
-    pub header: RequestHeader,
-    /// What follows the header.
-    pub body: Reader,
-}
-
-impl ParsedHeader {
-    /// Reads the header; the version is not yet checked against what is served.
-    pub fn read(frame: Bytes) -> Result<ParsedHeader, CloseReason> {
-        let (code, version) =
-            peek(&frame).ok_or_else(|| CloseReason::refused("a request without a header"))?;
-        let key = ApiKey::try_from(code).map_err(|unknown| CloseReason::refused(unknown.to_string()))?;
-        let mut body = Reader::new(frame);
-        let header = RequestHeader::decode(&mut body, request_header_version(key, version))
-            .map_err(|error| CloseReason::refused(format!("header of {key} version {version}: {error}")))?;
-        Ok(ParsedHeader { key, version, header, body })
-    }
-}
-
-/// API key and version, which every header begins with.
-fn peek(frame: &Bytes) -> Option<(i16, i16)> {
-    let mut start = frame.get(..4)?;
-    Some((start.get_i16(), start.get_i16()))
-}
-
 /// Requests that wait for something else than the disk: for records, or for the other members of a group.
 fn may_wait(key: ApiKey) -> bool {
     matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
-}
-
-fn is_of(frame: &Frame, key: ApiKey) -> bool {
-    peek(&frame.bytes).is_some_and(|(code, _)| code == key.code())
 }
 
 /// The frames of one API at the front.

@@ -1,7 +1,7 @@
 //! Good inputs of each target.
 
 use bytes::Bytes;
-use ottla_controller::config::{Definition, tables};
+use ottla_settings::{Definition, tables};
 use ottla_wire::batch::{BatchBuilder, ControlRecord, Header};
 use ottla_wire::compress::{Codec, compress, decompress};
 use ottla_wire::messages::{MetadataRecord, PartitionRecord, RequestHeader, TopicRecord};

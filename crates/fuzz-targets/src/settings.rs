@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ottla_controller::config::{
-    BrokerSettings, InternalTopic, Kind, Layers, Listener, TopicConfig, host_and_port, parse_properties,
-    tables, validate_topic,
+use ottla_settings::{
+    BrokerSettings, ConfigMap, Kind, Layers, Listener, TopicConfig, host_and_port, parse_properties, tables,
+    validate_topic,
 };
-use ottla_controller::image::{ConfigMap, Image};
+use ottla_wire::InternalTopic;
 
 /// A file in Java's `.properties` format: as the broker's settings and as a topic's.
 pub fn properties(data: &[u8]) {
@@ -89,7 +89,7 @@ fn check_settings(settings: &BrokerSettings) {
     for topic in [InternalTopic::Offsets, InternalTopic::TransactionState] {
         let _ = (settings.internal_replication_factor(topic, 1), settings.internal_min_isr(topic, 1));
     }
-    let _ = TopicConfig::of(None, &Layers::new(&Image::default(), settings));
+    let _ = TopicConfig::of(None, &Layers::fixed(settings));
 }
 
 fn check_topic(pairs: &[(String, String)]) {
@@ -98,7 +98,7 @@ fn check_topic(pairs: &[(String, String)]) {
         return;
     }
     let own: ConfigMap = own.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let (image, settings) = (Image::default(), BrokerSettings::default());
-    let config = TopicConfig::of(Some(&own), &Layers::new(&image, &settings));
+    let settings = BrokerSettings::default();
+    let config = TopicConfig::of(Some(&own), &Layers::fixed(&settings));
     assert!(config.segment_bytes > 0 && config.max_message_bytes >= 0 && config.min_insync_replicas > 0);
 }

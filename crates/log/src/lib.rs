@@ -22,11 +22,9 @@ mod reader;
 mod segment;
 
 pub use config::LogConfig;
-pub use dir::checkpoint::EpochStart;
 pub use dir::{DataDir, DirOptions, FoundPartition, Identity, MetaProperties, OpenError, Progress, Recovery};
 pub use disk::{Cold, Disk, DiskFile, Entry, Faults, Lock, LockGuard, MemDisk, Open, RealDisk, Space};
 pub use flush::{FLUSHES_WAITING_MAX, FlushDone, FlushId, FlushJob, Flusher};
 pub use health::{Failure, Health};
 pub use log::{Log, LogError, NoReplay, Opened, Replay, Retained, UNVOUCHED_BYTES_AIM};
 pub use reader::{Batches, Bound, LogReader, ReadError, ReadPlan, SegmentInfo, TimestampAndOffset};
-pub use segment::txn_index::AbortedTxn;

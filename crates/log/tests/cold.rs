@@ -10,8 +10,8 @@ mod logs;
 use std::path::{Path, PathBuf};
 
 use logs::{append, create, flush, mem_dir, no_producers};
-use ottla_log::{AbortedTxn, Bound, Cold, Faults, Log, MemDisk, ReadError};
-use ottla_wire::{Offset, ProducerId};
+use ottla_log::{Bound, Cold, Faults, Log, MemDisk, ReadError};
+use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
 const FOLDER: &str = "/data/t-0";
 const ABORTED: AbortedTxn = AbortedTxn {

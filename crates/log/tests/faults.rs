@@ -13,10 +13,10 @@ use std::sync::Arc;
 use kafka_dir::unpack_kafka_dir;
 use logs::{TOPIC_ID, append, batch, create, flush, identity, mem_dir, no_producers, reopen};
 use ottla_log::{
-    Cold, DataDir, DirOptions, Disk, EpochStart, Faults, Flusher, Identity, Log, LogConfig, LogError,
-    MemDisk, NoReplay, Open, OpenError, ReadError, RealDisk, Recovery,
+    Cold, DataDir, DirOptions, Disk, Faults, Flusher, Identity, Log, LogConfig, LogError, MemDisk, NoReplay,
+    Open, OpenError, ReadError, RealDisk, Recovery,
 };
-use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
+use ottla_wire::{EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
 
 #[test]
 fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {

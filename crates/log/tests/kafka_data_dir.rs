@@ -16,13 +16,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kafka_dir::unpack_kafka_dir;
-use ottla_log::{
-    AbortedTxn, Cold, DataDir, EpochStart, FoundPartition, Identity, Log, LogConfig, LogReader, Opened,
-    Recovery,
-};
+use ottla_log::{Cold, DataDir, FoundPartition, Identity, Log, LogConfig, LogReader, Opened, Recovery};
 use ottla_wire::batch::{BatchView, Record, batches};
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{BrokerEpoch, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, Uuid};
+use ottla_wire::{
+    AbortedTxn, BrokerEpoch, EpochStart, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, Uuid,
+};
 use recorder::Recorder;
 
 const DUMP: &str = include_str!("data/data-dir.txt");

@@ -7,10 +7,10 @@
 mod logs;
 
 use logs::{TOPIC_ID, append, create, flush, mem_dir, reopen};
-use ottla_log::{AbortedTxn, DataDir, Disk, EpochStart, Log, LogConfig, MemDisk, Open, Opened, Replay};
+use ottla_log::{DataDir, Disk, Log, LogConfig, MemDisk, Open, Opened, Replay};
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex};
+use ottla_wire::{AbortedTxn, EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex};
 
 /// The batches that were shown.
 #[derive(Default)]

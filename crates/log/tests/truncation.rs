@@ -7,11 +7,11 @@
 mod logs;
 
 use logs::{append, create, flush, mem_dir, reopen};
-use ottla_log::{AbortedTxn, Log, MemDisk, Replay};
-use ottla_wire::Offset;
+use ottla_log::{Log, MemDisk, Replay};
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::messages::producer_snapshot::ProducerEntry;
+use ottla_wire::{AbortedTxn, Offset};
 
 /// A snapshot that can be told from others.
 fn producer(id: i64) -> ProducerSnapshot {

@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use ottla_client::Error;
+use ottla_client::{ApiError, Error};
 use ottla_wire::protocol::ErrorCode;
+
+use crate::output::{colour_on_stderr, complain};
 
 /// How a command ends. The numbers are documented in `ottla --help` and do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Failure {
 
     /// To stderr. One that cannot be written to changes nothing.
     pub fn print(&self) {
-        crate::output::complain(&self.to_text(crate::output::colour_on_stderr()));
+        complain(&self.to_text(colour_on_stderr()));
     }
 
     fn to_text(&self, colour: bool) -> String {
@@ -114,8 +116,14 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
 /// What to do about an error code, where its name does not say it.
-pub fn hint_for(code: ErrorCode) -> Option<&'static str> {
+fn hint_for(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::UnknownTopicOrPartition => {
             Some("`ottla topic list` shows the topics; `ottla topic create NAME` makes one")
@@ -139,8 +147,6 @@ pub fn hint_for(code: ErrorCode) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_client::ApiError;
-
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a replica wants done.
 
 use ottla_wire::batch::AppendBatch;
-use ottla_wire::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, ProducerId, Timestamp};
+use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, Timestamp};
 
 use crate::error::{AppendError, DeleteError};
 use crate::event::ReplyId;
@@ -49,17 +49,6 @@ pub struct Appended {
     pub log_append_time: Timestamp,
     /// Where the log started when the batch was appended.
     pub log_start: Offset,
-}
-
-/// A transaction that was aborted, as the transaction index keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTxn {
-    pub producer_id: ProducerId,
-    pub first_offset: Offset,
-    /// Offset of the abort marker.
-    pub last_offset: Offset,
-    /// The last stable offset once this transaction has ended: no reader below it needs to look for later entries.
-    pub last_stable_offset: Offset,
 }
 
 /// What a follower wants from its leader.

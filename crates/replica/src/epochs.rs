@@ -1,13 +1,6 @@
 //! Which leader epoch wrote which offsets (KIP-101, KIP-279): how replicas find where their logs part.
 
-use ottla_wire::{LeaderEpoch, Offset};
-
-/// The first offset that a leader of this epoch could write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochStart {
-    pub epoch: LeaderEpoch,
-    pub start: Offset,
-}
+use ottla_wire::{EpochStart, LeaderEpoch, Offset};
 
 /// Up to where (exclusive) an epoch reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

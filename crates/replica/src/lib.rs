@@ -27,8 +27,8 @@ pub mod replica;
 pub mod view;
 
 pub use config::{Durability, ReplicaConfig};
-pub use effect::{AbortedTxn, Appended, Effect, FetchRequest, IsrProposal, ProposedReplica};
-pub use epochs::{EpochEnd, EpochStart, Epochs};
+pub use effect::{Appended, Effect, FetchRequest, IsrProposal, ProposedReplica};
+pub use epochs::{EpochEnd, Epochs};
 pub use error::{AppendError, DeleteError};
 pub use event::{
     Acks, Append, DeleteRecords, DeleteTo, Event, FollowerFetch, IsrAnswer, IsrRefusal, LeaderAnswer,

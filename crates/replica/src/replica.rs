@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{
-    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    BrokerId, EpochStart, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
+    Timestamp,
 };
 
 use crate::config::ReplicaConfig;
 use crate::effect::Effect;
-use crate::epochs::{EpochStart, Epochs};
+use crate::epochs::Epochs;
 use crate::error::{AppendError, DeleteError};
 use crate::event::{Event, PartitionState, RecoveryState, ReplyId, VerificationGuard};
 use crate::follower::Follower;

@@ -5,7 +5,8 @@
 use std::rc::Rc;
 
 use ottla_controller::controller::bootstrap_records;
-use ottla_controller::{BrokerSettings, Call, Controller, IdSource, Image, Partition, Request, Response};
+use ottla_controller::{Call, Controller, IdSource, Image, Partition, Request, Response};
+use ottla_settings::BrokerSettings;
 use ottla_wire::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };

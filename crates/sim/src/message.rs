@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ottla_log::AbortedTxn;
 use ottla_replica::{
     Acks, AppendError, Appended, DeleteError, DeleteTo, FetchRequest, LeaderReply, WriteMarker,
 };
@@ -12,7 +11,7 @@ use ottla_wire::messages::{
     AlterPartitionRequest, AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
     BrokerRegistrationRequest, BrokerRegistrationResponse, MetadataRecord,
 };
-use ottla_wire::{BrokerEpoch, BrokerId, Offset};
+use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset};
 
 /// Ties an answer to its request. Chosen by who asks; unique for the asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

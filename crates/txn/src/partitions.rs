@@ -8,7 +8,7 @@ use ottla_wire::messages::add_partitions_to_txn_response::{
 };
 use ottla_wire::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use ottla_wire::primitives::Str;
-use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId};
+use ottla_wire::{InternalTopic, PartitionIndex, ProducerEpoch, ProducerId};
 
 use crate::config::ID_BYTES_MAX;
 use crate::coordinator::{Out, TxnCoordinator, check_id};
@@ -22,7 +22,7 @@ use crate::version::TransactionVersion;
 const FENCED_SINCE: i16 = 2;
 
 /// The topic that keeps the offsets of groups.
-const OFFSETS_TOPIC: Str = Str::from_static("__consumer_offsets");
+const OFFSETS_TOPIC: Str = Str::from_static(InternalTopic::Offsets.topic());
 
 impl TxnCoordinator {
     /// Adds partitions, all or none, or says of each whether it is part of the transaction.

@@ -4,6 +4,8 @@
 //! checked against what remains before anything is allocated, nesting is bounded, and nothing panics.
 //!
 //! - [`ids`]: the newtypes that every room shares (offsets, epochs, ids, times).
+//! - [`facts`]: what a log records beside its batches.
+//! - [`InternalTopic`]: the topics that a cluster keeps for itself.
 //! - [`primitives`]: reader, writer and the field types of messages.
 //! - [`messages`]: every request, response and record, generated from `schema/` when the crate is built.
 //! - [`protocol`]: the table of API keys, versions and listeners, and the error codes.
@@ -12,11 +14,15 @@
 
 pub mod batch;
 pub mod compress;
+pub mod facts;
 pub mod ids;
+mod internal_topic;
 pub mod messages;
 pub mod primitives;
 pub mod protocol;
 
+pub use facts::{AbortedTxn, EpochStart};
 pub use ids::*;
+pub use internal_topic::InternalTopic;
 pub use primitives::{Message, Records, Request, Str};
 pub use protocol::{ApiKey, ErrorCode, Listener};

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ottla_broker::Broker;
-use ottla_controller::BrokerSettings;
+use ottla_settings::BrokerSettings;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_counts_are_right() {

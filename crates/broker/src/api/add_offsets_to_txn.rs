@@ -5,7 +5,7 @@ use ottla_txn::AddGroup;
 use ottla_wire::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::partition_in_charge;
 use crate::coordinator::transactions::{AddOffsetsToTxn, ask};
 

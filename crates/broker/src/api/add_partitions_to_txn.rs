@@ -12,7 +12,7 @@ use ottla_wire::messages::add_partitions_to_txn_response::{
 use ottla_wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::transactions::{AddPartitionsToTxn, ask};
 use crate::published::Published;
 

@@ -8,7 +8,8 @@ use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
-use super::{Call, SERVED, encode};
+use super::call::Call;
+use super::frame::encode;
 use crate::context::Context;
 
 pub async fn handle(call: &mut Call<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -29,7 +30,7 @@ pub fn unsupported(ctx: &Context, correlation_id: i32) -> Result<Response, Close
 }
 
 fn everything(ctx: &Context, version: i16) -> ApiVersionsResponse {
-    let mut api_keys: Vec<ApiVersion> = SERVED.iter().map(|key| api_version(*key)).collect();
+    let mut api_keys: Vec<ApiVersion> = ctx.served.iter().map(|key| api_version(*key)).collect();
     api_keys.sort_by_key(|api| api.api_key);
     let mut response = ApiVersionsResponse { api_keys, ..Default::default() };
     if version >= 3 {

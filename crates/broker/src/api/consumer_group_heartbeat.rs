@@ -3,7 +3,7 @@
 use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{ConsumerGroupHeartbeat, ask};
 
 pub async fn handle(

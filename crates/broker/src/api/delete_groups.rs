@@ -4,7 +4,7 @@ use ottla_wire::messages::delete_groups_response::DeletableGroupResult;
 use ottla_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use ottla_wire::primitives::Str;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{DeleteGroup, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {

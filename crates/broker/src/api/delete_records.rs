@@ -11,7 +11,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{Instant, Offset, PartitionIndex};
 use tokio::sync::oneshot;
 
-use super::Call;
+use super::call::Call;
 use crate::partition::PartitionHandle;
 use crate::shard::Mail;
 

@@ -5,7 +5,8 @@ use ottla_wire::messages::describe_cluster_response::DescribeClusterBroker;
 use ottla_wire::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::{Call, authorized};
+use super::authorized;
+use super::call::Call;
 
 /// `EndpointType`: brokers, not controllers.
 const BROKERS: i8 = 1;

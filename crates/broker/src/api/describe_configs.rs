@@ -3,7 +3,7 @@
 use ottla_controller::controller::describe_configs;
 use ottla_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::Call;
+use super::call::Call;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     describe_configs(&call.ctx.published.load().image, &call.ctx.started_with, &request)

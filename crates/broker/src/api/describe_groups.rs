@@ -5,7 +5,8 @@ use ottla_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::{Call, authorized};
+use super::authorized;
+use super::call::Call;
 use crate::coordinator::groups::{DescribeGroup, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {

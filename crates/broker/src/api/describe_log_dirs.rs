@@ -10,7 +10,7 @@ use ottla_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 

@@ -7,7 +7,7 @@ use ottla_wire::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
-use super::Call;
+use super::call::Call;
 use crate::shard::Mail;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {

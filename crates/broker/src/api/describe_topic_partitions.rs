@@ -9,10 +9,11 @@ use ottla_wire::messages::describe_topic_partitions_response::{
 use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerId, PartitionIndex};
+use ottla_wire::{BrokerId, InternalTopic, PartitionIndex};
 
-use super::metadata::{is_internal, offline_replicas};
-use super::{Call, authorized};
+use super::authorized;
+use super::call::Call;
+use super::metadata::offline_replicas;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -64,7 +65,7 @@ impl Page {
         let mut answer = DescribeTopicPartitionsResponseTopic {
             name: Some(topic.name.clone()),
             topic_id: topic.id,
-            is_internal: is_internal(&topic.name),
+            is_internal: InternalTopic::is_internal(&topic.name),
             topic_authorized_operations: authorized::topic(true),
             ..Default::default()
         };

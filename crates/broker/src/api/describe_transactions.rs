@@ -4,7 +4,7 @@ use ottla_wire::messages::describe_transactions_response::TransactionState;
 use ottla_wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 use ottla_wire::primitives::Str;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::transactions::{DescribeTransaction, ask};
 
 pub async fn handle(

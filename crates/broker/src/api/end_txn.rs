@@ -2,7 +2,7 @@
 
 use ottla_wire::messages::{EndTxnRequest, EndTxnResponse};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::transactions::{EndTxn, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: EndTxnRequest) -> EndTxnResponse {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::{AbortedTxn, Cold, ReadError, ReadPlan};
+use ottla_log::{Cold, ReadError, ReadPlan};
 use ottla_net::{CloseReason, Part, Response};
 use ottla_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
@@ -16,10 +16,11 @@ use ottla_wire::messages::fetch_response::{
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::primitives::{Part as WirePart, Records};
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerEpoch, BrokerId, Offset, PartitionIndex};
+use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
+use super::call::Call;
+use super::frame::encode_parts;
 use super::new_leaders::NewLeaders;
-use super::{Call, encode_parts};
 use crate::fetch::{
     Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
     epoch, plan,

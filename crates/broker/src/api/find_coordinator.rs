@@ -3,14 +3,13 @@
 //!
 //! The coordinator is the leader of the id's partition of an internal topic, which is created on first need.
 
-use ottla_controller::config::InternalTopic;
-use ottla_wire::BrokerId;
 use ottla_wire::messages::find_coordinator_response::Coordinator;
 use ottla_wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, InternalTopic};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::internal;
 use crate::coordinator::route::partition_of;
 

@@ -2,7 +2,7 @@
 
 use ottla_wire::messages::{HeartbeatRequest, HeartbeatResponse};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{Heartbeat, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: HeartbeatRequest) -> HeartbeatResponse {

@@ -5,7 +5,7 @@ use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfi
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::controllers::AskError;
 
 pub async fn handle(

@@ -4,7 +4,7 @@
 use ottla_wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::transactions::{InitProducerId, ask};
 
 pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> InitProducerIdResponse {

@@ -5,7 +5,7 @@ use ottla_wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{JoinGroup, ask_with_others};
 
 /// Before this version the name of the protocol cannot be null.

@@ -2,7 +2,7 @@
 
 use ottla_wire::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{LeaveGroup, ask};
 
 /// The group itself knows the versions that name one member at the top of the request, and answers in kind.

@@ -3,7 +3,7 @@
 use ottla_controller::controller::list_config_resources;
 use ottla_wire::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
-use super::Call;
+use super::call::Call;
 
 pub async fn handle(call: &mut Call<'_>, request: ListConfigResourcesRequest) -> ListConfigResourcesResponse {
     list_config_resources(&call.ctx.published.load().image, &request, call.version)

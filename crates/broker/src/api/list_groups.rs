@@ -4,7 +4,7 @@ use ottla_group::GroupCoordinator;
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::ask::led_here;
 use crate::coordinator::groups::{ListGroups, ask_partition, caller};
 

@@ -10,7 +10,7 @@ use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
-use super::Call;
+use super::call::Call;
 use crate::cold_reads::ColdReads;
 use crate::fetch::{epoch, unreadable};
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};

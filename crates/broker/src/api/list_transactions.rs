@@ -5,7 +5,7 @@ use ottla_txn::{StateFilter, TxnCoordinator};
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::ask::led_here;
 use crate::coordinator::transactions::{ListTransactions, ask_partition};
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use ottla_controller::controller::is_topic_name;
 use ottla_controller::{Image, Partition, Topic};
-use ottla_wire::PartitionIndex;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::metadata_response::{
@@ -14,8 +13,10 @@ use ottla_wire::messages::metadata_response::{
 use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{InternalTopic, PartitionIndex};
 
-use super::{Call, authorized};
+use super::authorized;
+use super::call::Call;
 use crate::published::Published;
 
 /// How long the creation of a topic may take.
@@ -135,7 +136,7 @@ fn describe(image: &Image, topic: &Topic, operations: i32) -> MetadataResponseTo
         error_code: ErrorCode::None.code(),
         name: Some(topic.name.clone()),
         topic_id: topic.id,
-        is_internal: is_internal(&topic.name),
+        is_internal: InternalTopic::is_internal(&topic.name),
         partitions: topic.partitions.iter().map(|(index, p)| describe_partition(image, *index, p)).collect(),
         topic_authorized_operations: operations,
     }
@@ -163,9 +164,4 @@ fn describe_partition(
 pub fn offline_replicas(image: &Image, partition: &Partition) -> Vec<i32> {
     let alive = |id| image.broker(id).is_some_and(|broker| !broker.fenced);
     partition.replicas.iter().filter(|id| !alive(**id)).map(|id| id.0).collect()
-}
-
-/// Topics that the cluster keeps for itself.
-pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

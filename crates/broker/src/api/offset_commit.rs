@@ -17,12 +17,13 @@ use ottla_wire::messages::offset_commit_response::{
 use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
-use super::{decode, encode, unknown_partitions};
+use super::call::Session;
+use super::frame::{ParsedHeader, decode, encode};
+use super::unknown_partitions;
 use crate::context::Context;
 use crate::coordinator::ask::{Answer, Ask, TOO_LATE, write_to};
 use crate::coordinator::groups::{OffsetCommit, caller_of, partition_in_charge};
 use crate::published::Published;
-use crate::service::{ParsedHeader, Session};
 use crate::shard::Letters;
 
 const KEY: ApiKey = ApiKey::OffsetCommit;

@@ -7,7 +7,8 @@ use ottla_wire::messages::offset_delete_response::{
 use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::{Call, unknown_partitions};
+use super::call::Call;
+use super::unknown_partitions;
 use crate::coordinator::groups::{OffsetDelete, ask};
 use crate::published::Published;
 

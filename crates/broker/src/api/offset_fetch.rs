@@ -14,7 +14,7 @@ use ottla_wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{OffsetFetch, ask};
 use crate::published::Published;
 

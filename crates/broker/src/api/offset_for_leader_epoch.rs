@@ -6,7 +6,7 @@ use ottla_wire::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResp
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, PartitionIndex};
 
-use super::Call;
+use super::call::Call;
 use crate::fetch::epoch;
 use crate::partition::PartitionError;
 use crate::published::Published;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_controller::config::Compression;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
 use ottla_replica::{Acks, Appended};
+use ottla_settings::Compression;
 use ottla_wire::batch::{self, BatchError, BatchLimits, Origin, Scratch, TimestampType, ValidatedBatch};
 use ottla_wire::compress::Codec;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -23,17 +23,16 @@ use ottla_wire::messages::produce_response::{
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
-use ottla_wire::{Instant, PartitionIndex, Timestamp};
+use ottla_wire::{Instant, InternalTopic, PartitionIndex, Timestamp};
 
-use super::metadata::is_internal;
+use super::call::Session;
+use super::frame::{ParsedHeader, decode, encode_behind};
 use super::new_leaders::{NewLeaders, is_elsewhere};
 use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
-use super::{decode, encode_behind};
 use crate::context::Context;
 use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
-use crate::service::{ParsedHeader, Session};
 use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).
@@ -233,7 +232,7 @@ impl<'a> Run<'a> {
         terms: &Terms,
         already: bool,
     ) -> Result<ValidatedBatch, Refusal> {
-        if !terms.internal && local.is_some_and(|topic| is_internal(&topic.name)) {
+        if !terms.internal && local.is_some_and(|topic| InternalTopic::is_internal(&topic.name)) {
             return Err(Refusal::new(
                 ErrorCode::InvalidTopicException,
                 "clients do not write to internal topics",

@@ -3,7 +3,7 @@
 
 use ottla_wire::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::groups::{SyncGroup, ask_with_others};
 
 pub async fn handle(call: &mut Call<'_>, request: SyncGroupRequest) -> SyncGroupResponse {

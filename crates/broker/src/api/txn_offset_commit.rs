@@ -12,7 +12,8 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
-use super::{Call, unknown_partitions};
+use super::call::Call;
+use super::unknown_partitions;
 use crate::coordinator::Proof;
 use crate::coordinator::groups::{TxnOffsetCommit, ask_partition, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;

@@ -13,7 +13,7 @@ use ottla_wire::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId};
 
-use super::Call;
+use super::call::Call;
 use crate::coordinator::txn_markers::MARKER_TIMEOUT;
 use crate::partition::PartitionHandle;
 use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};

@@ -8,16 +8,18 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ottla_controller::Image;
 use ottla_controller::controller::{IdSource, bootstrap_records};
-use ottla_controller::{BrokerSettings, Image};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
+use ottla_settings::BrokerSettings;
 use ottla_wire::BrokerId;
 use ottla_wire::messages::MetadataRecord;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{FatalError, StartError};
+use crate::api;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
@@ -234,6 +236,7 @@ fn context(
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
+        served: api::SERVED,
         limits: Limits::default(),
         fetch_bytes_max: settings.integer("fetch.max.bytes"),
         started_with: settings,
@@ -246,6 +249,6 @@ fn context(
         coordinators,
         internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::new(Metrics::new(api::SERVED)),
     }
 }

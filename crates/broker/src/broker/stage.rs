@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_controller::BrokerSettings;
 use ottla_controller::image::Endpoint;
 use ottla_log::{DataDir, DirOptions, Disk, Identity, MemDisk};
-use ottla_net::{CloseReason, ConnectionId, Frame, Part, Peer, Response, Responses, Service};
+use ottla_net::{
+    CloseReason, ConnectionId, Frame, Part, Peer, Principal, Response, Responses, SecurityProtocol, Service,
+};
 use ottla_quorum::MetadataLog;
+use ottla_settings::BrokerSettings;
 use ottla_wire::batch::BatchBuilder;
 use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_wire::messages::register_broker_record::BrokerEndpoint;
@@ -25,9 +27,10 @@ use ottla_wire::{Timestamp, TopicId, Uuid};
 
 use super::node::Node;
 use super::registration::Membership;
+use crate::api::Session;
 use crate::clock::Clock;
 use crate::metadata::RecoveryProgress;
-use crate::service::{KafkaService, Session};
+use crate::service::KafkaService;
 
 /// The id of the broker on the stage.
 pub const ME: i32 = 1;
@@ -157,7 +160,14 @@ impl Stage {
 
     pub fn connection(&self) -> Connection {
         let any = ([127, 0, 0, 1], 1).into();
-        let peer = Peer { addr: any, local: any, listener: LISTENER.into(), connection: ConnectionId(1) };
+        let peer = Peer {
+            addr: any,
+            local: any,
+            listener: LISTENER.into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            principal: Principal::ANONYMOUS,
+            connection: ConnectionId(1),
+        };
         Connection { session: self.service.open(&peer), service: self.service.clone() }
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_controller::image::{ConfigMap, ResourceKind};
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
+use ottla_controller::image::ResourceKind;
 use ottla_group::config::{Limits, Migration};
 use ottla_group::{GroupConfig, GroupOverrides};
+use ottla_settings::{BrokerSettings, ConfigMap};
 use ottla_wire::primitives::Str;
 
 /// What holds for groups: the broker's settings (dynamic ones included), the level of `group.version`, and what single

@@ -1,6 +1,5 @@
 //! The group coordinator as a kind, and how to ask it.
 
-use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Frame, Moment};
 use ottla_group::history::Rebalance;
 use ottla_group::request::FetchOfGroup;
@@ -9,7 +8,7 @@ use ottla_wire::compress::Codec;
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{LeaderEpoch, PartitionIndex};
+use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Ask, asks, in_charge, send_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
@@ -17,7 +16,6 @@ use super::kit::World;
 use super::metered::Metered;
 use crate::api;
 use crate::context::Context;
-use crate::service::Session;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
@@ -79,7 +77,7 @@ pub fn caller(call: &api::Call<'_>) -> Caller {
 }
 
 /// As [`caller`], for requests that are served in runs.
-pub fn caller_of(session: &Session, version: i16) -> Caller {
+pub fn caller_of(session: &api::Session, version: i16) -> Caller {
     Caller {
         client_id: session.client_id.clone().unwrap_or_default(),
         client_host: session.client_host.clone(),

@@ -1,12 +1,11 @@
 //! The internal topics that coordinators keep their state in. They are made when they are needed first.
 
-use ottla_controller::BrokerSettings;
-use ottla_controller::config::InternalTopic;
-use ottla_wire::Instant;
+use ottla_settings::BrokerSettings;
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{Instant, InternalTopic};
 use tokio::sync::Mutex;
 
 use crate::context::Context;

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
 use ottla_group::GroupCoordinator;
 use ottla_replica::{AppendError, VerificationGuard};
 use ottla_txn::TxnCoordinator;
-use ottla_wire::LeaderEpoch;
 use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{InternalTopic, LeaderEpoch};
 use tokio::sync::oneshot;
 
 use super::host::{Host, Hosted};

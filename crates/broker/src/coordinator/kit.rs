@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
 use ottla_group::{GroupConfig, Topics};
+use ottla_settings::BrokerSettings;
 use ottla_txn::TxnConfig;
 use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;

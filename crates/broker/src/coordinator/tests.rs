@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
 use ottla_coordinator::{Batch, Producer, Record, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
 use ottla_replica::{AppendError, Event, PartitionState, ReplyId, WriteMarker};
+use ottla_settings::BrokerSettings;
 use ottla_wire::compress::Codec;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{

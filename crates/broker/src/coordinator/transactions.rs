@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ottla_controller::config::InternalTopic;
 use ottla_coordinator::{Frame, Moment};
 use ottla_txn::{AddGroup, Call, Outbound, Request, Response, TxnConfig, TxnCoordinator};
 use ottla_wire::compress::Codec;
@@ -11,7 +10,7 @@ use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResu
 use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{LeaderEpoch, PartitionIndex};
+use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Ask, asks, in_charge, send_to};
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};

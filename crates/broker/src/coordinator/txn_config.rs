@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
+use ottla_settings::BrokerSettings;
 use ottla_txn::{Limits, TransactionVersion, TxnConfig};
 
 /// What holds for transactional ids: the broker's settings (dynamic ones included) and the level of `transaction.version`.

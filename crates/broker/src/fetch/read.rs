@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{AbortedTxn, Cold, ReadError, ReadPlan};
+use ottla_log::{Cold, ReadError, ReadPlan};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};
 use crate::waiters::ReadLimit;

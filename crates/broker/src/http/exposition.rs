@@ -270,7 +270,7 @@ mod tests {
     /// Everything but the requests, whose list grows with the broker.
     #[test]
     fn text_is_as_it_was() {
-        let broker = Metrics::new();
+        let broker = Metrics::new(&[ApiKey::ApiVersions]);
         broker.bytes_in.store(1000, Ordering::Relaxed);
         let net = NetMetrics::default();
         net.connections_open.store(2, Ordering::Relaxed);
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn latencies_are_cumulative_and_end_at_the_count() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&[ApiKey::ApiVersions]);
         metrics.request_served(ApiKey::ApiVersions, Duration::from_micros(200));
         metrics.request_served(ApiKey::ApiVersions, Duration::from_millis(2));
         metrics.request_served(ApiKey::ApiVersions, Duration::from_secs(7));

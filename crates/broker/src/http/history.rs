@@ -1,8 +1,8 @@
 //! Why a group has rebalanced, as JSON: what `ottla group history` shows.
 
-use ottla_controller::config::InternalTopic;
 use ottla_group::Caller;
 use ottla_group::history::{Cause, Outcome, Phase, PhaseReport, Rebalance, Who};
+use ottla_wire::InternalTopic;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::{Value, json};

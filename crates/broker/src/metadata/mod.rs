@@ -12,5 +12,5 @@ mod publisher;
 #[cfg(test)]
 pub use assignment::partition_state;
 pub use machine::{Applied, Inbox, Machine};
-pub use open::{Opener, Rebuilt, RecoveryProgress, aborted, epoch_starts};
+pub use open::{Opener, Rebuilt, RecoveryProgress};
 pub use publisher::Publisher;

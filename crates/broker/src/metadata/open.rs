@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image, TopicConfig};
+use ottla_controller::Image;
 use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay, Replay};
-use ottla_replica::{
-    Durability, EpochStart, Epochs, ProducerTable, Replica, ReplicaConfig, Restored, Restorer,
-};
+use ottla_replica::{Durability, ProducerTable, Replica, ReplicaConfig, Restored, Restorer};
+use ottla_settings::{BrokerSettings, TopicConfig};
 use ottla_wire::batch::{BatchHeader, ControlRecord, TimestampType};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::primitives::Str;
-use ottla_wire::{BrokerId, Offset, PartitionIndex, TopicId};
+use ottla_wire::{AbortedTxn, BrokerId, EpochStart, Offset, PartitionIndex, TopicId};
 use tokio::task::JoinSet;
 
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
@@ -77,7 +76,7 @@ impl Opener {
         for (id, indexes) in wanted {
             let Some(topic) = image.topic_by_id(*id) else { continue };
             let config = self.topic_config(image, &topic.name);
-            super::publisher::warn_of_compaction(&topic.name, &config);
+            warn_of_compaction(&topic.name, &config);
             let wanted = |index: &PartitionIndex| Wanted {
                 topic: topic.name.clone(),
                 id: *id,
@@ -165,9 +164,7 @@ impl Opener {
             let (partition, cut_bytes) = (index.0, opened.cut_bytes);
             tracing::warn!(%topic, partition, cut_bytes, "what was not whole at the end of the log is cut off");
         }
-        let starts = opened.epochs.iter();
-        let epochs = starts.map(|entry| EpochStart { epoch: entry.epoch, start: entry.start }).collect();
-        Ok(Known { log: opened.log, epochs, high_watermark: found.high_watermark })
+        Ok(Known { log: opened.log, epochs: opened.epochs, high_watermark: found.high_watermark })
     }
 
     /// Takes a folder out of service that belongs to no partition of this broker; its files are kept.
@@ -207,29 +204,9 @@ impl Replay for Rebuilt {
         self.restorer.snapshot(&snapshot.unwrap_or_default());
     }
 
-    fn batch(
-        &mut self,
-        header: &BatchHeader,
-        control: Option<ControlRecord>,
-    ) -> Option<ottla_log::AbortedTxn> {
-        self.restorer.batch(header, control.as_ref()).map(aborted)
+    fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn> {
+        self.restorer.batch(header, control.as_ref())
     }
-}
-
-/// An aborted transaction as the transaction index keeps it.
-pub fn aborted(txn: ottla_replica::AbortedTxn) -> ottla_log::AbortedTxn {
-    ottla_log::AbortedTxn {
-        producer_id: txn.producer_id,
-        first_offset: txn.first_offset,
-        last_offset: txn.last_offset,
-        last_stable_offset: txn.last_stable_offset,
-    }
-}
-
-/// Leader epochs as the checkpoint keeps them.
-pub fn epoch_starts(epochs: &Epochs) -> Vec<ottla_log::EpochStart> {
-    let starts = epochs.entries().iter();
-    starts.map(|entry| ottla_log::EpochStart { epoch: entry.epoch, start: entry.start }).collect()
 }
 
 /// What a replica is told of its topic and broker.
@@ -269,5 +246,12 @@ pub fn log_config(topic: &TopicConfig) -> LogConfig {
         delete: topic.cleanup_delete,
         compact: topic.cleanup_compact,
         ..LogConfig::default()
+    }
+}
+
+/// Compaction is not there yet: a compacted topic keeps everything, and its owner should know.
+pub fn warn_of_compaction(topic: &str, config: &TopicConfig) {
+    if config.cleanup_compact {
+        tracing::warn!(topic, "cleanup.policy=compact is not carried out yet: the topic keeps every record");
     }
 }

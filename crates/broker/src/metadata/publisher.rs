@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
-use ottla_controller::{Delta, Image, TopicConfig};
+use ottla_controller::{Delta, Image};
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::sync::{oneshot, watch};
 
 use super::assignment::partition_state;
 use super::machine::{Inbox, News};
-use super::open::{Opener, log_config, replica_config};
+use super::open::{Opener, log_config, replica_config, warn_of_compaction};
 use crate::broker::FatalError;
 use crate::coordinator::{Kit, World};
 use crate::partition::PartitionHandle;
@@ -244,12 +244,5 @@ impl Publisher {
         for barrier in waiting {
             let _stopping = barrier.await;
         }
-    }
-}
-
-/// Compaction is not there yet: a compacted topic keeps everything, and its owner should know.
-pub fn warn_of_compaction(topic: &str, config: &TopicConfig) {
-    if config.cleanup_compact {
-        tracing::warn!(topic, "cleanup.policy=compact is not carried out yet: the topic keeps every record");
     }
 }

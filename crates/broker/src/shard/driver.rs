@@ -23,7 +23,6 @@ use super::appends::{Outcome, Ticket};
 use super::mailbox::AppendRequest;
 use super::waiters::Waiters;
 use crate::coordinator::{Generation, Marker};
-use crate::metadata::{aborted, epoch_starts};
 use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
 
 /// The times of a turn.
@@ -374,8 +373,8 @@ impl PartitionDriver {
                 self.log.write()?;
                 self.log.move_start(start)?;
             }
-            Effect::EpochsChanged => self.log.store_epochs(&epoch_starts(self.core.epochs())),
-            Effect::Aborted(txn) => self.log.append_aborted(aborted(txn)),
+            Effect::EpochsChanged => self.log.store_epochs(self.core.epochs().entries()),
+            Effect::Aborted(txn) => self.log.append_aborted(txn),
             Effect::Truncate { to } => return self.truncate(to).map(Some),
             Effect::RestartAt(offset) => self.log.restart_at(offset)?,
             // What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.

@@ -10,8 +10,8 @@ use ottla_wire::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIn
 use super::broker_heartbeat::check_epoch;
 use super::change::Change;
 use super::{Call, Controller, Outcome};
-use crate::config::TopicConfig;
 use crate::image::{Image, LeaderRecovery, Partition, changed_partition, numbers};
+use ottla_settings::TopicConfig;
 
 impl Controller {
     pub fn alter_partition(

@@ -13,8 +13,8 @@ use ottla_wire::{BrokerId, PartitionIndex};
 
 use super::change::Change;
 use super::{Call, Controller, Failure, Outcome, parts};
-use crate::config::TopicConfig;
 use crate::image::{Partition, Topic};
+use ottla_settings::TopicConfig;
 
 impl Controller {
     pub fn alter_partition_reassignments(

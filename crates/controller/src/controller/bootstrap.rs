@@ -2,8 +2,8 @@
 
 use ottla_wire::messages::{ConfigRecord, FeatureLevelRecord, MetadataRecord};
 
-use crate::config::BrokerSettings;
 use crate::image::{ConfigResource, Feature};
+use ottla_settings::BrokerSettings;
 
 /// What the metadata log of a new cluster begins with: every feature at the highest level that is served, and
 /// the cluster's own `min.insync.replicas` (eligible leader replicas need one that all brokers share,

@@ -8,8 +8,8 @@
 use ottla_wire::messages::{MetadataRecord, PartitionChangeRecord};
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 
-use crate::config::TopicConfig;
 use crate::image::{Image, LeaderRecovery, Partition, Topic, numbers};
+use ottla_settings::TopicConfig;
 
 /// How hard to look for a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::change::Change;
 use super::{Call, Failure, parts, topic_names};
-use crate::config::{
-    ConfigError, Definition, Layers, Scope, Table, check_support, tables, topic_synonyms, validate_group,
-    validate_topic,
-};
 use crate::image::{ConfigResource, Image, ResourceKind};
+use ottla_settings::{
+    ConfigError, Definition, Layers, Scope, Table, TopicConfig, Unit, check_support, tables, topic_synonyms,
+    validate_group, validate_topic,
+};
 
 /// The longest value: what is larger is not a setting but data.
 const VALUE_BYTES_MAX: usize = 32 * 1024;
@@ -98,7 +98,7 @@ pub(super) fn current(call: &Call<'_>, resource: &ConfigResource, definition: &'
             topic_synonyms(definition, None, &layers).into_iter().next().map(|one| one.converted)
         }
         ResourceKind::Broker => {
-            let chain = [(definition.name, crate::config::Unit::Same)];
+            let chain = [(definition.name, Unit::Same)];
             layers.synonyms(&chain).into_iter().next().map(|one| one.converted)
         }
         ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => None,
@@ -256,7 +256,7 @@ fn elr_records(
         if resource.kind == ResourceKind::Topic && topic.name != resource.name {
             continue;
         }
-        let config = crate::config::TopicConfig::effective(&image, call.settings, &topic.name);
+        let config = TopicConfig::effective(&image, call.settings, &topic.name);
         for (index, partition) in topic.partitions.iter().filter(|(_, partition)| !partition.elr.is_empty()) {
             records.extend(Change::new(&image, topic, *index, partition, &config, &may_lead).record());
         }

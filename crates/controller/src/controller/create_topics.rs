@@ -12,8 +12,8 @@ use ottla_wire::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId,
 
 use super::placement::Placer;
 use super::{Call, Controller, Failure, Outcome, topic_names};
-use crate::config::{self, Layers, Source, tables, topic_synonyms, validate_topic};
-use crate::image::{ConfigMap, DIRECTORY_UNASSIGNED, Image, Partition, ResourceKind, partition_record};
+use crate::image::{DIRECTORY_UNASSIGNED, Image, Partition, ResourceKind, partition_record};
+use ottla_settings::{ConfigMap, Definition, Layers, Source, tables, topic_synonyms, validate_topic};
 
 impl Controller {
     /// With `validate_only` everything is checked and nothing created: the answer has no topic ids then.
@@ -295,7 +295,7 @@ fn described(call: &Call<'_>, own: &ConfigMap) -> Vec<CreatableTopicConfigs> {
     let layers = Layers::new(call.image, call.settings);
     let shown = tables::topics().iter().filter(|definition| !definition.internal);
     shown
-        .map(|definition: &config::Definition| {
+        .map(|definition: &Definition| {
             let strongest = topic_synonyms(definition, Some(own), &layers).into_iter().next();
             let (value, source) = match strongest {
                 Some(synonym) => (Some(synonym.converted), synonym.source),

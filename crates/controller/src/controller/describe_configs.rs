@@ -11,11 +11,11 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Failure, topic_names};
-use crate::config::{
+use crate::image::{ConfigResource, Image, ResourceKind};
+use ottla_settings::{
     BrokerSettings, Definition, Layers, Scope, Source, Synonym, Unit, chain, group_broker_default, tables,
     topic_doc, topic_synonyms,
 };
-use crate::image::{ConfigResource, Image, ResourceKind};
 
 /// What holds on the broker of `settings`. A null list of keys means all.
 pub fn describe_configs(

@@ -8,8 +8,8 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::change::{Change, Election};
 use super::{Call, Controller, Failure, Outcome, parts};
-use crate::config::TopicConfig;
 use crate::image::Partition;
+use ottla_settings::TopicConfig;
 
 impl Controller {
     /// No list means every partition; those that need no election are left out of the answer then.

@@ -10,8 +10,8 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::config_change::{self, Wanted};
 use super::{Call, Controller, Failure, Outcome};
-use crate::config::{Kind, split_list};
 use crate::image::ConfigResource;
+use ottla_settings::{Kind, split_list};
 
 impl Controller {
     /// All changes of one resource or none of them; resources stand alone.

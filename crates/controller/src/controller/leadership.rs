@@ -5,8 +5,8 @@ use ottla_wire::{BrokerId, PartitionIndex};
 
 use super::Call;
 use super::change::Change;
-use crate::config::TopicConfig;
 use crate::image::{Partition, Topic};
+use ottla_settings::TopicConfig;
 
 /// What a broker does to the partitions it has replicas of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

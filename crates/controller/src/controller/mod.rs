@@ -40,8 +40,8 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{Instant, Timestamp, Uuid};
 
-use crate::config::BrokerSettings;
 use crate::image::Image;
+use ottla_settings::BrokerSettings;
 
 pub use allocate_producer_ids::PRODUCER_ID_BLOCK_LEN;
 pub use bootstrap::bootstrap_records;

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use ottla_settings::{ConfigMap, Dynamic};
 use ottla_wire::messages::{AccessControlEntryRecord, DelegationTokenRecord, UserScramCredentialRecord};
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerEpoch, BrokerId, PartitionIndex, ProducerId, TopicId, Uuid};
@@ -28,9 +29,6 @@ pub use features::{ELIGIBLE_LEADER_REPLICAS, Feature, Features, METADATA_VERSION
 pub use resource::{ConfigResource, ResourceKind};
 pub(crate) use snapshot::{numbers, partition_record};
 pub use topic::{DIRECTORY_UNASSIGNED, LeaderRecovery, Partition, Topic};
-
-/// The dynamic settings of one resource: name to value.
-pub type ConfigMap = BTreeMap<Str, Str>;
 
 /// The truth of the cluster at one point of the metadata log. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -119,5 +117,19 @@ impl Image {
     /// The dynamic value of one setting of a resource.
     pub fn config_value(&self, resource: &ConfigResource, name: &str) -> Option<&Str> {
         self.config(resource)?.get(name)
+    }
+}
+
+impl Dynamic for Image {
+    fn of_all_brokers(&self) -> Option<&ConfigMap> {
+        self.config(&ConfigResource::all_brokers())
+    }
+
+    fn of_broker(&self, id: BrokerId) -> Option<&ConfigMap> {
+        self.config(&ConfigResource::broker(id))
+    }
+
+    fn of_topic(&self, name: &str) -> Option<&ConfigMap> {
+        self.config(&ConfigResource::topic(name))
     }
 }

@@ -1,8 +1,8 @@
 //! Dynamic settings: altered, described, listed.
 
-use ottla_controller::TopicConfig;
 use ottla_controller::controller::{describe_configs, list_config_resources};
 use ottla_controller::image::{ConfigResource, ResourceKind};
+use ottla_settings::TopicConfig;
 use ottla_wire::messages::alter_configs_request::{
     AlterConfigsResource as Replaced, AlterableConfig as ReplacedConfig,
 };
@@ -307,7 +307,7 @@ fn topics_are_described_in_full() {
     let mut world = World::new(1);
     world.create(topic("t", 1, 1, &[]));
     let all = describe(&world, 2, "t", None);
-    assert_eq!(all.configs.len(), ottla_controller::config::tables::topics().len() - 1);
+    assert_eq!(all.configs.len(), ottla_settings::tables::topics().len() - 1);
     for entry in &all.configs {
         assert!(entry.documentation.is_some() && entry.value.is_some() && entry.config_type > 0, "{entry:?}");
         assert!(!entry.read_only && !entry.is_sensitive);

@@ -8,6 +8,5 @@ mod configs;
 mod features;
 mod laws;
 mod partitions;
-mod settings;
 mod topics;
 mod world;

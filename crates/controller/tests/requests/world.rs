@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use ottla_controller::{
-    BrokerSettings, Call, Controller, Delta, IdSource, Image, Partition, Request, Response,
-};
+use ottla_controller::{Call, Controller, Delta, IdSource, Image, Partition, Request, Response};
+use ottla_settings::BrokerSettings;
 use ottla_wire::messages::broker_registration_request::{Feature, Listener};
 use ottla_wire::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,

@@ -4,14 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
-use ottla_wire::{LeaderEpoch, Offset, PartitionIndex};
-
-/// The first offset that a leader of this epoch could write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochStart {
-    pub epoch: LeaderEpoch,
-    pub start: Offset,
-}
+use ottla_wire::{EpochStart, LeaderEpoch, Offset, PartitionIndex};
 
 /// A topic's name and the number of one of its partitions.
 pub(crate) type TopicPartition = (String, PartitionIndex);

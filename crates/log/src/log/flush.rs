@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{Instant, Offset};
+use ottla_wire::{EpochStart, Instant, Offset};
 
 use super::active::Active;
 use super::unsynced::{ToSync, Unsynced};
 use super::{Log, LogError};
 use crate::dir::PARTITION_METADATA;
-use crate::dir::checkpoint::{EpochStart, format_epochs};
+use crate::dir::checkpoint::format_epochs;
 use crate::disk::DiskFile;
 use crate::flush::{FlushDone, FlushId, FlushJob, Step};
 

@@ -19,13 +19,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ottla_wire::batch::AppendBatch;
-use ottla_wire::{Offset, PartitionIndex, TopicId};
+use ottla_wire::{AbortedTxn, Offset, PartitionIndex, TopicId};
 
 use crate::config::LogConfig;
 use crate::dir::checkpoint::TopicPartition;
 use crate::dir::{DataDir, Doomed, Slot};
 use crate::reader::{Bound, LogReader, Shared};
-use crate::segment::txn_index::AbortedTxn;
 use crate::segment::{Place, Segment};
 use active::Active;
 pub use error::LogError;

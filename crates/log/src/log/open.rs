@@ -4,12 +4,11 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_wire::{Offset, PartitionIndex, TopicId};
+use ottla_wire::{EpochStart, Offset, PartitionIndex, TopicId};
 
 use super::recover::{Recovered, recover};
 use super::{Active, FlushState, Log, LogError, Recent, Replay, Shared, Snapshots};
 use crate::config::LogConfig;
-use crate::dir::checkpoint::EpochStart;
 use crate::dir::meta::{TEXT_BYTES_MAX, format_partition, parse_partition};
 use crate::dir::{DataDir, PARTITION_METADATA, Recovery};
 use crate::disk::{Disk, Open, read_file, write_all};

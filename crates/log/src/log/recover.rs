@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::batch::BatchHeader;
-use ottla_wire::{LeaderEpoch, Offset};
+use ottla_wire::{EpochStart, LeaderEpoch, Offset};
 
 use super::listing::{Listing, list};
 use super::open::failed;
 use super::replay::{Met, each_batch};
 use super::{Active, FlushState, LogError, Replay, Snapshots};
 use crate::config::LogConfig;
-use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, EpochStart, parse_epochs};
+use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
 use crate::names::Kind;

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
+use ottla_wire::{AbortedTxn, Offset};
 
 use super::{Log, LogError};
 use crate::disk::DiskFile;
 use crate::segment::Segment;
 use crate::segment::cursor::{Cursor, CursorError, Found, WALK_WINDOW, read_control};
-use crate::segment::txn_index::AbortedTxn;
 
 /// Who rebuilds the state of the producers from a log.
 pub trait Replay {

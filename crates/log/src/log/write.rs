@@ -4,13 +4,12 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 
-use ottla_wire::Timestamp;
 use ottla_wire::batch::{AppendBatch, BatchHeader, HEADER_LEN};
 use ottla_wire::messages::ProducerSnapshot;
+use ottla_wire::{AbortedTxn, Timestamp};
 
 use super::{Active, Log, LogError};
 use crate::disk::write_all;
-use crate::segment::txn_index::AbortedTxn;
 
 /// Batches up to this size are copied together before they are written: that is cheaper than two more parts of a
 /// vectored write each.

@@ -11,13 +11,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_wire::batch::BatchHeader;
-use ottla_wire::{Offset, Timestamp};
+use ottla_wire::{AbortedTxn, Offset, Timestamp};
 
 use crate::disk::Cold;
 use crate::names::Kind;
 use crate::segment::Segment;
 use crate::segment::cursor::{Cursor, CursorError, Found, WALK_WINDOW};
-use crate::segment::txn_index::AbortedTxn;
 pub use plan::ReadPlan;
 pub use time::TimestampAndOffset;
 

@@ -5,22 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla_wire::{Offset, ProducerId};
+use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
 use super::Place;
 use crate::disk::{Cold, DiskFile, FileSlot, Open, read_exact_if, write_all};
 use crate::names::Kind;
-
-/// An aborted transaction, as the transaction index keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTxn {
-    pub producer_id: ProducerId,
-    pub first_offset: Offset,
-    /// Offset of the abort marker.
-    pub last_offset: Offset,
-    /// The last stable offset once this transaction has ended.
-    pub last_stable_offset: Offset,
-}
 
 pub(crate) const ENTRY_LEN: usize = 34;
 const VERSION: i16 = 0;

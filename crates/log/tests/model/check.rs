@@ -1,7 +1,8 @@
 //! What readers of the log see, held against the model.
 
 use bytes::Bytes;
-use ottla_log::{AbortedTxn, Bound, Cold};
+use ottla_log::{Bound, Cold};
+use ottla_wire::AbortedTxn;
 use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, batches};
 
 use crate::world::World;

@@ -1,9 +1,9 @@
 //! What the log is held against.
 
 use bytes::Bytes;
-use ottla_log::{AbortedTxn, Replay};
-use ottla_wire::Offset;
+use ottla_log::Replay;
 use ottla_wire::batch::{BatchHeader, ControlRecord};
+use ottla_wire::{AbortedTxn, Offset};
 
 use crate::transactions::Transactions;
 

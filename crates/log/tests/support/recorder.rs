@@ -1,6 +1,7 @@
 //! Who keeps what a log shows in the tests.
 
-use ottla_log::{AbortedTxn, Replay};
+use ottla_log::Replay;
+use ottla_wire::AbortedTxn;
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ottla_log::{AbortedTxn, Replay};
+use ottla_log::Replay;
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::messages::producer_snapshot::ProducerEntry;
-use ottla_wire::{Offset, ProducerId};
+use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
 /// The transactions that are open, by producer, each with its first offset.
 #[derive(Clone, Debug, Default, PartialEq)]

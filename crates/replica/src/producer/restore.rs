@@ -2,11 +2,11 @@
 
 use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
+use ottla_wire::{AbortedTxn, EpochStart};
 
 use super::table::ProducerTable;
 use crate::config::ReplicaConfig;
-use crate::effect::AbortedTxn;
-use crate::epochs::{EpochStart, Epochs};
+use crate::epochs::Epochs;
 
 /// Rebuilds what a replica knows from what its log says. First the snapshot (if there is a usable one), then every batch
 /// after it, in order, from the log as it will be kept.

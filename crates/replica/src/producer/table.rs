@@ -6,12 +6,11 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::time::Duration;
 
 use ottla_wire::batch::{BatchHeader, ControlRecord};
-use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use ottla_wire::{AbortedTxn, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::entry::{Entry, RememberedBatch};
 use super::verification::Verifications;
 use crate::config::ReplicaConfig;
-use crate::effect::AbortedTxn;
 
 /// What DescribeProducers tells of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

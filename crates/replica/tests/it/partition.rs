@@ -47,8 +47,8 @@ pub struct Node {
     pub proposals: Vec<IsrProposal>,
     pub replies: BTreeMap<ReplyId, Result<Appended, AppendError>>,
     pub deletions: BTreeMap<ReplyId, Result<Offset, DeleteError>>,
-    pub aborted: Vec<ottla_replica::AbortedTxn>,
-    pub stored_epochs: Vec<ottla_replica::EpochStart>,
+    pub aborted: Vec<ottla_wire::AbortedTxn>,
+    pub stored_epochs: Vec<ottla_wire::EpochStart>,
     checkpointed: Offset,
     /// The highest high watermark seen under a leader epoch.
     led: (LeaderEpoch, Offset),

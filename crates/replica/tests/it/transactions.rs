@@ -1,8 +1,8 @@
 //! Transactions in one partition: the last stable offset, markers, aborted transactions, verification (KIP-890).
 
-use ottla_replica::{AbortedTxn, Acks, Append, AppendError, ReplyId, VerificationGuard, WriteMarker};
+use ottla_replica::{Acks, Append, AppendError, ReplyId, VerificationGuard, WriteMarker};
 use ottla_wire::batch::Origin;
-use ottla_wire::{Instant, Offset, ProducerEpoch, ProducerId, Sequence};
+use ottla_wire::{AbortedTxn, Instant, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use crate::batches::{Produced, plain};
 use crate::partition::Partition;

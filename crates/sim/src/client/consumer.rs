@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ottla_log::AbortedTxn;
 use ottla_wire::batch::{BatchView, ControlRecord, batches};
-use ottla_wire::{Offset, ProducerId};
+use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
 use super::batch::Value;
 use super::{ANSWER_WAIT, Attempt, ClientFact, Context};

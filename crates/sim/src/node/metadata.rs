@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image, TopicConfig};
+use ottla_controller::Image;
 use ottla_log::LogConfig;
 use ottla_replica::{Durability, PartitionState, RecoveryState, ReplicaBroker, ReplicaConfig, Standing};
+use ottla_settings::{BrokerSettings, TopicConfig};
 use ottla_wire::BrokerId;
 use ottla_wire::batch::TimestampType;
 

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use ottla_log::{DataDir, Log, LogConfig, LogError, Recovery, Replay};
 use ottla_replica::{
-    Append, AppendError, Appended, DeleteError, Durability, Effect, EpochStart, Event, IsrProposal,
-    LeaderReply, ProducerTable, Replica, ReplicaConfig, ReplyId, Restored, Restorer, View, WriteMarker,
+    Append, AppendError, Appended, DeleteError, Durability, Effect, Event, IsrProposal, LeaderReply,
+    ProducerTable, Replica, ReplicaConfig, ReplyId, Restored, Restorer, View, WriteMarker,
 };
 use ottla_wire::batch::{BatchHeader, ControlRecord, Origin};
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use ottla_wire::{AbortedTxn, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 use self::flush::Flushing;
-use super::convert::{for_checkpoint, for_log, likely_marker};
+use super::convert::likely_marker;
 use crate::message::RequestId;
 use crate::mutation::Mutation;
 use crate::network::Place;
@@ -86,12 +86,8 @@ impl Replay for Rebuild {
         }
     }
 
-    fn batch(
-        &mut self,
-        header: &BatchHeader,
-        control: Option<ControlRecord>,
-    ) -> Option<ottla_log::AbortedTxn> {
-        self.0.batch(header, control.as_ref()).map(for_log)
+    fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn> {
+        self.0.batch(header, control.as_ref())
     }
 }
 
@@ -316,8 +312,8 @@ impl Partition {
                 Effect::ProposeIsr(proposal) => out.push(Out::ProposeIsr(proposal)),
                 Effect::Fetch(fetch) => out.push(Out::Fetch(fetch)),
                 Effect::StopFetching => out.push(Out::StopFetching),
-                Effect::EpochsChanged => self.log.store_epochs(&for_checkpoint(self.core.epochs())),
-                Effect::Aborted(txn) => self.log.append_aborted(for_log(txn)),
+                Effect::EpochsChanged => self.log.store_epochs(self.core.epochs().entries()),
+                Effect::Aborted(txn) => self.log.append_aborted(txn),
             }
         }
         Ok(())
@@ -418,11 +414,7 @@ fn reopen(
         log_end: opened.log.log_end(),
         durable_end: opened.log.durable_end(),
         high_watermark,
-        epochs: opened
-            .epochs
-            .iter()
-            .map(|entry| EpochStart { epoch: entry.epoch, start: entry.start })
-            .collect(),
+        epochs: opened.epochs,
         producers,
     };
     Ok((Replica::new(config.clone(), restored), opened.log))

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_controller::{BrokerSettings, Image};
+use ottla_controller::Image;
 use ottla_log::{DataDir, DirOptions, Identity, LogConfig};
 use ottla_replica::{
     Append, DeleteRecords, Event, FetchRequest, IsrAnswer, IsrProposal, IsrRefusal, LeaderAnswer,
     LeaderReply, PartitionState, ReplicaConfig, ReplyId, View, WriteMarker,
 };
+use ottla_settings::BrokerSettings;
 use ottla_wire::batch::Origin;
 use ottla_wire::messages::{
     AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse,

@@ -115,7 +115,7 @@ fn aborted(
     partition: &Partition,
     from: Offset,
     to: Offset,
-) -> Result<Vec<ottla_log::AbortedTxn>, ConsumeError> {
+) -> Result<Vec<ottla_wire::AbortedTxn>, ConsumeError> {
     partition.log().reader().aborted_transactions(from, to, Cold::Wait).map_err(|_| ConsumeError::NotLeader)
 }
 

@@ -7,12 +7,12 @@ use ottla_wire::messages::add_partitions_to_txn_request::{
 };
 use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
 use ottla_wire::messages::{AddOffsetsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
-use ottla_wire::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, Str};
+use ottla_wire::{ErrorCode, InternalTopic, PartitionIndex, ProducerEpoch, ProducerId, Str};
 
 use super::client::{Told, Wish};
 use super::world::{OFFSETS, TIMEOUT_MS, TOPIC};
 
-const OFFSETS_TOPIC: Str = Str::from_static("__consumer_offsets");
+const OFFSETS_TOPIC: Str = Str::from_static(InternalTopic::Offsets.topic());
 
 /// What a client asks the coordinator for; `None` if it cannot ask for that.
 pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) -> Option<Call> {

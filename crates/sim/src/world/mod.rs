@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla_controller::BrokerSettings;
 use ottla_log::Faults;
+use ottla_settings::BrokerSettings;
 use ottla_wire::{Instant, Timestamp};
 
 use crate::client::{Admin, Client, ClientFact, Consumer, Context, Producer};

@@ -25,13 +25,13 @@ pub(super) mod tests {
 
     use ottla_log::{DataDir, DirOptions, Identity, Log, LogConfig, MemDisk};
     use ottla_replica::{
-        EpochStart, LeaderAnswer, LeaderReply, PartitionState, RecoveryState, Replica, ReplicaBroker,
-        ReplicaConfig, Restored, Standing,
+        LeaderAnswer, LeaderReply, PartitionState, RecoveryState, Replica, ReplicaBroker, ReplicaConfig,
+        Restored, Standing,
     };
     use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, HEADER_LEN};
     use ottla_wire::{
-        BrokerId, Instant, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence,
-        Timestamp, Uuid,
+        BrokerId, EpochStart, Instant, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerEpoch,
+        ProducerId, Sequence, Timestamp, Uuid,
     };
 
     use super::*;

@@ -1,6 +1,6 @@
 //! What can be wrong with a setting.
 
-use super::definition::Kind;
+use crate::value::Kind;
 
 /// Why a setting was refused. The text names the setting and says what would do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
     let mut code = String::new();
     for (_, name) in SECTIONS {
         let rows = tables.remove(name).unwrap_or_default();
-        let _ = writeln!(code, "pub(super) static {name}: [Definition; {}] = [", rows.len());
+        let _ = writeln!(code, "pub(crate) static {name}: [Definition; {}] = [", rows.len());
         for row in rows.values() {
             let _ = writeln!(code, "    {row},");
         }

@@ -1,6 +1,6 @@
 //! The `.properties` format of Java, in which Kafka's settings are written.
 
-use super::error::ConfigError;
+use crate::error::ConfigError;
 
 /// The pairs of a properties file in order; a name may come twice (the later one holds).
 ///

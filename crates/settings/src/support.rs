@@ -3,8 +3,8 @@
 //! A default is always accepted: it describes what happens. Any other value of a setting that is not served
 //! is refused with the reason, so that nobody relies on something that is not there.
 
-use super::definition::Definition;
-use super::error::ConfigError;
+use crate::definition::Definition;
+use crate::error::ConfigError;
 
 /// What becomes of a value other than the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,8 +235,8 @@ fn is_default(definition: &Definition, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables;
     use super::*;
+    use crate::tables;
 
     #[test]
     fn every_pattern_fits_a_setting() {

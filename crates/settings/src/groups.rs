@@ -1,8 +1,8 @@
 //! What the settings of groups must be together: the broker's own, and those of single groups.
 
-use super::error::ConfigError;
-use super::settings::BrokerSettings;
-use crate::image::ConfigMap;
+use crate::dynamic::ConfigMap;
+use crate::error::ConfigError;
+use crate::settings::BrokerSettings;
 
 /// Times of which each has a least, a value and a most among the broker's settings.
 const BOUNDED: [(&str, [&str; 3]); 3] = [
@@ -36,7 +36,7 @@ const BOUNDED: [(&str, [&str; 3]); 3] = [
 const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// What is wrong with the settings that hold for all groups.
-pub(super) fn together(settings: &BrokerSettings) -> Result<(), ConfigError> {
+pub(crate) fn together(settings: &BrokerSettings) -> Result<(), ConfigError> {
     protocols(settings)?;
     assignors(settings)?;
     codec(settings)?;
@@ -63,7 +63,7 @@ pub(super) fn together(settings: &BrokerSettings) -> Result<(), ConfigError> {
 }
 
 /// What is wrong with the settings that a group would have of its own. They stay within what the broker allows (KIP-1018).
-pub(crate) fn validate_group(own: &ConfigMap, settings: &BrokerSettings) -> Result<(), ConfigError> {
+pub fn validate_group(own: &ConfigMap, settings: &BrokerSettings) -> Result<(), ConfigError> {
     for (name, [min, _, max]) in BOUNDED {
         let Some(given) = number(own, name) else { continue };
         let (least, most) = (settings.integer(min), settings.integer(max));

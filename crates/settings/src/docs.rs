@@ -2,7 +2,7 @@
 
 /// The sentence for a topic setting; Ottla's own table may say more.
 pub fn topic_doc(name: &str) -> Option<&'static str> {
-    if let Some(own) = super::tables::topic(name).and_then(|definition| definition.doc) {
+    if let Some(own) = crate::tables::topic(name).and_then(|definition| definition.doc) {
         return Some(own);
     }
     Some(match name {
@@ -70,7 +70,7 @@ pub fn topic_doc(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables;
+    use crate::tables;
 
     #[test]
     fn every_topic_setting_is_explained() {

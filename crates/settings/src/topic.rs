@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::Definition;
-use super::error::ConfigError;
-use super::layers::{Layers, Source};
-use super::settings::BrokerSettings;
-use super::support::{self, Table};
-use super::synonyms::{self, Synonym};
-use super::tables;
-use super::value::Value;
-use crate::image::{ConfigMap, ConfigResource, Image};
+use crate::definition::Definition;
+use crate::dynamic::{ConfigMap, Dynamic};
+use crate::error::ConfigError;
+use crate::layers::{Layers, Source, Synonym};
+use crate::settings::BrokerSettings;
+use crate::support::{self, Table};
+use crate::synonyms;
+use crate::tables;
+use crate::value::Value;
 
 /// Every setting of a topic as it holds on one broker. Times are in milliseconds, sizes in bytes; where Kafka
 /// says `-1` for "no limit", so does this.
@@ -65,8 +65,8 @@ pub enum Compression {
 impl TopicConfig {
     /// What holds for `topic` on the broker of `settings`. A topic that is not there has what a new one
     /// would.
-    pub fn effective(image: &Image, settings: &BrokerSettings, topic: &str) -> TopicConfig {
-        TopicConfig::of(image.config(&ConfigResource::topic(topic)), &Layers::new(image, settings))
+    pub fn effective(dynamic: &impl Dynamic, settings: &BrokerSettings, topic: &str) -> TopicConfig {
+        TopicConfig::of(dynamic.of_topic(topic), &Layers::new(dynamic, settings))
     }
 
     /// What holds with a topic's own settings `own` above `layers`.

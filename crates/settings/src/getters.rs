@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use ottla_wire::BrokerId;
+use ottla_wire::InternalTopic;
 use ottla_wire::compress::Codec;
 
-use super::checks;
-use super::listeners::{self, Listener};
-use super::settings::BrokerSettings;
+use crate::listeners::{self, Listener};
+use crate::settings::BrokerSettings;
 
 /// Declares getters: one line each, `name: kind "setting" /// doc`.
 macro_rules! getters {
@@ -105,21 +104,7 @@ getters! {
     unclean_leader_election_interval: millis = "unclean.leader.election.interval.ms";
 }
 
-/// Topics that coordinators keep their state in. Their replication factor adapts to a small cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InternalTopic {
-    Offsets,
-    TransactionState,
-}
-
 impl BrokerSettings {
-    /// `node.id`, or its older name `broker.id`; `None` leaves it to the data directory.
-    pub fn node_id(&self) -> Option<BrokerId> {
-        let set =
-            |name| self.set_value(name).and_then(|text| text.trim().parse().ok()).filter(|id: &i32| *id >= 0);
-        set("node.id").or_else(|| set("broker.id")).map(BrokerId)
-    }
-
     pub fn rack(&self) -> Option<&str> {
         self.get("broker.rack")
     }
@@ -165,18 +150,18 @@ impl BrokerSettings {
     /// Limits for single addresses that replace `max.connections.per.ip`.
     pub fn max_connections_per_ip_overrides(&self) -> Vec<(String, u32)> {
         let text = self.get("max.connections.per.ip.overrides").unwrap_or_default();
-        checks::connection_overrides(text).unwrap_or_default()
+        listeners::connection_overrides(text).unwrap_or_default()
     }
 
     /// Replicas of an internal topic. What is set holds; the default (Kafka's 3) adapts to a cluster that has
     /// fewer brokers, so that a single node works without being told so.
     pub fn internal_replication_factor(&self, topic: InternalTopic, brokers: usize) -> i16 {
-        self.adapted(topic.settings().0, brokers)
+        self.adapted(replication(topic).0, brokers)
     }
 
     /// `min.insync.replicas` of an internal topic; the default adapts likewise.
     pub fn internal_min_isr(&self, topic: InternalTopic, brokers: usize) -> i16 {
-        match topic.settings().1 {
+        match replication(topic).1 {
             Some(name) => self.adapted(name, brokers),
             None => i16::try_from(self.integer("min.insync.replicas")).unwrap_or(i16::MAX),
         }
@@ -209,22 +194,12 @@ impl BrokerSettings {
     }
 }
 
-impl InternalTopic {
-    /// The topic's name.
-    pub const fn topic(self) -> &'static str {
-        match self {
-            InternalTopic::Offsets => "__consumer_offsets",
-            InternalTopic::TransactionState => "__transaction_state",
-        }
-    }
-
-    /// The settings of its replication factor and its minimal ISR.
-    fn settings(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            InternalTopic::Offsets => ("offsets.topic.replication.factor", None),
-            InternalTopic::TransactionState => {
-                ("transaction.state.log.replication.factor", Some("transaction.state.log.min.isr"))
-            }
+/// The settings of an internal topic's replication factor and its minimal ISR.
+fn replication(topic: InternalTopic) -> (&'static str, Option<&'static str>) {
+    match topic {
+        InternalTopic::Offsets => ("offsets.topic.replication.factor", None),
+        InternalTopic::TransactionState => {
+            ("transaction.state.log.replication.factor", Some("transaction.state.log.min.isr"))
         }
     }
 }

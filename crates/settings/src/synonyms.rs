@@ -1,24 +1,11 @@
 //! Where the default of a topic setting comes from: the broker settings of the same meaning.
 
-use super::layers::Source;
-
 /// How a broker's value becomes the topic's: some are in hours or minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Same,
     Minutes,
     Hours,
-}
-
-/// One place that gives a setting a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Synonym {
-    pub name: &'static str,
-    /// As it was written there.
-    pub value: String,
-    pub source: Source,
-    /// In the unit of the setting asked about.
-    pub converted: String,
 }
 
 /// Broker settings that stand in for a topic setting, the strongest first.
@@ -93,8 +80,8 @@ impl Unit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables;
     use super::*;
+    use crate::tables;
 
     #[test]
     fn defaults_of_topic_and_broker_agree() {

@@ -1,7 +1,7 @@
 //! What a setting is: its type, its default, what it may hold, and how it may change.
 
-use super::error::ConfigError;
-use super::value::Value;
+use crate::error::ConfigError;
+use crate::value::{Kind, Value};
 
 /// One setting as the tables in `schema/` define it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,20 +16,6 @@ pub struct Definition {
     /// From Ottla's own table, not Kafka's.
     pub own: bool,
     pub doc: Option<&'static str>,
-}
-
-/// Type of a value; the numbers are those of DescribeConfigs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Boolean,
-    String,
-    Int,
-    Short,
-    Long,
-    Double,
-    List,
-    Class,
-    Password,
 }
 
 /// What holds when nothing is set.
@@ -67,37 +53,6 @@ pub enum Scope {
     PerBroker,
     /// For one broker or for all at once.
     ClusterWide,
-}
-
-impl Kind {
-    /// The number of DescribeConfigs' `ConfigType`.
-    pub fn code(self) -> i8 {
-        match self {
-            Kind::Boolean => 1,
-            Kind::String => 2,
-            Kind::Int => 3,
-            Kind::Short => 4,
-            Kind::Long => 5,
-            Kind::Double => 6,
-            Kind::List => 7,
-            Kind::Class => 8,
-            Kind::Password => 9,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Boolean => "boolean",
-            Kind::String => "string",
-            Kind::Int => "int",
-            Kind::Short => "short",
-            Kind::Long => "long",
-            Kind::Double => "double",
-            Kind::List => "list",
-            Kind::Class => "class",
-            Kind::Password => "password",
-        }
-    }
 }
 
 impl Definition {
@@ -217,7 +172,7 @@ fn is_replica(entry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tables;
+    use crate::tables;
 
     #[test]
     fn values_are_checked() {

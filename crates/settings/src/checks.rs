@@ -1,13 +1,12 @@
 //! What broker settings must be together.
 
-use super::error::ConfigError;
-use super::groups;
-use super::listeners::{self, Listener};
-use super::settings::BrokerSettings;
-use super::value::split_list;
+use crate::error::ConfigError;
+use crate::groups;
+use crate::listeners::{self, Listener};
+use crate::settings::BrokerSettings;
 
 /// All that is wrong with settings of which each is right alone.
-pub(super) fn together(settings: &BrokerSettings) -> Vec<ConfigError> {
+pub(crate) fn together(settings: &BrokerSettings) -> Vec<ConfigError> {
     let checks =
         [roles, node_id, quorum, all_listeners, retention, metrics_listener, overrides, groups::together];
     checks.into_iter().filter_map(|check| check(settings).err()).collect()
@@ -142,22 +141,8 @@ fn metrics_listener(settings: &BrokerSettings) -> Result<(), ConfigError> {
 }
 
 fn overrides(settings: &BrokerSettings) -> Result<(), ConfigError> {
-    connection_overrides(settings.get("max.connections.per.ip.overrides").unwrap_or_default()).map(drop)
-}
-
-/// `max.connections.per.ip.overrides`: pairs of address and number.
-pub(super) fn connection_overrides(text: &str) -> Result<Vec<(String, u32)>, ConfigError> {
-    let pair = |entry: String| {
-        let pair = entry
-            .rsplit_once(':')
-            .and_then(|(host, number)| Some((host.to_owned(), number.trim().parse().ok()?)));
-        pair.ok_or_else(|| ConfigError::Conflict {
-            name: "max.connections.per.ip.overrides",
-            value: text.to_owned(),
-            why: format!("{entry} is not address:number"),
-        })
-    };
-    split_list(text).into_iter().map(pair).collect()
+    listeners::connection_overrides(settings.get("max.connections.per.ip.overrides").unwrap_or_default())
+        .map(drop)
 }
 
 fn is_named(names: &[String], name: &str) -> bool {

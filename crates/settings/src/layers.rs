@@ -1,9 +1,9 @@
 //! Where the value of a setting comes from: the layers in which Kafka looks for it, the strongest first.
 
-use super::settings::BrokerSettings;
-use super::synonyms::{Synonym, Unit};
-use super::tables;
-use crate::image::{ConfigMap, ConfigResource, Image};
+use crate::dynamic::{ConfigMap, Dynamic};
+use crate::settings::BrokerSettings;
+use crate::synonyms::Unit;
+use crate::tables;
 
 /// The origin of a value, with the numbers of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,17 @@ pub enum Source {
     Default,
     ClientMetrics,
     Group,
+}
+
+/// One place that gives a setting a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synonym {
+    pub name: &'static str,
+    /// As it was written there.
+    pub value: String,
+    pub source: Source,
+    /// In the unit of the setting asked about.
+    pub converted: String,
 }
 
 /// The layers below a topic's own settings, for one broker.
@@ -41,9 +52,14 @@ impl Source {
 
 impl<'a> Layers<'a> {
     /// What holds on the broker that `settings` is of.
-    pub fn new(image: &'a Image, settings: &'a BrokerSettings) -> Layers<'a> {
-        let broker = settings.node_id().and_then(|id| image.config(&ConfigResource::broker(id)));
-        Layers { broker, all_brokers: image.config(&ConfigResource::all_brokers()), fixed: settings }
+    pub fn new(dynamic: &'a impl Dynamic, settings: &'a BrokerSettings) -> Layers<'a> {
+        let broker = settings.node_id().and_then(|id| dynamic.of_broker(id));
+        Layers { broker, all_brokers: dynamic.of_all_brokers(), fixed: settings }
+    }
+
+    /// What the broker was started with, and nothing above it.
+    pub fn fixed(settings: &'a BrokerSettings) -> Layers<'a> {
+        Layers { broker: None, all_brokers: None, fixed: settings }
     }
 
     /// Every value that the broker settings `names` have in some layer, the strongest first.

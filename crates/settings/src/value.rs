@@ -1,8 +1,20 @@
-//! Values of settings.
+//! Values of settings, and their types.
 
 use std::fmt;
 
-use super::definition::Kind;
+/// Type of a value; the numbers are those of DescribeConfigs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Boolean,
+    String,
+    Int,
+    Short,
+    Long,
+    Double,
+    List,
+    Class,
+    Password,
+}
 
 /// A value of a known type.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +26,37 @@ pub enum Value {
     /// Of string, class and password.
     Text(String),
     List(Vec<String>),
+}
+
+impl Kind {
+    /// The number of DescribeConfigs' `ConfigType`.
+    pub fn code(self) -> i8 {
+        match self {
+            Kind::Boolean => 1,
+            Kind::String => 2,
+            Kind::Int => 3,
+            Kind::Short => 4,
+            Kind::Long => 5,
+            Kind::Double => 6,
+            Kind::List => 7,
+            Kind::Class => 8,
+            Kind::Password => 9,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Boolean => "boolean",
+            Kind::String => "string",
+            Kind::Int => "int",
+            Kind::Short => "short",
+            Kind::Long => "long",
+            Kind::Double => "double",
+            Kind::List => "list",
+            Kind::Class => "class",
+            Kind::Password => "password",
+        }
+    }
 }
 
 impl Value {
@@ -46,7 +89,7 @@ impl Value {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Value::Text(text) => text.is_empty(),
             Value::List(entries) => entries.is_empty(),
@@ -55,7 +98,7 @@ impl Value {
     }
 
     /// Whether a text, or every entry of a list, passes.
-    pub(super) fn all(&self, pass: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn all(&self, pass: impl Fn(&str) -> bool) -> bool {
         match self {
             Value::Text(text) => pass(text),
             Value::List(entries) => entries.iter().all(|entry| pass(entry)),

@@ -1,7 +1,7 @@
 //! Listeners: the addresses a broker binds and those it tells clients.
 
-use super::error::ConfigError;
-use super::value::split_list;
+use crate::error::ConfigError;
+use crate::value::split_list;
 
 /// One listener, `NAME://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,21 @@ pub fn protocols(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
         }
     }
     Ok(map)
+}
+
+/// `max.connections.per.ip.overrides`: pairs of address and number.
+pub fn connection_overrides(text: &str) -> Result<Vec<(String, u32)>, ConfigError> {
+    let pair = |entry: String| {
+        let pair = entry
+            .rsplit_once(':')
+            .and_then(|(host, number)| Some((host.to_owned(), number.trim().parse().ok()?)));
+        pair.ok_or_else(|| ConfigError::Conflict {
+            name: "max.connections.per.ip.overrides",
+            value: text.to_owned(),
+            why: format!("{entry} is not address:number"),
+        })
+    };
+    split_list(text).into_iter().map(pair).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The tables of settings and how to find a name in them.
 
-use super::definition::{Definition, Fallback, Kind, Range, Scope};
-use super::error::ConfigError;
+use crate::definition::{Definition, Fallback, Range, Scope};
+use crate::error::ConfigError;
+use crate::value::Kind;
 
 include!(concat!(env!("OUT_DIR"), "/definitions.rs"));
 
@@ -37,12 +38,8 @@ pub fn group(name: &str) -> Option<&'static Definition> {
     find(&GROUP, name)
 }
 
-pub fn client_metric(name: &str) -> Option<&'static Definition> {
-    find(&CLIENT_METRICS, name)
-}
-
 /// The definition, or the error that suggests the nearest name.
-pub(crate) fn known(
+pub fn known(
     table: &'static [Definition],
     of: &'static str,
     name: &str,

@@ -1,6 +1,6 @@
 //! `server.properties` as people write it.
 
-use ottla_controller::BrokerSettings;
+use ottla_settings::BrokerSettings;
 use ottla_wire::BrokerId;
 
 /// What Kafka's own `config/server.properties` sets, comments aside.

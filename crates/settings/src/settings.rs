@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::checks;
-use super::definition::{Definition, Scope};
-use super::error::{ConfigError, SettingsError};
-use super::properties;
-use super::support::{self, Table};
-use super::tables;
-use super::value::Value;
-use crate::image::{ConfigMap, ConfigResource, Image};
+use ottla_wire::BrokerId;
+
+use crate::definition::{Definition, Scope};
+use crate::dynamic::{ConfigMap, Dynamic};
+use crate::tables;
+use crate::value::Value;
 
 /// A validated set of broker settings. Every value in it is of its type, in its range and served.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,53 +31,26 @@ impl Display for Warning {
 }
 
 impl BrokerSettings {
-    /// Reads a properties file; the pairs in `overrides` win over it. All that is wrong is told at once.
-    pub fn parse(text: &str, overrides: &[(String, String)]) -> Result<BrokerSettings, SettingsError> {
-        let mut pairs = properties::parse(text).map_err(|error| SettingsError(vec![error]))?;
-        pairs.extend_from_slice(overrides);
-        BrokerSettings::from_pairs(pairs)
+    /// Of values that nobody has looked at yet.
+    pub(crate) fn unchecked(set: BTreeMap<&'static str, String>, warnings: Vec<Warning>) -> BrokerSettings {
+        BrokerSettings { set, warnings }
     }
 
-    /// Of names and values, a later pair winning over an earlier one.
-    pub fn from_pairs(
-        pairs: impl IntoIterator<Item = (impl AsRef<str>, impl Into<String>)>,
-    ) -> Result<BrokerSettings, SettingsError> {
-        let mut settings = BrokerSettings::default();
-        let mut errors = Vec::new();
-        for (name, value) in pairs {
-            match tables::known(tables::brokers(), "broker", name.as_ref()) {
-                Ok(definition) => drop(settings.set.insert(definition.name, value.into())),
-                Err(error) => errors.push(error),
-            }
-        }
-        for (name, value) in &settings.set {
-            match checked(name, value) {
-                Ok(None) => {}
-                Ok(Some(why)) => settings.warnings.push(Warning { name, why }),
-                Err(error) => errors.push(error),
-            }
-        }
-        if errors.is_empty() {
-            errors = checks::together(&settings);
-        }
-        if errors.is_empty() { Ok(settings) } else { Err(SettingsError(errors)) }
-    }
-
-    /// The same settings with one more: what start-up decided, such as `node.id`.
-    pub fn with(&self, name: &str, value: &str) -> Result<BrokerSettings, SettingsError> {
-        let own = self.set.iter().map(|(name, value)| (*name, value.as_str()));
-        BrokerSettings::from_pairs(own.chain([(name, value)]))
-    }
-
-    /// What holds now: these settings with the dynamic ones of the image for all brokers and for this one
-    /// above them.
-    pub fn with_dynamic(&self, image: &Image) -> BrokerSettings {
+    /// What holds now: these settings with the dynamic ones for all brokers and for this one above them.
+    pub fn with_dynamic(&self, dynamic: &impl Dynamic) -> BrokerSettings {
         let mut settings = self.clone();
-        settings.overlay(image.config(&ConfigResource::all_brokers()));
+        settings.overlay(dynamic.of_all_brokers());
         if let Some(id) = self.node_id() {
-            settings.overlay(image.config(&ConfigResource::broker(id)));
+            settings.overlay(dynamic.of_broker(id));
         }
         settings
+    }
+
+    /// `node.id`, or its older name `broker.id`; `None` leaves it to the data directory.
+    pub fn node_id(&self) -> Option<BrokerId> {
+        let set =
+            |name| self.set_value(name).and_then(|text| text.trim().parse().ok()).filter(|id: &i32| *id >= 0);
+        set("node.id").or_else(|| set("broker.id")).map(BrokerId)
     }
 
     /// What was accepted without effect, for the log at start-up.
@@ -145,11 +116,4 @@ impl BrokerSettings {
             }
         }
     }
-}
-
-/// The warning that is due for a value which stands alone, or why it is refused.
-fn checked(name: &'static str, value: &str) -> Result<Option<&'static str>, ConfigError> {
-    let definition = tables::known(tables::brokers(), "broker", name)?;
-    definition.parse(value)?;
-    support::check(Table::Broker, definition, value)
 }

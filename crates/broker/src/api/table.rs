@@ -1,0 +1,75 @@
+//! The table of the APIs that are served. What is not in it is not advertised, and a request for it closes the connection.
+
+use ottla_net::{CloseReason, Response};
+use ottla_wire::primitives::Reader;
+use ottla_wire::protocol::ApiKey;
+
+use super::call::Call;
+use super::frame::{decode, encode};
+
+/// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
+macro_rules! served {
+    ($($key:ident => $handler:path),+ $(,)?) => {
+        /// Every API that is served. Produce and OffsetCommit are served in runs ([`super::produce`],
+        /// [`super::offset_commit`]), all others by [`dispatch`].
+        pub const SERVED: &[ApiKey] =
+            &[ApiKey::Produce, ApiKey::Fetch, ApiKey::OffsetCommit, $(ApiKey::$key),+];
+
+        /// Serves one request of a version that has been checked.
+        pub async fn dispatch(mut call: Call<'_>, body: Reader) -> Result<Response, CloseReason> {
+            match call.key {
+                // Its answer holds pieces of files.
+                ApiKey::Fetch => {
+                    let request = decode(call.key, call.version, body)?;
+                    super::fetch::handle(&mut call, request).await
+                }
+                $(ApiKey::$key => {
+                    let request = decode(call.key, call.version, body)?;
+                    let response = $handler(&mut call, request).await;
+                    encode(call.key, call.version, call.correlation_id, &response)
+                })+
+                other => Err(CloseReason::refused(format!("{other} is not served"))),
+            }
+        }
+    };
+}
+
+served! {
+    ListOffsets => super::list_offsets::handle,
+    Metadata => super::metadata::handle,
+    ApiVersions => super::api_versions::handle,
+    OffsetFetch => super::offset_fetch::handle,
+    FindCoordinator => super::find_coordinator::handle,
+    JoinGroup => super::join_group::handle,
+    Heartbeat => super::heartbeat::handle,
+    LeaveGroup => super::leave_group::handle,
+    SyncGroup => super::sync_group::handle,
+    DescribeGroups => super::describe_groups::handle,
+    ListGroups => super::list_groups::handle,
+    CreateTopics => super::create_topics::handle,
+    DeleteTopics => super::delete_topics::handle,
+    DeleteRecords => super::delete_records::handle,
+    InitProducerId => super::init_producer_id::handle,
+    AddPartitionsToTxn => super::add_partitions_to_txn::handle,
+    AddOffsetsToTxn => super::add_offsets_to_txn::handle,
+    EndTxn => super::end_txn::handle,
+    WriteTxnMarkers => super::write_txn_markers::handle,
+    TxnOffsetCommit => super::txn_offset_commit::handle,
+    OffsetForLeaderEpoch => super::offset_for_leader_epoch::handle,
+    DescribeConfigs => super::describe_configs::handle,
+    AlterConfigs => super::alter_configs::handle,
+    DescribeLogDirs => super::describe_log_dirs::handle,
+    CreatePartitions => super::create_partitions::handle,
+    DeleteGroups => super::delete_groups::handle,
+    IncrementalAlterConfigs => super::incremental_alter_configs::handle,
+    OffsetDelete => super::offset_delete::handle,
+    UpdateFeatures => super::update_features::handle,
+    DescribeCluster => super::describe_cluster::handle,
+    DescribeProducers => super::describe_producers::handle,
+    DescribeTransactions => super::describe_transactions::handle,
+    ListTransactions => super::list_transactions::handle,
+    ConsumerGroupHeartbeat => super::consumer_group_heartbeat::handle,
+    ConsumerGroupDescribe => super::consumer_group_describe::handle,
+    ListConfigResources => super::list_config_resources::handle,
+    DescribeTopicPartitions => super::describe_topic_partitions::handle,
+}
