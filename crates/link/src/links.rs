@@ -1,38 +1,19 @@
-//! Connections to the brokers of a cluster: one for each broker and lane, made when needed, with backoff between attempts.
+//! Connections by key: one for each, made when needed, with backoff between attempts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ottla_wire::BrokerId;
-
 use crate::backoff::Backoff;
-use crate::config::ClientConfig;
+use crate::config::LinkConfig;
 use crate::connection::Connection;
-use crate::error::Error;
-use crate::seam::{self, Instant};
+use crate::error::LinkError;
+use crate::seam::{self, Dice, Instant};
 
-/// Requests in one lane wait for each other, those in different lanes do not. A consumer has a lane of its own, so that
-/// its long polls do not hold up others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lane(pub(super) u32);
-
-impl Lane {
-    /// The lane of whoever asked for none.
-    pub const SHARED: Lane = Lane(0);
-}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Node {
-    /// One of `bootstrap.servers`; which broker that is, is not known.
-    Bootstrap(usize),
-    Broker(BrokerId),
-}
-
-pub(super) struct Nodes {
-    config: Arc<ClientConfig>,
+/// Connections to many brokers. A key names a broker and, if there is more than one connection to each, what this one is for.
+pub struct Links<K> {
+    config: LinkConfig,
     backoff: Backoff,
-    slots: Mutex<BTreeMap<(Node, Lane), Arc<Slot>>>,
+    slots: Mutex<BTreeMap<K, Arc<Slot>>>,
 }
 
 #[derive(Default)]
@@ -48,27 +29,23 @@ struct Attempts {
     not_before: Option<Instant>,
 }
 
-impl Nodes {
-    pub(super) fn new(config: Arc<ClientConfig>, backoff: Backoff) -> Nodes {
-        Nodes { config, backoff, slots: Mutex::default() }
+impl<K: Ord + Copy> Links<K> {
+    pub fn new(config: LinkConfig, dice: Dice) -> Links<K> {
+        let backoff = Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max, dice);
+        Links { config, backoff, slots: Mutex::default() }
     }
 
     /// The open connection, if there is one to this very address.
-    pub(super) fn ready(&self, node: Node, lane: Lane, address: &str) -> Option<Connection> {
+    pub fn ready(&self, key: K, address: &str) -> Option<Connection> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(&(node, lane))?.ready(address)
+        slots.get(&key)?.ready(address)
     }
 
     /// The open connection, or a new one; waits out the backoff after failed attempts.
-    pub(super) async fn connection(
-        &self,
-        node: Node,
-        lane: Lane,
-        address: &str,
-    ) -> Result<Connection, Error> {
+    pub async fn connection(&self, key: K, address: &str) -> Result<Connection, LinkError> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.entry((node, lane)).or_default().clone()
+            slots.entry(key).or_default().clone()
         };
         if let Some(connection) = slot.ready(address) {
             return Ok(connection);
@@ -94,11 +71,11 @@ impl Nodes {
         }
     }
 
-    /// Lets go of connections that are of no use any more: closed ones, and those to nodes that `keep` refuses.
-    pub(super) fn retain(&self, keep: impl Fn(Node) -> bool) {
+    /// Lets go of connections that are of no use any more: closed ones, and those that `keep` refuses.
+    pub fn retain(&self, keep: impl Fn(K) -> bool) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         // A slot that someone is connecting through is shared, and stays.
-        slots.retain(|(node, _), slot| Arc::strong_count(slot) > 1 || keep(*node) && slot.is_worth_keeping());
+        slots.retain(|key, slot| Arc::strong_count(slot) > 1 || keep(*key) && slot.is_worth_keeping());
     }
 }
 

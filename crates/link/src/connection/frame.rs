@@ -1,5 +1,5 @@
 //! Cuts answers out of the stream. The length that stands before each is not trusted: memory grows with what has
-//! arrived, not with what was claimed.
+//! arrived, now or before, not with what was claimed.
 
 use std::io;
 
@@ -17,27 +17,32 @@ const READ_BYTES_MIN: usize = 64 * 1024;
 pub(super) struct FrameReader {
     buffer: BytesMut,
     frame_bytes_max: usize,
+    /// The longest frame that has come: so much may be expected of the next one.
+    longest: usize,
 }
 
 impl FrameReader {
     pub(super) fn new(frame_bytes_max: usize) -> FrameReader {
-        FrameReader { buffer: BytesMut::new(), frame_bytes_max }
+        FrameReader { buffer: BytesMut::new(), frame_bytes_max, longest: 0 }
     }
 
     /// The next frame without its length; `None` when the peer has closed between two frames.
     pub(super) async fn next<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> io::Result<Option<Bytes>> {
         loop {
-            let missing = match self.length()? {
+            let (missing, is_trusted) = match self.length()? {
                 Some(length) if self.buffer.len() >= LENGTH_BYTES + length => {
                     self.buffer.advance(LENGTH_BYTES);
+                    self.longest = self.longest.max(length);
                     return Ok(Some(self.buffer.split_to(length).freeze()));
                 }
-                Some(length) => LENGTH_BYTES + length - self.buffer.len(),
-                None => READ_BYTES_MIN,
+                Some(length) => (LENGTH_BYTES + length - self.buffer.len(), length <= self.longest),
+                None => (READ_BYTES_MIN, false),
             };
-            if self.buffer.capacity() == self.buffer.len() {
-                // Doubling: never more than as much again as the peer has really sent.
-                self.buffer.reserve(missing.min(self.buffer.len()).max(READ_BYTES_MIN));
+            let spare = self.buffer.capacity() - self.buffer.len();
+            if spare == 0 || is_trusted && spare < missing {
+                // Never more than as much again as the peer has really sent, in this frame or in one before.
+                let trusted = self.buffer.len().max(self.longest);
+                self.buffer.reserve(missing.min(trusted).max(READ_BYTES_MIN));
             }
             if from.read_buf(&mut self.buffer).await? == 0 {
                 let broken =
@@ -98,6 +103,18 @@ mod tests {
         let error = reader.next(&mut &bytes[..]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(reader.buffer.capacity() <= 2 * READ_BYTES_MIN);
+    }
+
+    #[tokio::test]
+    async fn a_long_frame_makes_room_for_the_next_at_once() {
+        let large = vec![7; 3 << 20];
+        let (first, second) = (framed(&[&large]), framed(&[&large]));
+        let mut reader = FrameReader::new(1 << 30);
+        reader.next(&mut &first[..]).await.unwrap().unwrap();
+        // Only the beginning has come.
+        reader.next(&mut &second[..100_000]).await.unwrap_err();
+        assert!(reader.buffer.capacity() >= large.len(), "{}", reader.buffer.capacity());
+        assert!(reader.buffer.capacity() <= 2 * large.len());
     }
 
     /// Gives `bytes` in pieces of `piece` bytes.

@@ -9,20 +9,20 @@ const JITTER: f64 = 0.2;
 
 /// Exponential backoff between `first` and `max`.
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     max: Duration,
     dice: Dice,
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, max: Duration, dice: Dice) -> Backoff {
+    pub fn new(first: Duration, max: Duration, dice: Dice) -> Backoff {
         // Kafka: when the ceiling is below the first delay, the ceiling is the delay from the start.
         Backoff { first: first.min(max), max, dice }
     }
 
     /// The delay after `failures` failures in a row (the first failure is 1; 0 means no delay). Never above the ceiling.
-    pub(crate) fn after(&self, failures: u32) -> Duration {
+    pub fn after(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         // 2^31 times the smallest delay is far above any ceiling; the bound keeps the power finite.
         let grown = self.first.as_secs_f64() * 2f64.powi(doublings.min(31) as i32);
