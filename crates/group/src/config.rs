@@ -8,6 +8,9 @@ use ottla_wire::primitives::Str;
 /// Bytes of an id (group, member, instance, client, host, topic): what a record's key can hold.
 pub const ID_BYTES_MAX: usize = i16::MAX as usize;
 
+/// Bytes of the id of a client or instance: a member id is made of it, a dash and a UUID in hex.
+pub const CLIENT_ID_BYTES_MAX: usize = ID_BYTES_MAX - 37;
+
 /// What the broker's settings say of groups. Names are Kafka's; defaults are those of `configs.txt`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {

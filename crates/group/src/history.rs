@@ -211,10 +211,6 @@ impl History {
         self.close(at, Outcome::Completed);
     }
 
-    pub fn is_running(&self) -> bool {
-        self.rebalances.back().is_some_and(|last| last.outcome == Outcome::Running)
-    }
-
     /// The rebalances that are remembered, the newest last.
     pub fn rebalances(&self) -> impl Iterator<Item = &Rebalance> {
         self.rebalances.iter()

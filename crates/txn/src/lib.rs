@@ -4,7 +4,7 @@
 //! frame that all coordinators share ([`ottla_coordinator`]): requests in, records and answers out; its lasting state is what
 //! its records say, in Kafka's formats.
 //!
-//! - [`coordinator`]: the dispatch of requests, records and timers.
+//! - [`coordinator`]: its state, and how a transaction changes. [`dispatch`]: requests, records and timers come in.
 //! - [`request`]: what can be asked, the answers, and what the broker is asked for.
 //! - [`transaction`]: one transactional id, and what it becomes; [`state`]: where it stands.
 //! - [`table`]: all of them.
@@ -12,7 +12,7 @@
 //! - [`version`]: the feature `transaction.version`.
 //! - `init`: InitProducerId. `partitions`: AddPartitionsToTxn, AddOffsetsToTxn. `end`: EndTxn, timeouts, fencing.
 //!   `describe`: DescribeTransactions, ListTransactions.
-//! - [`markers`]: markers until every partition has its own.
+//! - [`markers`]: markers until every partition has its own; `ending`: which still lack it.
 //! - [`expiry`]: ids that nobody uses any more.
 //! - [`producer_ids`]: producer ids at hand.
 //! - [`config`]: settings and limits. [`error`]: why a request is refused.
@@ -35,7 +35,7 @@
 //!   does not answer in time. [`Outbound::WantProducerIds`] is answered in the same way with
 //!   [`TxnCoordinator::producer_ids`], with none if the controller has given none. What the frame does not take because
 //!   the partition cannot be written to is asked for again when it can;
-//! - tells of changed settings and of a changed leader epoch with `core_mut` (before `set_writable`).
+//! - tells of changed settings with `core_mut`. A new leader epoch takes a new coordinator, which loads the log again.
 //!
 //! WriteTxnMarkers is the partition leaders' API. An administrator fences a producer with InitProducerId, and ends a
 //! transaction that hangs in a partition with WriteTxnMarkers: neither is special here.
@@ -54,7 +54,9 @@
 pub mod config;
 pub mod coordinator;
 mod describe;
+pub mod dispatch;
 mod end;
+mod ending;
 pub mod error;
 pub mod expiry;
 mod init;

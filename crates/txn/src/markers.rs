@@ -6,25 +6,15 @@ use ottla_coordinator::Moment;
 use ottla_wire::primitives::Str;
 
 use crate::coordinator::{Out, Timer, TxnCoordinator};
+use crate::ending::Ending;
 use crate::request::{MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, WriteMarkers};
 use crate::state::TxnState;
-use crate::transaction::Partitions;
 
 /// How long the coordinator waits before it asks again for markers that could not be written; twice as long each time.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// The longest such wait.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
-
-/// A transaction whose markers are being written.
-#[derive(Clone, Debug)]
-pub(crate) struct Ending {
-    /// Partitions that lack the marker.
-    left: Partitions,
-    /// The request that has not been answered; `None` while it is waited for the next try, or for good.
-    asked: Option<MarkerToken>,
-    tries: u32,
-}
 
 impl TxnCoordinator {
     /// The outcome is decided: asks for the markers of all partitions.

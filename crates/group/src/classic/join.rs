@@ -12,10 +12,14 @@ use ottla_wire::{ErrorCode, Uuid};
 use super::group::{ClassicGroup, State};
 use super::member::Member;
 use super::rebalance::Why;
+use super::refusal::refused_join;
+use crate::config::{CLIENT_ID_BYTES_MAX, GroupConfig};
 use crate::context::Context;
+use crate::group::Next;
 use crate::groups::Groups;
 use crate::history::Cause;
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 use crate::timers::Timer;
 
 /// From this version on a member must join with an id that it was given.
@@ -23,8 +27,76 @@ const MEMBER_ID_REQUIRED_FROM: i16 = 4;
 /// From this version on a leader can be told that the assignment stands.
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
+impl GroupRequest for JoinGroupRequest {
+    type Response = JoinGroupResponse;
+
+    const MAY_CREATE: bool = true;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn brings_much(&self) -> bool {
+        true
+    }
+
+    fn ids(&self) -> [Option<&Str>; 4] {
+        [
+            Some(&self.member_id),
+            self.group_instance_id.as_ref(),
+            Some(&self.protocol_type),
+            self.protocols.iter().map(|protocol| &protocol.name).max_by_key(|name| name.len()),
+        ]
+    }
+
+    fn check(&self, config: &GroupConfig) -> Result<(), ErrorCode> {
+        let session = super::member::millis(self.session_timeout_ms);
+        if session < config.session_timeout_min || session > config.session_timeout_max {
+            return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        if protocols_bytes(self) > config.limits.member_protocols_bytes_max {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        let instance = self.group_instance_id.as_ref();
+        if instance.is_some_and(|instance| instance.len() > CLIENT_ID_BYTES_MAX) {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        Ok(())
+    }
+
+    fn refuse(self, error: ErrorCode) -> JoinGroupResponse {
+        JoinGroupResponse {
+            error_code: error.code(),
+            member_id: self.member_id,
+            protocol_name: Some(Str::default()),
+            ..Default::default()
+        }
+    }
+}
+
+impl Serve for JoinGroupRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let next = match groups.get_mut(&id) {
+            Some(group) if !group.gives_way_to_classic() => match group.classic_protocol() {
+                Some(group) => group.join(ctx, ticket, caller, self),
+                None => {
+                    ctx.reply(ticket, refused_join(self.member_id, ErrorCode::InconsistentGroupProtocol));
+                    Next::Unchanged
+                }
+            },
+            Some(_) | None => {
+                first_join(ctx, groups, ticket, caller, self);
+                Next::Stays
+            }
+        };
+        step.settle(&id, next);
+    }
+}
+
 /// JoinGroup of a group that does not exist, or is an empty consumer group, which it takes the place of.
-pub fn first_join(
+fn first_join(
     ctx: &mut Context<'_>,
     groups: &mut Groups,
     ticket: Ticket,
@@ -32,16 +104,16 @@ pub fn first_join(
     request: JoinGroupRequest,
 ) {
     if !request.member_id.is_empty() {
-        return ctx.reply(ticket, refused(request.member_id, ErrorCode::UnknownMemberId));
+        return ctx.reply(ticket, refused_join(request.member_id, ErrorCode::UnknownMemberId));
     }
     let id = request.group_id.detached();
     let mut group = ClassicGroup::new(id.clone());
     if !group.supports(&request.protocol_type, request.protocols.iter().map(|protocol| &protocol.name)) {
-        return ctx.reply(ticket, refused(request.member_id, ErrorCode::InconsistentGroupProtocol));
+        return ctx.reply(ticket, refused_join(request.member_id, ErrorCode::InconsistentGroupProtocol));
     }
     groups.delete(ctx, &id);
     group.join(ctx, ticket, caller, request);
-    groups.put(group.into());
+    groups.put(Box::new(group));
 }
 
 impl ClassicGroup {
@@ -64,7 +136,7 @@ impl ClassicGroup {
             (!fits).then_some(ErrorCode::InconsistentGroupProtocol)
         };
         if let Some(error) = refusal {
-            return ctx.reply(ticket, refused(request.member_id, error));
+            return ctx.reply(ticket, refused_join(request.member_id, error));
         }
         if request.member_id.is_empty() {
             self.join_anew(ctx, ticket, caller, request);
@@ -90,10 +162,10 @@ impl ClassicGroup {
         } else if caller.version < MEMBER_ID_REQUIRED_FROM {
             self.add(ctx, ticket, caller, &request, id);
         } else if self.roster.pending_len() >= ctx.config.limits.pending_members_max {
-            ctx.reply(ticket, refused(Str::default(), ErrorCode::CoordinatorNotAvailable));
+            ctx.reply(ticket, refused_join(Str::default(), ErrorCode::CoordinatorNotAvailable));
         } else {
             self.expect(ctx, id.clone(), &request);
-            ctx.reply(ticket, refused(id, ErrorCode::MemberIdRequired));
+            ctx.reply(ticket, refused_join(id, ErrorCode::MemberIdRequired));
         }
     }
 
@@ -111,7 +183,7 @@ impl ClassicGroup {
             return self.add(ctx, ticket, caller, &request, id);
         }
         if let Err(error) = self.roster.validate(&id, instance) {
-            return ctx.reply(ticket, refused(id, error));
+            return ctx.reply(ticket, refused_join(id, error));
         }
         let brings_the_same = self.roster.get(&id).is_some_and(|member| member.brings(&request.protocols));
         match self.state {
@@ -132,7 +204,7 @@ impl ClassicGroup {
             State::CompletingRebalance | State::Stable => {
                 self.rejoin(ctx, ticket, &request, &id, Cause::SubscriptionChanged);
             }
-            State::Empty => ctx.reply(ticket, refused(id, ErrorCode::UnknownMemberId)),
+            State::Empty => ctx.reply(ticket, refused_join(id, ErrorCode::UnknownMemberId)),
         }
     }
 
@@ -241,7 +313,7 @@ impl ClassicGroup {
     fn put_joining(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: &JoinGroupRequest, id: &Str) {
         if let Some(before) = self.roster.joins(id, ticket, request) {
             // The member asks again: it does not wait for its first answer any more.
-            ctx.reply(before, refused(id.clone(), ErrorCode::RebalanceInProgress));
+            ctx.reply(before, refused_join(id.clone(), ErrorCode::RebalanceInProgress));
         }
     }
 
@@ -265,9 +337,8 @@ impl ClassicGroup {
             }
             State::CompletingRebalance | State::Stable => member.is_some() || self.roster.len() < len_max,
         };
-        let bytes: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
         let others = self.roster.protocols_bytes() - member.map_or(0, Member::protocols_size);
-        fits && others + bytes <= ctx.config.limits.group_protocols_bytes_max
+        fits && others + protocols_bytes(request) <= ctx.config.limits.group_protocols_bytes_max
     }
 
     /// Who asks is a member, or comes in place of one.
@@ -314,8 +385,9 @@ impl ClassicGroup {
     }
 }
 
-pub(super) fn refused(member_id: Str, error: ErrorCode) -> Response {
-    Response::JoinGroup(JoinGroupResponse { member_id, error_code: error.code(), ..Default::default() })
+/// Bytes of the protocols that a member brings along.
+fn protocols_bytes(request: &JoinGroupRequest) -> usize {
+    request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }
 
 /// The reason that the client itself gives (KIP-800).

@@ -9,7 +9,6 @@ use super::group::{ClassicGroup, State};
 use super::member::Member;
 use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
-use crate::group::Group;
 use crate::groups::Groups;
 use crate::record::GroupRecord;
 
@@ -70,15 +69,13 @@ pub fn replay(
     match value {
         Some(value) => {
             let group = recorded(id, value)?;
-            groups.put(group.into());
+            groups.put(Box::new(group));
         }
-        None => match groups.get(&id) {
-            Some(Group::Classic(_)) => {
-                groups.put(ClassicGroup::new(id).into());
-            }
-            // A consumer group has taken the place of the classic one.
-            Some(Group::Consumer(_)) | None => {}
-        },
+        None if groups.get_as::<ClassicGroup>(&id).is_some() => {
+            groups.put(Box::new(ClassicGroup::new(id)));
+        }
+        // A group of another type may have taken the place of the classic one.
+        None => {}
     }
     Ok(())
 }

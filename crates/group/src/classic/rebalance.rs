@@ -68,11 +68,6 @@ impl ClassicGroup {
         }
     }
 
-    /// A member was heard of.
-    pub fn touch(&mut self, ctx: &mut Context<'_>, member: &str) {
-        self.renew(ctx, &Str::from(member));
-    }
-
     /// A member's session begins anew. Cheap: the timer is left alone unless it would come too late.
     pub(super) fn renew(&mut self, ctx: &mut Context<'_>, id: &Str) {
         let Some(member) = self.roster.get_mut(id) else { return };

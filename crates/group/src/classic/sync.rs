@@ -11,13 +11,43 @@ use ottla_wire::primitives::Str;
 
 use super::group::{ClassicGroup, State};
 use super::rebalance::Why;
+use super::refusal::refused_sync;
 use crate::context::Context;
 use crate::history::{Cause, Phase};
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 use crate::timers::Timer;
 
 /// From this version on a member says what it takes the protocol of the group to be.
 const NAMES_PROTOCOL_FROM: i16 = 5;
+
+impl GroupRequest for SyncGroupRequest {
+    type Response = SyncGroupResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn brings_much(&self) -> bool {
+        !self.assignments.is_empty()
+    }
+
+    fn refuse(self, error: ErrorCode) -> SyncGroupResponse {
+        refused_sync(error)
+    }
+}
+
+impl Serve for SyncGroupRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
+            return ctx.reply(ticket, Response::SyncGroup(self.refuse(ErrorCode::UnknownMemberId)));
+        };
+        let next = group.sync(ctx, ticket, caller, self);
+        step.settle(&id, next);
+    }
+}
 
 impl ClassicGroup {
     pub fn sync(
@@ -28,12 +58,12 @@ impl ClassicGroup {
         request: SyncGroupRequest,
     ) {
         if let Err(error) = self.validate_sync(caller, &request) {
-            return ctx.reply(ticket, Response::SyncGroup(refused(error)));
+            return ctx.reply(ticket, Response::SyncGroup(refused_sync(error)));
         }
         let id = request.member_id.detached();
         match self.state {
             State::PreparingRebalance { .. } | State::Empty => {
-                ctx.reply(ticket, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+                ctx.reply(ticket, Response::SyncGroup(refused_sync(ErrorCode::RebalanceInProgress)));
             }
             State::CompletingRebalance => self.wait_for_assignment(ctx, ticket, id, request.assignments),
             State::Stable => {
@@ -73,7 +103,7 @@ impl ClassicGroup {
             && let Some(before) = member.syncing.replace(ticket)
         {
             // The member asks again: it does not wait for its first answer any more.
-            ctx.reply(before, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+            ctx.reply(before, Response::SyncGroup(refused_sync(ErrorCode::RebalanceInProgress)));
         }
         self.synced(ctx, &id);
         if self.roster.is_leader(&id) {
@@ -106,7 +136,7 @@ impl ClassicGroup {
     pub(super) fn reset_assignments(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
         self.roster.assign(|_| Bytes::new());
         for id in self.roster.syncing() {
-            self.answer_syncing(ctx, &id, refused(error));
+            self.answer_syncing(ctx, &id, refused_sync(error));
         }
     }
 
@@ -151,12 +181,4 @@ impl ClassicGroup {
             ctx.histories.of(&self.id).complete(ctx.at);
         }
     }
-}
-
-pub fn sync_in_unknown_group() -> Response {
-    Response::SyncGroup(refused(ErrorCode::UnknownMemberId))
-}
-
-pub(super) fn refused(error: ErrorCode) -> SyncGroupResponse {
-    SyncGroupResponse { error_code: error.code(), ..Default::default() }
 }

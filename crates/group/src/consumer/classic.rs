@@ -61,13 +61,7 @@ impl ConsumerGroup {
     }
 
     /// SyncGroup: the member learns what it has now.
-    pub fn classic_sync(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        _caller: &Caller,
-        request: SyncGroupRequest,
-    ) -> Next {
+    pub fn classic_sync(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: SyncGroupRequest) -> Next {
         let response = match self.check_sync(ctx, &request) {
             Ok(assignment) => {
                 let (group, member) = (self.id.clone(), request.member_id.detached());
@@ -91,7 +85,6 @@ impl ConsumerGroup {
         &mut self,
         ctx: &mut Context<'_>,
         ticket: Ticket,
-        _caller: &Caller,
         request: HeartbeatRequest,
     ) -> Next {
         let known = self.classic_member(

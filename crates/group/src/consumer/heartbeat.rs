@@ -3,6 +3,8 @@
 //! In one step: the member is noted, the group's epoch moves on if subscriptions or topics changed, an assignment is made if one
 //! is due, and the member goes on toward it.
 
+use ottla_coordinator::Ticket;
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use ottla_wire::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ConsumerGroupMemberMetadataValue,
@@ -11,6 +13,7 @@ use ottla_wire::primitives::Str;
 
 use crate::assignor::Partitions;
 use crate::consumer::admission::{Admission, check_fields};
+use crate::consumer::first::first_heartbeat;
 use crate::consumer::group::{ConsumerGroup, rebalance_timeout};
 use crate::consumer::member::{
     Current, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, State, regex_of, unknown_metadata,
@@ -20,8 +23,55 @@ use crate::consumer::refusal::Refusal;
 use crate::context::Context;
 use crate::group::Next;
 use crate::history::{Begin, Cause};
-use crate::request::Caller;
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 use crate::timers::Timer;
+
+impl GroupRequest for ConsumerGroupHeartbeatRequest {
+    type Response = ConsumerGroupHeartbeatResponse;
+
+    const MAY_CREATE: bool = true;
+    // It is refused with a message, as its other fields are.
+    const NEEDS_NAME: bool = false;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn brings_much(&self) -> bool {
+        self.subscribed_topic_names.is_some() || self.subscribed_topic_regex.is_some()
+    }
+
+    fn ids(&self) -> [Option<&Str>; 4] {
+        [
+            Some(&self.member_id),
+            self.instance_id.as_ref(),
+            self.rack_id.as_ref(),
+            self.server_assignor.as_ref(),
+        ]
+    }
+
+    fn refuse(self, error: ErrorCode) -> ConsumerGroupHeartbeatResponse {
+        ConsumerGroupHeartbeatResponse { error_code: error.code(), ..Default::default() }
+    }
+}
+
+impl Serve for ConsumerGroupHeartbeatRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let served = match groups.get_mut_as::<ConsumerGroup>(&id) {
+            Some(group) => group.serve_heartbeat(ctx, caller, &self),
+            None => first_heartbeat(ctx, groups, caller, &self).map(|response| (response, Next::Stays)),
+        };
+        let (response, next) = match served {
+            Ok((response, next)) => (Response::ConsumerGroupHeartbeat(response), next),
+            Err(refusal) => (refusal.into_heartbeat(), Next::Stays),
+        };
+        ctx.reply(ticket, response);
+        step.settle(&id, next);
+    }
+}
 
 impl ConsumerGroup {
     pub(super) fn serve_heartbeat(

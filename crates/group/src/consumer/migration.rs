@@ -1,7 +1,7 @@
-//! Groups that change their kind while they have members (KIP-848): a classic group when a member comes that speaks the consumer
+//! Groups that change their type while they have members (KIP-848): a classic group when a member comes that speaks the consumer
 //! protocol, a consumer group when the last of those goes.
 //!
-//! The records of both kinds are written in one step, tombstones first, so the group is one or the other at every moment.
+//! The records of both types are written in one step, tombstones first, so the group is one or the other at every moment.
 
 use crate::timers::GroupTimers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,7 +139,8 @@ impl ConsumerGroup {
         self.tombstones(ctx);
         ctx.timers.cancel_group(&self.id);
         let generation = self.lasting.epoch;
-        Next::Becomes(ClassicGroup::take_over(ctx, self.id.clone(), generation, protocol, members).into())
+        let group = ClassicGroup::take_over(ctx, self.id.clone(), generation, protocol, members);
+        Next::Becomes(Box::new(group))
     }
 }
 

@@ -3,55 +3,18 @@
 //! There may be millions of offsets, so that all of them are never looked at in one step: a step does some work and leaves
 //! the rest to the next, a little later.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
 
+use ottla_wire::Timestamp;
 use ottla_wire::primitives::Str;
-use ottla_wire::{Instant, Timestamp};
 
-use super::Offsets;
+use super::committed::Offsets;
 use super::store::{CommittedOffset, Entry, Place};
+use super::sweep::{Deleted, Position, SWEEP_PAUSE, Work};
 use crate::context::Context;
 use crate::group::{Group, Next, OffsetExpiry};
-use crate::groups::Groups;
+use crate::groups::{Groups, HasOffsets};
 use crate::timers::Timer;
-
-/// Groups, topics and offsets that one step looks at. A topic of a group is not split, so that it may be some more.
-pub const SWEEP_WORK_MAX: usize = 10_000;
-
-/// Time between two steps of one sweep, in which requests are served.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(10);
-
-/// What is to be looked at, and how far that has come.
-#[derive(Debug, Default)]
-pub(super) struct Sweep {
-    deleted: Deleted,
-    /// `None` while no check for expired offsets is under way.
-    check: Option<Position>,
-    /// When the next check begins.
-    check_due: Instant,
-}
-
-/// Topics whose offsets are to go; no more than the cluster had topics.
-#[derive(Debug, Default)]
-struct Deleted {
-    /// By name, each with the rank of the last offset that was applied before the topic was gone.
-    topics: BTreeMap<Str, u64>,
-    /// The last group that is done.
-    done: Option<Str>,
-}
-
-/// How far a check has come: what is up to here is done.
-#[derive(Clone, Debug, Default)]
-struct Position {
-    group: Option<Str>,
-    /// `None` if all of the group is done.
-    topic: Option<Str>,
-}
-
-/// What a step may still look at.
-struct Work(usize);
 
 impl Offsets {
     /// Sets the timer for the first check.
@@ -82,7 +45,7 @@ impl Offsets {
     }
 
     fn work(&mut self, ctx: &mut Context<'_>, groups: &mut Groups) {
-        let mut work = Work(SWEEP_WORK_MAX);
+        let mut work = Work::default();
         self.sweep_deleted(ctx, groups, &mut work);
         self.sweep_expired(ctx, groups, &mut work);
         self.wait_for_work(ctx);
@@ -167,7 +130,7 @@ impl Offsets {
     fn expire_topic(
         &mut self,
         ctx: &mut Context<'_>,
-        group: Option<&Group>,
+        group: Option<&dyn Group>,
         id: &Str,
         topic: &Str,
         work: &mut Work,
@@ -188,7 +151,7 @@ impl Offsets {
     /// All topics of the group have been looked at: it goes if it has nothing left.
     fn finish_group(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, id: &Str) {
         groups.settle(ctx, self, id, Next::Stays);
-        let is_idle = |group: &Group| group.is_empty() && !group.is_expecting();
+        let is_idle = |group: &dyn Group| group.is_empty() && !group.is_expecting();
         if groups.get(id).is_some_and(is_idle) && !self.has_offsets(id) {
             groups.delete(ctx, id);
         }
@@ -198,16 +161,6 @@ impl Offsets {
         for place in places {
             self.write_tombstone(ctx, place);
         }
-    }
-}
-
-impl Work {
-    fn spend(&mut self, work: usize) {
-        self.0 = self.0.saturating_sub(work);
-    }
-
-    fn is_done(&self) -> bool {
-        self.0 == 0
     }
 }
 

@@ -9,31 +9,52 @@ use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex};
 
-use super::Offsets;
+use super::committed::Offsets;
 use super::store::Place;
 use crate::context::Context;
-use crate::group::Group;
+use crate::group::{Group, Next};
 use crate::groups::Groups;
-use crate::request::Response;
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
+
+impl GroupRequest for OffsetDeleteRequest {
+    type Response = OffsetDeleteResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    /// The error stands alone.
+    fn refuse(self, error: ErrorCode) -> OffsetDeleteResponse {
+        OffsetDeleteResponse { error_code: error.code(), ..Default::default() }
+    }
+}
+
+impl Serve for OffsetDeleteRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, _caller: &Caller) {
+        let Step { ctx, groups, offsets } = step;
+        let id = self.group_id.clone();
+        let response = offsets.delete(ctx, groups, self);
+        ctx.reply(ticket, Response::OffsetDelete(response));
+        step.settle(&id, Next::Stays);
+    }
+}
 
 impl Offsets {
     /// Deletes what the group is not subscribed to. As in Kafka, a partition without an offset is no error.
-    pub fn delete(
+    fn delete(
         &mut self,
         ctx: &mut Context<'_>,
         groups: &Groups,
-        ticket: Ticket,
         request: OffsetDeleteRequest,
-    ) {
-        let response = match check(groups.get(&request.group_id), &request) {
-            Err(error) => refuse_delete(error),
-            Ok(group) => {
-                let delete = |topic| self.delete_topic(ctx, group, &request.group_id, topic);
-                let topics = request.topics.iter().map(delete).collect();
-                OffsetDeleteResponse { topics, ..Default::default() }
-            }
+    ) -> OffsetDeleteResponse {
+        let group = match check(groups.get(&request.group_id), &request) {
+            Ok(group) => group,
+            Err(error) => return request.refuse(error),
         };
-        ctx.reply(ticket, Response::OffsetDelete(response));
+        let delete = |topic| self.delete_topic(ctx, group, &request.group_id, topic);
+        let topics = request.topics.iter().map(delete).collect();
+        OffsetDeleteResponse { topics, ..Default::default() }
     }
 
     /// Deletes all offsets of a group that is to go, also what transactions would commit.
@@ -54,7 +75,7 @@ impl Offsets {
     fn delete_topic(
         &mut self,
         ctx: &mut Context<'_>,
-        group: &Group,
+        group: &dyn Group,
         id: &Str,
         topic: &OffsetDeleteRequestTopic,
     ) -> OffsetDeleteResponseTopic {
@@ -82,12 +103,10 @@ impl Offsets {
     }
 }
 
-/// The answer that gives the whole request an error.
-pub fn refuse_delete(error: ErrorCode) -> OffsetDeleteResponse {
-    OffsetDeleteResponse { error_code: error.code(), ..Default::default() }
-}
-
-fn check<'a>(group: Option<&'a Group>, request: &OffsetDeleteRequest) -> Result<&'a Group, ErrorCode> {
+fn check<'a>(
+    group: Option<&'a dyn Group>,
+    request: &OffsetDeleteRequest,
+) -> Result<&'a dyn Group, ErrorCode> {
     if request.group_id.is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }

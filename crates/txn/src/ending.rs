@@ -1,0 +1,14 @@
+//! A transaction that is ending.
+
+use crate::request::MarkerToken;
+use crate::transaction::Partitions;
+
+/// A transaction whose markers are being written.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Partitions that lack the marker.
+    pub left: Partitions,
+    /// The request that has not been answered; `None` while it is waited for the next try, or for good.
+    pub asked: Option<MarkerToken>,
+    pub tries: u32,
+}
