@@ -122,8 +122,7 @@ fn slow_follower_leaves_the_isr_and_comes_back() {
 /// Nobody need fetch while nothing is written: a follower that stood at the end was caught up until the append.
 #[test]
 fn an_append_after_a_long_silence_makes_nobody_slow() {
-    let append = |p: &mut Partition| p.append("a");
-    let producer = WriteMarker {
+    let marker = WriteMarker {
         producer: ProducerId(7),
         producer_epoch: ProducerEpoch(0),
         coordinator_epoch: 0,
@@ -132,14 +131,12 @@ fn an_append_after_a_long_silence_makes_nobody_slow() {
         deadline: Instant(0),
         reply: ReplyId(0),
     };
-    let marker = |p: &mut Partition| p.marker(producer);
-    let cases: [(&str, &dyn Fn(&mut Partition) -> ReplyId); 2] = [("batch", &append), ("marker", &marker)];
-    for (case, write) in cases {
+    for case in ["batch", "marker"] {
         let mut p = Partition::of(THREE);
         p.replicate("fast");
         p.replicate("slow");
         p.after(Duration::from_secs(3_600));
-        let written = write(&mut p);
+        let written = if case == "batch" { p.append("a") } else { p.marker(marker) };
         p.after(Duration::from_secs(30));
         assert_eq!(
             (p.proposed(), p.outcome(written)),
