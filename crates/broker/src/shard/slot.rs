@@ -6,7 +6,7 @@ use ottla_log::FlushJob;
 use ottla_wire::Instant;
 
 use super::driver::{PartitionDriver, Turn};
-use crate::coordinator::{Coordinating, Kit};
+use crate::coordinator::{Coordinating, Coordinators};
 
 /// A partition of the shard.
 pub struct Slot {
@@ -29,8 +29,8 @@ pub struct Ended {
 }
 
 impl Slot {
-    pub fn new(mut partition: PartitionDriver, kit: &Arc<Kit>) -> Slot {
-        let coordinator = Coordinating::of(partition.handle(), kit);
+    pub fn new(mut partition: PartitionDriver, desk: &Arc<Coordinators>) -> Slot {
+        let coordinator = Coordinating::of(partition.handle(), desk);
         if coordinator.is_some() {
             partition.house_coordinator();
         }
