@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_controller::image::Endpoint;
-use ottla_net::{ConnectionLimits, Listener, NetSettings, Server};
+use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol, Server};
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
 use ottla_settings::Listener as Setting;
@@ -85,7 +85,10 @@ impl Broker {
         let membership = Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], previous).await?;
         let heartbeats = tokio::spawn(membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
-        let server = Server::start(service, listeners, net_settings(&ctx.settings()));
+        let mut server = Server::new(net_settings(&ctx.settings()));
+        for listener in listeners {
+            server.serve(service.clone(), listener, Arc::new(Plain));
+        }
         let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
         let fatal = watch_parts(&mut node, status.clone());
         status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
@@ -250,7 +253,8 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
             Ok(None) => return Err(StartError::Settings(format!("listener {name}: {host} has no address"))),
             Err(error) => return Err(StartError::Io { doing: doing(), error }),
         };
-        bound.push(Listener::bind(&name, addr, backlog)?);
+        // Listeners with TLS or SASL are refused with the settings.
+        bound.push(Listener::bind(&name, SecurityProtocol::Plaintext, addr, backlog)?);
     }
     Ok(bound)
 }
@@ -276,14 +280,14 @@ fn listening(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Listening
 }
 
 fn endpoints(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Endpoint> {
-    let all = advertised(settings, listeners).into_iter();
-    // Listeners with TLS or SASL are refused with the settings: all are PLAINTEXT, 0.
-    let endpoint = |(name, host, port, _): (String, String, u16, SocketAddr)| Endpoint {
-        name: name.into(),
-        host: host.into(),
-        port,
-        security_protocol: 0,
-    };
+    let all = advertised(settings, listeners).into_iter().zip(listeners);
+    let endpoint =
+        |((name, host, port, _), listener): ((String, String, u16, SocketAddr), &Listener)| Endpoint {
+            name: name.into(),
+            host: host.into(),
+            port,
+            security_protocol: listener.security_protocol().id(),
+        };
     all.map(endpoint).collect()
 }
 

@@ -1,7 +1,7 @@
 //! A client of the Kafka protocol: producer, consumers (by assignment and of groups), admin. The command line, tests and benchmarks use it,
 //! against Ottla and against any other broker that speaks the protocol.
 //!
-//! - [`connection`]: one TCP connection; any request of [`ottla_wire::messages`] at the best version both sides speak.
+//! - [`Connection`]: one connection, of the room `link`; any request of [`ottla_wire::messages`].
 //! - [`cluster`]: metadata, leaders, connections to brokers.
 //! - [`producer`]: batching, partitioning, retries, idempotence, transactions.
 //! - [`consumer`]: reads assigned partitions.
@@ -84,7 +84,7 @@
 //! # Ok(()) }
 //! ```
 
-mod backoff;
+mod controller;
 mod coordinator;
 mod seam;
 
@@ -92,7 +92,6 @@ pub mod admin;
 pub mod cluster;
 pub mod committed;
 pub mod config;
-pub mod connection;
 pub mod consumer;
 pub mod error;
 pub mod group;
@@ -103,13 +102,13 @@ pub use admin::{Admin, ConfigChange, ConfigResource, NewPartitions, NewTopic};
 pub use cluster::{Cluster, Lane, Metadata, TopicPartition};
 pub use committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 pub use config::ClientConfig;
-pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, PartitionRecords, Seek};
-pub use error::{Advice, ApiError, Error};
+pub use error::{Advice, ApiError, Error, LinkError};
 pub use group::{
     Assignor, Commit, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
+pub use ottla_link::Connection;
 pub use producer::{
     Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
     TransactionConfig, TransactionError, TransactionVersion, TransactionalProducer,

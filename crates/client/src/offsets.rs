@@ -6,6 +6,7 @@ use std::time::Duration;
 use ottla_wire::messages::ListOffsetsRequest;
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::list_offsets_response::ListOffsetsPartitionResponse;
+use ottla_wire::protocol::ApiKey;
 use ottla_wire::{BrokerId, LeaderEpoch, Offset, Timestamp};
 use tokio::task::JoinSet;
 
@@ -154,7 +155,7 @@ async fn ask_leader(
             }
         }
     }
-    let answer = async { cluster.connection(leader, Lane::SHARED).await?.call(&request).await }.await;
+    let answer = async { Ok(cluster.connection(leader, Lane::SHARED).await?.call(&request).await?) }.await;
     let mut found = BTreeMap::new();
     if let Ok(response) = &answer {
         for topic in &response.topics {
@@ -165,12 +166,11 @@ async fn ask_leader(
         }
     }
     let missing = || match &answer {
-        Err(error) => error.clone(),
-        Ok(_) => Error::Malformed {
-            api: ottla_wire::protocol::ApiKey::ListOffsets,
-            address: format!("broker {leader}"),
-            reason: "a partition that was asked for is missing".to_owned(),
-        },
+        Err::<_, Error>(error) => error.clone(),
+        Ok(_) => {
+            let reason = "a partition that was asked for is missing".to_owned();
+            Error::malformed(ApiKey::ListOffsets, &format!("broker {leader}"), reason)
+        }
     };
     partitions
         .into_iter()

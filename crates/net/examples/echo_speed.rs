@@ -15,7 +15,8 @@ use std::{env, fs, io, thread};
 
 use bytes::Bytes;
 use ottla_net::{
-    CloseReason, Frame, Listener, NetSettings, Part, Peer, Response, Responses, Server, Service,
+    CloseReason, Frame, Listener, NetSettings, Part, Peer, Plain, Response, Responses, SecurityProtocol,
+    Server, Service,
 };
 
 /// The first byte of a frame says what is wanted.
@@ -178,15 +179,17 @@ fn main() -> io::Result<()> {
 fn serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener =
-            Listener::bind("speed", SocketAddr::from(([127, 0, 0, 1], 0)), 1024).map_err(io::Error::other)?;
+            Listener::bind("speed", SecurityProtocol::Plaintext, any, 1024).map_err(io::Error::other)?;
         println!("{}", listener.addr());
         let path = env::temp_dir().join(format!("echo_speed-{}", std::process::id()));
         let file = fs::File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
         fs::remove_file(path)?;
         file.write_all_at(&vec![1; FILE_PART_BYTES], 0)?;
         let echo = Echo { file: Arc::new(file), memory: vec![1; FILE_PART_BYTES].into() };
-        let server = Server::start(Arc::new(echo), vec![listener], NetSettings::default());
+        let mut server = Server::new(NetSettings::default());
+        server.serve(Arc::new(echo), listener, Arc::new(Plain));
         // The load closes standard input when it has measured.
         tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()))
             .await

@@ -16,41 +16,26 @@ use crate::close::CloseReason;
 use crate::frame::Frame;
 use crate::limits::Place;
 use crate::link::Link;
-use crate::server::{Phase, Shared};
-use crate::service::{Peer, Service};
+use crate::peer::Peer;
+use crate::service::Service;
+use crate::shared::{Phase, Shared};
+use crate::stream::Stream;
+use crate::transport::Transport;
 
 /// How long, and for how many bytes, a connection that this side ends is still read: closing a socket with unread bytes
 /// resets it, and the peer would lose the last response.
 const LINGER_MAX: Duration = Duration::from_millis(500);
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
-/// Starts the task of an accepted connection.
-pub(crate) fn start<S: Service>(
-    stream: TcpStream,
-    peer: Peer,
-    place: Place,
-    service: Arc<S>,
-    shared: Arc<Shared>,
-) {
-    let control = Arc::new(Control::new(shared.settings.connection_queued_bytes_max));
-    shared.register(peer.connection, control.clone());
-    let session = service.open(&peer);
-    let open = Open {
-        service,
-        shared: shared.clone(),
-        peer,
-        session: Some(session),
-        frames: VecDeque::new(),
-        _place: place,
-    };
-    let link = Link::new(stream, shared, control);
-    tokio::spawn(run(open, link));
-}
-
-async fn run<S: Service>(open: Open<S>, link: Link) {
+/// Runs an accepted connection until it ends.
+pub(crate) async fn run<S: Service, T: Transport>(open: Open<S>, socket: TcpStream, transport: Arc<T>) {
     // In this order, so that pending futures of the service are dropped before its session is, even by a panic.
     let mut open = open;
-    let mut link = link;
+    let stream = match open.bring_up(&*transport, socket).await {
+        Ok(stream) => stream,
+        Err(reason) => return open.close(&reason),
+    };
+    let mut link = Link::new(stream, open.shared.clone(), open.control.clone());
     let reason = open.serve(&mut link).await;
     let stream = link.into_stream();
     open.close(&reason);
@@ -60,18 +45,53 @@ async fn run<S: Service>(open: Open<S>, link: Link) {
 }
 
 /// An open connection. However its task ends, the service is told and the place is free again.
-struct Open<S: Service> {
+pub(crate) struct Open<S: Service> {
     service: Arc<S>,
     shared: Arc<Shared>,
+    control: Arc<Control>,
     peer: Peer,
+    /// None before the peer is known, and once the service has it back.
     session: Option<S::Session>,
     frames: VecDeque<Frame>,
     _place: Place,
 }
 
 impl<S: Service> Open<S> {
+    /// Makes the connection known to the server.
+    pub(crate) fn new(service: Arc<S>, shared: Arc<Shared>, peer: Peer, place: Place) -> Open<S> {
+        let control = Arc::new(Control::new(shared.settings.connection_queued_bytes_max));
+        shared.register(peer.connection, control.clone());
+        Open { service, shared, control, peer, session: None, frames: VecDeque::new(), _place: place }
+    }
+
+    /// Brings the transport up and opens the session. A server that stops waits for nobody who is not known yet.
+    async fn bring_up<T: Transport>(
+        &mut self,
+        transport: &T,
+        socket: TcpStream,
+    ) -> Result<T::Stream, CloseReason> {
+        let limit = self.shared.settings.handshake_max;
+        let (stream, principal) = {
+            let mut coming_up = pin!(timeout(limit, transport.bring_up(socket)));
+            poll_fn(|cx| {
+                self.control.set_waker(cx.waker());
+                if self.shared.phase() > Phase::Serving {
+                    return Poll::Ready(Err(CloseReason::Shutdown));
+                }
+                coming_up.as_mut().poll(cx).map(|up| match up {
+                    Ok(up) => up.map_err(CloseReason::Io),
+                    Err(_) => Err(CloseReason::refused(format!("the handshake took longer than {limit:?}"))),
+                })
+            })
+            .await?
+        };
+        self.peer.principal = principal;
+        self.session = Some(self.service.open(&self.peer));
+        Ok(stream)
+    }
+
     /// Serves until the connection ends.
-    async fn serve(&mut self, link: &mut Link) -> CloseReason {
+    async fn serve<T: Stream>(&mut self, link: &mut Link<T>) -> CloseReason {
         let Some(session) = &mut self.session else { return CloseReason::Shutdown };
         loop {
             if let Err(reason) = poll_fn(|cx| link.poll_frames(cx, &mut self.frames)).await {
@@ -153,7 +173,7 @@ impl<S: Service> Drop for Open<S> {
 }
 
 /// Ends this side, and waits a little for the peer to end its own.
-async fn linger(mut stream: TcpStream) {
+async fn linger<T: Stream>(mut stream: T) {
     if stream.shutdown().await.is_ok() {
         // What comes is dropped; an error or the timeout ends the wait as the end of the stream does.
         let drain =

@@ -1,25 +1,30 @@
-//! Sends a range of a file with `sendfile`, without ever letting a cold page block a runtime thread.
+//! Sends a range of a file, without ever letting a cold page block a runtime thread: with `sendfile` where the stream is plain,
+//! else by reading and writing.
 //!
 //! Before a chunk is sent, a few of its pages are asked for with `RWF_NOWAIT`; when one is missing, a blocking thread reads
 //! the next part of the file first. The first page of a range is not asked for: the service has looked at what it sends,
-//! and the kernel reads ahead. A page that is dropped between the two is read by `sendfile` itself: rare, and correct.
+//! and the kernel reads ahead. A page that is dropped between the two is read as it is sent: rare, and correct.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::server::Shared;
+use crate::shared::Shared;
+use crate::stream::Stream;
 
 /// The most that one `sendfile` call is asked to send, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
+/// How much of a file is held in memory for a stream without `sendfile`, in bytes.
+const COPY_BYTES: usize = 64 << 10;
 /// The distance of the pages that are asked for, in bytes: the kernel reads ahead in larger steps.
 const PROBE_STEP_BYTES: usize = 64 << 10;
 /// How much of a cold file is read at once, in bytes.
@@ -34,6 +39,8 @@ pub(crate) struct FileSlice {
     /// Up to here the pages were seen in memory.
     warm_to: u64,
     warming: Option<Warming>,
+    /// What was read and not yet written. Not used with `sendfile`.
+    copied: Bytes,
 }
 
 /// Ends with the position up to which the pages are in memory.
@@ -41,7 +48,7 @@ type Warming = Pin<Box<dyn Future<Output = io::Result<u64>> + Send>>;
 
 impl FileSlice {
     pub(crate) fn new(file: Arc<File>, position: u64, len: usize) -> FileSlice {
-        FileSlice { file, position, left: len, warm_to: position, warming: None }
+        FileSlice { file, position, left: len, warm_to: position, warming: None, copied: Bytes::new() }
     }
 
     /// Whether all has been sent.
@@ -49,27 +56,38 @@ impl FileSlice {
         self.left == 0
     }
 
-    /// Sends what the socket takes of the next chunk, and says how much. Never called when empty.
-    pub(crate) fn poll_send(
+    /// Sends what the stream takes of the next chunk, and says how much. Never called when empty.
+    pub(crate) fn poll_send<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &TcpStream,
+        stream: &mut T,
+        shared: &Arc<Shared>,
+    ) -> Poll<io::Result<usize>> {
+        match stream.plain() {
+            Some(socket) => self.poll_sendfile(cx, socket, shared),
+            None => self.poll_copy(cx, stream, shared),
+        }
+    }
+
+    fn poll_sendfile(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &TcpStream,
         shared: &Arc<Shared>,
     ) -> Poll<io::Result<usize>> {
         loop {
             // Only what the socket has room for is worth having in memory.
-            ready!(stream.poll_write_ready(cx))?;
-            ready!(self.poll_warm(cx, shared))?;
+            ready!(socket.poll_write_ready(cx))?;
             let chunk = self.left.min(CHUNK_BYTES);
+            ready!(self.poll_warm(cx, shared, chunk))?;
             let mut offset = self.position;
-            let sent = stream.try_io(Interest::WRITABLE, || {
-                Ok(rustix::fs::sendfile(stream, &*self.file, Some(&mut offset), chunk)?)
+            let sent = socket.try_io(Interest::WRITABLE, || {
+                Ok(rustix::fs::sendfile(socket, &*self.file, Some(&mut offset), chunk)?)
             });
             match sent {
                 Ok(0) => return Poll::Ready(Err(shorter(self.position))),
                 Ok(n) => {
-                    self.position += n as u64;
-                    self.left -= n;
+                    self.advance(n);
                     shared.metrics.file_bytes_out.fetch_add(n as u64, Relaxed);
                     return Poll::Ready(Ok(n));
                 }
@@ -80,9 +98,41 @@ impl FileSlice {
         }
     }
 
+    fn poll_copy<T: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut T,
+        shared: &Arc<Shared>,
+    ) -> Poll<io::Result<usize>> {
+        if self.copied.is_empty() {
+            let chunk = self.left.min(COPY_BYTES);
+            ready!(self.poll_warm(cx, shared, chunk))?;
+            let mut bytes = vec![0; chunk];
+            self.file.read_exact_at(&mut bytes, self.position).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => shorter(self.position),
+                _ => error,
+            })?;
+            self.copied = bytes.into();
+        }
+        let n = ready!(stream.poll_send(cx, &[IoSlice::new(&self.copied)]))?;
+        self.copied.advance(n);
+        self.advance(n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.position += n as u64;
+        self.left -= n;
+    }
+
     /// Makes sure that the next chunk is in memory.
-    fn poll_warm(&mut self, cx: &mut Context<'_>, shared: &Arc<Shared>) -> Poll<io::Result<()>> {
-        let end = self.position + self.left.min(CHUNK_BYTES) as u64;
+    fn poll_warm(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Arc<Shared>,
+        chunk: usize,
+    ) -> Poll<io::Result<()>> {
+        let end = self.position + chunk as u64;
         if self.warming.is_none() {
             if self.warm_to >= end || is_resident(&self.file, self.position, end)? {
                 self.warm_to = self.warm_to.max(end);

@@ -5,9 +5,10 @@
 //! are pending, and sends all that is ready, in order, with one call. All memory that a peer can claim is bounded: requests
 //! by [`admission`], responses for each connection, connections by [`ConnectionLimits`].
 //!
-//! - `service`, `frame`, `close`, `settings`, `metrics`: what a service and its owner see
+//! - `service`, `peer`, `frame`, `close`, `settings`, `metrics`: what a service and its owner see
+//! - `transport`, `stream`: what a connection's bytes go through, plain TCP or another
 //! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how fast
-//! - `connection`: the loop of one connection; `link`: its socket, timers and pending answers
+//! - `shared`: what connections share; `connection`: the loop of one; `link`: its stream, timers and pending answers
 //! - `reader`: bytes to frames; `admission`, `buffers`: memory for them; `writer`, `file_part`: responses to bytes
 
 pub mod admission;
@@ -21,11 +22,15 @@ mod link;
 mod listener;
 mod log_limit;
 mod metrics;
+mod peer;
 mod reader;
 mod server;
 mod service;
 mod settings;
+mod shared;
+mod stream;
 mod timer;
+mod transport;
 mod writer;
 
 pub use admission::Permit;
@@ -33,6 +38,9 @@ pub use close::{CloseReason, KINDS};
 pub use frame::Frame;
 pub use listener::{BindError, Listener};
 pub use metrics::NetMetrics;
+pub use peer::{ConnectionId, Peer, Principal, SecurityProtocol};
 pub use server::{Admission, Limits, Server, Stopped};
-pub use service::{ConnectionId, LaterResponses, Part, Peer, Response, Responses, Service};
+pub use service::{LaterResponses, Part, Response, Responses, Service};
 pub use settings::{ConnectionLimits, NetSettings};
+pub use stream::Stream;
+pub use transport::{Plain, Transport};

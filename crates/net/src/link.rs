@@ -1,4 +1,4 @@
-//! One connection's socket, the answers it waits for, and its deadlines.
+//! One connection's stream, the answers it waits for, and its deadlines.
 //!
 //! All of it is polled by the one task of the connection, so nothing is locked and nothing is sent between tasks.
 
@@ -9,15 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::admission::Control;
 use crate::close::CloseReason;
 use crate::frame::Frame;
 use crate::reader::FrameReader;
-use crate::server::{Phase, Shared};
 use crate::service::{LaterResponses, Response, Responses};
+use crate::shared::{Phase, Shared};
+use crate::stream::Stream;
 use crate::timer::Timer;
 use crate::writer::ResponseWriter;
 
@@ -31,8 +31,8 @@ const SLOW_REQUEST_CHECK: Duration = Duration::from_secs(1);
 const FAR: Duration = Duration::from_secs(3600);
 
 /// The side of a connection that the service does not see.
-pub(crate) struct Link {
-    stream: TcpStream,
+pub(crate) struct Link<T> {
+    stream: T,
     reader: FrameReader,
     writer: ResponseWriter,
     shared: Arc<Shared>,
@@ -67,8 +67,8 @@ enum Busy {
     Serving,
 }
 
-impl Link {
-    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>, control: Arc<Control>) -> Link {
+impl<T: Stream> Link<T> {
+    pub(crate) fn new(stream: T, shared: Arc<Shared>, control: Arc<Control>) -> Link<T> {
         let now = Instant::now();
         Link {
             stream,
@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> T {
         self.stream
     }
 
@@ -231,7 +231,7 @@ impl Link {
         }
         loop {
             let waits_for_room = self.settle(cx);
-            let flushed = self.writer.poll_flush(cx, &self.stream)?;
+            let flushed = self.writer.poll_flush(cx, &mut self.stream)?;
             if let Some(mute) = self.writer.take_mute() {
                 self.muted_until = self.muted_until.max(Some(self.now + mute));
             }

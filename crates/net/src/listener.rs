@@ -10,16 +10,19 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection;
-use crate::server::Shared;
-use crate::service::{Peer, Service};
+use crate::peer::{Peer, Principal, SecurityProtocol};
+use crate::service::Service;
+use crate::shared::Shared;
+use crate::transport::Transport;
 
 /// After a failed accept: long enough not to spin while the process is out of file descriptors.
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// A bound address. Connections queue up (to its backlog) until a [`Server`](crate::Server) is started on it.
+/// A bound address. Connections queue up (to its backlog) until a [`Server`](crate::Server) serves it.
 #[derive(Debug)]
 pub struct Listener {
     name: Arc<str>,
+    protocol: SecurityProtocol,
     local: SocketAddr,
     inner: TcpListener,
 }
@@ -39,17 +42,28 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds `addr` (port 0: any free port). `backlog` is `socket.listen.backlog.size`. MUST be called within a tokio runtime.
-    pub fn bind(name: &str, addr: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
+    /// Binds `addr` (port 0: any free port). `protocol` is what peers are told that it speaks; `backlog` is
+    /// `socket.listen.backlog.size`. MUST be called within a tokio runtime.
+    pub fn bind(
+        name: &str,
+        protocol: SecurityProtocol,
+        addr: SocketAddr,
+        backlog: u32,
+    ) -> Result<Listener, BindError> {
         let failed = |source| BindError { name: name.to_owned(), addr, source };
         let inner = listen(addr, backlog).map_err(failed)?;
         let local = inner.local_addr().map_err(failed)?;
-        Ok(Listener { name: name.into(), local, inner })
+        Ok(Listener { name: name.into(), protocol, local, inner })
     }
 
     /// The name it was given.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it speaks.
+    pub fn security_protocol(&self) -> SecurityProtocol {
+        self.protocol
     }
 
     /// The address it is bound to, with the port that was found.
@@ -69,7 +83,12 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections and starts a task for each; runs until it is dropped.
-pub(crate) async fn accept<S: Service>(listener: Listener, service: Arc<S>, shared: Arc<Shared>) {
+pub(crate) async fn accept<S: Service, T: Transport>(
+    listener: Listener,
+    service: Arc<S>,
+    transport: Arc<T>,
+    shared: Arc<Shared>,
+) {
     loop {
         shared.limiter.room().await;
         shared.limiter.turn().await;
@@ -97,9 +116,16 @@ pub(crate) async fn accept<S: Service>(listener: Listener, service: Arc<S>, shar
                 continue;
             }
         };
-        let peer =
-            Peer { addr, local, listener: listener.name.clone(), connection: shared.next_connection() };
-        connection::start(stream, peer, place, service.clone(), shared.clone());
+        let peer = Peer {
+            addr,
+            local,
+            listener: listener.name.clone(),
+            security_protocol: listener.protocol,
+            principal: Principal::ANONYMOUS,
+            connection: shared.next_connection(),
+        };
+        let open = connection::Open::new(service.clone(), shared.clone(), peer, place);
+        tokio::spawn(connection::run(open, stream, transport.clone()));
     }
 }
 

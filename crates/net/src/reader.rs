@@ -6,7 +6,7 @@
 //! the next one is read (and copied) with it.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -23,7 +22,8 @@ use crate::admission::{Control, Permit, READ_BUFFER_BYTES, Wait};
 use crate::buffers::{KEPT_BUFFER_BYTES_MAX, LargeBuffer};
 use crate::close::CloseReason;
 use crate::frame::Frame;
-use crate::server::Shared;
+use crate::shared::Shared;
+use crate::stream::Stream;
 
 /// What a read buffer starts with, and what is left of it while large requests pass. In bytes.
 const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
@@ -131,10 +131,10 @@ impl FrameReader {
     }
 
     /// Reads until there is at least one frame, and appends all there are to `inbox`. Ready(Ok(0)): the peer has closed its side.
-    pub(crate) fn poll_frames(
+    pub(crate) fn poll_frames<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut T,
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<usize, CloseReason>> {
         loop {
@@ -251,10 +251,10 @@ impl FrameReader {
     }
 
     /// Reads into the large request. False: the peer closed its side.
-    fn poll_body(
+    fn poll_body<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut T,
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<bool, CloseReason>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
@@ -268,7 +268,7 @@ impl FrameReader {
             let mut next = [0; NEXT_BYTES_MAX];
             // The next request must not come before this one.
             let next = if wanted == missing { &mut next[..] } else { &mut [] };
-            let n = ready!(poll_read_both(cx, stream, &mut rest[..wanted], next))?;
+            let n = ready!(stream.poll_read_both(cx, &mut rest[..wanted], next))?;
             if n == 0 {
                 return Poll::Ready(Ok(false));
             }
@@ -285,10 +285,10 @@ impl FrameReader {
     }
 
     /// One read into the buffer, after making room for `total` bytes at least.
-    fn poll_fill(
+    fn poll_fill<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut T,
         total: usize,
     ) -> Poll<Result<usize, CloseReason>> {
         self.buffer_bytes = self.buffer_bytes.max(total.next_power_of_two().min(READ_BUFFER_BYTES));
@@ -351,41 +351,13 @@ impl FrameReader {
     }
 }
 
-fn poll_read(cx: &mut Context<'_>, stream: &mut TcpStream, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+fn poll_read<T: Stream>(
+    cx: &mut Context<'_>,
+    stream: &mut T,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
     // The future of a read keeps nothing between polls, so a new one each time is the same read.
     pin!(stream.read_buf(buffer)).poll(cx)
-}
-
-/// One read that fills `first` and goes on with `second`.
-fn poll_read_both(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
-    first: &mut [u8],
-    second: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    let wanted = first.len() + second.len();
-    loop {
-        ready!(stream.poll_read_ready(cx))?;
-        let mut emptied = 0;
-        let read = stream.try_io(Interest::READABLE, || {
-            match rustix::io::readv(stream, &mut [IoSliceMut::new(first), IoSliceMut::new(second)])? {
-                // The socket is empty now: saying so saves the read that would find nothing.
-                n if (1..wanted).contains(&n) => {
-                    emptied = n;
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                n => Ok(n),
-            }
-        });
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied > 0 => {
-                return Poll::Ready(Ok(emptied));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return Poll::Ready(done),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -393,7 +365,7 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::settings::NetSettings;

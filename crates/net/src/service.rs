@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +11,14 @@ use bytes::Bytes;
 
 use crate::close::CloseReason;
 use crate::frame::Frame;
+use crate::peer::Peer;
 
 /// Serves the connections of a [`Server`](crate::Server).
 pub trait Service: Send + Sync + 'static {
     /// What the service keeps for one connection.
     type Session: Send + 'static;
 
-    /// A connection was accepted.
+    /// A connection was accepted, and its transport knows its peer.
     fn open(&self, peer: &Peer) -> Self::Session;
 
     /// Takes one or more frames off the front of `frames` (never none) and starts their work in order.
@@ -35,29 +35,6 @@ pub trait Service: Send + Sync + 'static {
 
     /// The connection is gone. Called once for every session, after every future of the connection was dropped.
     fn closed(&self, session: Self::Session);
-}
-
-/// Numbers the connections of a server from 1, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-impl std::fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// The address the connection came from.
-    pub addr: SocketAddr,
-    /// The address it came to.
-    pub local: SocketAddr,
-    /// The name of the listener it came through.
-    pub listener: Arc<str>,
-    /// The number of the connection.
-    pub connection: ConnectionId,
 }
 
 /// The answer to the frames that one [`Service::serve`] took, in their order.
@@ -110,7 +87,7 @@ impl From<Bytes> for Response {
 pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A range of a file that is sent by the kernel. The range MUST exist and stay: when the file turns out to be shorter, the
+    /// A range of a file; the kernel sends it where the transport allows. The range MUST exist and stay: when the file turns out to be shorter, the
     /// connection is closed, because the length of the response is already promised. Its first page SHOULD be in memory.
     File {
         /// The file, open for reading.

@@ -24,6 +24,8 @@ pub struct NetSettings {
     /// How long a peer may leave its responses untaken. A consumer reads its socket only when it is polled, so this MUST be
     /// more than the `max.poll.interval.ms` of consumers (5 minutes by default).
     pub write_stall_max: Duration,
+    /// How long a connection's transport may take to come up (a TLS handshake).
+    pub handshake_max: Duration,
     /// How long a request too large for the read buffer may take to arrive while others wait for memory.
     pub contended_read_max: Duration,
     /// Reads of cold file pages that may be under way at once, all connections together.
@@ -46,6 +48,7 @@ impl Default for NetSettings {
             response_bytes_pending_max: 2 << 20,
             idle_max: Some(Duration::from_secs(600)),
             write_stall_max: Duration::from_secs(600),
+            handshake_max: Duration::from_secs(10),
             contended_read_max: Duration::from_secs(30),
             cold_reads_max: 16,
             send_buffer_bytes: None,

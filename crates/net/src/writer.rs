@@ -1,25 +1,24 @@
 //! Responses on their way out.
 //!
 //! All that is ready leaves in as few calls as possible. Length prefixes and small parts are copied together, which is cheaper
-//! than a slice for each; large parts are sent from where they are, and files by the kernel. Around a file the socket is corked,
-//! so that what comes before and after it leaves in the packets of the file.
+//! than a slice for each; large parts are sent from where they are, and files by the kernel where the stream allows. Around such
+//! a file the socket is corked, so that what comes before and after it leaves in the packets of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::close::CloseReason;
 use crate::file_part::FileSlice;
-use crate::server::Shared;
 use crate::service::{Part, Response};
+use crate::shared::Shared;
+use crate::stream::Stream;
 
 /// Parts up to this size are copied, in bytes.
 const COPY_BYTES_MAX: usize = 2 << 10;
@@ -42,6 +41,8 @@ pub(crate) struct ResponseWriter {
     closing: Option<CloseReason>,
     /// The kernel holds back the packet that is not full.
     corked: bool,
+    /// The stream may hold some of what was sent.
+    unflushed: bool,
 }
 
 enum Segment {
@@ -66,6 +67,7 @@ impl ResponseWriter {
             marks: VecDeque::new(),
             closing: None,
             corked: false,
+            unflushed: false,
         }
     }
 
@@ -143,8 +145,9 @@ impl ResponseWriter {
         self.sent
     }
 
+    /// Whether all has left, and the stream holds none of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending() == 0
+        self.pending() == 0 && !self.unflushed
     }
 
     /// Whether more may be queued.
@@ -170,10 +173,14 @@ impl ResponseWriter {
         longest
     }
 
-    /// Sends what the socket takes. Ready: all has left.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+    /// Sends what the stream takes. Ready: all has left.
+    pub(crate) fn poll_flush<T: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut T,
+    ) -> Poll<io::Result<()>> {
         let turn_end = self.sent + TURN_BYTES as u64;
-        while !self.is_empty() {
+        while self.pending() > 0 {
             if self.sent >= turn_end {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -182,41 +189,33 @@ impl ResponseWriter {
                 Some(Segment::File(slice)) => ready!(slice.poll_send(cx, stream, &self.shared))?,
                 Some(Segment::Bytes(_)) | None => ready!(self.poll_send(cx, stream))?,
             };
+            self.unflushed = true;
             self.shared.count_write(n);
             self.advance(n);
         }
-        if std::mem::take(&mut self.corked) {
-            rustix::net::sockopt::set_tcp_cork(stream, false)?;
+        if self.unflushed {
+            ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        if std::mem::take(&mut self.corked)
+            && let Some(socket) = stream.plain()
+        {
+            rustix::net::sockopt::set_tcp_cork(socket, false)?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// One send of the bytes up to the next file.
-    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<usize>> {
-        if !self.corked && self.segments.iter().any(|segment| matches!(segment, Segment::File(_))) {
-            rustix::net::sockopt::set_tcp_cork(stream, true)?;
+    fn poll_send<T: Stream>(&mut self, cx: &mut Context<'_>, stream: &mut T) -> Poll<io::Result<usize>> {
+        if !self.corked
+            && self.segments.iter().any(|segment| matches!(segment, Segment::File(_)))
+            && let Some(socket) = stream.plain()
+        {
+            rustix::net::sockopt::set_tcp_cork(socket, true)?;
             self.corked = true;
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let slices = self.gather(&mut slices);
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            let sent = stream.try_io(Interest::WRITABLE, || {
-                Ok(rustix::net::sendmsg(
-                    stream,
-                    slices,
-                    &mut SendAncillaryBuffer::default(),
-                    SendFlags::NOSIGNAL,
-                )?)
-            });
-            match sent {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        stream.poll_send(cx, self.gather(&mut slices))
     }
 
     /// The bytes up to the next file.

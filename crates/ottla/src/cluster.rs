@@ -13,7 +13,7 @@ pub fn run(
     args: &ClusterArgs,
     command: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
-    logging::start_quietly(&args.log_level)?;
+    logging::start_quietly(&args.log_level);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

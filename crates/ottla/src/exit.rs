@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use ottla_client::Error;
+use ottla_client::{ApiError, Error, LinkError};
 use ottla_wire::protocol::ErrorCode;
+
+use crate::output::{colour_on_stderr, complain};
 
 /// How a command ends. The numbers are documented in `ottla --help` and do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Failure {
 
     /// To stderr. One that cannot be written to changes nothing.
     pub fn print(&self) {
-        crate::output::complain(&self.to_text(crate::output::colour_on_stderr()));
+        complain(&self.to_text(colour_on_stderr()));
     }
 
     fn to_text(&self, colour: bool) -> String {
@@ -85,7 +87,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let failure = Failure::failed(&error);
         match &error {
-            Error::Unreachable { address, reason } | Error::Connect { address, reason } => {
+            Error::Unreachable { address, reason }
+            | Error::Link(LinkError::Connect { address, reason, .. }) => {
                 Failure::new(Exit::Unreachable, format!("no broker answers at {address} ({reason})")).hint(
                     "is it running? `ottla start` runs one here; --bootstrap-server HOST:PORT names another",
                 )
@@ -94,10 +97,12 @@ impl From<Error> for Failure {
                 Failure::usage(format!("--bootstrap-server cannot be \"{value}\": {reason}"))
             }
             Error::Config { .. } => Failure::usage(&error),
-            Error::UnsupportedVersion { .. } => {
+            Error::Link(LinkError::UnsupportedVersion { .. }) => {
                 failure.hint("the broker is too old for this command, or not a Kafka broker")
             }
-            Error::Malformed { .. } => failure.hint("does a Kafka broker listen at this address?"),
+            Error::Link(LinkError::Malformed { .. }) => {
+                failure.hint("does a Kafka broker listen at this address?")
+            }
             Error::Api(api) => match hint_for(api.code) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -106,7 +111,7 @@ impl From<Error> for Failure {
                 Failure::failed(format!("partition {partition} of {topic} has no offset {offset}"))
                     .hint("`ottla topic describe` shows where each begins and ends")
             }
-            Error::Timeout { .. } | Error::Waited { .. } => {
+            Error::Link(LinkError::Timeout { .. }) | Error::Waited { .. } => {
                 failure.hint("is the cluster under load or without a leader? --timeout SECONDS waits longer")
             }
             _ => failure,
@@ -114,8 +119,14 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
 /// What to do about an error code, where its name does not say it.
-pub fn hint_for(code: ErrorCode) -> Option<&'static str> {
+fn hint_for(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::UnknownTopicOrPartition => {
             Some("`ottla topic list` shows the topics; `ottla topic create NAME` makes one")
@@ -139,8 +150,6 @@ pub fn hint_for(code: ErrorCode) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_client::ApiError;
-
     use super::*;
 
     #[test]

@@ -1,12 +1,14 @@
 //! The one binary: a broker, and the commands to try it.
 //!
-//! - [`args`]: what may be said on the command line; [`exit`]: what the exit codes mean, and errors that say what to do.
+//! - [`cli`]: the command line as a whole; [`args`]: what several commands take. Each command has its own in `NAME/args.rs`.
+//! - [`exit`]: what the exit codes mean, and errors that say what to do.
 //! - [`start`]: runs a broker, from settings to the signal that stops it; [`logging`]: its log on stderr.
 //! - [`topic`], [`produce`], [`consume`], [`group`], [`txn`]: commands for a running cluster, through [`cluster`].
 //! - [`output`]: how they answer; [`time`]: times for people; [`selected`]: partitions by name and number.
 //! - [`signals`]: what asks for an end.
 
 mod args;
+mod cli;
 mod cluster;
 mod consume;
 mod exit;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-use args::{Cli, Command};
+use cli::{Cli, Command};
 use exit::{Exit, Failure};
 
 /// Buffers are filled by the threads of connections and freed by those of shards, which the system's allocator is slow at.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use ottla_client::{Admin, Error, TopicPartition};
+use ottla_client::{Admin, TopicPartition};
 
 use crate::exit::Failure;
 
@@ -43,7 +43,7 @@ pub async fn existing(admin: &Admin, selected: &[Selected]) -> Result<BTreeSet<T
         let topic = match described.get(name) {
             Some(Ok(topic)) => topic,
             Some(Err(error)) => {
-                return Err(Failure::from(Error::from(error.clone())).about(format_args!("topic {name}")));
+                return Err(Failure::from(error.clone()).about(format_args!("topic {name}")));
             }
             None => return Err(Failure::failed(format!("the broker did not tell of topic {name}"))),
         };

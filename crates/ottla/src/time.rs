@@ -1,7 +1,7 @@
 //! Times as people write and read them.
 
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_wire::Timestamp;
 
@@ -41,6 +41,11 @@ impl FromStr for Time {
         };
         time.ok_or(FORMS)
     }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since 1970 as `2026-01-31T12:00:00.250Z`.

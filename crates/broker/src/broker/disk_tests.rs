@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_controller::image::Endpoint;
 use ottla_log::{DataDir, DirOptions, Disk, Faults, Identity, MemDisk};
-use ottla_net::{ConnectionId, Frame, Part, Peer, Responses, Service};
+use ottla_net::{ConnectionId, Frame, Part, Peer, Principal, Responses, SecurityProtocol, Service};
 use ottla_settings::BrokerSettings;
 use ottla_wire::batch::{BatchBuilder, BatchHeader, batches};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -114,7 +114,14 @@ impl Stage {
 
     fn connection(&self) -> Connection {
         let any = ([127, 0, 0, 1], 1).into();
-        let peer = Peer { addr: any, local: any, listener: "PLAINTEXT".into(), connection: ConnectionId(1) };
+        let peer = Peer {
+            addr: any,
+            local: any,
+            listener: "PLAINTEXT".into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            principal: Principal::ANONYMOUS,
+            connection: ConnectionId(1),
+        };
         Connection { session: self.service.open(&peer), service: self.service.clone() }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_wire::messages::DeleteRecordsRequest;
 use ottla_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use ottla_wire::protocol::ApiKey;
 use ottla_wire::{BrokerId, Offset};
 
 use super::{Admin, Repeat};
@@ -41,11 +42,8 @@ impl Admin {
         let response = self.cluster.connection(leader, Lane::SHARED).await?.call(&request).await?;
         let answer = response.topics.iter().flat_map(|topic| &topic.partitions).next();
         let Some(answer) = answer else {
-            return Err(Error::Malformed {
-                api: ottla_wire::protocol::ApiKey::DeleteRecords,
-                address: format!("broker {leader}"),
-                reason: "the partition that was asked for is missing".to_owned(),
-            });
+            let reason = "the partition that was asked for is missing".to_owned();
+            return Err(Error::malformed(ApiKey::DeleteRecords, &format!("broker {leader}"), reason));
         };
         ApiError::check(answer.error_code, None)?;
         Ok(Offset(answer.low_watermark))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_link::{Connection, Terms};
 use ottla_wire::TopicId;
 use ottla_wire::messages::OffsetCommitRequest;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -10,7 +11,6 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::{GroupMetadata, Offsets};
 use crate::cluster::{Metadata, TopicPartition};
-use crate::connection::Connection;
 use crate::error::{ApiError, Error};
 
 /// The last version of OffsetCommit that names topics rather than their ids.
@@ -57,7 +57,7 @@ pub(crate) async fn commit(
             }
         }
     }
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms::up_to(version_max)).await?;
     let mut found = BTreeMap::new();
     for topic in &response.topics {
         let name = if topic.name.is_empty() { ids.get(&topic.topic_id) } else { Some(&topic.name) };

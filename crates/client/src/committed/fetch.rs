@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::{Connection, Terms};
 use ottla_wire::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ApiKey;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, Offset, TopicId};
 
 use super::OffsetAndMetadata;
 use crate::cluster::{Metadata, TopicPartition};
-use crate::connection::Connection;
 use crate::error::{ApiError, Error};
 use crate::group::by_topic;
 
@@ -96,7 +97,7 @@ async fn fetch_many(
         groups.push(OffsetFetchRequestGroup { group_id: of.group.clone(), member_id, member_epoch, topics });
     }
     let request = OffsetFetchRequest { groups, require_stable, ..OffsetFetchRequest::default() };
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms::up_to(version_max)).await?;
     Ok(read_many(response, &ids))
 }
 
@@ -129,8 +130,7 @@ async fn fetch_one(connection: &Connection, of: &Asked, require_stable: bool) ->
         by_topic(partitions).into_iter().map(topic).collect()
     });
     if topics.is_none() && version < ALL_PARTITIONS_MIN {
-        let (api, address) = (ottla_wire::protocol::ApiKey::OffsetFetch, connection.address().to_owned());
-        return Err(Error::UnsupportedVersion { api, address });
+        return Err(Error::unsupported(ApiKey::OffsetFetch, connection.address()));
     }
     let request = OffsetFetchRequest {
         group_id: of.group.clone(),

@@ -3,15 +3,23 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crate::stage::{SOON, stage, until};
+use crate::stage::{SOON, Wire, stage, until};
 use ottla_net::{NetSettings, Stopped};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-#[tokio::test]
-async fn a_peer_that_goes_away_ends_its_pending_answers() {
-    let stage = stage(NetSettings::default());
+crate::on_every_stream! {
+    a_peer_that_goes_away_ends_its_pending_answers,
+    a_peer_that_goes_away_ends_a_service_that_waits,
+    what_came_before_the_end_is_served,
+    a_shutdown_finishes_what_is_in_flight,
+    a_shutdown_cuts_what_does_not_finish,
+    a_server_that_is_dropped_cuts_its_connections,
+}
+
+async fn a_peer_that_goes_away_ends_its_pending_answers<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let mut client = stage.connect().await;
     client.send(&["later:x"]).await;
     until("it is served", || stage.script.served().len() == 1).await;
@@ -21,9 +29,8 @@ async fn a_peer_that_goes_away_ends_its_pending_answers() {
     assert_eq!(stage.closed("eof"), 1);
 }
 
-#[tokio::test]
-async fn a_peer_that_goes_away_ends_a_service_that_waits() {
-    let stage = stage(NetSettings::default());
+async fn a_peer_that_goes_away_ends_a_service_that_waits<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let mut client = stage.connect().await;
     client.send(&["hang"]).await;
     until("it is served", || stage.script.pending.load(SeqCst) == 1).await;
@@ -33,9 +40,8 @@ async fn a_peer_that_goes_away_ends_a_service_that_waits() {
 }
 
 /// A producer with acks=0 sends and leaves: nothing it sent may be lost for that.
-#[tokio::test]
-async fn what_came_before_the_end_is_served() {
-    let stage = stage(NetSettings::default());
+async fn what_came_before_the_end_is_served<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let mut client = stage.connect().await;
     let words = vec!["none"; 50_000];
     client.send(&words).await;
@@ -45,9 +51,8 @@ async fn what_came_before_the_end_is_served() {
     assert_eq!(stage.script.served().len(), 50_000);
 }
 
-#[tokio::test]
-async fn a_shutdown_finishes_what_is_in_flight() {
-    let stage = stage(NetSettings::default());
+async fn a_shutdown_finishes_what_is_in_flight<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let (mut idle, mut waiting) = (stage.connect().await, stage.connect().await);
     waiting.send(&["later:x", "echo"]).await;
     until("both connections are there", || stage.script.sessions.load(SeqCst) == 2).await;
@@ -66,9 +71,8 @@ async fn a_shutdown_finishes_what_is_in_flight() {
     assert_eq!(script.served().len(), 2);
 }
 
-#[tokio::test]
-async fn a_shutdown_cuts_what_does_not_finish() {
-    let stage = stage(NetSettings::default());
+async fn a_shutdown_cuts_what_does_not_finish<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let (mut later, mut hang) = (stage.connect().await, stage.connect().await);
     later.send(&["later:never"]).await;
     hang.send(&["hang"]).await;
@@ -80,9 +84,8 @@ async fn a_shutdown_cuts_what_does_not_finish() {
     hang.expect_end().await;
 }
 
-#[tokio::test]
-async fn a_server_that_is_dropped_cuts_its_connections() {
-    let stage = stage(NetSettings::default());
+async fn a_server_that_is_dropped_cuts_its_connections<W: Wire>() {
+    let stage = stage::<W>(NetSettings::default());
     let mut client = stage.connect().await;
     client.send(&["later:never"]).await;
     until("it is served", || stage.script.served().len() == 1).await;

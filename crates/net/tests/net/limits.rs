@@ -3,15 +3,28 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use crate::stage::{framed, stage, until};
+use crate::stage::{Wire, framed, stage, until};
 use crate::steady::steady;
 use ottla_net::{ConnectionLimits, NetSettings};
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-#[tokio::test]
-async fn pending_groups_are_bounded_for_each_connection() {
-    let stage = stage(NetSettings { groups_in_flight_max: 3, ..NetSettings::default() });
+crate::on_every_stream! {
+    pending_groups_are_bounded_for_each_connection,
+    a_slow_reader_is_bounded,
+    a_peer_that_never_reads_is_closed,
+    an_idle_connection_is_closed_and_a_waiting_one_is_not,
+    connections_beyond_the_limit_wait_for_a_place,
+    connections_of_one_address_are_limited,
+    connections_come_no_faster_than_the_rate,
+    small_requests_pass_a_full_pool_and_large_ones_wait,
+    a_small_request_leaves_the_line_when_its_connection_holds_nothing,
+    a_request_larger_than_the_pool_is_served_alone,
+    a_slow_large_request_is_shed_when_others_wait_for_its_memory,
+    a_connection_that_holds_much_is_not_read,
+}
+
+async fn pending_groups_are_bounded_for_each_connection<W: Wire>() {
+    let stage = stage::<W>(NetSettings { groups_in_flight_max: 3, ..NetSettings::default() });
     let mut client = stage.connect().await;
     for n in 0..10 {
         client.send(&[format!("later:{n}").as_str()]).await;
@@ -28,14 +41,13 @@ async fn pending_groups_are_bounded_for_each_connection() {
 }
 
 /// A peer that does not read is not served on: what it asked for stays in its own requests.
-#[tokio::test]
-async fn a_slow_reader_is_bounded() {
+async fn a_slow_reader_is_bounded<W: Wire>() {
     let settings = NetSettings {
         response_bytes_pending_max: 100_000,
         send_buffer_bytes: Some(64 << 10),
         ..NetSettings::default()
     };
-    let stage = stage(settings);
+    let stage = stage::<W>(settings);
     let mut client = stage.connect().await;
     for _ in 0..400 {
         client.send(&["many:100000"]).await;
@@ -49,29 +61,28 @@ async fn a_slow_reader_is_bounded() {
     }
 }
 
-#[tokio::test]
-async fn a_peer_that_never_reads_is_closed() {
+async fn a_peer_that_never_reads_is_closed<W: Wire>() {
     let settings = NetSettings {
         write_stall_max: Duration::from_millis(200),
         send_buffer_bytes: Some(64 << 10),
         ..NetSettings::default()
     };
-    let stage = stage(settings);
+    let stage = stage::<W>(settings);
     let mut client = stage.connect().await;
     client.send(&["many:20000000"]).await;
     until("it is closed", || stage.closed("stalled") == 1).await;
     assert_eq!(stage.script.closed.load(SeqCst), 1);
 }
 
-#[tokio::test]
-async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
+async fn an_idle_connection_is_closed_and_a_waiting_one_is_not<W: Wire>() {
     steady();
-    let stage = stage(NetSettings { idle_max: Some(Duration::from_millis(200)), ..NetSettings::default() });
+    let stage =
+        stage::<W>(NetSettings { idle_max: Some(Duration::from_millis(200)), ..NetSettings::default() });
     let mut waiting = stage.connect().await;
     waiting.send(&["later:x"]).await;
     let mut idle = stage.connect().await;
     let mut half_open = stage.connect().await;
-    half_open.stream.write_all(&framed(b"half of a frame")[..9]).await.unwrap();
+    half_open.send_bytes(&framed(b"half of a frame")[..9]).await;
     idle.expect_end().await;
     half_open.expect_end().await;
     sleep(Duration::from_millis(250)).await;
@@ -81,10 +92,9 @@ async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
     waiting.expect_end().await;
 }
 
-#[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
+async fn connections_beyond_the_limit_wait_for_a_place<W: Wire>() {
     let limits = ConnectionLimits { connections_max: 2, ..ConnectionLimits::default() };
-    let stage = stage(NetSettings { limits, ..NetSettings::default() });
+    let stage = stage::<W>(NetSettings { limits, ..NetSettings::default() });
     let (mut a, mut b, mut c) = (stage.connect().await, stage.connect().await, stage.connect().await);
     for client in [&mut a, &mut b, &mut c] {
         client.send(&["echo"]).await;
@@ -97,10 +107,9 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     assert!(stage.metrics.accept_waits_connections.load(Relaxed) > 0);
 }
 
-#[tokio::test]
-async fn connections_of_one_address_are_limited() {
+async fn connections_of_one_address_are_limited<W: Wire>() {
     let limits = ConnectionLimits { per_ip_max: 1, ..ConnectionLimits::default() };
-    let stage = stage(NetSettings { limits, ..NetSettings::default() });
+    let stage = stage::<W>(NetSettings { limits, ..NetSettings::default() });
     let mut a = stage.connect().await;
     a.send(&["echo"]).await;
     a.expect(&["echo"]).await;
@@ -112,11 +121,10 @@ async fn connections_of_one_address_are_limited() {
     b.expect(&["echo"]).await;
 }
 
-#[tokio::test]
-async fn connections_come_no_faster_than_the_rate() {
+async fn connections_come_no_faster_than_the_rate<W: Wire>() {
     steady();
     let limits = ConnectionLimits { creation_rate_max: Some(10), ..ConnectionLimits::default() };
-    let stage = stage(NetSettings { limits, ..NetSettings::default() });
+    let stage = stage::<W>(NetSettings { limits, ..NetSettings::default() });
     let since = Instant::now();
     for _ in 0..13 {
         let mut client = stage.connect().await;
@@ -132,9 +140,8 @@ fn small_pool() -> NetSettings {
 }
 
 /// While large requests hold the pool, a large one waits and small ones of other connections pass.
-#[tokio::test]
-async fn small_requests_pass_a_full_pool_and_large_ones_wait() {
-    let stage = stage(small_pool());
+async fn small_requests_pass_a_full_pool_and_large_ones_wait<W: Wire>() {
+    let stage = stage::<W>(small_pool());
     let large = format!("keep{}", "x".repeat(250_000));
     let (mut a, mut b, mut c) = (stage.connect().await, stage.connect().await, stage.connect().await);
     a.send(&[large.replacen("keep", "keep:", 1).as_str()]).await;
@@ -154,9 +161,8 @@ async fn small_requests_pass_a_full_pool_and_large_ones_wait() {
 }
 
 /// What waits in line only because its connection held something passes once it holds nothing, though the pool is still full.
-#[tokio::test]
-async fn a_small_request_leaves_the_line_when_its_connection_holds_nothing() {
-    let stage = stage(small_pool());
+async fn a_small_request_leaves_the_line_when_its_connection_holds_nothing<W: Wire>() {
+    let stage = stage::<W>(small_pool());
     let (mut large, mut small) = (stage.connect().await, stage.connect().await);
     small.send(&["keep:a"]).await;
     small.expect(&["keep:a"]).await;
@@ -168,20 +174,18 @@ async fn a_small_request_leaves_the_line_when_its_connection_holds_nothing() {
     small.expect(&["echo of more than what is left"]).await;
 }
 
-#[tokio::test]
-async fn a_request_larger_than_the_pool_is_served_alone() {
-    let stage = stage(small_pool());
+async fn a_request_larger_than_the_pool_is_served_alone<W: Wire>() {
+    let stage = stage::<W>(small_pool());
     let mut client = stage.connect().await;
     client.send(&["x".repeat(1_000_000).as_str()]).await;
     assert_eq!(client.receive_bytes().await.len(), 1_000_000);
 }
 
-#[tokio::test]
-async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory() {
+async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory<W: Wire>() {
     steady();
-    let stage = stage(NetSettings { contended_read_max: Duration::from_millis(200), ..small_pool() });
+    let stage = stage::<W>(NetSettings { contended_read_max: Duration::from_millis(200), ..small_pool() });
     let (mut slow, mut other) = (stage.connect().await, stage.connect().await);
-    slow.stream.write_all(&250_000_i32.to_be_bytes()).await.unwrap();
+    slow.send_bytes(&250_000_i32.to_be_bytes()).await;
     until("it is admitted", || stage.server.admission().bytes() == 250_000).await;
     sleep(Duration::from_millis(250)).await;
     assert_eq!(stage.closed("slow_request"), 0, "nobody waits");
@@ -190,9 +194,8 @@ async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory() {
     assert_eq!(stage.closed("slow_request"), 1);
 }
 
-#[tokio::test]
-async fn a_connection_that_holds_much_is_not_read() {
-    let stage = stage(NetSettings { connection_queued_bytes_max: 10, ..NetSettings::default() });
+async fn a_connection_that_holds_much_is_not_read<W: Wire>() {
+    let stage = stage::<W>(NetSettings { connection_queued_bytes_max: 10, ..NetSettings::default() });
     let mut client = stage.connect().await;
     client.send(&["keep:1234567890"]).await;
     client.expect(&["keep:1234567890"]).await;

@@ -1,10 +1,12 @@
-//! The connection layer over real loopback sockets.
+//! The connection layer over real loopback sockets, and the same tests over streams that are not plain.
 // `cfg(test)` tells clippy that helpers here are test code, too.
 #![cfg(test)]
 
 mod end;
 mod files;
 mod frames;
+mod handshake;
 mod limits;
 mod stage;
 mod steady;
+mod veiled;

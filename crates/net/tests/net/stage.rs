@@ -1,10 +1,11 @@
-//! A service whose answers the test decides, on real sockets.
+//! A service whose answers the test decides, on real sockets, through every kind of stream.
 //!
 //! A frame is a word: `echo…` is answered with itself, `later:<name>` when the test opens its gate, `slow:<ms>` and `hang`
 //! keep `serve` busy; the other words are in [`Script::answer`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_net::{
-    CloseReason, Frame, Listener, NetMetrics, NetSettings, Part, Peer, Permit, Response, Responses, Server,
-    Service,
+    CloseReason, Frame, Listener, NetMetrics, NetSettings, Part, Peer, Permit, Plain, Response, Responses,
+    SecurityProtocol, Server, Service, Stream, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,6 +28,8 @@ pub struct Script {
     /// The frames that were served, in order.
     pub served: Mutex<Vec<Bytes>>,
     pub sessions: AtomicUsize,
+    /// Those who opened the sessions.
+    pub peers: Mutex<Vec<Peer>>,
     /// Sessions that were closed after all that was pending of them was gone.
     pub closed: AtomicUsize,
     /// `serve` calls and answers that are pending now.
@@ -123,7 +126,8 @@ impl Script {
 impl Service for Script {
     type Session = Arc<AtomicUsize>;
 
-    fn open(&self, _: &Peer) -> Arc<AtomicUsize> {
+    fn open(&self, peer: &Peer) -> Arc<AtomicUsize> {
+        self.peers.lock().unwrap().push(peer.clone());
         self.sessions.fetch_add(1, SeqCst);
         Arc::default()
     }
@@ -176,27 +180,62 @@ fn is_alone(frame: &Frame) -> bool {
     [&b"later:"[..], b"slow:", b"hang"].iter().any(|word| frame.bytes.starts_with(word))
 }
 
-pub struct Stage {
+/// A kind of stream, and how a client comes by one.
+pub trait Wire: Transport + Default {
+    const PROTOCOL: SecurityProtocol;
+    /// Whether the kernel may send files through it.
+    const SENDS_FILES: bool;
+
+    /// The client's end. Does not wait for the server.
+    fn dial(socket: TcpStream) -> impl Future<Output = Self::Stream>;
+}
+
+impl Wire for Plain {
+    const PROTOCOL: SecurityProtocol = SecurityProtocol::Plaintext;
+    const SENDS_FILES: bool = true;
+
+    async fn dial(socket: TcpStream) -> TcpStream {
+        socket
+    }
+}
+
+/// Makes tests of functions that are generic over the stream: one for each kind.
+#[macro_export]
+macro_rules! on_every_stream {
+    ($($name:ident),+ $(,)?) => {
+        mod plain {
+            $(#[tokio::test] async fn $name() { super::$name::<ottla_net::Plain>().await })+
+        }
+        mod veiled {
+            $(#[tokio::test] async fn $name() { super::$name::<$crate::veiled::Veil>().await })+
+        }
+    };
+}
+
+pub struct Stage<W> {
     pub script: Arc<Script>,
     pub server: Server,
     pub addr: SocketAddr,
     pub metrics: Arc<NetMetrics>,
+    wire: PhantomData<W>,
 }
 
 /// A server with one listener.
-pub fn stage(settings: NetSettings) -> Stage {
+pub fn stage<W: Wire>(settings: NetSettings) -> Stage<W> {
     let script = Arc::new(Script::default());
-    let listener = Listener::bind("test", SocketAddr::from(([127, 0, 0, 1], 0)), 128).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener::bind("test", W::PROTOCOL, any, 128).unwrap();
     let addr = listener.addr();
-    let server = Server::start(script.clone(), vec![listener], settings);
-    Stage { script, addr, metrics: server.metrics(), server }
+    let mut server = Server::new(settings);
+    server.serve(script.clone(), listener, Arc::new(W::default()));
+    Stage { script, addr, metrics: server.metrics(), server, wire: PhantomData }
 }
 
-impl Stage {
-    pub async fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.addr).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream }
+impl<W: Wire> Stage<W> {
+    pub async fn connect(&self) -> Client<W::Stream> {
+        let socket = TcpStream::connect(self.addr).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Client { stream: W::dial(socket).await }
     }
 
     pub fn closed(&self, kind: &str) -> u64 {
@@ -204,15 +243,20 @@ impl Stage {
     }
 }
 
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S> {
+    pub stream: S,
 }
 
-impl Client {
+impl<S: Stream> Client<S> {
     /// Sends frames with one write.
     pub async fn send(&mut self, frames: &[&str]) {
         let bytes: Vec<u8> = frames.iter().flat_map(|frame| framed(frame.as_bytes())).collect();
-        self.stream.write_all(&bytes).await.unwrap();
+        self.send_bytes(&bytes).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     pub async fn receive_bytes(&mut self) -> Vec<u8> {

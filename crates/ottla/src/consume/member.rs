@@ -3,8 +3,7 @@
 //! What is committed was printed: where it stops in the middle of what it has fetched, it goes back to there before it
 //! leaves.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ottla_client::{
     Admin, ConsumerConfig, GroupConfig, GroupConsumer, GroupProtocol, OffsetReset, PartitionRecords, Seek,
@@ -12,14 +11,15 @@ use ottla_client::{
 };
 use ottla_wire::Offset;
 
+use super::args::ConsumeArgs;
 use super::begin::{Ends, From};
 use super::format::Printer;
+use super::polling::{POLL_WAIT, Patience, write};
 use super::share::Share;
-use super::{POLL_WAIT, isolation, partitions, write};
-use crate::args::ConsumeArgs;
 use crate::cluster;
 use crate::exit::{Exit, Failure};
-use crate::output::{Style, complain};
+use crate::output::Style;
+use crate::selected;
 use crate::signals::Signals;
 
 /// How long the last commit and the farewell may take.
@@ -57,10 +57,10 @@ async fn start(args: &ConsumeArgs, group: String) -> Result<(GroupConsumer, Ends
     let cluster = cluster::connect(&args.cluster, false).await?;
     let admin = Admin::on(cluster.clone());
     // A name that is mistyped would be waited for without an end.
-    let partitions = partitions(&admin, args).await?;
+    let partitions = Vec::from_iter(selected::existing(&admin, &args.selected()).await?);
     let ends = match args.follows() {
         true => Ends::default(),
-        false => Ends::now(&admin, &partitions, isolation(args)).await?,
+        false => Ends::now(&admin, &partitions, args.isolation()).await?,
     };
     let reset = match args.from() {
         From::Beginning => OffsetReset::Earliest,
@@ -68,7 +68,7 @@ async fn start(args: &ConsumeArgs, group: String) -> Result<(GroupConsumer, Ends
         From::End | From::Offset(_) | From::Last(_) | From::Time(_) => OffsetReset::Latest,
     };
     let reading = ConsumerConfig {
-        isolation_level: isolation(args),
+        isolation_level: args.isolation(),
         auto_offset_reset: reset,
         ..ConsumerConfig::default()
     };
@@ -114,7 +114,7 @@ impl Reading {
         signals: &mut Signals,
     ) -> Result<(), Failure> {
         let mut out = tokio::io::stdout();
-        let (mut progress, mut complaint) = (Instant::now(), String::new());
+        let mut patience = Patience::of(args);
         while self.left > 0 && !self.is_through(consumer) {
             let polled = tokio::select! {
                 polled = consumer.poll(POLL_WAIT) => polled,
@@ -122,22 +122,14 @@ impl Reading {
             };
             let records = match polled {
                 Ok(records) => records,
+                Err(error) if consumer.failure().is_some() => return Err(error.into()),
                 Err(error) => {
-                    let patient = args.follows() || progress.elapsed() < args.cluster.timeout;
-                    if consumer.failure().is_some() || !error.is_retriable() || !patient {
-                        return Err(error.into());
-                    }
-                    // Once, and not each time that it is tried again.
-                    let text = format!("warning: {error}; trying again\n");
-                    if text != complaint {
-                        complain(&text);
-                        complaint = text;
-                    }
+                    patience.bear(error)?;
                     continue;
                 }
             };
             if !records.is_empty() {
-                (progress, complaint) = (Instant::now(), String::new());
+                patience.renew();
             }
             self.cursors = firsts(&records);
             let (text, cut) = self.print(&records);
@@ -145,13 +137,10 @@ impl Reading {
                 written = write(&mut out, &text) => written,
                 _ = signals.next() => return Ok(()),
             };
-            match written {
-                Ok(()) => self.cursors = cut,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                Err(error) => {
-                    return Err(Failure::failed(format!("cannot write to standard output: {error}")));
-                }
+            if !written? {
+                return Ok(());
             }
+            self.cursors = cut;
             self.stop_at_ends(consumer)?;
         }
         Ok(())

@@ -3,7 +3,6 @@
 use ottla_client::Admin;
 use serde_json::json;
 
-use super::complain_of;
 use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
@@ -18,7 +17,7 @@ pub async fn run(admin: &Admin, style: Style, groups: Vec<String>) -> Result<Exi
                 print(told(style, group))?;
             }
             Some(Err(error)) => {
-                complain_of(group, error);
+                Failure::from(error).about(format_args!("group {group}")).print();
                 exit = Exit::Failed;
             }
             None => {

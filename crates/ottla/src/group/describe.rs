@@ -8,10 +8,10 @@ use ottla_wire::Offset;
 use serde_json::{Value, json};
 
 use super::args::DescribeArgs;
-use super::{complain_of, lag, offsets, or_dash, partitions_text, visible};
+use super::{lag, offsets};
 use crate::args::unique;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, json_line, print};
+use crate::output::{Align, Style, Table, json_line, or_dash, print, visible};
 use crate::time::{self, Time};
 
 /// How a member reads a partition, and how far the group is. What is not known is missing.
@@ -54,7 +54,7 @@ pub async fn run(admin: &Admin, style: Style, args: DescribeArgs) -> Result<Exit
         let group = match outcomes.remove(name) {
             Some(Ok(group)) => group,
             Some(Err(error)) => {
-                complain_of(name, error);
+                Failure::from(error).about(format_args!("group {name}")).print();
                 exit = Exit::Failed;
                 continue;
             }
@@ -263,6 +263,16 @@ fn json_member(member: &MemberDescription) -> Value {
     })
 }
 
+/// Partitions as `--topic` takes them: `orders:0,2 returns:1`.
+fn partitions_text(partitions: &BTreeSet<TopicPartition>) -> String {
+    let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for of in partitions {
+        topics.entry(of.topic.as_str()).or_default().push(of.partition.to_string());
+    }
+    let topic = |(topic, numbers): (&str, Vec<String>)| format!("{topic}:{}", numbers.join(","));
+    topics.into_iter().map(topic).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use ottla_client::admin::{GroupEpochs, GroupType};
@@ -301,6 +311,14 @@ mod tests {
             (of(1), Row { committed: None, end: Some(2), lag_ms: None, member }),
         ]);
         Described { group, members, offsets: with_offsets.then_some(rows) }
+    }
+
+    #[test]
+    fn partitions_stand_behind_their_topic() {
+        let of = |topic: &str, partition| TopicPartition::new(topic, partition);
+        let partitions = BTreeSet::from([of("b", 1), of("a", 2), of("a", 0)]);
+        assert_eq!(partitions_text(&partitions), "a:0,2 b:1");
+        assert_eq!(partitions_text(&BTreeSet::new()), "");
     }
 
     #[test]

@@ -7,9 +7,8 @@ use ottla_client::admin::{GroupFilter, GroupListing, GroupState, GroupType};
 use serde_json::json;
 
 use super::args::ListArgs;
-use super::{or_dash, visible};
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, json_line, print};
+use crate::output::{Align, Style, Table, json_line, or_dash, print, visible};
 
 /// Groups that one request asks about.
 const GROUPS_A_REQUEST: usize = 200;

@@ -3,7 +3,7 @@
 //! - [`args`]: what may be said; a file for each command.
 //! - `offsets`: offsets of partitions and of groups, for all of them; `lag`: how old is what a group reads next.
 
-pub mod args;
+mod args;
 mod delete;
 mod delete_offsets;
 mod describe;
@@ -14,14 +14,13 @@ mod offsets;
 mod reset;
 mod story;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use ottla_client::{Admin, Error, TopicPartition};
+use ottla_client::Admin;
 
 use crate::cluster;
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use args::{GroupArgs, GroupCommand};
+pub use args::GroupArgs;
+use args::GroupCommand;
 
 pub async fn run(args: GroupArgs) -> Result<Exit, Failure> {
     let style = Style::of(args.output);
@@ -37,53 +36,5 @@ pub async fn run(args: GroupArgs) -> Result<Exit, Failure> {
         GroupCommand::Delete { groups } => delete::run(&admin().await?, style, groups).await,
         // Over HTTP: it needs no connection to the cluster.
         GroupCommand::History(history) => history::run(style, &history, args.cluster.timeout).await,
-    }
-}
-
-/// Tells what became of one group, when that is not what was wanted.
-fn complain_of(group: &str, error: Error) {
-    Failure::from(error).about(format_args!("group {group}")).print();
-}
-
-/// Partitions as `--topic` takes them: `orders:0,2 returns:1`.
-fn partitions_text(partitions: &BTreeSet<TopicPartition>) -> String {
-    let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for of in partitions {
-        topics.entry(of.topic.as_str()).or_default().push(of.partition.to_string());
-    }
-    let topic = |(topic, numbers): (&str, Vec<String>)| format!("{topic}:{}", numbers.join(","));
-    topics.into_iter().map(topic).collect::<Vec<_>>().join(" ")
-}
-
-/// A dash where there is nothing to show.
-fn or_dash(text: Option<impl ToString>) -> String {
-    let text = text.map(|text| visible(&text.to_string()));
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
-}
-
-/// Names and reasons are what clients say: what would move a cursor or part a column is not shown.
-fn visible(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_stand_behind_their_topic() {
-        let of = |topic: &str, partition| TopicPartition::new(topic, partition);
-        let partitions = BTreeSet::from([of("b", 1), of("a", 2), of("a", 0)]);
-        assert_eq!(partitions_text(&partitions), "a:0,2 b:1");
-        assert_eq!(partitions_text(&BTreeSet::new()), "");
-    }
-
-    #[test]
-    fn what_clients_say_cannot_write_elsewhere() {
-        assert_eq!(or_dash(Some("a\x1b[2J\tb\nü")), "a\u{fffd}[2J\u{fffd}b\u{fffd}ü");
-        assert_eq!(
-            (or_dash(Some("")), or_dash(None::<i32>), or_dash(Some(7))),
-            ("-".into(), "-".into(), "7".into())
-        );
     }
 }

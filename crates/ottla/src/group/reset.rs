@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::args::{ResetArgs, Target};
 use super::offsets::{self, ByPartition};
-use super::or_dash;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, complain, json_line, print};
+use crate::output::{Align, Style, Table, complain, json_line, or_dash, print};
 use crate::selected;
 
 /// Where a group goes on in one partition.

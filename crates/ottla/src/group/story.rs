@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::{or_dash, visible};
-use crate::output::{Align, Style, Table};
+use crate::output::{Align, Style, Table, or_dash, visible};
 use crate::time;
 
 /// `body` is what the broker told, for those who want it as it is.

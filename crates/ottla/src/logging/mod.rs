@@ -1,20 +1,21 @@
 //! The log on stderr: text for people, JSON for machines.
 //!
 //! Lines go through a bounded queue to a thread of their own ([`writer`]): a terminal that is stopped, or a pipe that
-//! nobody reads, must not stop the broker.
+//! nobody reads, must not stop the broker. [`args`]: what may be said about it.
 
+mod args;
 mod writer;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{LogArgs, LogFormat};
 use crate::exit::Failure;
 use crate::output;
+use args::LogFormat;
+pub use args::{LogArgs, LogLevel};
 pub use writer::{LogWriter, Logging};
 
 /// How log lines look, once `auto` has been decided.
@@ -38,7 +39,6 @@ impl Lines {
 
 /// Starts logging for a broker. The log is written until what is returned is dropped.
 pub fn start(args: &LogArgs) -> Result<(Lines, Logging), Failure> {
-    let filter = filter(&args.log_level)?;
     let logging =
         Logging::start().map_err(|error| Failure::failed(format!("no thread for the log: {error}")))?;
     let writer = logging.writer();
@@ -48,37 +48,19 @@ pub fn start(args: &LogArgs) -> Result<(Lines, Logging), Failure> {
         Lines::Text => text.with_ansi(output::colour_on_stderr()).with_writer(writer).boxed(),
         Lines::Json => text.json().flatten_event(true).with_writer(writer).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    tracing_subscriber::registry().with(layer.with_filter(args.log_level.filter())).init();
     log_panics();
     Ok((lines, logging))
 }
 
 /// Starts logging for a command: nothing unless asked for.
-pub fn start_quietly(level: &str) -> Result<(), Failure> {
-    let filter = filter(level)?;
-    if filter.default_level() == Some(LevelFilter::OFF) && filter.iter().next().is_none() {
-        return Ok(());
+pub fn start_quietly(level: &LogLevel) {
+    if level.is_off() {
+        return;
     }
     let layer =
         tracing_subscriber::fmt::layer().with_ansi(output::colour_on_stderr()).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
-    Ok(())
-}
-
-fn filter(level: &str) -> Result<Targets, Failure> {
-    let refused = || {
-        Failure::usage(format!("--log-level cannot be \"{level}\""))
-            .hint("off, error, warn, info, debug or trace; for single parts: info,ottla_net=debug")
-    };
-    // A lone word that is no level would be taken for the name of a part, and log everything of it.
-    let is_level = |item: &str| {
-        let level = item.rsplit('=').next().unwrap_or_default();
-        !level.is_empty() && level.parse::<LevelFilter>().is_ok()
-    };
-    if !level.split(',').all(is_level) {
-        return Err(refused());
-    }
-    level.parse().map_err(|_| refused())
+    tracing_subscriber::registry().with(layer.with_filter(level.filter())).init();
 }
 
 /// A panic ends one task, not the broker: it must be seen in the log, where all else is.
@@ -99,19 +81,4 @@ fn log_panics() {
 /// What the panic said: `panic!` gives text as one of two types.
 fn message(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
     payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_are_checked() {
-        for good in ["info", "off", "DEBUG", "warn,ottla_net=debug", "ottla_log=trace"] {
-            assert!(filter(good).is_ok(), "{good}");
-        }
-        for wrong in ["", "loud", "info,", "info,ottla_net", "info,ottla_net=loud"] {
-            assert!(filter(wrong).unwrap_err().what.contains("--log-level"), "{wrong}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Tables: aligned with a header for people, tab-separated without one for programs.
 
-use super::Style;
+use super::style::Style;
 
 /// On which side a column is flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! `ottla produce`: lines of standard input become records.
 //!
-//! - [`lines`]: reads them; [`tally`]: what became of them, and the report.
+//! - [`args`]: what may be said; [`lines`]: reads lines; [`tally`]: what became of them, and the report.
 
+mod args;
 mod lines;
 mod tally;
 
@@ -15,10 +16,11 @@ use ottla_wire::batch::Header;
 use ottla_wire::primitives::Str;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::ProduceArgs;
+use crate::args::Pair;
 use crate::cluster;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, complain, print};
+pub use args::ProduceArgs;
 use lines::{Line, Lines, RECORD_BYTES_MAX};
 use tally::Tally;
 
@@ -82,7 +84,7 @@ fn config(args: &ProduceArgs) -> ProducerConfig {
 
 /// What all records have in common.
 fn template(args: &ProduceArgs) -> ProducerRecord {
-    let header = |pair: &crate::args::Pair| Header {
+    let header = |pair: &Pair| Header {
         key: Bytes::from(pair.name.clone()),
         value: Some(Bytes::from(pair.value.clone())),
     };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::millis;
+use crate::time::millis;
 
 /// What commands connect to when nothing is said.
 const DEFAULT_BOOTSTRAP_PORT: u16 = 9092;

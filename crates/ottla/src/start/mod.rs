@@ -1,5 +1,6 @@
 //! Runs a broker: settings, recovery, the banner, and the signal that stops it.
 
+mod args;
 mod banner;
 mod settings;
 
@@ -9,11 +10,12 @@ use ottla_broker::{Broker, StartError};
 use ottla_settings::BrokerSettings;
 use tokio::runtime::Runtime;
 
-use crate::args::StartArgs;
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, Lines, LogWriter};
 use crate::output;
 use crate::signals::Signals;
+use crate::time::millis;
+pub use args::StartArgs;
 use banner::Facts;
 
 /// How long threads may take to end once the broker has stopped. What they do by then cannot matter any more.
@@ -102,10 +104,6 @@ fn announce(broker: &Broker, began: Instant, lines: Lines, log: &LogWriter) {
         Lines::Text => log.line(facts.to_text(output::colour_on_stderr())),
         Lines::Json => facts.log(),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<StartError> for Failure {

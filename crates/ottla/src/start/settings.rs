@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ottla_settings::{BrokerSettings, ConfigError, host_and_port, parse_properties};
 
-use crate::args::StartArgs;
+use super::args::StartArgs;
 use crate::exit::Failure;
 
 /// What holds for settings that nobody has set. Kafka listens on every address of the host and keeps data
@@ -155,12 +155,17 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Cli;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        start: StartArgs,
+    }
 
     fn resolved(arguments: &[&str], file: &str) -> Result<BrokerSettings, Failure> {
-        let cli = Cli::try_parse_from(["ottla"].iter().chain(arguments)).unwrap();
+        let line = Line::try_parse_from(["start"].iter().chain(arguments)).unwrap();
         let said = |(name, value)| Said { name, value, by: "server.properties".to_owned() };
-        resolve(&cli.start, parse_properties(file).unwrap().into_iter().map(said).collect())
+        resolve(&line.start, parse_properties(file).unwrap().into_iter().map(said).collect())
     }
 
     #[test]

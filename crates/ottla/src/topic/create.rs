@@ -5,8 +5,8 @@ use ottla_client::{Admin, NewTopic};
 use ottla_wire::protocol::ErrorCode;
 use serde_json::json;
 
-use super::complain_of;
-use crate::args::{CreateArgs, unique};
+use super::args::CreateArgs;
+use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
 
@@ -34,7 +34,7 @@ pub async fn run(admin: &Admin, style: Style, args: CreateArgs) -> Result<Exit, 
                 print(told(style, name, None))?;
             }
             Some(Err(error)) => {
-                complain_of(name, error);
+                Failure::from(error.clone()).about(format_args!("topic {name}")).print();
                 exit = Exit::Failed;
             }
             None => {

@@ -4,7 +4,6 @@ use ottla_client::Admin;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::json;
 
-use super::complain_of;
 use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
@@ -22,7 +21,7 @@ pub async fn run(admin: &Admin, style: Style, names: &[String], if_exists: bool)
                 print(told(style, name, false))?;
             }
             Some(Err(error)) => {
-                complain_of(name, error);
+                Failure::from(error.clone()).about(format_args!("topic {name}")).print();
                 exit = Exit::Failed;
             }
             None => {

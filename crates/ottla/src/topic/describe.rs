@@ -9,7 +9,6 @@ use ottla_client::{Admin, ConfigResource, IsolationLevel, OffsetSpec, TopicParti
 use ottla_wire::BrokerId;
 use serde_json::{Value, json};
 
-use super::complain_of;
 use crate::args::unique;
 use crate::exit::{Exit, Failure};
 use crate::output::{Align, Style, Table, bytes_for_people, complain, json_line, print};
@@ -58,7 +57,7 @@ pub async fn run(admin: &Admin, style: Style, names: Vec<String>) -> Result<Exit
                 }
             }
             Some(Err(error)) => {
-                complain_of(name, error);
+                Failure::from(error.clone()).about(format_args!("topic {name}")).print();
                 exit = Exit::Failed;
             }
             None => return Err(Failure::failed(format!("the broker did not tell of topic {name}"))),

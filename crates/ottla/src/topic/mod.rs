@@ -1,16 +1,18 @@
 //! `ottla topic`: create, list, describe and delete topics.
 
+mod args;
 mod create;
 mod delete;
 mod describe;
 mod list;
 
-use ottla_client::{Admin, ApiError};
+use ottla_client::Admin;
 
-use crate::args::{TopicArgs, TopicCommand};
 use crate::cluster;
-use crate::exit::{Exit, Failure, hint_for};
-use crate::output::{Style, complain};
+use crate::exit::{Exit, Failure};
+use crate::output::Style;
+pub use args::TopicArgs;
+use args::TopicCommand;
 
 pub async fn run(args: TopicArgs) -> Result<Exit, Failure> {
     let style = Style::of(args.output);
@@ -22,10 +24,4 @@ pub async fn run(args: TopicArgs) -> Result<Exit, Failure> {
         TopicCommand::Describe { names } => describe::run(&admin, style, names).await,
         TopicCommand::Delete { names, if_exists } => delete::run(&admin, style, &names, if_exists).await,
     }
-}
-
-/// Tells what became of one topic, when that is not what was wanted.
-fn complain_of(name: &str, error: &ApiError) {
-    let hint = hint_for(error.code).map(|hint| format!("\nhint:  {hint}")).unwrap_or_default();
-    complain(&format!("error: topic {name}: {error}{hint}\n"));
 }

@@ -8,7 +8,7 @@ use ottla_wire::{Offset, ProducerEpoch, ProducerId};
 use serde_json::json;
 
 use super::args::AbortArgs;
-use super::failure_of;
+use super::failure::failure_of;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
 

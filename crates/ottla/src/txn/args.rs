@@ -104,14 +104,16 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: TxnCommand,
+    }
 
     fn parsed(line: &str) -> Result<TxnCommand, String> {
-        let cli = Cli::try_parse_from(["ottla", "txn"].into_iter().chain(line.split_whitespace()));
-        match cli.map_err(|error| error.to_string())?.command {
-            Some(Command::Txn(txn)) => Ok(txn.command),
-            other => panic!("{line}: {other:?}"),
-        }
+        let words = ["txn"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.command).map_err(|error| error.to_string())
     }
 
     #[test]

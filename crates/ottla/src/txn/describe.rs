@@ -5,9 +5,10 @@ use ottla_client::admin::TransactionDescription;
 use ottla_wire::Timestamp;
 use serde_json::json;
 
-use super::{age, complain_of, now, or_dash};
+use super::age::{age, now};
+use super::failure::failure_of;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, json_line, print};
+use crate::output::{Align, Style, Table, json_line, or_dash, print, visible};
 
 pub async fn run(admin: &Admin, style: Style, ids: &[String]) -> Result<Exit, Failure> {
     let (mut described, mut exit) = (Vec::new(), Exit::Clean);
@@ -15,7 +16,7 @@ pub async fn run(admin: &Admin, style: Style, ids: &[String]) -> Result<Exit, Fa
         match outcome {
             Ok(description) => described.push((id, description)),
             Err(error) => {
-                complain_of(&format!("transactional id {id}"), &error);
+                failure_of(&error).about(format_args!("transactional id {id}")).print();
                 exit = Exit::Failed;
             }
         }
@@ -43,8 +44,8 @@ fn told(style: Style, described: &[(String, TransactionDescription)], now: Times
                 let timeout = i64::try_from(of.timeout.as_millis()).unwrap_or(i64::MAX);
                 let partitions: Vec<String> = of.partitions.iter().map(ToString::to_string).collect();
                 table.row([
-                    id.clone(),
-                    or_dash(of.state.map(|state| state.name().to_owned())),
+                    visible(id),
+                    or_dash(of.state.map(|state| state.name())),
                     of.producer_id.to_string(),
                     of.producer_epoch.to_string(),
                     of.coordinator.to_string(),

@@ -4,7 +4,7 @@ use ottla_client::Admin;
 use ottla_wire::{ProducerEpoch, ProducerId};
 use serde_json::json;
 
-use super::complain_of;
+use super::failure::failure_of;
 use crate::exit::{Exit, Failure};
 use crate::output::{Style, json_line, print};
 
@@ -16,7 +16,7 @@ pub async fn run(admin: &Admin, style: Style, ids: &[String]) -> Result<Exit, Fa
                 print(told(style, &id, identity))?;
             }
             Err(error) => {
-                complain_of(&format!("transactional id {id}"), &error);
+                failure_of(&error).about(format_args!("transactional id {id}")).print();
                 exit = Exit::Failed;
             }
         }

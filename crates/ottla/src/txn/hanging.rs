@@ -7,10 +7,11 @@ use ottla_client::{Admin, TopicPartition};
 use ottla_wire::Timestamp;
 use serde_json::json;
 
+use super::age::{age, now};
 use super::args::HangingArgs;
-use super::{age, complain_of, failure_of, now, or_dash};
+use super::failure::failure_of;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, json_line, print};
+use crate::output::{Align, Style, Table, json_line, or_dash, print};
 
 pub async fn run(admin: &Admin, style: Style, args: HangingArgs) -> Result<Exit, Failure> {
     let partitions = partitions(admin, &args).await?;
@@ -20,7 +21,7 @@ pub async fn run(admin: &Admin, style: Style, args: HangingArgs) -> Result<Exit,
     })?;
     print(told(style, &hanging.transactions, now()))?;
     for (partition, error) in &hanging.errors {
-        complain_of(&format!("partition {partition}"), error);
+        failure_of(error).about(format_args!("partition {partition}")).print();
     }
     Ok(if hanging.errors.is_empty() { Exit::Clean } else { Exit::Failed })
 }
@@ -33,7 +34,7 @@ async fn partitions(admin: &Admin, args: &HangingArgs) -> Result<BTreeSet<TopicP
     };
     let mut partitions = BTreeSet::new();
     for (name, outcome) in admin.describe_topics(&names).await? {
-        let topic = outcome.map_err(|error| Failure::from(ottla_client::Error::Api(error)).about(&name))?;
+        let topic = outcome.map_err(|error| Failure::from(error).about(&name))?;
         for &wanted in &args.partitions {
             if topic.partition(wanted).is_none() {
                 return Err(Failure::usage(format!("topic {name} has no partition {wanted}")));
@@ -73,10 +74,10 @@ fn table(style: Style, hanging: &[OpenTransaction], now: Timestamp) -> String {
         table.row([
             partition.topic.to_string(),
             partition.partition.to_string(),
-            or_dash(producer.transaction_start.map(|start| start.to_string())),
+            or_dash(producer.transaction_start),
             producer.producer_id.to_string(),
             producer.producer_epoch.to_string(),
-            or_dash(producer.coordinator_epoch.map(|epoch| epoch.to_string())),
+            or_dash(producer.coordinator_epoch),
             or_dash(producer.last_timestamp.map(|last| age(style, (now.0 - last.0).max(0)))),
         ]);
     }

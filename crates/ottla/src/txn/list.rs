@@ -6,9 +6,9 @@ use ottla_wire::ProducerId;
 use serde_json::json;
 
 use super::args::ListArgs;
-use super::{complain_of, or_dash};
+use super::failure::failure_of;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Style, Table, json_line, print};
+use crate::output::{Align, Style, Table, json_line, or_dash, print, visible};
 
 pub async fn run(admin: &Admin, style: Style, args: ListArgs) -> Result<Exit, Failure> {
     let filter = TransactionFilter {
@@ -20,7 +20,7 @@ pub async fn run(admin: &Admin, style: Style, args: ListArgs) -> Result<Exit, Fa
     let listed = admin.list_transactions(&filter).await?;
     print(told(style, &listed.transactions))?;
     for (broker, error) in &listed.errors {
-        complain_of(&format!("broker {broker}"), error);
+        failure_of(error).about(format_args!("broker {broker}")).print();
     }
     Ok(if listed.errors.is_empty() { Exit::Clean } else { Exit::Failed })
 }
@@ -38,8 +38,8 @@ fn told(style: Style, listings: &[TransactionListing]) -> String {
             ]);
             for listing in listings {
                 table.row([
-                    listing.transactional_id.clone(),
-                    or_dash(listing.state.map(|state| state.name().to_owned())),
+                    visible(&listing.transactional_id),
+                    or_dash(listing.state.map(|state| state.name())),
                     listing.producer_id.to_string(),
                     listing.coordinator.to_string(),
                 ]);

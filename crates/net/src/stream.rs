@@ -1,0 +1,103 @@
+//! What a connection's bytes go through.
+//!
+//! Everything above is generic over [`Stream`], so plain TCP pays for no other stream: no box, no dynamic call. A stream that
+//! is not plain (TLS) implements tokio's two traits and says when it may have something to read; the rest has defaults.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection's bytes. What is written MAY stay in the stream until it is flushed; how much stays MUST be bounded.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Ready once a read may find something: only then is it worth having a buffer.
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// One read that fills `first`, and may go on with `second`.
+    fn poll_read_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut [u8],
+        second: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let _later = second;
+        let mut buffer = ReadBuf::new(first);
+        ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// One write of the slices, from their start on. Ready with none of them is an error.
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(self).poll_write_vectored(cx, slices))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => Poll::Ready(Ok(n)),
+        }
+    }
+
+    /// The power of `sendfile`: the socket, where what is written to it is what the peer reads. Without it, what comes from
+    /// files is read and written.
+    fn plain(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Stream for TcpStream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        TcpStream::poll_read_ready(self, cx)
+    }
+
+    fn poll_read_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut [u8],
+        second: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = first.len() + second.len();
+        loop {
+            ready!(TcpStream::poll_read_ready(self, cx))?;
+            let mut emptied = 0;
+            let read = self.try_io(Interest::READABLE, || {
+                match rustix::io::readv(&*self, &mut [IoSliceMut::new(first), IoSliceMut::new(second)])? {
+                    // The socket is empty now: saying so saves the read that would find nothing.
+                    n if (1..wanted).contains(&n) => {
+                        emptied = n;
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                    n => Ok(n),
+                }
+            });
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied > 0 => {
+                    return Poll::Ready(Ok(emptied));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let sent = self.try_io(Interest::WRITABLE, || {
+                let mut control = SendAncillaryBuffer::default();
+                Ok(rustix::net::sendmsg(&*self, slices, &mut control, SendFlags::NOSIGNAL)?)
+            });
+            match sent {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
