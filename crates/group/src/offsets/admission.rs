@@ -14,7 +14,7 @@ use crate::group::Committer;
 use crate::groups::{Groups, HasOffsets};
 
 impl Offsets {
-    /// A commit was served: the group exists if it has offsets, and hears of its member.
+    /// A commit was served. The group exists if it has offsets, and its member lives.
     pub(super) fn committed(
         &self,
         ctx: &mut Context<'_>,
@@ -33,8 +33,8 @@ impl Offsets {
         }
     }
 
-    /// Whether an offset can be kept for one place, or in a transaction of `producer`. What takes no more room than what was
-    /// there before always can.
+    /// Whether an offset can be kept for one partition, or in a transaction of `producer`. One that takes no
+    /// more room than the offset before it always can.
     pub(super) fn check_place(
         &self,
         ctx: &Context<'_>,

@@ -31,8 +31,8 @@ impl HasOffsets for Offsets {
 }
 
 impl Offsets {
-    /// Takes in a record, from the log or just written. One of a transaction waits for its end; a tombstone does not, and
-    /// also drops what transactions would commit.
+    /// Takes in a record, from the log or just written. One of a transaction waits for its end; a tombstone
+    /// does not, and also drops what transactions would commit.
     pub fn apply(
         &mut self,
         producer: Option<Producer>,
@@ -55,8 +55,8 @@ impl Offsets {
         }
     }
 
-    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken it. Gives back
-    /// the groups concerned, which may have no offsets any more.
+    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken
+    /// it. Gives back the groups concerned, which may have no offsets any more.
     pub fn end_transaction(&mut self, producer: Producer, commit: bool) -> BTreeSet<Str> {
         let ended = self.pending.take(producer.id);
         let groups = ended.keys().map(|place| place.group.clone()).collect();

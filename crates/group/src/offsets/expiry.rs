@@ -1,7 +1,8 @@
-//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted topics.
+//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted
+//! topics.
 //!
-//! There may be millions of offsets, so that all of them are never looked at in one step: a step does some work and leaves
-//! the rest to the next, a little later.
+//! There may be millions of offsets, so one step never looks at all of them. It does some work and leaves the
+//! rest to the next step, a little later.
 
 use std::ops::Bound;
 
@@ -32,7 +33,8 @@ impl Offsets {
         self.work(ctx, groups);
     }
 
-    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their names now, stay.
+    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their
+    /// names now, stay.
     pub fn remove_topics(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, deleted: &[Str]) {
         if deleted.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to offsets.
+//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to
+//! offsets.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};

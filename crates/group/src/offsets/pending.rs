@@ -11,7 +11,8 @@ use crate::memory::{of_map, of_one_more, of_text};
 
 /// What open transactions will commit. No map in it is empty.
 ///
-/// Producers are known by their id alone: the epoch may have been raised between the commit and the marker (KIP-890).
+/// Producers are known by their id alone: the epoch may have been raised between the commit and the marker
+/// (KIP-890).
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     by_producer: BTreeMap<ProducerId, BTreeMap<Place, Entry>>,

@@ -30,8 +30,8 @@ pub struct Place {
     pub partition: PartitionIndex,
 }
 
-/// A committed offset and its rank in the log. Of two commits for one place the one of the higher rank counts, whichever
-/// of them comes into force later.
+/// A committed offset and its rank in the log. Of two commits for one place the one of the higher rank
+/// counts, whichever of them comes into force later.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub rank: u64,
@@ -75,7 +75,8 @@ impl CommittedOffset {
         }
     }
 
-    /// Whether the offset was committed for a topic of another id than `asked`. A zero on either side is no statement.
+    /// Whether the offset was committed for a topic of another id than `asked`. A zero on either side says
+    /// nothing.
     pub(super) fn is_of_another_topic(&self, asked: TopicId) -> bool {
         !self.topic_id.is_zero() && !asked.is_zero() && self.topic_id != asked
     }
