@@ -6,7 +6,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex};
 
 use super::committed::Offsets;
-use super::store::Place;
+use super::store::GroupTopicPartition;
 use crate::classic::get_or_create;
 use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
@@ -54,7 +54,7 @@ impl Offsets {
             return Err(ErrorCode::PolicyViolation);
         }
         let before = match producer {
-            Some(producer) => self.pending.get(producer.id, &Place::of(key)),
+            Some(producer) => self.pending.get(producer.id, &GroupTopicPartition::of(key)),
             None => committed,
         };
         let metadata_len = metadata.map_or(0, |metadata| metadata.len());

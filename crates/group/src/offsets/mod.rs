@@ -23,5 +23,5 @@ mod sweep;
 mod txn_offset_commit;
 
 pub use committed::Offsets;
-pub use store::{CommittedOffset, Place};
+pub use store::{CommittedOffset, GroupTopicPartition};
 pub use sweep::{SWEEP_PAUSE, SWEEP_WORK_MAX};

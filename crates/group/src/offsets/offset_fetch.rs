@@ -10,7 +10,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex};
 
 use super::committed::Offsets;
-use super::store::{CommittedOffset, Place, Topics};
+use super::store::{CommittedOffset, GroupTopicPartition, Topics};
 use crate::groups::Groups;
 use crate::request::{Caller, FetchOfGroup, GroupRequest, Response};
 use crate::step::{Serve, Step};
@@ -136,7 +136,11 @@ impl Fetch<'_> {
         let pending = &self.all.pending;
         self.require_stable
             && !pending.is_empty()
-            && pending.contains(&Place { group: self.group.clone(), topic: topic.clone(), partition })
+            && pending.contains(&GroupTopicPartition {
+                group: self.group.clone(),
+                topic: topic.clone(),
+                partition,
+            })
     }
 }
 

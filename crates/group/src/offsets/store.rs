@@ -24,7 +24,7 @@ pub struct CommittedOffset {
 
 /// What an offset is committed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct GroupTopicPartition {
     pub group: Str,
     pub topic: Str,
     pub partition: PartitionIndex,
@@ -82,9 +82,13 @@ impl CommittedOffset {
     }
 }
 
-impl Place {
-    pub(super) fn of(key: &OffsetCommitKey) -> Place {
-        Place { group: key.group.clone(), topic: key.topic.clone(), partition: PartitionIndex(key.partition) }
+impl GroupTopicPartition {
+    pub(super) fn of(key: &OffsetCommitKey) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: key.group.clone(),
+            topic: key.topic.clone(),
+            partition: PartitionIndex(key.partition),
+        }
     }
 
     pub(super) fn into_key(self) -> OffsetCommitKey {
@@ -92,18 +96,26 @@ impl Place {
     }
 
     /// The first place that `group` can have.
-    pub(super) fn first_of(group: &Str) -> Place {
-        Place::first_in(group, &Str::default())
+    pub(super) fn first_of(group: &Str) -> GroupTopicPartition {
+        GroupTopicPartition::first_in(group, &Str::default())
     }
 
     /// The first place that a topic can have in `group`.
-    pub(super) fn first_in(group: &Str, topic: &Str) -> Place {
-        Place { group: group.clone(), topic: topic.clone(), partition: PartitionIndex(i32::MIN) }
+    pub(super) fn first_in(group: &Str, topic: &Str) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: group.clone(),
+            topic: topic.clone(),
+            partition: PartitionIndex(i32::MIN),
+        }
     }
 
     /// The same place, without the frames that its names were read from.
-    pub(super) fn detached(&self) -> Place {
-        Place { group: self.group.detached(), topic: self.topic.detached(), partition: self.partition }
+    pub(super) fn detached(&self) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: self.group.detached(),
+            topic: self.topic.detached(),
+            partition: self.partition,
+        }
     }
 }
 
