@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
 use ottla_group::GroupCoordinator;
+use ottla_partition::Claim;
 use ottla_replica::{AppendError, VerificationGuard};
 use ottla_txn::TxnCoordinator;
 use ottla_wire::compress::Codec;
@@ -19,7 +20,7 @@ use super::kit::{Kit, World};
 use super::load::Loaded;
 use super::metered::Metered;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, PartitionDriver};
+use crate::shard::Partition;
 
 /// A kind of coordinator: its core, and how it is joined to the broker.
 pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
@@ -94,7 +95,7 @@ pub struct Proof {
 
 impl Proof {
     /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator its state.
-    pub fn check(&self, partition: &PartitionDriver) -> Result<(), AppendError> {
+    pub fn check(&self, partition: &Partition) -> Result<(), AppendError> {
         partition.check_claim(&self.claim, self.guard, self.verify)
     }
 }
@@ -144,7 +145,7 @@ impl Coordinating {
     }
 
     /// MUST be mail for the kind that lives in `partition`: it is dropped otherwise.
-    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &PartitionDriver) {
+    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &Partition) {
         match (self, mail) {
             (Coordinating::Groups(host), CoordinatorMail::Groups(letter)) => host.take(at, letter, partition),
             (Coordinating::Transactions(host), CoordinatorMail::Transactions(letter)) => {

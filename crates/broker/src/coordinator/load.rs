@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_coordinator::{Frame, Producer, Record, ReplayError};
 use ottla_log::{Cold, ReadError};
+use ottla_partition::Generation;
 use ottla_replica::ViewRole;
 use ottla_wire::batch::{BatchError, BatchView, ControlRecord, batches};
 use ottla_wire::{LeaderEpoch, Offset};
 
-use super::host::Generation;
 use super::kind::{Home, Kind, Letter};
 use crate::partition::PartitionHandle;
 use crate::shard::Letters;

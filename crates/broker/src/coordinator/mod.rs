@@ -7,7 +7,6 @@
 //! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests in and
 //!   records and answers out.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
-//! - [`marker`]: the end of a transaction in a coordinator's partition.
 //! - [`seal`]: the records of a turn as a batch.
 //! - [`metered`]: the memory of all groups of this broker.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
@@ -26,7 +25,6 @@ pub mod internal;
 mod kind;
 mod kit;
 mod load;
-mod marker;
 mod metered;
 pub mod outside;
 pub mod route;
@@ -40,7 +38,6 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Generation, Hosted, moment};
+pub use host::{Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail, Proof};
 pub use kit::{Kit, World};
-pub use marker::Marker;

@@ -1,4 +1,4 @@
-//! The end of a transaction in a coordinator's partition.
+//! The end of a transaction, as those hear of it who live beside a replica.
 
 use ottla_coordinator::Producer;
 use ottla_wire::Offset;

@@ -8,6 +8,7 @@ use ottla_replica::ReplyId;
 const ANSWERED_MAX: usize = 64;
 
 /// Waiters by the id of their reply. Ids are given in order and mostly answered in that order, so nothing is sought.
+#[derive(Debug)]
 pub struct Waiters<W> {
     /// In the order of their ids. The first one still waits, if there is any.
     queue: VecDeque<(ReplyId, Option<W>)>,
