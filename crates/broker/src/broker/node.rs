@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_wire::BrokerId;
 use ottla_wire::messages::MetadataRecord;
 use tokio::sync::watch;
@@ -149,15 +148,14 @@ async fn open_quorum(
     node: BrokerId,
     machine: Machine,
 ) -> Result<Quorum, StartError> {
-    let path = settings.get("metadata.log.dir").map_or_else(|| dir.path().to_owned(), PathBuf::from);
-    let snapshot_bytes = settings.integer("metadata.log.max.record.bytes.between.snapshots");
+    let snapshot_bytes = settings.read(key::METADATA_LOG_MAX_RECORD_BYTES_BETWEEN_SNAPSHOTS);
     let defaults = ottla_quorum::Settings::default();
     let quorum = ottla_quorum::Settings {
         cluster_id: Some(dir.meta().cluster_id.clone()),
         snapshot_bytes: u64::try_from(snapshot_bytes).unwrap_or(defaults.snapshot_bytes),
         ..defaults
     };
-    Ok(Quorum::start(path.join(METADATA_DIR), node, quorum, machine).await?)
+    Ok(Quorum::start(dir.path().join(METADATA_DIR), node, quorum, machine).await?)
 }
 
 /// The partitions that have folders. With an empty metadata log they are somebody else's.
@@ -192,12 +190,12 @@ fn start_shards(
         flusher.map_err(|error| StartError::Io { doing: "start the threads that flush".into(), error })?;
     let flusher = Arc::new(flusher);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let retention = settings.integer("log.retention.check.interval.ms");
+    let retention_interval = settings.read(key::LOG_RETENTION_CHECK_INTERVAL_MS);
     let shard = |number| {
         let settings = ShardSettings {
             clock: clock.clone(),
             flusher: flusher.clone(),
-            retention_interval: Duration::from_millis(u64::try_from(retention).unwrap_or(u64::MAX)),
+            retention_interval,
             coordinators: coordinators.clone(),
         };
         ShardHandle::spawn(number, settings)
@@ -234,18 +232,18 @@ fn context(
     (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
     dir: &DataDir,
 ) -> Context {
-    let slots = settings.integer("max.incremental.fetch.session.cache.slots");
+    let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
         served: api::SERVED,
         limits: Limits::default(),
-        fetch_bytes_max: settings.integer("fetch.max.bytes"),
+        fetch_bytes_max: settings.read(key::FETCH_MAX_BYTES),
         started_with: settings,
         clock,
         published,
         controller,
-        fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
+        fetch_sessions: Sessions::new(slots),
         cold_reads: ColdReads::of_fetches(),
         searches: ColdReads::of_searches(),
         coordinators,

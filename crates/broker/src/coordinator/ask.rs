@@ -37,7 +37,7 @@ macro_rules! asks {
             type Answer = $answer;
 
             fn question(self) -> $question {
-                $question::$name(self.0)
+                $question::$name(self.0.into())
             }
 
             fn answer(answer: $response) -> Option<$answer> {

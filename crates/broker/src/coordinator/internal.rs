@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::primitives::Str;
@@ -111,11 +111,9 @@ fn partition_of(id: &str, partitions: i32) -> PartitionIndex {
 
 fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> CreateTopicsRequest {
     let (partitions, segment_bytes) = match topic {
-        InternalTopic::Offsets => {
-            (settings.offsets_topic_partitions(), settings.offsets_topic_segment_bytes())
-        }
+        InternalTopic::Offsets => (key::OFFSETS_TOPIC_NUM_PARTITIONS, key::OFFSETS_TOPIC_SEGMENT_BYTES),
         InternalTopic::TransactionState => {
-            (settings.transaction_topic_partitions(), settings.transaction_topic_segment_bytes())
+            (key::TRANSACTION_STATE_LOG_NUM_PARTITIONS, key::TRANSACTION_STATE_LOG_SEGMENT_BYTES)
         }
     };
     let config = |name: &'static str, value: Str| CreatableTopicConfig {
@@ -124,7 +122,7 @@ fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> C
     };
     let mut configs = vec![
         config("cleanup.policy", Str::from_static("compact")),
-        config("segment.bytes", segment_bytes.to_string().into()),
+        config("segment.bytes", settings.read(segment_bytes).to_string().into()),
     ];
     match topic {
         InternalTopic::Offsets => configs.push(config("compression.type", Str::from_static("producer"))),
@@ -136,7 +134,7 @@ fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> C
     }
     let topic = CreatableTopic {
         name: Str::from_static(topic.topic()),
-        num_partitions: partitions,
+        num_partitions: settings.read(partitions),
         replication_factor: settings.internal_replication_factor(topic, brokers),
         configs,
         ..Default::default()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use ottla_controller::Image;
 use ottla_group::{GroupConfig, Topics};
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_txn::TxnConfig;
 use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
@@ -41,7 +41,7 @@ impl World {
             verification: Verification::new(settings),
             topics: Arc::new(ImageTopics::new(image.clone())),
             codec: settings.offsets_topic_codec(),
-            commit_timeout: settings.offsets_commit_timeout(),
+            commit_timeout: settings.read(key::OFFSETS_COMMIT_TIMEOUT_MS),
         }
     }
 
