@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_controller::controller::IdSource;
 use ottla_controller::image::{Endpoint, Feature};
+use ottla_settings::key;
 use ottla_wire::messages::broker_registration_request::{Feature as SupportedFeature, Listener};
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
@@ -45,7 +46,7 @@ impl Membership {
             return Err(StartError::Join(format!("the registration was refused: {code}")));
         }
         // The registration is the newest entry of the metadata log, and it is published.
-        ctx.coordinators.outside.set_caught_up();
+        ctx.coordinators.set_caught_up();
         let membership = Membership { ctx, epoch: BrokerEpoch(response.broker_epoch) };
         while membership.beat(false).await?.is_fenced {
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -59,8 +60,8 @@ impl Membership {
 
     /// Tells the controller again and again that this broker is there. Never returns.
     pub async fn stay(self) {
-        let interval = self.ctx.started_with.integer("broker.heartbeat.interval.ms");
-        let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(2000).max(1));
+        let interval = self.ctx.started_with.read(key::BROKER_HEARTBEAT_INTERVAL_MS);
+        let interval = interval.max(Duration::from_millis(1));
         loop {
             tokio::time::sleep(interval).await;
             if let Err(error) = self.beat(false).await {
@@ -124,7 +125,7 @@ fn registration(
         incarnation_id: Random.uuid(),
         listeners: endpoints.into_iter().map(listener).collect(),
         features: Feature::ALL.iter().map(feature).collect(),
-        rack: ctx.started_with.rack().map(Str::from),
+        rack: ctx.started_with.read(key::BROKER_RACK).map(Str::from),
         is_migrating_zk_broker: false,
         log_dirs,
         previous_broker_epoch: previous_epoch.map_or(-1, |epoch| epoch.0),

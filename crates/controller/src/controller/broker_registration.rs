@@ -1,5 +1,6 @@
 //! BrokerRegistration (key 62): a broker says that it has started, and gets its epoch (KIP-631).
 
+use ottla_settings::key;
 use ottla_wire::messages::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use ottla_wire::messages::{
     BrokerRegistrationRequest, BrokerRegistrationResponse, MetadataRecord, RegisterBrokerRecord,
@@ -49,7 +50,12 @@ impl Controller {
         let before = call.image.broker(id);
         let same_process = before.filter(|broker| broker.incarnation == request.incarnation_id);
         if let (Some(broker), None) = (before, same_process)
-            && self.sessions.is_alive(id, broker.epoch, call.now, call.settings.broker_session_timeout())
+            && self.sessions.is_alive(
+                id,
+                broker.epoch,
+                call.now,
+                call.settings.read(key::BROKER_SESSION_TIMEOUT_MS),
+            )
         {
             let why = format!("Another broker is registered with broker id {id}.");
             return Err(Failure::new(ErrorCode::DuplicateBrokerRegistration, why));

@@ -13,7 +13,7 @@ use ottla_wire::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId,
 use super::placement::Placer;
 use super::{Call, Controller, Failure, Outcome, topic_names};
 use crate::image::{DIRECTORY_UNASSIGNED, Image, Partition, ResourceKind, partition_record};
-use ottla_settings::{ConfigMap, Definition, Layers, Source, tables, topic_synonyms, validate_topic};
+use ottla_settings::{ConfigMap, Definition, Layers, Source, key, tables, topic_synonyms, validate_topic};
 
 impl Controller {
     /// With `validate_only` everything is checked and nothing created: the answer has no topic ids then.
@@ -152,11 +152,11 @@ fn own_configs(topic: &CreatableTopic) -> Result<ConfigMap, Failure> {
 /// Replicas where the controller puts them.
 fn placed(call: &mut Call<'_>, topic: &CreatableTopic, batch: &Batch) -> Result<Vec<Vec<BrokerId>>, Failure> {
     let partitions = match topic.num_partitions {
-        -1 => call.settings.num_partitions(),
+        -1 => call.settings.read(key::NUM_PARTITIONS),
         count => count,
     };
     let replicas = match topic.replication_factor {
-        -1 => i16::try_from(call.settings.default_replication_factor()).unwrap_or(i16::MAX),
+        -1 => i16::try_from(call.settings.read(key::DEFAULT_REPLICATION_FACTOR)).unwrap_or(i16::MAX),
         count => count,
     };
     let partitions = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
@@ -246,13 +246,13 @@ pub(super) fn check_assignment(
 
 /// Refuses a topic of `total` partitions, or `new` more partitions in a cluster that has `present`.
 pub(super) fn limit(call: &Call<'_>, new: usize, total: usize, present: usize) -> Result<(), Failure> {
-    let of_topic = call.settings.topic_partitions_max();
+    let of_topic = call.settings.read(key::TOPIC_PARTITIONS_MAX);
     if total > of_topic {
         let why =
             format!("A topic may have {of_topic} partitions (topic.partitions.max); {total} were asked for.");
         return Err(Failure::new(ErrorCode::InvalidPartitions, why));
     }
-    let of_cluster = call.settings.partitions_max();
+    let of_cluster = call.settings.read(key::PARTITIONS_MAX);
     if present.saturating_add(new) > of_cluster {
         let why = format!(
             "The cluster may have {of_cluster} partitions (partitions.max); it has {present}, and {new} more were asked for."

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use ottla_settings::key;
+
 use super::change::{Change, Election};
 use super::{Call, Controller, Outcome, broker_heartbeat, leadership};
 
@@ -13,19 +15,23 @@ impl Controller {
     /// Periodic work. At most one broker is fenced by a call, so that each decision is made on the image
     /// after the last; call again (on that image) while there are records.
     pub fn tick(&mut self, call: &mut Call<'_>) -> Outcome<()> {
-        let timeout = call.settings.broker_session_timeout();
+        let timeout = call.settings.read(key::BROKER_SESSION_TIMEOUT_MS);
         if let Some(id) = self.sessions.expired(call.image, call.now, timeout).into_iter().next()
             && let Some(broker) = call.image.broker(id)
         {
             self.sessions.forget(id);
             return Outcome::new(broker_heartbeat::fence(call, broker), ());
         }
-        let interval = call.settings.leader_imbalance_check_interval();
-        if call.settings.auto_leader_rebalance() && call.now.since(self.sessions.balanced_at) >= interval {
+        let interval = call.settings.read(key::LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS);
+        if call.settings.read(key::AUTO_LEADER_REBALANCE_ENABLE)
+            && call.now.since(self.sessions.balanced_at) >= interval
+        {
             self.sessions.balanced_at = call.now;
             return Outcome::new(balance(call), ());
         }
-        if call.now.since(self.sessions.elected_at) >= call.settings.unclean_leader_election_interval() {
+        if call.now.since(self.sessions.elected_at)
+            >= call.settings.read(key::UNCLEAN_LEADER_ELECTION_INTERVAL_MS)
+        {
             self.sessions.elected_at = call.now;
             return Outcome::new(elect_leaderless(call), ());
         }

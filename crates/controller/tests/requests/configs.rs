@@ -212,7 +212,7 @@ fn layers_of_topic_settings() {
     assert_eq!(retention(&world), 30);
     alter(&mut world, resource(4, "1", &[(SET, "log.retention.ms", Some("20"))]));
     assert_eq!(retention(&world), 20);
-    assert_eq!(world.settings.with_dynamic(&world.image).get("log.retention.ms"), Some("20"));
+    assert_eq!(world.settings.with_dynamic(&world.image).set_value("log.retention.ms"), Some("20"));
     alter(&mut world, resource(2, "t", &[(SET, "retention.ms", Some("10"))]));
     assert_eq!(retention(&world), 10);
 
