@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_log::{Bound, LogReader};
-use ottla_replica::{View, ViewRole};
+pub use ottla_partition::PartitionView;
+use ottla_replica::ViewRole;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerId, Instant, LeaderEpoch, PartitionIndex, TopicId, Uuid};
+use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId, Uuid};
 
 use crate::shard::ShardHandle;
-use crate::waiters::{Progress, ReadLimit, Waiters};
+use crate::waiters::{Progress, Waiters};
 
 /// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,41 +44,17 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the files.
-#[derive(Clone, Debug)]
-pub struct PartitionView {
-    pub replica: View,
-    pub high_watermark: Bound,
-    pub last_stable: Bound,
-    pub log_end: Bound,
-    /// Since when the last stable offset has stood where it stands, behind the high watermark: a transaction is open, or
-    /// hangs.
-    pub held_since: Option<Instant>,
-}
-
-impl PartitionView {
-    /// Where a reader with this limit must stop.
-    pub fn bound(&self, limit: ReadLimit) -> Bound {
-        match limit {
-            ReadLimit::HighWatermark => self.high_watermark,
-            ReadLimit::LastStable => self.last_stable,
-            ReadLimit::LogEnd => self.log_end,
-        }
+/// What a waiting fetch must know of the step from one view to the next.
+fn progress(before: &PartitionView, after: &PartitionView) -> Progress {
+    let (old, new) = (&before.replica, &after.replica);
+    let other_rule = old.role != new.role || old.leader_epoch != new.leader_epoch || old.leader != new.leader;
+    if other_rule || new.log_end < old.log_end || new.high_watermark < old.high_watermark {
+        return Progress::Everything;
     }
-
-    /// What a waiting fetch must know of the step from `before` to this view.
-    fn progress_since(&self, before: &PartitionView) -> Progress {
-        let (old, new) = (&before.replica, &self.replica);
-        let other_rule =
-            old.role != new.role || old.leader_epoch != new.leader_epoch || old.leader != new.leader;
-        if other_rule || new.log_end < old.log_end || new.high_watermark < old.high_watermark {
-            return Progress::Everything;
-        }
-        Progress::Bytes {
-            high_watermark: gained(before.high_watermark, self.high_watermark),
-            last_stable: gained(before.last_stable, self.last_stable),
-            log_end: gained(before.log_end, self.log_end),
-        }
+    Progress::Bytes {
+        high_watermark: gained(before.high_watermark, after.high_watermark),
+        last_stable: gained(before.last_stable, after.last_stable),
+        log_end: gained(before.log_end, after.log_end),
     }
 }
 
@@ -146,10 +123,7 @@ impl PartitionHandle {
             ViewRole::Leader => {}
             ViewRole::Offline => return Err(PartitionError::Offline),
             ViewRole::Follower | ViewRole::Idle | ViewRole::Retired => {
-                return Err(PartitionError::NotLeader {
-                    leader: replica.leader,
-                    epoch: replica.leader_epoch,
-                });
+                return Err(PartitionError::NotLeader);
             }
         }
         match current_leader_epoch {
@@ -163,7 +137,7 @@ impl PartitionHandle {
     pub fn publish(&self, view: PartitionView) {
         let view = Arc::new(view);
         let before = self.view.swap(view.clone());
-        self.waiters.tell(view.progress_since(&before));
+        self.waiters.tell(progress(&before, &view));
     }
 }
 
@@ -175,7 +149,7 @@ pub enum PartitionError {
     #[error("there is no topic with this id on this broker")]
     UnknownId,
     #[error("this broker does not lead the partition; refresh the metadata and ask the leader")]
-    NotLeader { leader: Option<BrokerId>, epoch: LeaderEpoch },
+    NotLeader,
     #[error("the leader epoch of the request has passed")]
     FencedEpoch,
     #[error("the leader epoch of the request is not known here yet")]
@@ -189,7 +163,7 @@ impl From<PartitionError> for ErrorCode {
         match error {
             PartitionError::Unknown => ErrorCode::UnknownTopicOrPartition,
             PartitionError::UnknownId => ErrorCode::UnknownTopicId,
-            PartitionError::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
+            PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
             PartitionError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
             PartitionError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
             PartitionError::Offline => ErrorCode::KafkaStorageError,

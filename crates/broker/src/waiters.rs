@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use ottla_partition::ReadLimit;
 use tokio::sync::Notify;
 
 /// One waiting fetch.
@@ -34,17 +35,6 @@ impl Wait {
         }
         enough
     }
-}
-
-/// How far a waiting fetch may read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadLimit {
-    /// A consumer, `read_uncommitted`.
-    HighWatermark,
-    /// A consumer, `read_committed`.
-    LastStable,
-    /// A follower.
-    LogEnd,
 }
 
 /// What a publication changed, in bytes that have become readable.

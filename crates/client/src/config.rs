@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ottla_link::LinkConfig;
+
 use crate::error::Error;
 
 /// How to reach a cluster and how patient to be with it.
@@ -45,22 +47,23 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> ClientConfig {
+        let link = LinkConfig::default();
         ClientConfig {
             bootstrap_servers: Vec::new(),
-            client_id: String::new(),
-            request_timeout: Duration::from_secs(30),
+            client_id: link.client_id,
+            request_timeout: link.request_timeout,
             default_api_timeout: Duration::from_secs(60),
             metadata_max_age: Duration::from_secs(300),
             metadata_max_idle: Duration::from_secs(300),
             allow_auto_create_topics: true,
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
-            reconnect_backoff: Duration::from_millis(50),
-            reconnect_backoff_max: Duration::from_secs(1),
-            connection_setup_timeout: Duration::from_secs(10),
-            connections_max_idle: Duration::from_secs(540),
-            requests_in_flight_max: 100,
-            response_bytes_max: 1 << 30,
+            reconnect_backoff: link.reconnect_backoff,
+            reconnect_backoff_max: link.reconnect_backoff_max,
+            connection_setup_timeout: link.connection_setup_timeout,
+            connections_max_idle: link.connections_max_idle,
+            requests_in_flight_max: link.requests_in_flight_max,
+            response_bytes_max: link.response_bytes_max,
             seed: None,
         }
     }
@@ -71,6 +74,21 @@ impl ClientConfig {
     pub fn new(bootstrap_servers: &str) -> ClientConfig {
         let servers = bootstrap_servers.split(',').map(str::trim).filter(|server| !server.is_empty());
         ClientConfig { bootstrap_servers: servers.map(str::to_owned).collect(), ..ClientConfig::default() }
+    }
+
+    /// What of it is about connections.
+    pub fn link(&self) -> LinkConfig {
+        LinkConfig {
+            client_id: self.client_id.clone(),
+            request_timeout: self.request_timeout,
+            connection_setup_timeout: self.connection_setup_timeout,
+            connections_max_idle: self.connections_max_idle,
+            reconnect_backoff: self.reconnect_backoff,
+            reconnect_backoff_max: self.reconnect_backoff_max,
+            requests_in_flight_max: self.requests_in_flight_max,
+            response_bytes_max: self.response_bytes_max,
+            ..LinkConfig::default()
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use ottla_link::{Connection, Office};
 use ottla_wire::BrokerId;
 use ottla_wire::messages::FindCoordinatorRequest;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use crate::cluster::{Cluster, Lane};
-use crate::connection::Connection;
 use crate::error::{ApiError, Error};
 
 /// The first version of FindCoordinator that takes many keys (KIP-699).
 const MANY_KEYS_MIN: i16 = 4;
+
+/// How long to wait when the transaction before is not quite over. As in Kafka: that takes the coordinator little time, and
+/// everyone waits for it.
+const CONCURRENT_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// What a coordinator coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,23 +89,47 @@ impl Coordinator {
 
     /// Asks again where it is if this error says that it is not where it was, or that it cannot be reached.
     pub(crate) fn learn_from(&self, error: &Error) {
-        if has_moved(error) {
+        if self.has_moved(error) {
             self.forget();
         }
+    }
+}
+
+impl Office for Coordinator {
+    type Holder = Connection;
+    type Error = Error;
+
+    async fn find(&self) -> Result<Connection, Error> {
+        self.connection(Lane::SHARED).await
+    }
+
+    fn has_moved(&self, error: &Error) -> bool {
+        match error {
+            Error::Api(error) => {
+                matches!(error.code, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
+            }
+            error => error.is_retriable(),
+        }
+    }
+
+    fn may_be_found(&self, error: &Error) -> bool {
+        error.is_retriable()
     }
 
     fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
 
-/// Whether the coordinator is to be looked for again after this error.
-pub(crate) fn has_moved(error: &Error) -> bool {
-    match error {
-        Error::Api(error) => {
-            matches!(error.code, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
+    fn pause(&self, error: &Error, failures: u32) -> Duration {
+        let pause = self.cluster.retry_delay(failures);
+        match error.code() {
+            Some(ErrorCode::ConcurrentTransactions) => pause.min(CONCURRENT_PAUSE_MAX),
+            _ => pause,
         }
-        error => error.is_retriable(),
+    }
+
+    fn late(&self, after: Duration) -> Error {
+        Error::Waited { what: "the coordinator", after }
     }
 }
 
@@ -131,7 +160,7 @@ pub(crate) async fn find(
             }
             found
         }
-        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
+        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone().into()))).collect(),
     }
 }
 
@@ -153,7 +182,7 @@ async fn find_many(
             found.insert(one.key.detached(), outcome.map(|()| BrokerId(one.node_id)).map_err(Error::Api));
         }
     }
-    let absent = || answer.as_ref().map_or_else(|error| Err(error.clone()), |_| Err(missing()));
+    let absent = || Err(answer.as_ref().map_or_else(|error| error.clone().into(), |_| missing()));
     keys.iter().map(|key| (key.clone(), found.remove(key).unwrap_or_else(absent))).collect()
 }
 
@@ -169,9 +198,5 @@ async fn find_one(connection: &Connection, of: Coordinated, key: &Str) -> Result
 }
 
 fn missing() -> Error {
-    Error::Malformed {
-        api: ApiKey::FindCoordinator,
-        address: "a broker".to_owned(),
-        reason: "the key that was asked for is missing".to_owned(),
-    }
+    Error::malformed(ApiKey::FindCoordinator, "a broker", "the key that was asked for is missing".to_owned())
 }

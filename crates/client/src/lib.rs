@@ -1,14 +1,13 @@
 //! A client of the Kafka protocol: producer, consumers (by assignment and of groups), admin. The command line, tests and benchmarks use it,
 //! against Ottla and against any other broker that speaks the protocol.
 //!
-//! - [`connection`]: one TCP connection; any request of [`ottla_wire::messages`] at the best version both sides speak.
+//! - [`Connection`]: one connection, of the room `link`; any request of [`ottla_wire::messages`].
 //! - [`cluster`]: metadata, leaders, connections to brokers.
 //! - [`producer`]: batching, partitioning, retries, idempotence, transactions.
 //! - [`consumer`]: reads assigned partitions.
 //! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol (KIP-848).
-//! - [`committed`]: offsets that groups commit.
 //! - [`admin`]: topics, configs, records, groups, transactions, the cluster.
-//! - [`offsets`]: offsets by place or time.
+//! - [`offsets`]: offsets by place or time, and those that groups commit.
 //! - [`config`], [`error`]: what all have in common.
 //!
 //! Everything runs on tokio. An error says what to do about it: [`Error::advice`], [`ProduceError::advice`]. A timeout after
@@ -84,15 +83,13 @@
 //! # Ok(()) }
 //! ```
 
-mod backoff;
+mod controller;
 mod coordinator;
 mod seam;
 
 pub mod admin;
 pub mod cluster;
-pub mod committed;
 pub mod config;
-pub mod connection;
 pub mod consumer;
 pub mod error;
 pub mod group;
@@ -101,15 +98,16 @@ pub mod producer;
 
 pub use admin::{Admin, ConfigChange, ConfigResource, NewPartitions, NewTopic};
 pub use cluster::{Cluster, Lane, Metadata, TopicPartition};
-pub use committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 pub use config::ClientConfig;
-pub use connection::Connection;
-pub use consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, PartitionRecords, Seek};
-pub use error::{Advice, ApiError, Error};
+pub use consumer::{Consumer, ConsumerConfig, OffsetReset, PartitionRecords, Seek};
+pub use error::{Advice, ApiError, Error, LinkError};
 pub use group::{
-    Assignor, Commit, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
+    Assignor, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
 };
-pub use offsets::{ListedOffset, OffsetSpec};
+pub use offsets::{
+    Commit, GroupMetadata, IsolationLevel, ListedOffset, OffsetAndMetadata, OffsetSpec, Offsets,
+};
+pub use ottla_link::Connection;
 pub use producer::{
     Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
     TransactionConfig, TransactionError, TransactionVersion, TransactionalProducer,

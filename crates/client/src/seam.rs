@@ -1,54 +1,12 @@
-//! Time and chance: the one place where the client reads a clock or rolls dice.
-//!
-//! Monotonic time is tokio's (a paused or simulated runtime moves it), the wall clock is read only to stamp records,
-//! and every random choice comes from [`Dice`], which a seed makes repeatable.
+//! Time and chance: monotonic time and dice are those of connections; the wall clock is read only here, to stamp records.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use ottla_link::seam::{Dice, Instant, now};
 use ottla_wire::Timestamp;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-pub(crate) use tokio::time::Instant;
-
-/// The monotonic time now.
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
 
 /// The wall-clock time now, as records carry it.
 pub(crate) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// A shared source of random numbers. Clones draw from the same stream.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(Arc<Mutex<StdRng>>);
-
-impl Dice {
-    /// The same seed gives the same stream; `None` takes a seed from the operating system.
-    pub(crate) fn new(seed: Option<u64>) -> Dice {
-        let rng = seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        Dice(Arc::new(Mutex::new(rng)))
-    }
-
-    /// A number in `0..n`; 0 when `n` is 0.
-    pub(crate) fn below(&self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.with(|rng| rng.random_range(0..n)) }
-    }
-
-    /// A factor in `1 - spread ..= 1 + spread`.
-    pub(crate) fn factor(&self, spread: f64) -> f64 {
-        self.with(|rng| rng.random_range(1.0 - spread..=1.0 + spread))
-    }
-
-    /// Sixteen random bytes, for an id.
-    pub(crate) fn bytes(&self) -> [u8; 16] {
-        self.with(|rng| rng.random())
-    }
-
-    fn with<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
-        draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }

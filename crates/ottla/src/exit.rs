@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use ottla_client::{ApiError, Error};
+use ottla_client::{ApiError, Error, LinkError};
 use ottla_wire::protocol::ErrorCode;
 
 use crate::output::{colour_on_stderr, complain};
@@ -87,7 +87,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let failure = Failure::failed(&error);
         match &error {
-            Error::Unreachable { address, reason } | Error::Connect { address, reason } => {
+            Error::Unreachable { address, reason }
+            | Error::Link(LinkError::Connect { address, reason, .. }) => {
                 Failure::new(Exit::Unreachable, format!("no broker answers at {address} ({reason})")).hint(
                     "is it running? `ottla start` runs one here; --bootstrap-server HOST:PORT names another",
                 )
@@ -96,10 +97,12 @@ impl From<Error> for Failure {
                 Failure::usage(format!("--bootstrap-server cannot be \"{value}\": {reason}"))
             }
             Error::Config { .. } => Failure::usage(&error),
-            Error::UnsupportedVersion { .. } => {
+            Error::Link(LinkError::UnsupportedVersion { .. }) => {
                 failure.hint("the broker is too old for this command, or not a Kafka broker")
             }
-            Error::Malformed { .. } => failure.hint("does a Kafka broker listen at this address?"),
+            Error::Link(LinkError::Malformed { .. }) => {
+                failure.hint("does a Kafka broker listen at this address?")
+            }
             Error::Api(api) => match hint_for(api.code) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -108,7 +111,7 @@ impl From<Error> for Failure {
                 Failure::failed(format!("partition {partition} of {topic} has no offset {offset}"))
                     .hint("`ottla topic describe` shows where each begins and ends")
             }
-            Error::Timeout { .. } | Error::Waited { .. } => {
+            Error::Link(LinkError::Timeout { .. }) | Error::Waited { .. } => {
                 failure.hint("is the cluster under load or without a leader? --timeout SECONDS waits longer")
             }
             _ => failure,

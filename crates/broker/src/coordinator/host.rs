@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ottla_controller::controller::IdSource;
 use ottla_coordinator::{Frame, Moment, Refusal};
+use ottla_partition::{AppendOutcome, Generation, LodgerAppend, Turn};
 use ottla_replica::{View, ViewRole};
 use ottla_wire::primitives::Str;
 use ottla_wire::{Instant, LeaderEpoch, Offset};
@@ -21,14 +22,10 @@ use super::load::{Load, Loaded, load};
 use super::metered::Metered;
 use super::seal::seal;
 use crate::controllers::Random;
-use crate::shard::{CoordinatorAppend, Outcome, PartitionDriver, Turn};
+use crate::shard::Partition;
 
 /// Deleted topics that one coordinator remembers until it can be told.
 const DELETED_MAX: usize = 10_000;
-
-/// Numbers the lives of a coordinator in one partition: what an earlier one has asked for means nothing to a later one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(u64);
 
 /// What a shard does with a coordinator of any kind. In a turn: mail and ticks, then [`Hosted::write`], the turn of the
 /// partition, and [`Hosted::settle`].
@@ -43,14 +40,14 @@ pub trait Hosted {
     fn next_deadline(&self) -> Option<Instant>;
 
     /// Appends the records of this turn to the partition.
-    fn write(&mut self, turn: Turn, partition: &mut PartitionDriver);
+    fn write(&mut self, turn: Turn, partition: &mut Partition);
 
     /// The broker stops: whoever waits looks for another coordinator.
     fn resign(&mut self);
 
     /// Takes in what became of appends and of the partition's leadership, and lets leave what may. True: there is more
     /// to write, so another turn is due at once.
-    fn settle(&mut self, turn: Turn, partition: &mut PartitionDriver) -> bool;
+    fn settle(&mut self, turn: Turn, partition: &mut Partition) -> bool;
 }
 
 /// A coordinator and what waits for it.
@@ -106,7 +103,7 @@ impl<K: Kind> Host<K> {
         }
     }
 
-    pub fn take(&mut self, at: &Moment, letter: Letter<K>, partition: &PartitionDriver) {
+    pub fn take(&mut self, at: &Moment, letter: Letter<K>, partition: &Partition) {
         match letter {
             Letter::Ask(asked) => self.ask(at, *asked, partition),
             Letter::Act(act) => {
@@ -123,7 +120,7 @@ impl<K: Kind> Host<K> {
         }
     }
 
-    fn ask(&mut self, at: &Moment, asked: Asked<K>, partition: &PartitionDriver) {
+    fn ask(&mut self, at: &Moment, asked: Asked<K>, partition: &Partition) {
         let claimed = asked.proof.map_or(Ok(()), |proof| proof.check(partition));
         let unserved = match &mut self.stage {
             // Dropping the request says it.
@@ -248,7 +245,7 @@ impl<K: Kind> Host<K> {
         }
     }
 
-    fn told(&mut self, outcomes: Vec<(Generation, Outcome)>) {
+    fn told(&mut self, outcomes: Vec<(Generation, AppendOutcome)>) {
         for (generation, outcome) in outcomes {
             let Stage::Serving { frame, .. } = &mut self.stage else { continue };
             match outcome {
@@ -288,7 +285,7 @@ impl<K: Kind> Hosted for Host<K> {
         }
     }
 
-    fn write(&mut self, turn: Turn, partition: &mut PartitionDriver) {
+    fn write(&mut self, turn: Turn, partition: &mut Partition) {
         let Stage::Serving { epoch, frame, .. } = &mut self.stage else { return };
         if !frame.has_batches() {
             return;
@@ -298,7 +295,8 @@ impl<K: Kind> Hosted for Host<K> {
             match seal(&batch, turn.wall, codec) {
                 Ok(batch) => {
                     let (generation, epoch) = (self.generation, *epoch);
-                    partition.append_for_coordinator(turn, CoordinatorAppend { batch, generation, epoch });
+                    partition.touch();
+                    partition.append_for_lodger(turn, LodgerAppend { batch, generation, epoch });
                 }
                 Err(error) => {
                     let (topic, partition) = (&self.home.partition.topic, self.home.partition.index.0);
@@ -309,7 +307,7 @@ impl<K: Kind> Hosted for Host<K> {
         }
     }
 
-    fn settle(&mut self, turn: Turn, partition: &mut PartitionDriver) -> bool {
+    fn settle(&mut self, turn: Turn, partition: &mut Partition) -> bool {
         self.told(partition.take_outcomes());
         self.release();
         let view = self.home.partition.view();

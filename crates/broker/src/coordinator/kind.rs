@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
 use ottla_group::GroupCoordinator;
+use ottla_partition::Claim;
 use ottla_replica::{AppendError, VerificationGuard};
 use ottla_txn::TxnCoordinator;
 use ottla_wire::compress::Codec;
@@ -13,13 +14,14 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch};
 use tokio::sync::oneshot;
 
+use super::desk::Coordinators;
 use super::host::{Host, Hosted};
 use super::internal;
 use super::kit::{Kit, World};
 use super::load::Loaded;
 use super::metered::Metered;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, PartitionDriver};
+use crate::shard::Partition;
 
 /// A kind of coordinator: its core, and how it is joined to the broker.
 pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
@@ -58,6 +60,8 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
 pub struct Home {
     pub partition: Arc<PartitionHandle>,
     pub kit: Arc<Kit>,
+    /// Who carries out what the coordinator says to the outside.
+    pub desk: Arc<Coordinators>,
 }
 
 /// Something that a core is to do which no client has asked for.
@@ -94,7 +98,7 @@ pub struct Proof {
 
 impl Proof {
     /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator its state.
-    pub fn check(&self, partition: &PartitionDriver) -> Result<(), AppendError> {
+    pub fn check(&self, partition: &Partition) -> Result<(), AppendError> {
         partition.check_claim(&self.claim, self.guard, self.verify)
     }
 }
@@ -134,8 +138,8 @@ pub enum Coordinating {
 
 impl Coordinating {
     /// The coordinator that lives in a partition; none if it belongs to another topic.
-    pub fn of(partition: &Arc<PartitionHandle>, kit: &Arc<Kit>) -> Option<Coordinating> {
-        let home = || Home { partition: partition.clone(), kit: kit.clone() };
+    pub fn of(partition: &Arc<PartitionHandle>, desk: &Arc<Coordinators>) -> Option<Coordinating> {
+        let home = || Home { partition: partition.clone(), kit: desk.kit().clone(), desk: desk.clone() };
         match &*partition.topic {
             internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Host::new(home())))),
             internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Host::new(home())))),
@@ -144,7 +148,7 @@ impl Coordinating {
     }
 
     /// MUST be mail for the kind that lives in `partition`: it is dropped otherwise.
-    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &PartitionDriver) {
+    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &Partition) {
         match (self, mail) {
             (Coordinating::Groups(host), CoordinatorMail::Groups(letter)) => host.take(at, letter, partition),
             (Coordinating::Transactions(host), CoordinatorMail::Transactions(letter)) => {

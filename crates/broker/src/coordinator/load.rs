@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_coordinator::{Frame, Producer, Record, ReplayError};
 use ottla_log::{Cold, ReadError};
+use ottla_partition::Generation;
 use ottla_replica::ViewRole;
 use ottla_wire::batch::{BatchError, BatchView, ControlRecord, batches};
 use ottla_wire::{LeaderEpoch, Offset};
 
-use super::host::Generation;
 use super::kind::{Home, Kind, Letter};
 use crate::partition::PartitionHandle;
 use crate::shard::Letters;
@@ -74,7 +74,7 @@ pub async fn load<K: Kind>(mut load: Load<K>) {
 }
 
 async fn read_on<K: Kind>(load: &mut Load<K>) -> Result<(Frame<K>, Offset), LoadError> {
-    let Home { partition, kit } = load.home.clone();
+    let Home { partition, kit, .. } = load.home.clone();
     // The semaphore is never closed.
     let _room = kit.loads.acquire().await;
     let new = || (Frame::loading(K::create(&kit.world(), load.epoch)), partition.reader.log_start());

@@ -7,15 +7,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use ottla_controller::Image;
-use ottla_coordinator::{Batch, Producer, Record, Refusal};
+use ottla_coordinator::{Producer, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
-use ottla_replica::{AppendError, Event, PartitionState, ReplyId, WriteMarker};
+use ottla_partition::{Claim, MarkerRequest};
+use ottla_replica::{AppendError, PartitionState};
 use ottla_settings::BrokerSettings;
-use ottla_wire::compress::Codec;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -26,26 +25,23 @@ use ottla_wire::messages::{
 };
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{
-    BrokerId, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp,
-    TopicId, Uuid,
+    BrokerId, Instant, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId, Uuid,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
 use super::kind::{Asked, Kind, Letter, Proof, Unserved};
-use super::outside::Outside;
-use super::seal::seal;
+use super::kit::Kit;
 use super::verify::begin;
-use super::{Generation, Kit, Marker, World};
+use super::{Coordinators, World};
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
 use crate::metadata::{Opener, RecoveryProgress, partition_state};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::{
-    AppendGroup, Claim, CoordinatorAppend, Letters, Mail, MarkerRequest, PartitionDriver, ShardHandle,
-    ShardMarkers, ShardSettings, Shards, Turn,
+    AppendGroup, Letters, Mail, PartitionDriver, ShardHandle, ShardMarkers, ShardSettings, Shards,
 };
 
 const NODE: BrokerId = BrokerId(1);
@@ -117,13 +113,16 @@ impl Partition {
         };
         let (clock, image) = (Clock::start(), image());
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
-        let outside = Outside::new(NODE, clock.clone(), published, ControllerHandle::new().0);
-        let kit = Arc::new(Kit::new(World::new(&settings, &image), outside));
+        let controller = ControllerHandle::new().0;
+        let desk = Coordinators::new(NODE, settings.clone(), clock.clone(), published, controller);
+        desk.set_world(World::new(&settings, &image));
+        let desk = Arc::new(desk);
+        let kit = desk.kit().clone();
         let shard = ShardSettings {
             clock,
             flusher: Arc::new(Flusher::start(1).unwrap()),
             retention_interval: Duration::from_secs(600),
-            coordinators: kit.clone(),
+            coordinators: desk,
         };
         let shards = Shards::new(vec![ShardHandle::spawn(0, shard)]);
         let driver = open_driver(dir, settings, &image, &shards).await;
@@ -358,47 +357,4 @@ async fn a_coordinator_that_resigns_lets_everybody_go() {
     assert!(partition.ask(commit(2)).await.is_none());
     partition.lead(2).await;
     assert!(partition.ask(commit(2)).await.is_none());
-}
-
-/// What a coordinator hears of a marker that is written to its partition: nothing before it is committed.
-#[tokio::test]
-async fn markers_are_told_once_they_are_committed() {
-    let dir = TempDir::new().unwrap();
-    let settings = Arc::new(BrokerSettings::from_pairs([("node.id", "1")]).unwrap());
-    let identity = Identity { node_id: Some(NODE.0), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
-    let (image, shards) = (image(), Shards::new(vec![ShardHandle::new(0).0]));
-    let data = DataDir::open(dir.path(), &identity).unwrap();
-    let mut driver = open_driver(data, settings, &image, &shards).await;
-    driver.house_coordinator();
-    let turn = Turn { now: Instant(1), wall: Timestamp(1) };
-    let known = image.partition(TOPIC, PartitionIndex(0)).unwrap();
-    driver.step(turn, Event::Assigned(partition_state(&image, known)));
-    let producer = PRODUCER;
-    let record = Record { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) };
-    let batch = Batch { producer: Some(producer), records: vec![record] };
-    let batch = seal(&batch, turn.wall, Codec::None).unwrap();
-    let (generation, epoch) = (Generation::default(), LeaderEpoch(0));
-    driver.append_for_coordinator(turn, CoordinatorAppend { batch, generation, epoch });
-    driver.step(
-        turn,
-        Event::WriteMarker(WriteMarker {
-            producer: producer.id,
-            producer_epoch: producer.epoch,
-            coordinator_epoch: 0,
-            commit: true,
-            transaction_version: 1,
-            deadline: Instant(u64::MAX),
-            reply: ReplyId(u64::MAX),
-        }),
-    );
-    let flush = driver.end_turn(turn).unwrap();
-    let committed = |driver: &PartitionDriver| driver.handle().view().replica.high_watermark;
-    let high_watermark = committed(&driver);
-    assert!(driver.take_outcomes().is_empty() && driver.take_markers(high_watermark).is_empty());
-    driver.flushed(turn, flush.run());
-    driver.end_turn(turn);
-    assert!(matches!(driver.take_outcomes()[..], [(_, Ok(_))]));
-    let high_watermark = committed(&driver);
-    assert_eq!(driver.take_markers(high_watermark), [Marker { offset: Offset(1), producer, commit: true }]);
-    assert!(driver.take_markers(high_watermark).is_empty(), "each once");
 }

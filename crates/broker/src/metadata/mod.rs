@@ -12,5 +12,5 @@ mod publisher;
 #[cfg(test)]
 pub use assignment::partition_state;
 pub use machine::{Applied, Inbox, Machine};
-pub use open::{Opener, Rebuilt, RecoveryProgress};
+pub use open::{Opener, RecoveryProgress};
 pub use publisher::Publisher;

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ottla_controller::Image;
-use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay, Replay};
-use ottla_replica::{Durability, ProducerTable, Replica, ReplicaConfig, Restored, Restorer};
-use ottla_settings::{BrokerSettings, TopicConfig};
-use ottla_wire::batch::{BatchHeader, ControlRecord, TimestampType};
-use ottla_wire::messages::ProducerSnapshot;
+use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay};
+use ottla_partition::{Found, Identity};
+use ottla_replica::{Durability, Replica, ReplicaConfig};
+use ottla_settings::{BrokerSettings, TopicConfig, key};
+use ottla_wire::batch::TimestampType;
 use ottla_wire::primitives::Str;
-use ottla_wire::{AbortedTxn, BrokerId, EpochStart, Offset, PartitionIndex, TopicId};
+use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::task::JoinSet;
 
-use crate::partition::{PartitionHandle, PartitionKey, PartitionView};
-use crate::shard::{PartitionDriver, Shards};
+use crate::partition::{PartitionHandle, PartitionKey};
+use crate::shard::{Partition, PartitionDriver, Shards};
 
 /// Opens the partitions of this broker, many at once.
 #[derive(Clone)]
@@ -86,9 +85,8 @@ impl Opener {
             all.extend(indexes.iter().map(wanted));
         }
         self.progress.partitions.fetch_add(all.len(), Ordering::Relaxed);
-        let threads =
-            usize::try_from(self.settings.integer("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
         let settings = Arc::new(self.settings.with_dynamic(image));
+        let threads = settings.read(key::NUM_RECOVERY_THREADS_PER_DATA_DIR);
         let queue = Arc::new(Queue { wanted: all, taken: AtomicUsize::new(0) });
         let mut opening = JoinSet::new();
         for _ in 0..threads.min(queue.wanted.len()) {
@@ -116,55 +114,35 @@ impl Opener {
 
     fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
         let config = replica_config(self.node, settings, &wanted.config);
-        let mut rebuilt = Rebuilt::new(&config);
-        let Known { log, epochs, high_watermark } = self.open_log(wanted, &mut rebuilt)?;
-        let producers = rebuilt.into_producers();
-        let restored = Restored {
-            log_start: log.log_start(),
-            log_end: log.log_end(),
-            durable_end: log.durable_end(),
-            high_watermark,
-            epochs,
-            producers,
-        };
-        let core = Replica::new(config, restored);
-        let view = core.view();
-        let view = PartitionView {
-            high_watermark: log.bound(view.high_watermark),
-            last_stable: log.bound(view.last_stable),
-            log_end: log.bound(view.log_end),
-            held_since: None,
-            replica: view,
-        };
+        let Found { log, restored, .. } = self.open_log(wanted, &config)?;
+        let partition = Partition::new(Replica::new(config, restored), log);
         let key = PartitionKey(self.next_key.fetch_add(1, Ordering::Relaxed));
         let shard = self.shards.for_key(key).clone();
         let name = (wanted.topic.clone(), wanted.id, wanted.index);
         let directory = self.dir.meta().directory_id;
-        let handle = Arc::new(PartitionHandle::new(name, key, shard, directory, log.reader(), view));
-        Ok(Box::new(PartitionDriver::new(handle, core, log)))
+        let (reader, view) = (partition.log().reader(), partition.view());
+        let handle = Arc::new(PartitionHandle::new(name, key, shard, directory, reader, view));
+        Ok(Box::new(PartitionDriver::new(handle, partition)))
     }
 
     /// The log from its folder; a new one if there is none, or if what is there is of an older topic of the same name.
-    fn open_log(&self, wanted: &Wanted, rebuilt: &mut Rebuilt) -> Result<Known, LogError> {
+    fn open_log(&self, wanted: &Wanted, replica: &ReplicaConfig) -> Result<Found, LogError> {
         let config = log_config(&wanted.config);
         let (topic, index) = (&wanted.topic, wanted.index);
+        let identity = Identity { topic, topic_id: wanted.id, index };
         let found = self.found.get(&(topic.to_string(), index.0)).filter(|found| found.path.exists());
         let ours = |found: &&FoundPartition| found.topic_id.is_none_or(|id| id == wanted.id);
-        let Some(found) = found.filter(ours) else {
+        let Some(there) = found.filter(ours) else {
             found.map_or(Ok(()), |of_another| self.set_aside(of_another))?;
-            let log = Log::create(&self.dir, topic, index, wanted.id, config)?;
-            return Ok(Known { log, epochs: Vec::new(), high_watermark: Offset::ZERO });
+            return ottla_partition::create(&self.dir, identity, replica, config);
         };
-        let mut opened =
-            Log::open(&self.dir, topic, index, Some(wanted.id), config, found.recovery, rebuilt)?;
-        if opened.epochs_learnt {
-            opened.log.store_epochs(&opened.epochs);
-        }
+        let (recovery, high_watermark) = (there.recovery, there.high_watermark);
+        let opened = ottla_partition::open(&self.dir, identity, replica, config, recovery, high_watermark)?;
         if opened.cut_bytes > 0 {
             let (partition, cut_bytes) = (index.0, opened.cut_bytes);
             tracing::warn!(%topic, partition, cut_bytes, "what was not whole at the end of the log is cut off");
         }
-        Ok(Known { log: opened.log, epochs: opened.epochs, high_watermark: found.high_watermark })
+        Ok(opened)
     }
 
     /// Takes a folder out of service that belongs to no partition of this broker; its files are kept.
@@ -176,42 +154,8 @@ impl Opener {
     }
 }
 
-/// A log with what is known of it from elsewhere than its batches.
-struct Known {
-    log: Log,
-    epochs: Vec<EpochStart>,
-    high_watermark: Offset,
-}
-
-/// What the log of a partition says of its producers, as it is replayed.
-pub struct Rebuilt {
-    restorer: Restorer,
-}
-
-impl Rebuilt {
-    pub fn new(config: &ReplicaConfig) -> Rebuilt {
-        // The log itself finds out its epochs.
-        Rebuilt { restorer: Restorer::new(config, []) }
-    }
-
-    pub fn into_producers(self) -> ProducerTable {
-        self.restorer.finish().0
-    }
-}
-
-impl Replay for Rebuilt {
-    fn snapshot(&mut self, snapshot: Option<ProducerSnapshot>) {
-        self.restorer.snapshot(&snapshot.unwrap_or_default());
-    }
-
-    fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn> {
-        self.restorer.batch(header, control.as_ref())
-    }
-}
-
 /// What a replica is told of its topic and broker.
 pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicConfig) -> ReplicaConfig {
-    let millis = |name| Duration::from_millis(u64::try_from(settings.integer(name)).unwrap_or(0));
     ReplicaConfig {
         min_isr: u32::try_from(topic.min_insync_replicas).unwrap_or(1),
         durability: if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache },
@@ -219,9 +163,9 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
             true => TimestampType::LogAppendTime,
             false => TimestampType::CreateTime,
         },
-        lag_max: millis("replica.lag.time.max.ms"),
-        producer_expiry: millis("producer.id.expiration.ms"),
-        verify_transactions: settings.boolean("transaction.partition.verification.enable"),
+        lag_max: settings.read(key::REPLICA_LAG_TIME_MAX_MS),
+        producer_expiry: settings.read(key::PRODUCER_ID_EXPIRATION_MS),
+        verify_transactions: settings.read(key::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
         records_deletable: topic.cleanup_delete,
         hash_seed: rand::random(),
         ..ReplicaConfig::new(node)

@@ -6,11 +6,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ottla_replica::{AppendError, Appended};
+use ottla_partition::AppendOutcome;
+use ottla_replica::AppendError;
 use tokio::sync::Notify;
 
 /// What became of one append.
-pub type Outcome = Result<Appended, AppendError>;
+pub type Outcome = AppendOutcome;
 
 /// Outcomes of a group of appends. Each is set once, by the shard that owns its partition.
 pub struct AppendGroup {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::Producer;
+use ottla_partition::{AppendRequest, Claim, DeleteOutcome, MarkerRequest};
 use ottla_replica::{
-    Acks, AppendError, DeleteError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig,
-    VerificationGuard,
+    AppendError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig, VerificationGuard,
 };
-use ottla_wire::batch::ValidatedBatch;
+use ottla_wire::Instant;
 use ottla_wire::primitives::Str;
-use ottla_wire::{Instant, Offset, Sequence};
 use tokio::sync::{mpsc, oneshot};
 
 use super::appends::{AppendGroup, Ticket};
@@ -38,7 +36,7 @@ pub enum Mail {
         partition: PartitionKey,
         before: DeleteTo,
         deadline: Instant,
-        reply: oneshot::Sender<Result<Offset, DeleteError>>,
+        reply: oneshot::Sender<DeleteOutcome>,
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
@@ -62,40 +60,11 @@ pub enum Mail {
 /// An append with the partition it is for and who waits for it.
 pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
 
-/// A batch for a partition and how its sender wants to hear of it.
-pub struct AppendRequest {
-    pub batch: ValidatedBatch,
-    pub acks: Acks,
-    pub deadline: Instant,
-    /// That the coordinator of the producer's transaction knows of this partition.
-    pub verified: Option<VerificationGuard>,
-}
-
-/// What a producer says of itself that writes in a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    pub producer: Producer,
-    /// Of the first record.
-    pub sequence: Sequence,
-    /// It speaks transaction version 2 (KIP-890).
-    pub bumps_epochs: bool,
-}
-
 /// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open there.
 pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>);
 
 /// A marker with the partition it is for and who waits for it.
 pub type AddressedMarker = (PartitionKey, MarkerRequest, Ticket);
-
-/// The end of a transaction that a partition is to write down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkerRequest {
-    pub producer: Producer,
-    pub commit: bool,
-    pub coordinator_epoch: i32,
-    pub transaction_version: i8,
-    pub deadline: Instant,
-}
 
 /// The shard has ended: the broker is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

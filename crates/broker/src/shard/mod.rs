@@ -1,10 +1,9 @@
-//! Shards: tasks that own partitions. One owner for each partition, one bounded mailbox for each shard, no locks.
+//! Shards: tasks that own partitions and run their machines (`ottla-partition`). One owner for each partition, one bounded mailbox for each shard, no locks.
 //!
 //! - [`appends`]: groups of appends and their outcomes.
 //! - [`mailbox`]: what a shard is told, and how to reach it.
-//! - [`driver`]: one partition: its core, its log, and the effects between them.
-//! - [`slot`]: a partition with the coordinator that may live in it.
-//! - [`waiters`]: who waits for which reply of a core.
+//! - [`driver`]: a partition on its way to its shard.
+//! - [`slot`]: a partition with the coordinator that may live in it, and what leaves after a turn.
 //! - [`run`]: the turns of a shard.
 //! - [`vouching`]: when logs move their recovery points.
 
@@ -14,12 +13,10 @@ mod mailbox;
 mod run;
 mod slot;
 mod vouching;
-mod waiters;
 
 pub use appends::{AppendGroup, Outcome};
-pub use driver::{CoordinatorAppend, PartitionDriver, Turn};
-pub use mailbox::{
-    AppendRequest, Claim, Letters, Mail, MarkerRequest, ShardBatches, ShardClaims, ShardHandle, ShardMarkers,
-    Shards,
-};
+pub use ottla_partition::{AppendRequest, Claim, MarkerRequest};
+
+pub use driver::{Partition, PartitionDriver};
+pub use mailbox::{Letters, Mail, ShardBatches, ShardClaims, ShardHandle, ShardMarkers, Shards};
 pub use run::ShardSettings;

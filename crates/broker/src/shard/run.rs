@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::{FlushDone, FlushJob, Flusher};
+use ottla_partition::{Due, MarkerRequest, Turn};
 use ottla_replica::Event;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::appends::Ticket;
-use super::driver::{Due, PartitionDriver, Turn};
-use super::mailbox::{Mail, MarkerRequest, ShardHandle};
+use super::driver::{Partition, PartitionDriver};
+use super::mailbox::{Mail, ShardHandle};
 use super::slot::Slot;
 use super::vouching;
 use crate::clock::Clock;
-use crate::coordinator::{Hosted, Kit, moment};
+use crate::coordinator::{Coordinators, Hosted, moment};
 use crate::partition::{ByPartition, PartitionKey};
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
@@ -41,8 +42,8 @@ pub struct ShardSettings {
     pub flusher: Arc<Flusher>,
     /// `log.retention.check.interval.ms`
     pub retention_interval: Duration,
-    /// What the coordinators in the shards share.
-    pub coordinators: Arc<Kit>,
+    /// What the coordinators in the shards share, and who carries out what they say.
+    pub coordinators: Arc<Coordinators>,
 }
 
 type Flushed = (PartitionKey, FlushDone);
@@ -144,7 +145,7 @@ impl Shard {
                     }
                 }
             }
-            Mail::Adopt(partition) => self.adopt(*partition),
+            Mail::Adopt(driver) => self.adopt(*driver),
             Mail::Assign(key, state) => {
                 self.with(key, |partition| partition.step(turn, Event::Assigned(state)))
             }
@@ -198,7 +199,7 @@ impl Shard {
     }
 
     /// Does something with a partition and makes it part of the turn.
-    fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut PartitionDriver)) {
+    fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut Partition)) {
         if let Some(slot) = self.listed(key) {
             act(&mut slot.partition);
             slot.partition.touch();
@@ -221,24 +222,27 @@ impl Shard {
         Some(slot)
     }
 
-    fn adopt(&mut self, partition: PartitionDriver) {
-        let key = partition.key();
-        let slot = Slot::new(partition, &self.settings.coordinators);
+    fn adopt(&mut self, driver: PartitionDriver) {
+        let key = driver.key();
+        let slot = Slot::new(driver, &self.settings.coordinators);
         if slot.coordinator.is_some() {
             self.coordinators.insert(key);
         }
         self.partitions.insert(key, slot);
-        self.with(key, PartitionDriver::adopted);
+        self.with(key, Partition::adopted);
     }
 
     fn retire(&mut self, turn: Turn, key: PartitionKey, done: oneshot::Sender<()>) {
-        if let Some(Slot { mut partition, due, .. }) = self.partitions.remove(&key) {
+        if let Some(mut slot) = self.partitions.remove(&key) {
             self.coordinators.remove(&key);
-            due.map(|at| self.due.remove(&(at, key)));
-            partition.step(turn, Event::Retired);
-            let _no_flush = partition.end_turn(turn);
+            slot.due.map(|at| self.due.remove(&(at, key)));
+            slot.partition.step(turn, Event::Retired);
+            let _no_flush = slot.end_partition(turn);
             self.waiting.remove(&key);
-            partition.delete();
+            let (handle, deleted) = (slot.handle, slot.partition.delete());
+            if let Err(error) = deleted {
+                tracing::error!(topic = %handle.topic, partition = handle.index.0, %error, "files stay behind");
+            }
         }
         let _gone = done.send(());
     }
@@ -248,20 +252,20 @@ impl Shard {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
             let Some(slot) = self.partitions.get_mut(&key) else { continue };
-            let ended = slot.end_turn(turn);
-            let due = std::mem::replace(&mut slot.due, ended.due);
-            if due != ended.due {
+            let left = slot.end_turn(turn);
+            let due = std::mem::replace(&mut slot.due, left.due);
+            if due != left.due {
                 due.map(|at| self.due.remove(&(at, key)));
-                self.due.extend(ended.due.map(|at| (at, key)));
+                self.due.extend(left.due.map(|at| (at, key)));
             }
-            match ended.has_waiters {
+            match left.has_waiters {
                 true => self.waiting.insert(key),
                 false => self.waiting.remove(&key),
             };
-            if ended.again {
+            if left.again {
                 self.again.push(key);
             }
-            if let Some(job) = ended.flush {
+            if let Some(job) = left.flush {
                 self.submit(key, job);
             }
         }
@@ -360,7 +364,13 @@ impl Shard {
         self.await_flushes(flushes).await;
         let mut closing = Vec::new();
         for (key, slot) in &mut self.partitions {
-            closing.extend(slot.partition.close().map(|job| (*key, job)));
+            match slot.partition.close() {
+                Ok(job) => closing.extend(job.map(|job| (*key, job))),
+                Err(error) => {
+                    let (topic, partition) = (&slot.handle.topic, slot.handle.index.0);
+                    tracing::error!(%topic, partition, %error, "not closed cleanly");
+                }
+            }
         }
         closing.into_iter().for_each(|(key, job)| self.submit(key, job));
         self.await_flushes(flushes).await;

@@ -1,16 +1,19 @@
-//! A partition with the coordinator that may live in it, and the order of their turns.
+//! A partition with the coordinator that may live in it, the order of their turns, and what leaves after a turn.
 
 use std::sync::Arc;
 
 use ottla_log::FlushJob;
+use ottla_partition::{Ended, Turn, Wish};
 use ottla_wire::Instant;
 
-use super::driver::{PartitionDriver, Turn};
-use crate::coordinator::{Coordinating, Kit};
+use super::driver::{Partition, PartitionDriver};
+use crate::coordinator::{Coordinating, Coordinators};
+use crate::partition::PartitionHandle;
 
 /// A partition of the shard.
 pub struct Slot {
-    pub partition: PartitionDriver,
+    pub handle: Arc<PartitionHandle>,
+    pub partition: Partition,
     pub coordinator: Option<Coordinating>,
     /// When the coordinator must be told that time has passed, as the shard knows it.
     pub due: Option<Instant>,
@@ -19,7 +22,7 @@ pub struct Slot {
 }
 
 /// What a turn has left to be done.
-pub struct Ended {
+pub struct Left {
     pub flush: Option<FlushJob>,
     /// When the coordinator must be told that time has passed.
     pub due: Option<Instant>,
@@ -29,12 +32,13 @@ pub struct Ended {
 }
 
 impl Slot {
-    pub fn new(mut partition: PartitionDriver, kit: &Arc<Kit>) -> Slot {
-        let coordinator = Coordinating::of(partition.handle(), kit);
+    pub fn new(driver: PartitionDriver, desk: &Arc<Coordinators>) -> Slot {
+        let PartitionDriver { handle, mut partition } = driver;
+        let coordinator = Coordinating::of(&handle, desk);
         if coordinator.is_some() {
-            partition.house_coordinator();
+            partition.house_lodger();
         }
-        Slot { partition, coordinator, due: None, listed: false }
+        Slot { handle, partition, coordinator, due: None, listed: false }
     }
 
     /// Puts it on the list; true if it was not there.
@@ -44,18 +48,41 @@ impl Slot {
 
     /// Ends the turn: what the coordinator has written goes to the partition, the partition writes, and what came of it
     /// goes back.
-    pub fn end_turn(&mut self, turn: Turn) -> Ended {
+    pub fn end_turn(&mut self, turn: Turn) -> Left {
         self.listed = false;
         if let Some(coordinator) = &mut self.coordinator {
             coordinator.host().write(turn, &mut self.partition);
         }
-        let flush = if self.partition.is_touched() { self.partition.end_turn(turn) } else { None };
+        let flush = if self.partition.is_touched() { self.end_partition(turn) } else { None };
         let (mut due, mut again) = (None, false);
         if let Some(coordinator) = &mut self.coordinator {
             let host = coordinator.host();
             again = host.settle(turn, &mut self.partition);
             due = host.next_deadline();
         }
-        Ended { flush, due, has_waiters: self.partition.has_waiters(), again }
+        Left { flush, due, has_waiters: self.partition.has_waiters(), again }
+    }
+
+    /// Ends the turn of the partition alone.
+    pub fn end_partition(&mut self, turn: Turn) -> Option<FlushJob> {
+        let Ended { view, appends, deletions, wishes, flush } = self.partition.end_turn(turn);
+        self.handle.publish(view);
+        appends.for_each(|(ticket, outcome)| ticket.answer(outcome));
+        for (waiter, outcome) in deletions {
+            let _gone = waiter.send(outcome);
+        }
+        wishes.for_each(|wish| cannot_yet(&self.handle, &wish));
+        flush
+    }
+}
+
+/// What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.
+fn cannot_yet(partition: &PartitionHandle, wish: &Wish) {
+    match wish {
+        Wish::Fetch(_) | Wish::ProposeIsr(_) => {
+            let (topic, partition) = (&partition.topic, partition.index.0);
+            tracing::error!(%topic, partition, ?wish, "replication between brokers is not there yet");
+        }
+        Wish::StopFetching => {}
     }
 }

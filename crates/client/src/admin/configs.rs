@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_link::Connection;
 use ottla_wire::BrokerId;
 use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_wire::messages::describe_configs_response::DescribeConfigsResourceResult;
@@ -10,7 +11,6 @@ use ottla_wire::messages::{DescribeConfigsRequest, IncrementalAlterConfigsReques
 use ottla_wire::primitives::Str;
 
 use super::{Admin, Repeat};
-use crate::connection::Connection;
 use crate::error::{ApiError, Error};
 
 /// What has configs.
@@ -123,7 +123,7 @@ impl Admin {
                 include_synonyms: true,
                 include_documentation: documentation,
             };
-            let answer = || async { self.keeper(broker).await?.call(&request).await };
+            let answer = || async { Ok(self.keeper(broker).await?.call(&request).await?) };
             for result in self.repeat(Repeat::Harmless, answer).await?.results {
                 let Some(resource) = find(&resources, result.resource_type, &result.resource_name) else {
                     continue;
@@ -159,7 +159,7 @@ impl Admin {
                 validate_only,
             };
             // Append and subtract leave a list alone that already is as wanted: again is harmless.
-            let answer = || async { self.keeper(broker).await?.call(&request).await };
+            let answer = || async { Ok(self.keeper(broker).await?.call(&request).await?) };
             for result in self.repeat(Repeat::Harmless, answer).await?.responses {
                 let Some(resource) = find(&resources, result.resource_type, &result.resource_name) else {
                     continue;

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use ottla_link::Connection;
 use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Admin, Repeat};
 use crate::cluster::Lane;
-use crate::connection::Connection;
 use crate::coordinator::{self, Coordinated};
 use crate::error::{ApiError, Error};
 use crate::seam;

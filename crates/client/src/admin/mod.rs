@@ -20,12 +20,13 @@ mod transactions;
 
 use std::future::Future;
 
+use ottla_link::{Connection, Office};
 use ottla_wire::BrokerId;
 use ottla_wire::primitives::Request;
 
 use crate::cluster::{Cluster, Lane};
 use crate::config::ClientConfig;
-use crate::connection::Connection;
+use crate::controller::Controller;
 use crate::error::{Advice, Error};
 use crate::seam;
 pub use configs::{AlterOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSynonym, ResourceType};
@@ -82,17 +83,17 @@ impl Admin {
 
     /// Sends any request to any broker, once.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        self.cluster.any().await?.call(request).await
+        Ok(self.cluster.any().await?.call(request).await?)
     }
 
     /// Sends any request to one broker, once.
     pub async fn call_broker<R: Request>(&self, broker: BrokerId, request: &R) -> Result<R::Response, Error> {
-        self.broker(broker).await?.call(request).await
+        Ok(self.broker(broker).await?.call(request).await?)
     }
 
     /// Sends any request to the controller, once.
     pub async fn call_controller<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        self.cluster.controller().await?.call(request).await
+        Ok(self.cluster.controller().await?.call(request).await?)
     }
 
     /// Does `attempt` until it succeeds or fails for good, for up to `default.api.timeout.ms`.
@@ -115,6 +116,20 @@ impl Admin {
             tokio::time::sleep_until(again).await;
         }
         unreachable!("the attempts have no end")
+    }
+
+    /// [`Admin::repeat`] of what the controller is asked.
+    async fn ask_controller<T, F>(
+        &self,
+        repeat: Repeat,
+        attempt: impl Fn(Connection) -> F + Send + Sync,
+    ) -> Result<T, Error>
+    where
+        T: Send,
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let deadline = seam::now() + self.cluster.config().default_api_timeout;
+        Controller(&self.cluster).ask(deadline, |error| repeat.allows(error), attempt).await
     }
 
     async fn broker(&self, broker: BrokerId) -> Result<Connection, Error> {

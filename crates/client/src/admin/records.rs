@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use ottla_wire::messages::DeleteRecordsRequest;
 use ottla_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use ottla_wire::protocol::ApiKey;
 use ottla_wire::{BrokerId, Offset};
 
 use super::{Admin, Repeat};
 use crate::cluster::{Lane, TopicPartition};
-use crate::consumer::IsolationLevel;
 use crate::error::{ApiError, Error};
-use crate::offsets::{self, Listed, OffsetSpec};
+use crate::offsets::{self, IsolationLevel, Listed, OffsetSpec};
 
 /// "Up to the high watermark" in DeleteRecords.
 const HIGH_WATERMARK: i64 = -1;
@@ -41,11 +41,8 @@ impl Admin {
         let response = self.cluster.connection(leader, Lane::SHARED).await?.call(&request).await?;
         let answer = response.topics.iter().flat_map(|topic| &topic.partitions).next();
         let Some(answer) = answer else {
-            return Err(Error::Malformed {
-                api: ottla_wire::protocol::ApiKey::DeleteRecords,
-                address: format!("broker {leader}"),
-                reason: "the partition that was asked for is missing".to_owned(),
-            });
+            let reason = "the partition that was asked for is missing".to_owned();
+            return Err(Error::malformed(ApiKey::DeleteRecords, &format!("broker {leader}"), reason));
         };
         ApiError::check(answer.error_code, None)?;
         Ok(Offset(answer.low_watermark))

@@ -94,8 +94,9 @@ impl Admin {
             validate_only,
         };
         let repeat = if validate_only { Repeat::Harmless } else { Repeat::OnlyIfNotDone };
-        self.repeat(repeat, || async {
-            let response = self.call_controller(&request).await?;
+        let request = &request;
+        self.ask_controller(repeat, |controller| async move {
+            let response = controller.call(request).await?;
             check_controller(response.topics.iter().map(|topic| topic.error_code))?;
             let outcomes = response.topics.into_iter().map(|topic| {
                 let outcome = ApiError::check(topic.error_code, topic.error_message.as_deref());
@@ -119,8 +120,8 @@ impl Admin {
         names: &[impl AsRef<str>],
     ) -> Result<BTreeMap<String, Result<(), ApiError>>, Error> {
         let names: Vec<Str> = names.iter().map(|name| Str::from(name.as_ref())).collect();
-        self.repeat(Repeat::OnlyIfNotDone, || async {
-            let controller = self.cluster.controller().await?;
+        let names = &names;
+        self.ask_controller(Repeat::OnlyIfNotDone, |controller| async move {
             let by_state = controller.version_of::<DeleteTopicsRequest>()? >= DELETE_BY_STATE_MIN;
             let state = |name: &Str| DeleteTopicState { name: Some(name.clone()), ..Default::default() };
             let request = DeleteTopicsRequest {
@@ -151,8 +152,9 @@ impl Admin {
             validate_only,
         };
         let repeat = if validate_only { Repeat::Harmless } else { Repeat::OnlyIfNotDone };
-        self.repeat(repeat, || async {
-            let response = self.call_controller(&request).await?;
+        let request = &request;
+        self.ask_controller(repeat, |controller| async move {
+            let response = controller.call(request).await?;
             check_controller(response.results.iter().map(|topic| topic.error_code))?;
             let outcomes = response.results.into_iter().map(|topic| {
                 let outcome = ApiError::check(topic.error_code, topic.error_message.as_deref());

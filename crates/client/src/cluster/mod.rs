@@ -1,11 +1,11 @@
 //! The cluster as a client sees it: who its brokers are, who leads what, and connections to them.
 //!
 //! - `metadata`: the snapshot of brokers, topics and leaders.
-//! - `nodes`: the connections.
+//! - `lane`: connections that do not hold each other up.
 //! - `refresh`: the task that fetches metadata when asked to, and when it has become old.
 
+mod lane;
 mod metadata;
-mod nodes;
 mod refresh;
 
 use std::collections::BTreeMap;
@@ -13,21 +13,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ottla_link::{Backoff, ConnectCause, Connection, Links};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::connection::Connection;
-use crate::error::{ApiError, Error};
+use crate::error::{ApiError, Error, LinkError};
 use crate::seam::{self, Dice, Instant};
-pub(crate) use metadata::read_topic;
+pub use lane::Lane;
+use lane::Node;
 pub use metadata::{Broker, Metadata, Partition, Topic, TopicPartition};
-pub use nodes::Lane;
-use nodes::{Node, Nodes};
+pub(crate) use metadata::{by_topic, read_topic};
 
 /// A cluster. Clones are the same; producers, consumers and admin clients may share one, and then share its metadata and
 /// connections. A background task keeps metadata fresh until the last clone is dropped.
@@ -42,7 +41,7 @@ struct Inner {
     config: Arc<ClientConfig>,
     dice: Dice,
     retry: Backoff,
-    nodes: Nodes,
+    nodes: Links<(Node, Lane)>,
     lanes: AtomicU32,
     metadata: watch::Sender<Arc<Metadata>>,
     /// Counts fetches of metadata, failed ones too.
@@ -67,9 +66,8 @@ impl Cluster {
         config.check()?;
         let config = Arc::new(config);
         let dice = Dice::new(config.seed);
-        let reconnect = Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max, dice.clone());
         let inner = Arc::new(Inner {
-            nodes: Nodes::new(config.clone(), reconnect),
+            nodes: Links::new(config.link(), dice.clone()),
             retry: Backoff::new(config.retry_backoff, config.retry_backoff_max, dice.clone()),
             dice,
             lanes: AtomicU32::new(Lane::SHARED.0 + 1),
@@ -219,7 +217,7 @@ impl Cluster {
     /// The open connection to a broker, without waiting for one.
     pub fn ready(&self, broker: BrokerId, lane: Lane) -> Option<Connection> {
         let address = self.inner.metadata.borrow().brokers.get(&broker)?.address();
-        self.inner.nodes.ready(Node::Broker(broker), lane, &address)
+        self.inner.nodes.ready((Node::Broker(broker), lane), &address)
     }
 
     /// A connection to a broker; made if there is none, after the backoff if the last attempt failed.
@@ -227,15 +225,16 @@ impl Cluster {
         let address = self.inner.metadata.borrow().brokers.get(&broker).map(Broker::address);
         let Some(address) = address else {
             self.refresh_soon();
+            let (address, cause) = (format!("broker {broker}"), ConnectCause::Unresolved);
             let reason = "no such broker in the metadata".to_owned();
-            return Err(Error::Connect { address: format!("broker {broker}"), reason });
+            return Err(LinkError::Connect { address, cause, reason }.into());
         };
-        let connection = self.inner.nodes.connection(Node::Broker(broker), lane, &address).await;
+        let connection = self.inner.nodes.connection((Node::Broker(broker), lane), &address).await;
         if connection.is_err() {
             // The broker may be gone or may have moved.
             self.refresh_soon();
         }
-        connection
+        Ok(connection?)
     }
 
     /// A connection to any broker: one that is open if possible, else to a known broker, else to a bootstrap server.
@@ -280,7 +279,7 @@ impl Inner {
             let metadata = self.metadata.borrow();
             metadata.brokers.values().map(|broker| (Node::Broker(broker.id), broker.address())).collect()
         };
-        let open = |(node, address): &(Node, String)| self.nodes.ready(*node, Lane::SHARED, address);
+        let open = |(node, address): &(Node, String)| self.nodes.ready((*node, Lane::SHARED), address);
         if let Some(connection) = self.shuffled(brokers.clone()).iter().find_map(open) {
             return Ok(connection);
         }
@@ -289,13 +288,13 @@ impl Inner {
         let mut last = None;
         // Known brokers first; when none answers the cluster may have moved as a whole, so start over (KIP-899).
         for (node, address) in self.shuffled(brokers).into_iter().chain(self.shuffled(bootstrap)) {
-            match self.nodes.connection(node, Lane::SHARED, &address).await {
+            match self.nodes.connection((node, Lane::SHARED), &address).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = Some((address, error)),
             }
         }
         let (address, reason) = match last {
-            Some((_, Error::Connect { address, reason })) => (address, reason),
+            Some((_, LinkError::Connect { address, reason, .. })) => (address, reason),
             Some((address, error)) => (address, error.to_string()),
             None => unreachable!("bootstrap.servers is checked not to be empty"),
         };

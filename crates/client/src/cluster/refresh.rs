@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 
-use super::nodes::Node;
+use super::lane::Node;
 use super::{Inner, Metadata};
 use crate::error::{ApiError, Error};
 use crate::seam;
@@ -64,7 +64,7 @@ fn publish(inner: &Inner, response: MetadataResponse) {
     inner.metadata.send_modify(|metadata| *metadata = Arc::new(Metadata::after(metadata, response)));
     let metadata = inner.metadata.borrow().clone();
     // Once the brokers are known, those are used; a connection to a bootstrap server would be a second one.
-    inner.nodes.retain(|node| match node {
+    inner.nodes.retain(|(node, _)| match node {
         Node::Broker(id) => metadata.brokers.contains_key(&id),
         Node::Bootstrap(_) => metadata.brokers.is_empty(),
     });

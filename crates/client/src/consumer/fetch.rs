@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ottla_link::Terms;
 use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::messages::{FetchRequest, FetchResponse};
@@ -83,8 +84,13 @@ impl Consumer {
         self.fetching.insert(broker);
         let (cluster, lane, events) = (self.cluster.clone(), self.lane, self.sender.clone());
         tokio::spawn(async move {
-            let answer =
-                async { cluster.connection(broker, lane).await?.call_up_to(&request, version_max).await };
+            let answer = async {
+                Ok(cluster
+                    .connection(broker, lane)
+                    .await?
+                    .call_on(&request, Terms::up_to(version_max))
+                    .await?)
+            };
             let answer = answer.await;
             // Refused only when the consumer is gone.
             let _ = events.send(Event::Fetched { broker, asked, answer }).await;

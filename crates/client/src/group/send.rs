@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_link::Terms;
 use ottla_wire::messages::LeaveGroupRequest;
 use ottla_wire::messages::leave_group_request::MemberIdentity;
 use ottla_wire::primitives::{Request, Str};
@@ -89,7 +90,7 @@ async fn ask<R: Request>(
     code: impl Fn(&R::Response) -> i16,
 ) -> Result<R::Response, Error> {
     let connection = coordinator.connection(lane).await?;
-    let answer = connection.call_within(request, patience).await;
+    let answer = connection.call_on(request, Terms::patient(patience)).await.map_err(Error::from);
     match &answer {
         Ok(response) => {
             if let Err(error) = ApiError::check(code(response), None) {

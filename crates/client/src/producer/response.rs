@@ -47,10 +47,7 @@ impl Sender {
         }
         if !silent.is_empty() {
             let reason = "a partition of the request is missing".to_owned();
-            self.lost(
-                silent,
-                &Error::Malformed { api: ApiKey::Produce, address: "broker".to_owned(), reason },
-            );
+            self.lost(silent, &Error::malformed(ApiKey::Produce, "broker", reason));
         }
     }
 

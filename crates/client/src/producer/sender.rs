@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_link::{Connection, PendingResponse, Terms, Unanswered};
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use ottla_wire::protocol::ErrorCode;
@@ -23,7 +24,6 @@ use super::record::ProduceError;
 use super::sequences::{Sequences, Stamp};
 use super::transaction::Transactions;
 use crate::cluster::{Metadata, TopicPartition};
-use crate::connection::{Answer, Connection, Unanswered};
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
 
@@ -344,9 +344,15 @@ impl Sender {
         let waiting = if let Err(error) = self.may_be_asked(connection) {
             Err(error)
         } else if self.shared.config.acks == Acks::None {
-            connection.submit_unanswered(&request, version_max).map(|w| w.map(Waiting::Written))
+            connection
+                .submit_unanswered(&request, version_max)
+                .map(|w| w.map(Waiting::Written))
+                .map_err(Error::from)
         } else {
-            connection.submit(&request, version_max).map(|w| w.map(Waiting::Answer))
+            connection
+                .submit(&request, Terms::up_to(version_max))
+                .map(|w| w.map(Waiting::Answer))
+                .map_err(Error::from)
         };
         match waiting {
             Ok(Some(waiting)) => {
@@ -473,15 +479,18 @@ impl Sender {
 }
 
 enum Waiting {
-    Answer(Answer<ProduceRequest>),
+    Answer(PendingResponse<ProduceRequest>),
     Written(Unanswered<ProduceRequest>),
 }
 
 impl Waiting {
     async fn wait(self) -> Result<Option<ProduceResponse>, Error> {
         match self {
-            Waiting::Answer(answer) => answer.wait().await.map(Some),
-            Waiting::Written(written) => written.wait().await.map(|()| None),
+            Waiting::Answer(answer) => Ok(Some(answer.wait().await?)),
+            Waiting::Written(written) => {
+                written.wait().await?;
+                Ok(None)
+            }
         }
     }
 }

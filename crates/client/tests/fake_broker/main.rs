@@ -7,8 +7,6 @@ mod admin;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
-mod connection;
-#[cfg(test)]
 mod consumer;
 #[cfg(test)]
 mod group;

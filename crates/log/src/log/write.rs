@@ -64,6 +64,11 @@ impl Log {
         self.active.roll_due(self.queued_bytes, next, wall, &self.config)
     }
 
+    /// As [`Log::roll_due`], for a batch that comes after `bytes` more that are not appended yet.
+    pub fn roll_due_behind(&mut self, bytes: u64, next: &BatchHeader, wall: Timestamp) -> bool {
+        self.active.roll_due(self.queued_bytes + bytes, next, wall, &self.config)
+    }
+
     /// Writes what is queued and starts a new segment at the log's end. `producers` MUST be the state of the producers
     /// after everything that was appended. Does nothing if the segment is empty.
     pub fn roll(&mut self, producers: &ProducerSnapshot) -> Result<(), LogError> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::Connection;
 use ottla_wire::BrokerId;
 use ottla_wire::messages::{
     ConsumerGroupDescribeRequest, DescribeGroupsRequest, consumer_group_describe_response,
@@ -14,7 +15,6 @@ use super::super::coordinators::{Outcomes, all_failed, by_name};
 use super::super::{Admin, Repeat};
 use super::{GroupState, GroupType};
 use crate::cluster::TopicPartition;
-use crate::connection::Connection;
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 use crate::group::{PROTOCOL_TYPE, decode_assignment, decode_topics};
@@ -100,7 +100,7 @@ async fn describe_consumer(
     let request = ConsumerGroupDescribeRequest { group_ids: groups.to_vec(), ..Default::default() };
     let response = match connection.call(&request).await {
         Ok(response) => response,
-        Err(error) => return all_failed(groups, &error),
+        Err(error) => return all_failed(groups, &error.into()),
     };
     let described = response.groups.into_iter().map(|group| {
         let outcome = ApiError::check(group.error_code, group.error_message.as_deref());
@@ -157,7 +157,7 @@ async fn describe_classic(
     let request = DescribeGroupsRequest { groups: groups.to_vec(), ..Default::default() };
     let response = match connection.call(&request).await {
         Ok(response) => response,
-        Err(error) => return all_failed(groups, &error),
+        Err(error) => return all_failed(groups, &error.into()),
     };
     let described = response.groups.into_iter().map(|group| {
         let outcome = ApiError::check(group.error_code, group.error_message.as_deref());

@@ -28,7 +28,7 @@ impl Admin {
             let request = DeleteGroupsRequest { groups_names: groups.clone() };
             let response = match connection.call(&request).await {
                 Ok(response) => response,
-                Err(error) => return all_failed(&groups, &error),
+                Err(error) => return all_failed(&groups, &error.into()),
             };
             let outcome = |code| ApiError::check(code, None).map_err(Error::Api);
             let deleted = response.results.iter().map(|of| (of.group_id.detached(), outcome(of.error_code)));

@@ -45,11 +45,8 @@ impl Admin {
         let response = self.cluster.connection(leader, Lane::SHARED).await?.call(&request).await?;
         let topics = response.markers.iter().flat_map(|marker| &marker.topics);
         let Some(answer) = topics.flat_map(|topic| &topic.partitions).next() else {
-            return Err(Error::Malformed {
-                api: WriteTxnMarkersRequest::KEY,
-                address: format!("broker {leader}"),
-                reason: "the partition that was asked for is missing".to_owned(),
-            });
+            let reason = "the partition that was asked for is missing".to_owned();
+            return Err(Error::malformed(WriteTxnMarkersRequest::KEY, &format!("broker {leader}"), reason));
         };
         Ok(ApiError::check(answer.error_code, None)?)
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ottla_link::Connection;
 use ottla_wire::messages::DescribeTransactionsRequest;
 use ottla_wire::messages::describe_transactions_response;
 use ottla_wire::primitives::Str;
@@ -12,7 +13,6 @@ use super::super::coordinators::{Outcomes, all_failed, by_name};
 use super::super::{Admin, Repeat};
 use super::TransactionState;
 use crate::cluster::TopicPartition;
-use crate::connection::Connection;
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 
@@ -50,7 +50,7 @@ async fn describe(
     let request = DescribeTransactionsRequest { transactional_ids: ids.clone() };
     let response = match connection.call(&request).await {
         Ok(response) => response,
-        Err(error) => return all_failed(&ids, &error),
+        Err(error) => return all_failed(&ids, &error.into()),
     };
     let described = response.transaction_states.into_iter().map(|state| {
         let outcome = ApiError::check(state.error_code, None).map_err(Error::Api);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ottla_link::Connection;
 use ottla_wire::messages::InitProducerIdRequest;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, ProducerEpoch, ProducerId};
 
 use super::super::coordinators::{Outcomes, by_name};
 use super::super::{Admin, Repeat};
-use crate::connection::Connection;
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 
@@ -38,7 +38,7 @@ async fn fence(
             transaction_timeout_ms: timeout_ms,
             ..InitProducerIdRequest::default()
         };
-        let outcome = connection.call(&request).await.and_then(|answer| {
+        let outcome = connection.call(&request).await.map_err(Error::from).and_then(|answer| {
             ApiError::check(answer.error_code, None)?;
             Ok((ProducerId(answer.producer_id), ProducerEpoch(answer.producer_epoch)))
         });

@@ -68,8 +68,7 @@ impl Admin {
         let too_old = filter.open_for.is_some() && version < DURATION_MIN
             || filter.id_pattern.is_some() && version < PATTERN_MIN;
         if too_old {
-            let (api, address) = (ListTransactionsRequest::KEY, connection.address().to_owned());
-            return Err(Error::UnsupportedVersion { api, address });
+            return Err(Error::unsupported(ListTransactionsRequest::KEY, connection.address()));
         }
         let open_for = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let request = ListTransactionsRequest {

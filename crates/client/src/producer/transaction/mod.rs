@@ -19,6 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ottla_link::{Connection, Office};
 use ottla_wire::primitives::Str;
 
 pub use self::core::TransactionVersion;
@@ -28,15 +29,15 @@ use super::delivery::Delivery;
 use super::record::ProducerRecord;
 use super::{Producer, Shared};
 use crate::cluster::Cluster;
-use crate::committed::{GroupMetadata, Offsets};
 use crate::config::ClientConfig;
 use crate::coordinator::{Coordinated, Coordinator};
 use crate::error::Error;
+use crate::offsets::{GroupMetadata, Offsets};
 use crate::seam::{self, Instant};
 pub use config::TransactionConfig;
 pub use error::{Cause, TransactionError};
-pub(super) use verdict::Asked;
-pub(super) use verdict::judge;
+use verdict::Asked;
+use verdict::{Verdict, judge};
 
 /// Sends records and offsets in transactions. Clones are the same producer.
 ///
@@ -107,7 +108,7 @@ impl TransactionalProducer {
         let _turn = self.turn(CALL, deadline).await?;
         self.core().may_init()?;
         let transactions = self.transactions();
-        let ask = || requests::identity(transactions, None);
+        let ask = |way| requests::identity(transactions, way, None);
         let (identity, version) =
             self.ask(CALL, Asked::Identity, deadline, &transactions.coordinator, ask).await?;
         self.core().identified(identity, version);
@@ -161,12 +162,12 @@ impl TransactionalProducer {
             (identity, core.version())
         };
         if version == TransactionVersion::V1 {
-            let ask = || requests::add_offsets(transactions, identity, &who.group_id);
+            let ask = |way| requests::add_offsets(transactions, way, identity, &who.group_id);
             self.ask(CALL, Asked::AddOffsets, deadline, &transactions.coordinator, ask).await?;
         }
         let group = turn.coordinator_of(self.cluster(), &who.group_id);
         let as_whom = (identity, version);
-        let ask = || requests::commit_offsets(transactions, &group, as_whom, who, offsets);
+        let ask = |way| requests::commit_offsets(transactions, way, as_whom, who, offsets);
         self.ask(CALL, Asked::CommitOffsets, deadline, &group, ask).await?;
         self.core().offsets_settled();
         Ok(())
@@ -226,7 +227,7 @@ impl TransactionalProducer {
             match step {
                 Step::Done => break,
                 Step::End { end, identity, version } => {
-                    let ask = || requests::end(transactions, end, identity, version);
+                    let ask = |way| requests::end(transactions, way, end, identity, version);
                     match self.ask(call, Asked::End, deadline, &transactions.coordinator, ask).await {
                         Ok((next, version)) => self.core().ended(next, version),
                         Err(_) if self.core().has_another_way() => {}
@@ -234,7 +235,7 @@ impl TransactionalProducer {
                     }
                 }
                 Step::Renew(before) => {
-                    let ask = || requests::identity(transactions, Some(before));
+                    let ask = |way| requests::identity(transactions, way, Some(before));
                     let asked =
                         self.ask(call, Asked::Identity, deadline, &transactions.coordinator, ask).await;
                     let (identity, version) = asked?;
@@ -253,39 +254,31 @@ impl TransactionalProducer {
         asked: Asked,
         deadline: Instant,
         coordinator: &Coordinator,
-        attempt: impl Fn() -> F,
+        attempt: impl Fn((Connection, Instant)) -> F + Send + Sync,
     ) -> Result<T, TransactionError>
     where
-        F: Future<Output = Result<T, Error>>,
+        T: Send,
+        F: Future<Output = Result<T, Error>> + Send,
     {
-        let mut last = None;
-        for failures in 1.. {
-            let error = match tokio::time::timeout_at(deadline, attempt()).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(self.unfinished(call, last)),
-            };
-            coordinator.learn_from(&error);
-            let verdict = judge(asked, &error);
-            if verdict != verdict::Verdict::Retry {
-                let cause = Cause::from(error);
-                let failure = {
-                    let mut core = self.core();
-                    core.judged(verdict, cause.clone());
-                    core.failure(call, cause)
-                };
-                // What has not left is of no use now.
-                self.shared().wake.notify_one();
-                return Err(failure);
-            }
-            let again = seam::now() + sending::pause(self.cluster(), &error, failures);
-            last = Some(Box::new(error));
-            if again >= deadline {
-                return Err(self.unfinished(call, last));
-            }
-            tokio::time::sleep_until(again).await;
+        let may_repeat = |error: &Error| judge(asked, error) == Verdict::Retry;
+        let attempt = |connection| attempt((connection, deadline));
+        let error = match coordinator.ask(deadline, may_repeat, attempt).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let verdict = judge(asked, &error);
+        if verdict == Verdict::Retry {
+            return Err(self.unfinished(call, Some(Box::new(error))));
         }
-        unreachable!("the attempts have no end")
+        let cause = Cause::from(error);
+        let failure = {
+            let mut core = self.core();
+            core.judged(verdict, cause.clone());
+            core.failure(call, cause)
+        };
+        // What has not left is of no use now.
+        self.shared().wake.notify_one();
+        Err(failure)
     }
 
     async fn turn(

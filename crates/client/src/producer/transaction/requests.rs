@@ -1,7 +1,8 @@
-//! What a transactional producer asks of coordinators, once each.
+//! What a transactional producer asks of coordinators, once each, over a connection to them and up to a deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::{Connection, Instant, Office, Terms};
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use ottla_wire::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -16,12 +17,9 @@ use ottla_wire::{ProducerEpoch, ProducerId};
 
 use super::Transactions;
 use super::core::{End, TransactionVersion};
-use crate::cluster::{Lane, TopicPartition};
-use crate::committed::{GroupMetadata, Offsets};
-use crate::connection::Connection;
-use crate::coordinator::Coordinator;
+use crate::cluster::{TopicPartition, by_topic};
 use crate::error::{ApiError, Error};
-use crate::group::by_topic;
+use crate::offsets::{GroupMetadata, Offsets};
 use crate::producer::sequences::Identity;
 
 /// The feature that decides on the version of transactions, and the level from which on they are of version 2.
@@ -38,9 +36,9 @@ const MEMBER_MIN: i16 = 3;
 /// InitProducerId: a new identity, or the next epoch after `before`.
 pub(super) async fn identity(
     of: &Transactions,
+    (connection, deadline): (Connection, Instant),
     before: Option<Identity>,
 ) -> Result<(Identity, TransactionVersion), Error> {
-    let connection = of.coordinator.connection(Lane::SHARED).await?;
     let (id, epoch) = before.unwrap_or((ProducerId::NONE, ProducerEpoch(-1)));
     let request = InitProducerIdRequest {
         transactional_id: Some(of.coordinator.key().clone()),
@@ -49,7 +47,7 @@ pub(super) async fn identity(
         producer_epoch: epoch.0,
         ..InitProducerIdRequest::default()
     };
-    let response = connection.call(&request).await?;
+    let response = connection.call_on(&request, Terms::by(deadline)).await?;
     ApiError::check(response.error_code, None)?;
     let identity = (ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch));
     Ok((identity, version_of(&connection)))
@@ -61,7 +59,7 @@ pub(in crate::producer) async fn add_partitions(
     (id, epoch): Identity,
     partitions: &BTreeSet<TopicPartition>,
 ) -> Result<(), Error> {
-    let connection = of.coordinator.connection(Lane::SHARED).await?;
+    let connection = of.coordinator.find().await?;
     let topic = |(name, partitions)| AddPartitionsToTxnTopic { name, partitions };
     let request = AddPartitionsToTxnRequest {
         v3_and_below_transactional_id: of.coordinator.key().clone(),
@@ -70,7 +68,7 @@ pub(in crate::producer) async fn add_partitions(
         v3_and_below_topics: by_topic(partitions).into_iter().map(topic).collect(),
         ..AddPartitionsToTxnRequest::default()
     };
-    let response = connection.call_up_to(&request, ADD_PARTITIONS_MAX).await?;
+    let response = connection.call_on(&request, Terms::up_to(ADD_PARTITIONS_MAX)).await?;
     let mut answered = BTreeMap::new();
     for topic in &response.results_by_topic_v3_and_below {
         for of in &topic.results_by_partition {
@@ -82,27 +80,30 @@ pub(in crate::producer) async fn add_partitions(
 }
 
 /// AddOffsetsToTxn.
-pub(super) async fn add_offsets(of: &Transactions, (id, epoch): Identity, group: &Str) -> Result<(), Error> {
-    let connection = of.coordinator.connection(Lane::SHARED).await?;
+pub(super) async fn add_offsets(
+    of: &Transactions,
+    (connection, deadline): (Connection, Instant),
+    (id, epoch): Identity,
+    group: &Str,
+) -> Result<(), Error> {
     let request = AddOffsetsToTxnRequest {
         transactional_id: of.coordinator.key().clone(),
         producer_id: id.0,
         producer_epoch: epoch.0,
         group_id: group.clone(),
     };
-    let response = connection.call(&request).await?;
+    let response = connection.call_on(&request, Terms::by(deadline)).await?;
     Ok(ApiError::check(response.error_code, None)?)
 }
 
 /// TxnOffsetCommit, to the coordinator of the group.
 pub(super) async fn commit_offsets(
     of: &Transactions,
-    group: &Coordinator,
+    (connection, deadline): (Connection, Instant),
     ((id, epoch), version): (Identity, TransactionVersion),
     who: &GroupMetadata,
     offsets: &Offsets,
 ) -> Result<(), Error> {
-    let connection = group.connection(Lane::SHARED).await?;
     let version_max = match version {
         TransactionVersion::V1 => COMMIT_OFFSETS_V2_MIN - 1,
         TransactionVersion::V2 => at_least::<TxnOffsetCommitRequest>(&connection, COMMIT_OFFSETS_V2_MIN)?,
@@ -121,7 +122,7 @@ pub(super) async fn commit_offsets(
         request.member_id = who.member_id.clone();
         request.group_instance_id = who.group_instance_id.clone();
     }
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms { version_max, ..Terms::by(deadline) }).await?;
     let mut answered = BTreeMap::new();
     for topic in &response.topics {
         for of in &topic.partitions {
@@ -134,11 +135,11 @@ pub(super) async fn commit_offsets(
 /// EndTxn; gives the identity of the next transaction if the coordinator does, and the version for it.
 pub(super) async fn end(
     of: &Transactions,
+    (connection, deadline): (Connection, Instant),
     end: End,
     (id, epoch): Identity,
     version: TransactionVersion,
 ) -> Result<(Option<Identity>, TransactionVersion), Error> {
-    let connection = of.coordinator.connection(Lane::SHARED).await?;
     let version_max = match version {
         TransactionVersion::V1 => END_V2_MIN - 1,
         TransactionVersion::V2 => at_least::<EndTxnRequest>(&connection, END_V2_MIN)?,
@@ -149,7 +150,7 @@ pub(super) async fn end(
         producer_epoch: epoch.0,
         committed: end == End::Commit,
     };
-    let response = connection.call_up_to(&request, version_max).await?;
+    let response = connection.call_on(&request, Terms { version_max, ..Terms::by(deadline) }).await?;
     ApiError::check(response.error_code, None)?;
     let next = (response.producer_id >= 0)
         .then_some((ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch)));
@@ -168,7 +169,7 @@ fn version_of(connection: &Connection) -> TransactionVersion {
 fn at_least<R: Request>(connection: &Connection, min: i16) -> Result<i16, Error> {
     match connection.version_of::<R>()? {
         version if version >= min => Ok(version),
-        _ => Err(Error::UnsupportedVersion { api: R::KEY, address: connection.address().to_owned() }),
+        _ => Err(Error::unsupported(R::KEY, connection.address())),
     }
 }
 

@@ -1,19 +1,15 @@
 //! What the sender does for transactions: it takes over the identity that the coordinator gave, tells the coordinator of
 //! partitions (version 1), and drops what a transaction that is to be aborted has not sent.
 
-use std::time::Duration;
-
+use ottla_link::{Connection, Office};
 use ottla_wire::messages::ProduceRequest;
 use ottla_wire::primitives::Request;
-use ottla_wire::protocol::ErrorCode;
 
 use super::Transactions;
 use super::core::{Core, TransactionVersion};
 use super::error::Cause;
 use super::requests;
 use super::verdict::{Asked, Verdict, judge};
-use crate::cluster::Cluster;
-use crate::connection::Connection;
 use crate::error::Error;
 use crate::producer::batch::Batch;
 use crate::producer::delivery::Outcome;
@@ -21,21 +17,8 @@ use crate::producer::record::ProduceError;
 use crate::producer::sender::{AddedPartitions, Event, SLEEP_MAX, Sender};
 use crate::seam::{self, Instant};
 
-/// How long to wait when the transaction before is not quite over. As in Kafka: that takes the coordinator little time, and
-/// everyone waits for it.
-const CONCURRENT_PAUSE_MAX: Duration = Duration::from_millis(20);
-
 /// The last version of Produce that does not add its partitions to a transaction.
 const PRODUCE_V1_MAX: i16 = 11;
-
-/// How long to wait after an error before asking again.
-pub(super) fn pause(cluster: &Cluster, error: &Error, failures: u32) -> Duration {
-    let pause = cluster.retry_delay(failures);
-    match error.code() {
-        Some(ErrorCode::ConcurrentTransactions) => pause.min(CONCURRENT_PAUSE_MAX),
-        _ => pause,
-    }
-}
 
 /// What a record that was not stored means for its transaction.
 pub(super) fn verdict_on(error: &ProduceError) -> Verdict {
@@ -71,8 +54,7 @@ impl Sender {
         let version = connection.version_of::<ProduceRequest>()?;
         match transactions.core().version() {
             TransactionVersion::V2 if version <= PRODUCE_V1_MAX => {
-                let (api, address) = (ProduceRequest::KEY, connection.address().to_owned());
-                Err(Error::UnsupportedVersion { api, address })
+                Err(Error::unsupported(ProduceRequest::KEY, connection.address()))
             }
             TransactionVersion::V1 | TransactionVersion::V2 => Ok(()),
         }
@@ -138,7 +120,7 @@ impl Sender {
             Err(error) => {
                 transactions.coordinator.learn_from(&error);
                 self.asking.failures += 1;
-                let pause = pause(&shared.cluster, &error, self.asking.failures);
+                let pause = transactions.coordinator.pause(&error, self.asking.failures);
                 self.asking.not_before = Some(seam::now() + pause);
                 let (verdict, maybe) = (judge(Asked::AddPartitions, &error), error.outcome_unknown());
                 transactions.core().not_added(verdict, error.into(), maybe);

@@ -2,7 +2,7 @@
 
 use ottla_wire::protocol::ErrorCode;
 
-use crate::error::Error;
+use crate::error::{Error, LinkError};
 
 /// What was asked for when the error came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(in crate::producer) fn judge(asked: Asked, error: &Error) -> Verdict {
     let verdict = match error.code() {
         Some(code) => judge_code(asked, code),
         None if error.is_retriable() => Verdict::Retry,
-        None if matches!(error, Error::UnsupportedVersion { .. }) => Verdict::Fatal,
+        None if matches!(error, Error::Link(LinkError::UnsupportedVersion { .. })) => Verdict::Fatal,
         None => match asked {
             // What cannot be sent to a partition says nothing of the producer.
             Asked::Produce => Verdict::AbortAndRenew,

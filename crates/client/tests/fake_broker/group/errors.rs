@@ -154,7 +154,10 @@ async fn a_coordinator_without_the_consumer_protocol_is_told() {
             break error;
         }
     };
-    assert!(matches!(error, ottla_client::Error::UnsupportedVersion { .. }), "{error}");
+    assert!(
+        matches!(error, ottla_client::Error::Link(ottla_client::LinkError::UnsupportedVersion { .. })),
+        "{error}"
+    );
 }
 
 #[tokio::test]

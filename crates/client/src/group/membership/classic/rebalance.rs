@@ -111,8 +111,7 @@ impl Classic {
     fn lead(&mut self, response: JoinGroupResponse, effects: &mut Effects) {
         let Some(assignor) = Assignor::from_name(&self.protocol) else {
             let reason = format!("the group uses {}, which this member did not offer", self.protocol);
-            let (api, address) = (ApiKey::JoinGroup, "the coordinator".to_owned());
-            return self.fail(Error::Malformed { api, address, reason }, effects);
+            return self.fail(Error::malformed(ApiKey::JoinGroup, "the coordinator", reason), effects);
         };
         let members: Vec<Member> = response.members.into_iter().map(read_member).collect();
         let topics = members.iter().flat_map(|member| member.topics.iter().cloned());
@@ -163,8 +162,9 @@ impl Classic {
         }
         let share = outcome.and_then(|response| {
             check(response.error_code)?;
-            decode_assignment(response.assignment)
-                .map_err(|error| Error::malformed(ApiKey::SyncGroup, "the leader of the group", error))
+            decode_assignment(response.assignment).map_err(|error| {
+                Error::malformed(ApiKey::SyncGroup, "the leader of the group", error.to_string())
+            })
         });
         let mut share = match share {
             Ok(share) => share,

@@ -9,7 +9,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ApiKey;
 
 use super::Classic;
-use crate::error::Error;
+use crate::error::{Error, LinkError};
 use crate::group::protocol::{PROTOCOL_TYPE, Subscribed};
 
 /// A request to the coordinator.
@@ -46,7 +46,7 @@ impl Classic {
         };
         let metadata = subscribed
             .encode(settings.rack.as_ref())
-            .map_err(|source| Error::Encode { api: ApiKey::JoinGroup, source })?;
+            .map_err(|source| LinkError::Encode { api: ApiKey::JoinGroup, source })?;
         let protocol = |assignor: &crate::group::Assignor| JoinGroupRequestProtocol {
             name: Str::from_static(assignor.name()),
             metadata: metadata.clone(),

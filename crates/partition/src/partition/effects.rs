@@ -1,0 +1,121 @@
+//! What the core wants done, done on the log.
+
+use ottla_log::LogError;
+use ottla_replica::{AppendError, DeleteError, Effect, Event};
+use ottla_wire::Offset;
+
+use super::{Partition, Turn, Waiter, Wish};
+use crate::marker::Marker;
+use crate::restore::Rebuilt;
+
+impl<W, D> Partition<W, D> {
+    /// Feeds an event and carries out what comes of it. For events that have a method of their own, use that.
+    pub fn step(&mut self, turn: Turn, event: Event) {
+        let mut completed = self.step_once(turn, event);
+        while let Some(event) = completed {
+            completed = self.step_once(turn, event);
+        }
+    }
+
+    /// Feeds one event; gives the one that says that what the core wanted is done.
+    fn step_once(&mut self, turn: Turn, event: Event) -> Option<Event> {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(turn.now, turn.wall, event, &mut effects);
+        let (mut next, mut failed) = (None, None);
+        for effect in effects.drain(..) {
+            // Of a disk that has failed nothing more is asked, but whoever was answered must hear of it.
+            if failed.is_some() && !matches!(effect, Effect::Reply { .. } | Effect::DeleteReplied { .. }) {
+                continue;
+            }
+            match self.carry_out(effect) {
+                Ok(completed) => next = completed.or(next),
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.effects = effects;
+        match failed {
+            None => next,
+            Some(error) => {
+                self.storage_failed(turn, error);
+                None
+            }
+        }
+    }
+
+    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one and it is
+    /// done at once: that is a truncation, of which there is one at a time.
+    fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
+        match effect {
+            Effect::Write(batch) => {
+                if let Some(kept) = self.lodger.as_mut().filter(|_| batch.header.is_control()) {
+                    kept.markers.extend(Marker::of(&batch));
+                }
+                self.log.append(batch)?;
+            }
+            Effect::Flush { epoch, .. } => self.core_wants_flush(epoch),
+            Effect::Reply { to, outcome } => match self.appends.take(to) {
+                Some(Waiter::Sender(waiter)) => self.held.push((waiter, outcome)),
+                Some(Waiter::Lodger(generation)) => {
+                    if let Some(kept) = &mut self.lodger {
+                        kept.outcomes.push((generation, outcome));
+                    }
+                }
+                None => {}
+            },
+            Effect::DeleteReplied { to, outcome } => {
+                if let Some(waiter) = self.deletions.take(to) {
+                    self.held_deletions.push((waiter, outcome));
+                }
+            }
+            Effect::MoveLogStart(start) => {
+                // What is queued counts, too.
+                self.log.write()?;
+                self.log.move_start(start)?;
+            }
+            Effect::EpochsChanged => self.log.store_epochs(self.core.epochs().entries()),
+            Effect::Aborted(txn) => self.log.append_aborted(txn),
+            Effect::Truncate { to } => return self.truncate(to).map(Some),
+            Effect::RestartAt(offset) => self.log.restart_at(offset)?,
+            Effect::Fetch(fetch) => self.wishes.push(Wish::Fetch(fetch)),
+            Effect::StopFetching => self.wishes.push(Wish::StopFetching),
+            Effect::ProposeIsr(proposal) => self.wishes.push(Wish::ProposeIsr(proposal)),
+        }
+        Ok(None)
+    }
+
+    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not listen to
+    /// it, and the next one writes the epochs as they are then.
+    fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
+        let end = self.log.truncate_to(to)?;
+        let mut rebuilt = Rebuilt::new(self.core.config());
+        self.log.replay(&mut rebuilt)?;
+        Ok(Event::Truncated { end, producers: rebuilt.into_producers() })
+    }
+
+    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said to others.
+    pub(super) fn storage_failed(&mut self, turn: Turn, error: LogError) {
+        let mut effects = Vec::new();
+        self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);
+        self.wishes.clear();
+        for effect in effects {
+            // Nothing is asked of a disk that has failed.
+            if let Effect::Reply { .. } | Effect::DeleteReplied { .. } | Effect::StopFetching = effect {
+                let _no_disk_in_it = self.carry_out(effect);
+            }
+        }
+        for (_, outcome) in &mut self.held {
+            *outcome = outcome.and(Err(AppendError::Storage));
+        }
+        for (_, outcome) in self.lodger.iter_mut().flat_map(|kept| &mut kept.outcomes) {
+            *outcome = outcome.and(Err(AppendError::Storage));
+        }
+        for (_, outcome) in &mut self.held_deletions {
+            *outcome = outcome.and(Err(DeleteError::Storage));
+        }
+        if self.failure.is_none() {
+            let (topic, partition) = (self.log.topic(), self.log.partition().0);
+            tracing::error!(topic, partition, %error, "the log failed: the partition goes offline");
+            self.failure = Some(error);
+        }
+    }
+}
