@@ -3,8 +3,12 @@
 #[cfg(test)]
 mod disk_tests;
 mod error;
+#[cfg(test)]
+mod leader_tests;
 mod node;
 mod registration;
+#[cfg(test)]
+mod stage;
 mod status;
 
 use std::net::SocketAddr;
@@ -15,8 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ottla_controller::image::Endpoint;
 use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol, Server};
 use ottla_quorum::MetadataLog;
-use ottla_settings::BrokerSettings;
 use ottla_settings::Listener as Setting;
+use ottla_settings::{BrokerSettings, key};
 use ottla_wire::BrokerEpoch;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
@@ -242,7 +246,7 @@ fn previous_epoch(node: &Node) -> Option<BrokerEpoch> {
 }
 
 async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
-    let backlog = u32::try_from(settings.integer("socket.listen.backlog.size")).unwrap_or(50);
+    let backlog = u32::try_from(settings.read(key::SOCKET_LISTEN_BACKLOG_SIZE)).unwrap_or(50);
     let mut bound = Vec::new();
     for Setting { name, host, port } in settings.listeners() {
         let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
@@ -296,26 +300,23 @@ fn host_name() -> String {
 }
 
 fn net_settings(settings: &BrokerSettings) -> NetSettings {
-    let defaults = NetSettings::default();
-    let size = |name| usize::try_from(settings.integer(name)).ok();
-    let idle = settings.integer("connections.max.idle.ms");
-    let rate = settings.integer("max.connection.creation.rate");
+    let rate = settings.read(key::MAX_CONNECTION_CREATION_RATE);
     let overrides = settings.max_connections_per_ip_overrides().into_iter();
     NetSettings {
-        request_bytes_max: size("socket.request.max.bytes").unwrap_or(defaults.request_bytes_max),
-        queued_bytes_max: size("queued.max.request.bytes").unwrap_or(defaults.queued_bytes_max),
-        idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
-        send_buffer_bytes: size("socket.send.buffer.bytes"),
-        receive_buffer_bytes: size("socket.receive.buffer.bytes"),
+        request_bytes_max: settings.read(key::SOCKET_REQUEST_MAX_BYTES),
+        queued_bytes_max: settings.read(key::QUEUED_MAX_REQUEST_BYTES),
+        idle_max: settings.read(key::CONNECTIONS_MAX_IDLE_MS),
+        send_buffer_bytes: settings.read(key::SOCKET_SEND_BUFFER_BYTES),
+        receive_buffer_bytes: settings.read(key::SOCKET_RECEIVE_BUFFER_BYTES),
         limits: ConnectionLimits {
-            connections_max: size("max.connections").unwrap_or(usize::MAX),
-            per_ip_max: size("max.connections.per.ip").unwrap_or(usize::MAX),
+            connections_max: settings.read(key::MAX_CONNECTIONS),
+            per_ip_max: settings.read(key::MAX_CONNECTIONS_PER_IP),
             per_ip_overrides: overrides
                 .filter_map(|(ip, limit)| Some((ip.parse().ok()?, usize::try_from(limit).ok()?)))
                 .collect(),
-            creation_rate_max: u32::try_from(rate).ok().filter(|rate| *rate < i32::MAX as u32),
+            creation_rate_max: u32::try_from(rate).ok().filter(|_| rate < i32::MAX),
         },
-        ..defaults
+        ..NetSettings::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla_settings::{
-    BrokerSettings, ConfigMap, Kind, Layers, Listener, TopicConfig, host_and_port, parse_properties, tables,
+    BrokerSettings, ConfigMap, Layers, Listener, TopicConfig, host_and_port, parse_properties, tables,
     validate_topic,
 };
 use ottla_wire::InternalTopic;
@@ -69,22 +69,13 @@ fn property(name: &str, value: &str) -> String {
 fn check_settings(settings: &BrokerSettings) {
     assert_eq!(BrokerSettings::from_pairs(settings.pairs()).as_ref(), Ok(settings));
     for definition in tables::brokers() {
-        if settings.get(definition.name).is_none() {
-            continue;
-        }
-        let set = settings.set_value(definition.name).is_some();
-        assert!(!set || settings.value(definition.name).is_some(), "{} is of its type", definition.name);
-        match definition.kind {
-            Kind::Int | Kind::Short | Kind::Long => drop(settings.integer(definition.name)),
-            Kind::Boolean => drop(settings.boolean(definition.name)),
-            Kind::List => drop(settings.list(definition.name)),
-            Kind::String | Kind::Double | Kind::Class | Kind::Password => {}
-        }
+        let set = settings.set_value(definition.name);
+        assert!(set.is_none_or(|text| definition.parse(text).is_ok()), "{} is of its type", definition.name);
     }
     for listener in settings.advertised_listeners() {
         assert!(settings.listeners().iter().any(|bound| bound.name == listener.name));
     }
-    let _ = (settings.node_id(), settings.log_dirs(), settings.inter_broker_listener(), settings.rack());
+    let _ = (settings.node_id(), settings.log_dirs(), settings.inter_broker_listener());
     let _ = (settings.max_connections_per_ip_overrides(), settings.metrics_listener());
     for topic in [InternalTopic::Offsets, InternalTopic::TransactionState] {
         let _ = (settings.internal_replication_factor(topic, 1), settings.internal_min_isr(topic, 1));

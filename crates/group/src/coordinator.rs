@@ -11,13 +11,12 @@ use crate::classic;
 use crate::config::GroupConfig;
 use crate::consumer;
 use crate::context::Context;
-use crate::group::{Group, Next};
 use crate::groups::Groups;
 use crate::history::Histories;
 use crate::memory::Memory;
 use crate::offsets::Offsets;
 use crate::record::GroupRecord;
-use crate::request::{Call, Reply, Request};
+use crate::request::{Call, Reply};
 use crate::step::Step;
 use crate::timers::Timers;
 use crate::topics::Topics;
@@ -38,7 +37,7 @@ pub struct GroupCoordinator {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lasting {
     pub records: Vec<GroupRecord>,
-    /// Groups that know more than their records say: members of a rebalance that is not through. They are missing above.
+    /// Groups in the middle of a rebalance, which know more than their records say. They are missing above.
     pub in_motion: BTreeSet<Str>,
 }
 
@@ -62,7 +61,7 @@ impl GroupCoordinator {
         self.config = config;
     }
 
-    /// The other coordinators of this broker take so much memory.
+    /// The memory that the other coordinators of this broker take.
     pub fn set_others_bytes(&mut self, bytes: usize) {
         self.others_bytes = bytes;
     }
@@ -77,8 +76,8 @@ impl GroupCoordinator {
         self.groups.count_bytes() + self.offsets.count_bytes() + self.histories.count_bytes()
     }
 
-    /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same name has come
-    /// since. To be called inside [`ottla_coordinator::Frame::act`].
+    /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same
+    /// name has come since. To be called inside [`ottla_coordinator::Frame::act`].
     pub fn topics_changed(
         &mut self,
         at: &Moment,
@@ -87,13 +86,12 @@ impl GroupCoordinator {
         out: &mut Output<Reply>,
     ) {
         self.topics = topics;
-        let Step { mut ctx, groups, offsets } = self.step(at, out);
-        offsets.remove_topics(&mut ctx, groups, deleted);
-        for id in groups.ids() {
-            if let Some(Group::Consumer(group)) = groups.get_mut(&id) {
-                let next = group.topics_changed(&mut ctx, deleted);
-                groups.settle(&mut ctx, offsets, &id, next);
-            }
+        let mut step = self.step(at, out);
+        step.offsets.remove_topics(&mut step.ctx, step.groups, deleted);
+        for id in step.groups.ids() {
+            let Some(group) = step.groups.get_mut(&id) else { continue };
+            let next = group.topics_changed(&mut step.ctx, deleted);
+            step.settle(&id, next);
         }
     }
 
@@ -158,26 +156,12 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn only_reads(call: &Call) -> bool {
-        match call.request {
-            Request::OffsetFetch(_)
-            | Request::ListGroups(_)
-            | Request::DescribeGroup(_)
-            | Request::ConsumerGroupDescribe(_)
-            | Request::History(_) => true,
-            Request::JoinGroup(_)
-            | Request::SyncGroup(_)
-            | Request::Heartbeat(_)
-            | Request::LeaveGroup(_)
-            | Request::ConsumerGroupHeartbeat(_)
-            | Request::OffsetCommit(_)
-            | Request::TxnOffsetCommit(_)
-            | Request::OffsetDelete(_)
-            | Request::DeleteGroup(_) => false,
-        }
+        call.request.reads_only()
     }
 
     fn tick(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        // As many as there are: one that is set anew for now waits for the next tick, so that this one ends.
+        // As many as there are now. A timer that is set again for this moment waits for the next tick, so
+        // this one ends.
         for _ in 0..self.timers.len() {
             let Some(timer) = self.timers.pop_due(at.now) else { return };
             self.step(at, out).on_timer(timer);
@@ -196,7 +180,10 @@ impl Coordinator for GroupCoordinator {
     ) -> Result<(), ReplayError> {
         match GroupRecord::decode(record)? {
             GroupRecord::Offset { key, value } => {
-                self.offsets.replay(&mut self.groups, producer, &key, value.as_ref());
+                self.offsets.apply(producer, &key, value.as_ref());
+                if value.is_some() {
+                    classic::get_or_create(&mut self.groups, &key.group);
+                }
                 Ok(())
             }
             GroupRecord::Group { key, value } => classic::replay(&mut self.groups, key, value),
@@ -219,18 +206,12 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn start(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        let Step { mut ctx, groups, offsets } = self.step(at, out);
-        offsets.start(&mut ctx);
-        for id in groups.ids() {
-            let next = match groups.get_mut(&id) {
-                Some(Group::Classic(group)) => {
-                    group.start(&mut ctx);
-                    Next::Stays
-                }
-                Some(Group::Consumer(group)) => group.start(&mut ctx),
-                None => continue,
-            };
-            groups.settle(&mut ctx, offsets, &id, next);
+        let mut step = self.step(at, out);
+        step.offsets.start(&mut step.ctx);
+        for id in step.groups.ids() {
+            let Some(group) = step.groups.get_mut(&id) else { continue };
+            let next = group.start(&mut step.ctx);
+            step.settle(&id, next);
         }
     }
 }

@@ -1,28 +1,28 @@
-//! A group of either kind, and what committed offsets and the administrator ask of both.
+//! What a group of any type is to the coordinator.
+//!
+//! A type of group is an addition: it implements [`Group`], and the requests that only its members know look
+//! for it by [`Groups::get_as`](crate::groups::Groups::get_as).
 
-use ottla_wire::messages::describe_groups_response::DescribedGroup;
+use std::any::Any;
+
+use ottla_coordinator::Ticket;
 use ottla_wire::messages::list_groups_response::ListedGroup;
+use ottla_wire::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 
-use crate::classic::ClassicGroup;
-use crate::consumer::ConsumerGroup;
 use crate::context::Context;
 use crate::record::GroupRecord;
-
-/// A group with its kind.
-pub enum Group {
-    Classic(Box<ClassicGroup>),
-    Consumer(Box<ConsumerGroup>),
-}
+use crate::request::Caller;
+use crate::timers::Timer;
 
 /// What becomes of a group after a step.
 pub enum Next {
+    /// Nothing that is kept of it has changed.
+    Unchanged,
     Stays,
-    /// It takes another kind. The step has written the records that say so.
-    Becomes(Group),
-    /// It is gone. The step has written its tombstones.
-    Goes,
+    /// It takes another type. The step has written the records that say so.
+    Becomes(Box<dyn Group>),
 }
 
 /// Who says that it may commit offsets.
@@ -34,11 +34,13 @@ pub struct Committer<'a> {
     pub generation_or_epoch: i32,
     /// TxnOffsetCommit: members of old versions do not say who they are.
     pub transactional: bool,
-    /// Version of the API that was asked. A classic member of a consumer group is told in its own words.
+    /// Version of the API that is called. A classic member of a consumer group gets errors of its own
+    /// protocol.
     pub version: i16,
 }
 
-/// When the offsets of a group expire. Those of topics that it is subscribed to do not: [`Group::is_subscribed_to`].
+/// When the offsets of a group expire. Those of topics that it is subscribed to do not:
+/// [`Group::is_subscribed_to`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetExpiry {
     /// The group is about to change: not now.
@@ -49,168 +51,140 @@ pub enum OffsetExpiry {
     FromEmpty(Timestamp),
 }
 
-impl Group {
-    /// Whether `by` may commit now.
-    pub fn validate_commit(&self, by: &Committer<'_>) -> Result<(), ErrorCode> {
-        match self {
-            Group::Classic(group) => group.validate_commit(by),
-            Group::Consumer(group) => group.validate_commit(by),
-        }
+/// A group. Its memory, members and records are its own; its offsets are not.
+pub trait Group: Any + Send {
+    fn id(&self) -> &Str;
+
+    /// Sessions begin anew: after loading, and after a pause in which no heartbeat could come in.
+    fn start(&mut self, ctx: &mut Context<'_>) -> Next;
+
+    /// One of its timers is due. It may be one that a group of another type and the same id has left behind.
+    fn on_timer(&mut self, ctx: &mut Context<'_>, timer: Timer) -> Next;
+
+    /// The cluster's topics have changed (`ctx.topics`).
+    fn topics_changed(&mut self, _ctx: &mut Context<'_>, _deleted: &[Str]) -> Next {
+        Next::Unchanged
     }
 
-    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero for one that there
-    /// is not.
-    pub fn validate_commit_of(
-        &self,
-        by: &Committer<'_>,
-        topic: TopicId,
-        partition: PartitionIndex,
-    ) -> Result<(), ErrorCode> {
-        match self {
-            Group::Classic(_) => Ok(()),
-            Group::Consumer(group) => group.validate_commit_of(by, topic, partition),
-        }
+    /// The group, to those of its members that speak the classic protocol. `None` if it has no such members.
+    fn classic_protocol(&mut self) -> Option<&mut dyn ClassicProtocol> {
+        None
     }
 
-    /// A member has committed: it lives. Members of the classic protocol need no heartbeat then.
-    pub fn committed(&mut self, ctx: &mut Context<'_>, by: &Committer<'_>) {
-        match self {
-            Group::Classic(group) => group.touch(ctx, by.member),
-            Group::Consumer(group) => group.committed(ctx, by),
-        }
-    }
-
-    /// Whether offsets may be fetched by `member` (OffsetFetch version 9; `None` for those that do not say).
-    pub fn validate_fetch(&self, member: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
-        match self {
-            // As Kafka: a classic group lets everybody read.
-            Group::Classic(_) => Ok(()),
-            Group::Consumer(group) => group.validate_fetch(member, epoch),
-        }
-    }
-
-    /// Whether single offsets may be deleted: those of topics that the group does not read.
-    pub fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
-        match self {
-            Group::Classic(group) => group.validate_offset_delete(),
-            Group::Consumer(_) => Ok(()),
-        }
-    }
-
-    /// Whether the group may be deleted.
-    pub fn validate_delete(&self) -> Result<(), ErrorCode> {
-        if self.is_empty() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
+    /// Whether it is empty and a classic group may take its place.
+    fn gives_way_to_classic(&self) -> bool {
+        false
     }
 
     /// How many members it has.
-    pub fn members_len(&self) -> usize {
-        match self {
-            Group::Classic(group) => group.members().count(),
-            Group::Consumer(group) => group.members_len(),
-        }
-    }
-
-    pub fn is_subscribed_to(&self, topic: &str) -> bool {
-        match self {
-            Group::Classic(group) => group.is_subscribed_to(topic),
-            Group::Consumer(group) => group.is_subscribed_to(topic),
-        }
-    }
-
-    pub fn offset_expiry(&self) -> OffsetExpiry {
-        match self {
-            Group::Classic(group) => group.offset_expiry(),
-            Group::Consumer(group) => group.offset_expiry(),
-        }
-    }
+    fn members_len(&self) -> usize;
 
     /// It has no members. Somebody may be about to become one: [`Group::is_expecting`].
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Group::Classic(group) => group.is_empty(),
-            Group::Consumer(group) => group.is_empty(),
-        }
+    fn is_empty(&self) -> bool {
+        self.members_len() == 0
     }
 
     /// Somebody was given a member id and has not joined with it yet.
-    pub fn is_expecting(&self) -> bool {
-        match self {
-            Group::Classic(group) => group.is_expecting(),
-            Group::Consumer(_) => false,
-        }
+    fn is_expecting(&self) -> bool {
+        false
     }
 
-    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
-    pub fn is_unrecorded(&self) -> bool {
-        match self {
-            Group::Classic(group) => group.is_unrecorded(),
-            Group::Consumer(_) => false,
-        }
+    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is
+    /// joining.
+    fn is_unrecorded(&self) -> bool {
+        false
     }
 
-    /// How DescribeGroups (the API of classic groups) sees it; `None` if that is not its kind.
-    pub fn describe(&self) -> Option<DescribedGroup> {
-        match self {
-            Group::Classic(group) => Some(group.describe()),
-            Group::Consumer(_) => None,
-        }
+    fn is_subscribed_to(&self, topic: &str) -> bool;
+
+    /// Whether `by` may commit now.
+    fn validate_commit(&self, by: &Committer<'_>) -> Result<(), ErrorCode>;
+
+    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero if
+    /// the topic does not exist.
+    fn validate_commit_of(
+        &self,
+        _by: &Committer<'_>,
+        _topic: TopicId,
+        _partition: PartitionIndex,
+    ) -> Result<(), ErrorCode> {
+        Ok(())
     }
 
-    pub fn listed(&self) -> ListedGroup {
-        match self {
-            Group::Classic(group) => group.listed(),
-            Group::Consumer(group) => group.listed(),
-        }
+    /// A member has committed: it lives. Members of the classic protocol need no heartbeat then.
+    fn committed(&mut self, ctx: &mut Context<'_>, by: &Committer<'_>);
+
+    /// Whether offsets may be fetched by `member` (OffsetFetch version 9; `None` for those that do not say).
+    fn validate_fetch(&self, _member: Option<&str>, _epoch: i32) -> Result<(), ErrorCode> {
+        Ok(())
     }
+
+    /// Whether single offsets may be deleted: those of topics that the group does not read.
+    fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
+        Ok(())
+    }
+
+    /// Whether the group may be deleted.
+    fn validate_delete(&self) -> Result<(), ErrorCode> {
+        if self.is_empty() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
+    }
+
+    fn offset_expiry(&self) -> OffsetExpiry {
+        OffsetExpiry::FromCommit
+    }
+
+    fn listed(&self) -> ListedGroup;
 
     /// The records that stand for the group; `None` while it knows more than they say.
-    pub fn records(&self) -> Option<Vec<GroupRecord>> {
-        match self {
-            Group::Classic(group) => group.records(),
-            Group::Consumer(group) => Some(group.records()),
-        }
-    }
+    fn records(&self) -> Option<Vec<GroupRecord>>;
 
     /// Writes that the group is gone. Its offsets are not its own: [`crate::offsets::Offsets::remove_group`].
-    pub fn tombstones(&self, ctx: &mut Context<'_>) {
-        match self {
-            Group::Classic(group) => group.tombstones(ctx),
-            Group::Consumer(group) => group.tombstones(ctx),
-        }
-    }
+    fn tombstones(&self, ctx: &mut Context<'_>);
 
     /// Bytes that it takes in memory, without its offsets and its history. Known at every moment.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Group::Classic(group) => group.bytes(),
-            Group::Consumer(group) => group.bytes(),
-        }
-    }
+    fn bytes(&self) -> usize;
 
     /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        match self {
-            Group::Classic(group) => group.count_bytes(),
-            Group::Consumer(group) => group.count_bytes(),
-        }
-    }
-
-    pub fn id(&self) -> &Str {
-        match self {
-            Group::Classic(group) => group.id(),
-            Group::Consumer(group) => group.id(),
-        }
-    }
+    fn count_bytes(&self) -> usize;
 }
 
-impl From<ClassicGroup> for Group {
-    fn from(group: ClassicGroup) -> Group {
-        Group::Classic(Box::new(group))
-    }
+/// The requests of members that speak the classic protocol. Each MUST be answered, now or later.
+pub trait ClassicProtocol {
+    fn join(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        caller: &Caller,
+        request: JoinGroupRequest,
+    ) -> Next;
+
+    fn sync(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        caller: &Caller,
+        request: SyncGroupRequest,
+    ) -> Next;
+
+    fn heartbeat(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: HeartbeatRequest) -> Next;
+
+    fn leave(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        caller: &Caller,
+        request: LeaveGroupRequest,
+    ) -> Next;
 }
 
-impl From<ConsumerGroup> for Group {
-    fn from(group: ConsumerGroup) -> Group {
-        Group::Consumer(Box::new(group))
+impl dyn Group {
+    /// The group, if it is of this type.
+    pub fn as_a<G: Group>(&self) -> Option<&G> {
+        (self as &dyn Any).downcast_ref()
+    }
+
+    /// The same, to change it.
+    pub fn as_a_mut<G: Group>(&mut self) -> Option<&mut G> {
+        (self as &mut dyn Any).downcast_mut()
     }
 }

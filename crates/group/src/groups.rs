@@ -5,15 +5,20 @@ use std::ops::Bound;
 
 use ottla_wire::primitives::Str;
 
-use crate::classic::ClassicGroup;
 use crate::context::Context;
 use crate::group::{Group, Next};
 use crate::history::Histories;
 use crate::memory::of_map;
-use crate::offsets::Offsets;
 use crate::timers::{GroupTimers, Timers};
 
-/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is joining it.
+/// Which groups have offsets. A group that nothing else holds exists for as long as it has some.
+pub trait HasOffsets {
+    /// Whether `group` has offsets, committed or in a transaction.
+    fn has_offsets(&self, group: &Str) -> bool;
+}
+
+/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is
+/// joining it.
 #[derive(Default)]
 pub struct Groups {
     by_id: BTreeMap<Str, Kept>,
@@ -23,34 +28,32 @@ pub struct Groups {
 
 /// A group, and the bytes that it was counted with.
 struct Kept {
-    group: Group,
+    group: Box<dyn Group>,
     bytes: usize,
 }
 
 impl Groups {
-    pub fn get(&self, id: &str) -> Option<&Group> {
-        self.by_id.get(id).map(|kept| &kept.group)
+    pub fn get(&self, id: &str) -> Option<&dyn Group> {
+        self.by_id.get(id).map(|kept| &*kept.group)
     }
 
     /// The group, to change it. What it takes in memory then counts from [`Groups::settle`] on.
-    pub fn get_mut(&mut self, id: &str) -> Option<&mut Group> {
-        self.by_id.get_mut(id).map(|kept| &mut kept.group)
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut dyn Group> {
+        self.by_id.get_mut(id).map(|kept| &mut *kept.group)
     }
 
-    /// The group, made if there is none: an empty one that nothing is recorded of. It goes away by itself
-    /// ([`Groups::settle`]) unless it gets members or offsets.
-    pub fn get_or_create(&mut self, id: &Str) -> &mut Group {
-        if !self.by_id.contains_key(id) {
-            self.put(ClassicGroup::new(id.detached()).into());
-        }
-        match self.get_mut(id) {
-            Some(group) => group,
-            None => unreachable!("it was just put there"),
-        }
+    /// The group, if there is one of this type.
+    pub fn get_as<G: Group>(&self, id: &str) -> Option<&G> {
+        self.get(id)?.as_a()
+    }
+
+    /// The same, to change it: see [`Groups::get_mut`].
+    pub fn get_mut_as<G: Group>(&mut self, id: &str) -> Option<&mut G> {
+        self.get_mut(id)?.as_a_mut()
     }
 
     /// Takes a group in, in place of one with the same id.
-    pub fn put(&mut self, group: Group) -> Option<Group> {
+    pub fn put(&mut self, group: Box<dyn Group>) -> Option<Box<dyn Group>> {
         let before = self.take(group.id());
         let bytes = group.bytes();
         self.bytes += bytes;
@@ -59,7 +62,7 @@ impl Groups {
     }
 
     /// Takes a group out, without its timers.
-    pub fn take(&mut self, id: &str) -> Option<Group> {
+    pub fn take(&mut self, id: &str) -> Option<Box<dyn Group>> {
         let kept = self.by_id.remove(id)?;
         self.bytes -= kept.bytes;
         Some(kept.group)
@@ -93,8 +96,8 @@ impl Groups {
         self.by_id.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&Str, &Group)> {
-        self.by_id.iter().map(|(id, kept)| (id, &kept.group))
+    pub fn iter(&self) -> impl Iterator<Item = (&Str, &dyn Group)> {
+        self.by_id.iter().map(|(id, kept)| (id, &*kept.group))
     }
 
     /// The first group behind `id`; the first of all for `None`.
@@ -108,25 +111,25 @@ impl Groups {
         self.by_id.keys().cloned().collect()
     }
 
-    /// Carries out what a step said of a group, lets go of a group that nothing holds any more, and counts what is left. To be
-    /// called after every step that may have changed the group or its offsets.
-    pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &Offsets, id: &Str, next: Next) {
+    /// Carries out what a step said of a group, lets go of a group that nothing holds any more, and counts
+    /// what is left. To be called after every step that may have changed the group or its offsets.
+    pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &dyn HasOffsets, id: &Str, next: Next) {
         match next {
+            Next::Unchanged => return,
             Next::Becomes(group) => {
                 self.put(group);
             }
             Next::Stays if self.is_left_over(offsets, id) => self.forget(ctx.timers, ctx.histories, id),
             Next::Stays => {}
-            Next::Goes => self.forget(ctx.timers, ctx.histories, id),
         }
         self.recount(id);
         ctx.histories.recount(id);
     }
 
     /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
-    pub fn is_left_over(&self, offsets: &Offsets, id: &Str) -> bool {
+    pub fn is_left_over(&self, offsets: &dyn HasOffsets, id: &Str) -> bool {
         let holds_itself =
-            |group: &Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
+            |group: &dyn Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();
         self.get(id).is_some_and(|group| !holds_itself(group)) && !offsets.has_offsets(id)
     }
 

@@ -1,35 +1,41 @@
 //! What the settings of groups must be together: the broker's own, and those of single groups.
 
+use std::time::Duration;
+
 use crate::dynamic::ConfigMap;
 use crate::error::ConfigError;
+use crate::key;
 use crate::settings::BrokerSettings;
+use crate::typed::Key;
 
-/// Times of which each has a least, a value and a most among the broker's settings.
-const BOUNDED: [(&str, [&str; 3]); 3] = [
-    (
-        "consumer.heartbeat.interval.ms",
-        [
-            "group.consumer.min.heartbeat.interval.ms",
-            "group.consumer.heartbeat.interval.ms",
-            "group.consumer.max.heartbeat.interval.ms",
-        ],
-    ),
-    (
-        "consumer.session.timeout.ms",
-        [
-            "group.consumer.min.session.timeout.ms",
-            "group.consumer.session.timeout.ms",
-            "group.consumer.max.session.timeout.ms",
-        ],
-    ),
-    (
-        "consumer.assignment.interval.ms",
-        [
-            "group.consumer.min.assignment.interval.ms",
-            "group.consumer.assignment.interval.ms",
-            "group.consumer.max.assignment.interval.ms",
-        ],
-    ),
+/// A time that groups may set for themselves, and the broker's settings for it.
+struct Bounded {
+    own: Key<Duration>,
+    min: Key<Duration>,
+    /// What holds for groups that have not set it.
+    value: Key<Duration>,
+    max: Key<Duration>,
+}
+
+const BOUNDED: [Bounded; 3] = [
+    Bounded {
+        own: key::group::CONSUMER_HEARTBEAT_INTERVAL_MS,
+        min: key::GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS,
+        value: key::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS,
+        max: key::GROUP_CONSUMER_MAX_HEARTBEAT_INTERVAL_MS,
+    },
+    Bounded {
+        own: key::group::CONSUMER_SESSION_TIMEOUT_MS,
+        min: key::GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS,
+        value: key::GROUP_CONSUMER_SESSION_TIMEOUT_MS,
+        max: key::GROUP_CONSUMER_MAX_SESSION_TIMEOUT_MS,
+    },
+    Bounded {
+        own: key::group::CONSUMER_ASSIGNMENT_INTERVAL_MS,
+        min: key::GROUP_CONSUMER_MIN_ASSIGNMENT_INTERVAL_MS,
+        value: key::GROUP_CONSUMER_ASSIGNMENT_INTERVAL_MS,
+        max: key::GROUP_CONSUMER_MAX_ASSIGNMENT_INTERVAL_MS,
+    },
 ];
 
 /// The assignors that there are.
@@ -40,100 +46,108 @@ pub(crate) fn together(settings: &BrokerSettings) -> Result<(), ConfigError> {
     protocols(settings)?;
     assignors(settings)?;
     codec(settings)?;
-    for (_, [min, value, max]) in BOUNDED {
-        let (least, given, most) = (settings.integer(min), settings.integer(value), settings.integer(max));
+    for bounded in &BOUNDED {
+        let (least, most) = (settings.read(bounded.min), settings.read(bounded.max));
         if least > most {
-            return conflict(max, most, format!("it is less than {min}, which is {least}"));
+            let why =
+                format!("it is less than {}, which is {}", bounded.min.name(), settings.text(bounded.min));
+            return Err(settings.conflict(bounded.max, why));
         }
-        if given < least || given > most {
-            return conflict(value, given, format!("it is not between {min} ({least}) and {max} ({most})"));
-        }
+        bounded
+            .check(settings.read(bounded.value), settings)
+            .map_err(|why| settings.conflict(bounded.value, why))?;
     }
-    let (interval, timeout) = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms");
-    if settings.integer(interval) >= settings.integer(timeout) {
-        let why = format!("it must be less than {timeout}, which is {}", settings.integer(timeout));
-        return conflict(interval, settings.integer(interval), why);
+    let timeout = key::GROUP_CONSUMER_SESSION_TIMEOUT_MS;
+    if settings.read(key::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS) >= settings.read(timeout) {
+        let why = format!("it must be less than {}, which is {}", timeout.name(), settings.text(timeout));
+        return Err(settings.conflict(key::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS, why));
     }
-    let (min, max) = ("group.min.session.timeout.ms", "group.max.session.timeout.ms");
-    if settings.integer(min) > settings.integer(max) {
-        let why = format!("it is more than {max}, which is {}", settings.integer(max));
-        return conflict(min, settings.integer(min), why);
+    let (min, max) = (key::GROUP_MIN_SESSION_TIMEOUT_MS, key::GROUP_MAX_SESSION_TIMEOUT_MS);
+    if settings.read(min) > settings.read(max) {
+        let why = format!("it is more than {}, which is {}", max.name(), settings.text(max));
+        return Err(settings.conflict(min, why));
     }
     Ok(())
 }
 
 /// What is wrong with the settings that a group would have of its own. They stay within what the broker allows (KIP-1018).
 pub fn validate_group(own: &ConfigMap, settings: &BrokerSettings) -> Result<(), ConfigError> {
-    for (name, [min, _, max]) in BOUNDED {
-        let Some(given) = number(own, name) else { continue };
-        let (least, most) = (settings.integer(min), settings.integer(max));
-        if given < least || given > most {
-            return conflict(name, given, format!("it is not between {min} ({least}) and {max} ({most})"));
-        }
+    for bounded in &BOUNDED {
+        let Some(given) = bounded.own.own(own) else { continue };
+        bounded.check(given, settings).map_err(|why| conflict(bounded.own, given, why))?;
     }
-    let held = |name: &str, of_broker: &'static str| {
-        number(own, name).unwrap_or_else(|| settings.integer(of_broker))
-    };
-    let interval = held("consumer.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms");
-    let timeout = held("consumer.session.timeout.ms", "group.consumer.session.timeout.ms");
+    let held =
+        |own_key: Key<Duration>, of_broker| own_key.own(own).unwrap_or_else(|| settings.read(of_broker));
+    let (interval_key, timeout_key) =
+        (key::group::CONSUMER_HEARTBEAT_INTERVAL_MS, key::group::CONSUMER_SESSION_TIMEOUT_MS);
+    let interval = held(interval_key, key::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS);
+    let timeout = held(timeout_key, key::GROUP_CONSUMER_SESSION_TIMEOUT_MS);
     if interval >= timeout {
-        let why = format!("it must be less than consumer.session.timeout.ms, which is {timeout}");
-        return conflict("consumer.heartbeat.interval.ms", interval, why);
+        let why = format!("it must be less than {}, which is {}", timeout_key.name(), timeout.as_millis());
+        return Err(conflict(interval_key, interval, why));
     }
     Ok(())
 }
 
 /// The broker setting that holds for groups which have not set `name`.
 pub fn broker_default(name: &str) -> Option<&'static str> {
-    BOUNDED.iter().find(|(own, _)| *own == name).map(|(_, [_, value, _])| *value)
+    BOUNDED.iter().find(|bounded| bounded.own.name() == name).map(|bounded| bounded.value.name())
+}
+
+impl Bounded {
+    /// Why a time is not one that the broker allows.
+    fn check(&self, given: Duration, settings: &BrokerSettings) -> Result<(), String> {
+        let (least, most) = (settings.read(self.min), settings.read(self.max));
+        if (least..=most).contains(&given) {
+            return Ok(());
+        }
+        let (min, least, max, most) = (self.min.name(), least.as_millis(), self.max.name(), most.as_millis());
+        Err(format!("it is not between {min} ({least}) and {max} ({most})"))
+    }
 }
 
 fn protocols(settings: &BrokerSettings) -> Result<(), ConfigError> {
-    const NAME: &str = "group.coordinator.rebalance.protocols";
-    let protocols = settings.list(NAME);
+    const KEY: Key<Vec<String>> = key::GROUP_COORDINATOR_REBALANCE_PROTOCOLS;
+    let protocols = settings.read(KEY);
     let has = |protocol: &str| protocols.iter().any(|one| one.eq_ignore_ascii_case(protocol));
     if !has("classic") {
-        return conflict(NAME, protocols.join(","), "classic cannot be left out".to_owned());
+        return Err(settings.conflict(KEY, "classic cannot be left out".to_owned()));
     }
     if has("share") {
         let reason = "share groups are not served yet";
-        return Err(ConfigError::NotServed { name: NAME, value: protocols.join(","), reason });
+        return Err(ConfigError::NotServed { name: KEY.name(), value: protocols.join(","), reason });
     }
     Ok(())
 }
 
 fn assignors(settings: &BrokerSettings) -> Result<(), ConfigError> {
-    const NAME: &str = "group.consumer.assignors";
-    let assignors = settings.list(NAME);
+    const KEY: Key<Vec<String>> = key::GROUP_CONSUMER_ASSIGNORS;
+    let assignors = settings.read(KEY);
     if assignors.is_empty() {
-        return conflict(NAME, String::new(), "name at least one".to_owned());
+        return Err(settings.conflict(KEY, "name at least one".to_owned()));
     }
     match assignors.iter().find(|one| !ASSIGNORS.contains(&one.as_str())) {
         None => Ok(()),
         Some(_) => {
             let reason = "there are uniform and range; Java classes cannot be loaded";
-            Err(ConfigError::NotServed { name: NAME, value: assignors.join(","), reason })
+            Err(ConfigError::NotServed { name: KEY.name(), value: assignors.join(","), reason })
         }
     }
 }
 
 fn codec(settings: &BrokerSettings) -> Result<(), ConfigError> {
-    const NAME: &str = "offsets.topic.compression.codec";
-    match settings.integer(NAME) {
+    const KEY: Key<i32> = key::OFFSETS_TOPIC_COMPRESSION_CODEC;
+    match settings.read(KEY) {
         0..=4 => Ok(()),
-        id => {
+        _ => {
             let why = "codecs are 0 (none), 1 (gzip), 2 (snappy), 3 (lz4) and 4 (zstd)".to_owned();
-            conflict(NAME, id, why)
+            Err(settings.conflict(KEY, why))
         }
     }
 }
 
-fn number(own: &ConfigMap, name: &str) -> Option<i64> {
-    own.get(name)?.trim().parse().ok()
-}
-
-fn conflict(name: &'static str, value: impl ToString, why: String) -> Result<(), ConfigError> {
-    Err(ConfigError::Conflict { name, value: value.to_string(), why })
+fn conflict(key: Key<Duration>, value: Duration, why: String) -> ConfigError {
+    ConfigError::Conflict { name: key.name(), value: value.as_millis().to_string(), why }
 }
 
 #[cfg(test)]

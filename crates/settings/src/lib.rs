@@ -4,6 +4,7 @@
 //!
 //! - [`tables`]: every setting by name: type, default, range, and whether it may change while a broker runs.
 //! - [`support()`]: which of them do something here.
+//! - [`key`]: those that are read, each with its type: the way to a value.
 //! - [`BrokerSettings`]: what one broker was started with, read and checked.
 //! - [`TopicConfig`]: what holds for one topic.
 //! - [`Layers`]: how both come together with the settings that change at run time, which [`Dynamic`] keeps.
@@ -13,17 +14,19 @@ mod definition;
 mod docs;
 mod dynamic;
 mod error;
-mod getters;
 mod groups;
+pub mod key;
 mod layers;
 mod listeners;
 mod load;
 mod properties;
+mod reading;
 mod settings;
 mod support;
 mod synonyms;
 pub mod tables;
 mod topic;
+mod typed;
 mod value;
 
 pub use definition::{Definition, Fallback, Range, Scope};
@@ -38,4 +41,5 @@ pub use settings::{BrokerSettings, Warning};
 pub use support::{Support, Table, check as check_support, support};
 pub use synonyms::{Unit, broker_names, chain};
 pub use topic::{Compression, TopicConfig, topic_synonyms, validate_topic};
+pub use typed::{Key, Read};
 pub use value::{Kind, Value, split_list};

@@ -1,6 +1,7 @@
 //! Listeners: the addresses a broker binds and those it tells clients.
 
 use crate::error::ConfigError;
+use crate::key;
 use crate::value::split_list;
 
 /// One listener, `NAME://host:port`.
@@ -15,19 +16,19 @@ pub struct Listener {
 
 /// Reads the listeners of one setting: names and ports MUST be different, except that port 0 may be used
 /// again.
-pub fn parse(setting: &'static str, text: &str) -> Result<Vec<Listener>, ConfigError> {
+pub fn parse(setting: &'static str, entries: &[String]) -> Result<Vec<Listener>, ConfigError> {
     let conflict =
-        |why: &str| ConfigError::Conflict { name: setting, value: text.to_owned(), why: why.to_owned() };
+        |why: &str| ConfigError::Conflict { name: setting, value: entries.join(","), why: why.to_owned() };
     let mut listeners: Vec<Listener> = Vec::new();
-    for entry in split_list(text) {
+    for entry in entries {
         let listener =
-            parse_one(&entry).ok_or_else(|| conflict(&format!("{entry} is not NAME://host:port")))?;
+            parse_one(entry).ok_or_else(|| conflict(&format!("{entry} is not NAME://host:port")))?;
         if listeners.iter().any(|other| other.name == listener.name) {
             return Err(conflict(&format!("the name {} comes twice", listener.name)));
         }
         let taken =
             |other: &Listener| other.port == listener.port && other.host == listener.host && other.port != 0;
-        if listeners.iter().any(taken) && setting == "listeners" {
+        if listeners.iter().any(taken) && setting == key::LISTENERS.name() {
             return Err(conflict(&format!("port {} is used twice", listener.port)));
         }
         listeners.push(listener);
@@ -55,7 +56,7 @@ pub fn host_and_port(text: &str) -> Option<(String, u16)> {
 
 /// Which security protocol each listener name stands for, by `listener.security.protocol.map`.
 pub fn protocols(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
-    const NAME: &str = "listener.security.protocol.map";
+    const NAME: &str = key::LISTENER_SECURITY_PROTOCOL_MAP.name();
     let mut map = Vec::new();
     for entry in split_list(text) {
         let pair =
@@ -84,7 +85,7 @@ pub fn connection_overrides(text: &str) -> Result<Vec<(String, u32)>, ConfigErro
             .rsplit_once(':')
             .and_then(|(host, number)| Some((host.to_owned(), number.trim().parse().ok()?)));
         pair.ok_or_else(|| ConfigError::Conflict {
-            name: "max.connections.per.ip.overrides",
+            name: key::MAX_CONNECTIONS_PER_IP_OVERRIDES.name(),
             value: text.to_owned(),
             why: format!("{entry} is not address:number"),
         })
@@ -116,7 +117,7 @@ mod tests {
             ("://:1", None),
         ];
         for (text, listeners) in cases {
-            assert_eq!(parse("listeners", text).ok(), listeners, "{text}");
+            assert_eq!(parse("listeners", &split_list(text)).ok(), listeners, "{text}");
         }
     }
 }

@@ -5,10 +5,12 @@ use std::fmt::Display;
 
 use ottla_wire::BrokerId;
 
-use crate::definition::{Definition, Scope};
+use crate::definition::Scope;
 use crate::dynamic::{ConfigMap, Dynamic};
+use crate::error::ConfigError;
+use crate::key;
 use crate::tables;
-use crate::value::Value;
+use crate::typed::{Key, Read};
 
 /// A validated set of broker settings. Every value in it is of its type, in its range and served.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,9 +50,7 @@ impl BrokerSettings {
 
     /// `node.id`, or its older name `broker.id`; `None` leaves it to the data directory.
     pub fn node_id(&self) -> Option<BrokerId> {
-        let set =
-            |name| self.set_value(name).and_then(|text| text.trim().parse().ok()).filter(|id: &i32| *id >= 0);
-        set("node.id").or_else(|| set("broker.id")).map(BrokerId)
+        self.read(key::NODE_ID).or_else(|| self.read(key::BROKER_ID)).map(BrokerId)
     }
 
     /// What was accepted without effect, for the log at start-up.
@@ -68,39 +68,26 @@ impl BrokerSettings {
         self.set.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// What holds as text: set, or the default. `None` is null.
-    pub fn get(&self, name: &'static str) -> Option<&str> {
-        self.set_value(name).or_else(|| tables::broker(name).and_then(Definition::default_text))
+    /// What holds: set, or the default.
+    pub fn read<T: Read>(&self, key: Key<T>) -> T {
+        let definition = key.definition();
+        let text = self.set_value(definition.name).or_else(|| definition.default_text());
+        key.typed(text.and_then(|text| definition.parse(text).ok()))
     }
 
-    /// A whole number. The setting MUST have a default or be set.
-    pub fn integer(&self, name: &'static str) -> i64 {
-        match self.value(name) {
-            Some(Value::Integer(number)) => number,
-            other => unreachable!("{name} is a number with a default, not {other:?}"),
-        }
+    /// Whether it was set, be it to its default.
+    pub fn is_set<T>(&self, key: Key<T>) -> bool {
+        self.set.contains_key(key.name())
     }
 
-    /// A truth value. The setting MUST have a default or be set.
-    pub fn boolean(&self, name: &'static str) -> bool {
-        match self.value(name) {
-            Some(Value::Boolean(value)) => value,
-            other => unreachable!("{name} is a boolean with a default, not {other:?}"),
-        }
+    /// What holds as it is written, to be shown.
+    pub(crate) fn text<T>(&self, key: Key<T>) -> &str {
+        self.set_value(key.name()).or_else(|| key.definition().default_text()).unwrap_or_default()
     }
 
-    /// The entries of a list; null is none.
-    pub fn list(&self, name: &'static str) -> Vec<String> {
-        match self.value(name) {
-            Some(Value::List(entries)) => entries,
-            None => Vec::new(),
-            other => unreachable!("{name} is a list, not {other:?}"),
-        }
-    }
-
-    /// The value with its type; `None` is null.
-    pub fn value(&self, name: &'static str) -> Option<Value> {
-        tables::broker(name)?.parse(self.get(name)?).ok()
+    /// Says that the value of `key` does not go with what else is set.
+    pub(crate) fn conflict<T>(&self, key: Key<T>, why: String) -> ConfigError {
+        ConfigError::Conflict { name: key.name(), value: self.text(key).to_owned(), why }
     }
 
     fn overlay(&mut self, dynamic: Option<&ConfigMap>) {

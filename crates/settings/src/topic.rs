@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::definition::Definition;
 use crate::dynamic::{ConfigMap, Dynamic};
 use crate::error::ConfigError;
+use crate::key;
 use crate::layers::{Layers, Source, Synonym};
 use crate::settings::BrokerSettings;
 use crate::support::{self, Table};
 use crate::synonyms;
 use crate::tables;
-use crate::value::Value;
+use crate::typed::{Key, Read};
 
 /// Every setting of a topic as it holds on one broker. Times are in milliseconds, sizes in bytes; where Kafka
 /// says `-1` for "no limit", so does this.
@@ -19,19 +20,15 @@ pub struct TopicConfig {
     pub cleanup_compact: bool,
     pub cleanup_delete: bool,
     pub compression: Compression,
-    pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
     pub flush_ms: i64,
     pub index_interval_bytes: i32,
-    pub max_compaction_lag_ms: i64,
     pub max_message_bytes: i32,
     /// `message.timestamp.type` is `LogAppendTime`, not `CreateTime`.
     pub log_append_time: bool,
     pub timestamp_after_max_ms: i64,
     pub timestamp_before_max_ms: i64,
-    pub min_cleanable_dirty_ratio: f64,
-    pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: i32,
     pub preallocate: bool,
     pub retention_bytes: i64,
@@ -72,33 +69,29 @@ impl TopicConfig {
     /// What holds with a topic's own settings `own` above `layers`.
     pub fn of(own: Option<&ConfigMap>, layers: &Layers<'_>) -> TopicConfig {
         let values = Values { own, layers };
-        let policies = values.list("cleanup.policy");
+        let policies = values.read(key::topic::CLEANUP_POLICY);
         let has = |policy: &str| policies.iter().any(|one| one == policy);
         TopicConfig {
             cleanup_compact: has("compact"),
             cleanup_delete: has("delete"),
             compression: values.compression(),
-            delete_retention_ms: values.long("delete.retention.ms"),
-            file_delete_delay_ms: values.long("file.delete.delay.ms"),
-            flush_messages: values.long("flush.messages"),
-            flush_ms: values.long("flush.ms"),
-            index_interval_bytes: values.int("index.interval.bytes"),
-            max_compaction_lag_ms: values.long("max.compaction.lag.ms"),
-            max_message_bytes: values.int("max.message.bytes"),
-            log_append_time: values.text("message.timestamp.type") == "LogAppendTime",
-            timestamp_after_max_ms: values.long("message.timestamp.after.max.ms"),
-            timestamp_before_max_ms: values.long("message.timestamp.before.max.ms"),
-            min_cleanable_dirty_ratio: values.double("min.cleanable.dirty.ratio"),
-            min_compaction_lag_ms: values.long("min.compaction.lag.ms"),
-            min_insync_replicas: values.int("min.insync.replicas"),
-            preallocate: values.boolean("preallocate"),
-            retention_bytes: values.long("retention.bytes"),
-            retention_ms: values.long("retention.ms"),
-            segment_bytes: values.int("segment.bytes"),
-            segment_index_bytes: values.int("segment.index.bytes"),
-            segment_jitter_ms: values.long("segment.jitter.ms"),
-            segment_ms: values.long("segment.ms"),
-            unclean_leader_election: values.boolean("unclean.leader.election.enable"),
+            file_delete_delay_ms: values.read(key::topic::FILE_DELETE_DELAY_MS),
+            flush_messages: values.read(key::topic::FLUSH_MESSAGES),
+            flush_ms: values.read(key::topic::FLUSH_MS),
+            index_interval_bytes: values.read(key::topic::INDEX_INTERVAL_BYTES),
+            max_message_bytes: values.read(key::topic::MAX_MESSAGE_BYTES),
+            log_append_time: values.read(key::topic::MESSAGE_TIMESTAMP_TYPE) == "LogAppendTime",
+            timestamp_after_max_ms: values.read(key::topic::MESSAGE_TIMESTAMP_AFTER_MAX_MS),
+            timestamp_before_max_ms: values.read(key::topic::MESSAGE_TIMESTAMP_BEFORE_MAX_MS),
+            min_insync_replicas: values.read(key::topic::MIN_INSYNC_REPLICAS),
+            preallocate: values.read(key::topic::PREALLOCATE),
+            retention_bytes: values.read(key::topic::RETENTION_BYTES),
+            retention_ms: values.read(key::topic::RETENTION_MS),
+            segment_bytes: values.read(key::topic::SEGMENT_BYTES),
+            segment_index_bytes: values.read(key::topic::SEGMENT_INDEX_BYTES),
+            segment_jitter_ms: values.read(key::topic::SEGMENT_JITTER_MS),
+            segment_ms: values.read(key::topic::SEGMENT_MS),
+            unclean_leader_election: values.read(key::topic::UNCLEAN_LEADER_ELECTION_ENABLE),
         }
     }
 }
@@ -144,59 +137,21 @@ struct Values<'a> {
 impl Values<'_> {
     /// The strongest value that is of its type. Values are checked when they are set, so a weaker one is only
     /// taken if another version of this program wrote the strongest.
-    fn value(&self, name: &'static str) -> Value {
-        let Some(definition) = tables::topic(name) else {
-            unreachable!("{name} is in the table of topic settings")
-        };
+    fn read<T: Read>(&self, key: Key<T>) -> T {
+        let definition = key.definition();
         let found = topic_synonyms(definition, self.own, self.layers);
         let value = found.iter().find_map(|synonym| definition.parse(&synonym.converted).ok());
         let default = || definition.default_text().and_then(|text| definition.parse(text).ok());
-        match value.or_else(default) {
-            Some(value) => value,
-            None => unreachable!("{name} has a default of its type"),
-        }
-    }
-
-    fn long(&self, name: &'static str) -> i64 {
-        match self.value(name) {
-            Value::Integer(number) => number,
-            other => unreachable!("{name} is a number, not {other:?}"),
-        }
-    }
-
-    fn int(&self, name: &'static str) -> i32 {
-        i32::try_from(self.long(name)).unwrap_or(i32::MAX)
-    }
-
-    fn double(&self, name: &'static str) -> f64 {
-        match self.value(name) {
-            Value::Double(number) => number,
-            other => unreachable!("{name} is a number, not {other:?}"),
-        }
-    }
-
-    fn boolean(&self, name: &'static str) -> bool {
-        self.value(name) == Value::Boolean(true)
-    }
-
-    fn text(&self, name: &'static str) -> String {
-        self.value(name).to_string()
-    }
-
-    fn list(&self, name: &'static str) -> Vec<String> {
-        match self.value(name) {
-            Value::List(entries) => entries,
-            other => unreachable!("{name} is a list, not {other:?}"),
-        }
+        key.typed(value.or_else(default))
     }
 
     fn compression(&self) -> Compression {
-        match &*self.text("compression.type") {
+        match &*self.read(key::topic::COMPRESSION_TYPE) {
             "uncompressed" => Compression::Uncompressed,
-            "gzip" => Compression::Gzip { level: self.int("compression.gzip.level") },
+            "gzip" => Compression::Gzip { level: self.read(key::topic::COMPRESSION_GZIP_LEVEL) },
             "snappy" => Compression::Snappy,
-            "lz4" => Compression::Lz4 { level: self.int("compression.lz4.level") },
-            "zstd" => Compression::Zstd { level: self.int("compression.zstd.level") },
+            "lz4" => Compression::Lz4 { level: self.read(key::topic::COMPRESSION_LZ4_LEVEL) },
+            "zstd" => Compression::Zstd { level: self.read(key::topic::COMPRESSION_ZSTD_LEVEL) },
             _ => Compression::Producer,
         }
     }

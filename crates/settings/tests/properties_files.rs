@@ -1,6 +1,6 @@
 //! `server.properties` as people write it.
 
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_wire::BrokerId;
 
 /// What Kafka's own `config/server.properties` sets, comments aside.
@@ -51,10 +51,10 @@ fn overrides_win_and_nothing_need_be_set() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let overrides = [pair("node.id", "7"), pair("num.partitions", "3")];
     let settings = BrokerSettings::parse("num.partitions=2", &overrides).unwrap();
-    assert_eq!((settings.node_id(), settings.num_partitions()), (Some(BrokerId(7)), 3));
-    assert_eq!(settings.with("num.partitions", "5").unwrap().num_partitions(), 5);
+    assert_eq!((settings.node_id(), settings.read(key::NUM_PARTITIONS)), (Some(BrokerId(7)), 3));
+    assert_eq!(settings.with("num.partitions", "5").unwrap().read(key::NUM_PARTITIONS), 5);
     let empty = BrokerSettings::parse("", &[]).unwrap();
-    assert_eq!((empty.node_id(), empty.num_partitions()), (None, 1));
+    assert_eq!((empty.node_id(), empty.read(key::NUM_PARTITIONS)), (None, 1));
     assert_eq!(empty.listeners()[0].port, 9092);
 }
 

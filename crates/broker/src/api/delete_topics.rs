@@ -1,5 +1,6 @@
 //! DeleteTopics (key 20), by name or by id (KIP-516).
 
+use ottla_settings::key;
 use ottla_wire::TopicId;
 use ottla_wire::messages::delete_topics_response::DeletableTopicResult;
 use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
@@ -11,7 +12,7 @@ use crate::controllers::AskError;
 
 pub async fn handle(call: &mut Call<'_>, mut request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let asked = asked(&request);
-    if !call.ctx.settings().boolean("delete.topic.enable") {
+    if !call.ctx.settings().read(key::DELETE_TOPIC_ENABLE) {
         return refuse(asked, ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".into());
     }
     let answer = call.ctx.controller.ask_within(request.timeout_ms, std::mem::take(&mut request)).await;

@@ -2,6 +2,7 @@
 
 use ottla_controller::controller::is_topic_name;
 use ottla_controller::{Image, Partition, Topic};
+use ottla_settings::key;
 use ottla_wire::messages::describe_topic_partitions_request::Cursor as AskedCursor;
 use ottla_wire::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -20,8 +21,8 @@ pub async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let published = call.ctx.published.load();
-    let limit_max = call.ctx.settings().integer("max.request.partition.size.limit");
-    let limit = i64::from(request.response_partition_limit).clamp(1, limit_max.max(1));
+    let limit_max = call.ctx.settings().read(key::MAX_REQUEST_PARTITION_SIZE_LIMIT);
+    let limit = request.response_partition_limit.clamp(1, limit_max);
     let from = request.cursor.as_ref();
     let mut page = Page { left: usize::try_from(limit).unwrap_or(1), response: Default::default() };
     for name in names(&published.image, &request, from) {

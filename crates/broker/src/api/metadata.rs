@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use ottla_controller::controller::is_topic_name;
 use ottla_controller::{Image, Partition, Topic};
+use ottla_settings::key;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::metadata_response::{
@@ -27,7 +28,7 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
     let published = call.ctx.published.load();
     if let Asked::These(topics) = &asked
         && request.allow_auto_topic_creation
-        && call.ctx.settings().boolean("auto.create.topics.enable")
+        && call.ctx.settings().read(key::AUTO_CREATE_TOPICS_ENABLE)
     {
         create_missing(call, &published.image, topics);
     }

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_controller::Image;
 use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_wire::BrokerId;
 use ottla_wire::messages::MetadataRecord;
 use tokio::sync::watch;
@@ -24,9 +22,7 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
-use crate::coordinator::internal::InternalTopics;
-use crate::coordinator::outside::Outside;
-use crate::coordinator::{Kit, World};
+use crate::coordinator::Coordinators;
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
@@ -74,8 +70,13 @@ impl Node {
         let found = found_partitions(&dir, applied.load().index)?;
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (controller, asked) = ControllerHandle::new();
-        let outside = Outside::new(node, clock.clone(), published.clone(), controller.clone());
-        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default()), outside));
+        let coordinators = Arc::new(Coordinators::new(
+            node,
+            settings.clone(),
+            clock.clone(),
+            published.clone(),
+            controller.clone(),
+        ));
         let shards = start_shards(&settings, &clock, &coordinators)?;
         let opener = Opener {
             node,
@@ -101,7 +102,7 @@ impl Node {
         wait_for(published_index.clone(), applied.load().index).await?;
 
         let task = ControllerTask {
-            quorum: quorum.clone(),
+            log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
@@ -147,15 +148,14 @@ async fn open_quorum(
     node: BrokerId,
     machine: Machine,
 ) -> Result<Quorum, StartError> {
-    let path = settings.get("metadata.log.dir").map_or_else(|| dir.path().to_owned(), PathBuf::from);
-    let snapshot_bytes = settings.integer("metadata.log.max.record.bytes.between.snapshots");
+    let snapshot_bytes = settings.read(key::METADATA_LOG_MAX_RECORD_BYTES_BETWEEN_SNAPSHOTS);
     let defaults = ottla_quorum::Settings::default();
     let quorum = ottla_quorum::Settings {
         cluster_id: Some(dir.meta().cluster_id.clone()),
         snapshot_bytes: u64::try_from(snapshot_bytes).unwrap_or(defaults.snapshot_bytes),
         ..defaults
     };
-    Ok(Quorum::start(path.join(METADATA_DIR), node, quorum, machine).await?)
+    Ok(Quorum::start(dir.path().join(METADATA_DIR), node, quorum, machine).await?)
 }
 
 /// The partitions that have folders. With an empty metadata log they are somebody else's.
@@ -183,19 +183,19 @@ fn list_of(path: &Path) -> String {
 fn start_shards(
     settings: &BrokerSettings,
     clock: &Clock,
-    coordinators: &Arc<Kit>,
+    coordinators: &Arc<Coordinators>,
 ) -> Result<Shards, StartError> {
     let flusher = Flusher::start(FLUSH_THREADS);
     let flusher =
         flusher.map_err(|error| StartError::Io { doing: "start the threads that flush".into(), error })?;
     let flusher = Arc::new(flusher);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let retention = settings.integer("log.retention.check.interval.ms");
+    let retention_interval = settings.read(key::LOG_RETENTION_CHECK_INTERVAL_MS);
     let shard = |number| {
         let settings = ShardSettings {
             clock: clock.clone(),
             flusher: flusher.clone(),
-            retention_interval: Duration::from_millis(u64::try_from(retention).unwrap_or(u64::MAX)),
+            retention_interval,
             coordinators: coordinators.clone(),
         };
         ShardHandle::spawn(number, settings)
@@ -229,25 +229,24 @@ fn context(
     node: BrokerId,
     settings: Arc<BrokerSettings>,
     clock: Clock,
-    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Kit>),
+    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
     dir: &DataDir,
 ) -> Context {
-    let slots = settings.integer("max.incremental.fetch.session.cache.slots");
+    let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
         served: api::SERVED,
         limits: Limits::default(),
-        fetch_bytes_max: settings.integer("fetch.max.bytes"),
+        fetch_bytes_max: settings.read(key::FETCH_MAX_BYTES),
         started_with: settings,
         clock,
         published,
         controller,
-        fetch_sessions: Sessions::new(usize::try_from(slots).unwrap_or(0)),
+        fetch_sessions: Sessions::new(slots),
         cold_reads: ColdReads::of_fetches(),
         searches: ColdReads::of_searches(),
         coordinators,
-        internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
         metrics: Arc::new(Metrics::new(api::SERVED)),
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_controller::controller::IdSource;
+use ottla_controller::controller::{IdSource, Request, Response};
 use ottla_controller::image::{Endpoint, Feature};
+use ottla_settings::key;
 use ottla_wire::messages::broker_registration_request::{Feature as SupportedFeature, Listener};
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
@@ -15,7 +16,7 @@ use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::StartError;
 use crate::context::Context;
-use crate::controllers::Random;
+use crate::controllers::{AskError, Random};
 
 /// How long a controlled shutdown waits for the controller.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
@@ -39,13 +40,12 @@ impl Membership {
         previous_epoch: Option<BrokerEpoch>,
     ) -> Result<Membership, StartError> {
         let request = registration(&ctx, endpoints, directories, previous_epoch);
-        let response: BrokerRegistrationResponse =
-            ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        let response: BrokerRegistrationResponse = ask(&ctx, request).await?;
         if let Some(code) = failure(response.error_code) {
             return Err(StartError::Join(format!("the registration was refused: {code}")));
         }
         // The registration is the newest entry of the metadata log, and it is published.
-        ctx.coordinators.outside.set_caught_up();
+        ctx.coordinators.set_caught_up();
         let membership = Membership { ctx, epoch: BrokerEpoch(response.broker_epoch) };
         while membership.beat(false).await?.is_fenced {
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -59,8 +59,8 @@ impl Membership {
 
     /// Tells the controller again and again that this broker is there. Never returns.
     pub async fn stay(self) {
-        let interval = self.ctx.started_with.integer("broker.heartbeat.interval.ms");
-        let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(2000).max(1));
+        let interval = self.ctx.started_with.read(key::BROKER_HEARTBEAT_INTERVAL_MS);
+        let interval = interval.max(Duration::from_millis(1));
         loop {
             tokio::time::sleep(interval).await;
             if let Err(error) = self.beat(false).await {
@@ -92,11 +92,29 @@ impl Membership {
             offline_log_dirs: offline.map(|dir| dir.meta().directory_id).collect(),
             ..Default::default()
         };
-        let response: BrokerHeartbeatResponse =
-            self.ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        let response: BrokerHeartbeatResponse = ask(&self.ctx, request).await?;
         match failure(response.error_code) {
             None => Ok(response),
             Some(code) => Err(StartError::Join(format!("the heartbeat was refused: {code}"))),
+        }
+    }
+}
+
+/// Asks the controller, and again while none is in charge: one will be.
+async fn ask<R: TryFrom<Response>>(
+    ctx: &Context,
+    request: impl Into<Request> + Clone,
+) -> Result<R, StartError> {
+    let mut told = false;
+    loop {
+        match ctx.controller.ask(request.clone()).await {
+            Err(error @ AskError::NotController { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "waiting for a controller");
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            answer => return answer.map_err(|error| StartError::Join(error.to_string())),
         }
     }
 }
@@ -124,7 +142,7 @@ fn registration(
         incarnation_id: Random.uuid(),
         listeners: endpoints.into_iter().map(listener).collect(),
         features: Feature::ALL.iter().map(feature).collect(),
-        rack: ctx.started_with.rack().map(Str::from),
+        rack: ctx.started_with.read(key::BROKER_RACK).map(Str::from),
         is_migrating_zk_broker: false,
         log_dirs,
         previous_broker_epoch: previous_epoch.map_or(-1, |epoch| epoch.0),

@@ -1,44 +1,41 @@
 //! Settings of groups, as the core wants them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ottla_controller::Image;
 use ottla_controller::image::ResourceKind;
 use ottla_group::config::{Limits, Migration};
 use ottla_group::{GroupConfig, GroupOverrides};
-use ottla_settings::{BrokerSettings, ConfigMap};
+use ottla_settings::{BrokerSettings, ConfigMap, key};
 use ottla_wire::primitives::Str;
 
 /// What holds for groups: the broker's settings (dynamic ones included), the level of `group.version`, and what single
 /// groups have set.
 pub fn group_config(settings: &BrokerSettings, image: &Image) -> GroupConfig {
-    let millis = |name| Duration::from_millis(u64::try_from(settings.integer(name)).unwrap_or(0));
-    let size = |name| usize::try_from(settings.integer(name)).unwrap_or(0);
     GroupConfig {
-        initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
-        session_timeout_min: millis("group.min.session.timeout.ms"),
-        session_timeout_max: millis("group.max.session.timeout.ms"),
-        classic_size_max: size("group.max.size"),
-        consumer_size_max: size("group.consumer.max.size"),
+        initial_rebalance_delay: settings.read(key::GROUP_INITIAL_REBALANCE_DELAY_MS),
+        session_timeout_min: settings.read(key::GROUP_MIN_SESSION_TIMEOUT_MS),
+        session_timeout_max: settings.read(key::GROUP_MAX_SESSION_TIMEOUT_MS),
+        classic_size_max: settings.read(key::GROUP_MAX_SIZE),
+        consumer_size_max: settings.read(key::GROUP_CONSUMER_MAX_SIZE),
         consumer_protocol: settings.consumer_protocol() && image.features.consumer_groups(),
-        assignors: settings.list("group.consumer.assignors").into_iter().map(Str::from).collect(),
+        assignors: settings.read(key::GROUP_CONSUMER_ASSIGNORS).into_iter().map(Str::from).collect(),
         migration: migration(settings),
-        consumer_session_timeout: millis("group.consumer.session.timeout.ms"),
-        consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
-        assignment_interval: millis("group.consumer.assignment.interval.ms"),
-        regex_refresh_interval: millis("group.consumer.regex.refresh.interval.ms"),
-        offset_metadata_bytes_max: size("offset.metadata.max.bytes"),
-        offsets_retention: millis("offsets.retention.minutes") * 60_000,
-        offsets_check_interval: millis("offsets.retention.check.interval.ms"),
-        state_bytes_max: size("group.coordinator.state.max.bytes"),
+        consumer_session_timeout: settings.read(key::GROUP_CONSUMER_SESSION_TIMEOUT_MS),
+        consumer_heartbeat_interval: settings.read(key::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS),
+        assignment_interval: settings.read(key::GROUP_CONSUMER_ASSIGNMENT_INTERVAL_MS),
+        regex_refresh_interval: settings.read(key::GROUP_CONSUMER_REGEX_REFRESH_INTERVAL_MS),
+        offset_metadata_bytes_max: settings.read(key::OFFSET_METADATA_MAX_BYTES),
+        offsets_retention: settings.read(key::OFFSETS_RETENTION_MINUTES),
+        offsets_check_interval: settings.read(key::OFFSETS_RETENTION_CHECK_INTERVAL_MS),
+        state_bytes_max: settings.read(key::GROUP_COORDINATOR_STATE_MAX_BYTES),
         overrides: overrides(image),
         limits: Limits::default(),
     }
 }
 
 fn migration(settings: &BrokerSettings) -> Migration {
-    let policy = settings.get("group.consumer.migration.policy").unwrap_or_default();
+    let policy = settings.read(key::GROUP_CONSUMER_MIGRATION_POLICY);
     match &*policy.to_ascii_lowercase() {
         "disabled" => Migration::Disabled,
         "upgrade" => Migration::Upgrade,
@@ -54,16 +51,17 @@ fn overrides(image: &Image) -> BTreeMap<Str, GroupOverrides> {
 }
 
 fn of_group(own: &ConfigMap) -> GroupOverrides {
-    let millis = |name: &str| own.get(name)?.trim().parse().ok().map(Duration::from_millis);
     GroupOverrides {
-        session_timeout: millis("consumer.session.timeout.ms"),
-        heartbeat_interval: millis("consumer.heartbeat.interval.ms"),
-        assignment_interval: millis("consumer.assignment.interval.ms"),
+        session_timeout: key::group::CONSUMER_SESSION_TIMEOUT_MS.own(own),
+        heartbeat_interval: key::group::CONSUMER_HEARTBEAT_INTERVAL_MS.own(own),
+        assignment_interval: key::group::CONSUMER_ASSIGNMENT_INTERVAL_MS.own(own),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ottla_wire::messages::{ConfigRecord, FeatureLevelRecord, MetadataRecord};
 
     use super::*;

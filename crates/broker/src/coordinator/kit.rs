@@ -7,13 +7,12 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use ottla_controller::Image;
 use ottla_group::{GroupConfig, Topics};
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_txn::TxnConfig;
 use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
 
 use super::group_config::group_config;
-use super::outside::Outside;
 use super::topics::ImageTopics;
 use super::txn_config::{Verification, txn_config};
 
@@ -42,7 +41,7 @@ impl World {
             verification: Verification::new(settings),
             topics: Arc::new(ImageTopics::new(image.clone())),
             codec: settings.offsets_topic_codec(),
-            commit_timeout: settings.offsets_commit_timeout(),
+            commit_timeout: settings.read(key::OFFSETS_COMMIT_TIMEOUT_MS),
         }
     }
 
@@ -59,10 +58,9 @@ impl World {
     }
 }
 
-/// What is shared.
+/// What is shared by the coordinators in the shards.
 pub struct Kit {
     world: ArcSwap<World>,
-    pub outside: Outside,
     pub loads: Semaphore,
     pub counts: Counts,
 }
@@ -83,10 +81,9 @@ pub struct Counts {
 }
 
 impl Kit {
-    pub fn new(world: World, outside: Outside) -> Kit {
+    pub fn new(world: World) -> Kit {
         Kit {
             world: ArcSwap::from_pointee(world),
-            outside,
             loads: Semaphore::new(LOADS_MAX),
             counts: Counts::default(),
         }

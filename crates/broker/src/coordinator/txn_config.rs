@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ottla_controller::Image;
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 use ottla_txn::{Limits, TransactionVersion, TxnConfig};
 
 /// What holds for transactional ids: the broker's settings (dynamic ones included) and the level of `transaction.version`.
@@ -12,10 +12,11 @@ pub fn txn_config(settings: &BrokerSettings, image: &Image) -> TxnConfig {
         // Levels above those known here are refused when the feature is updated.
         transaction_version: TransactionVersion::from_level(image.features.transaction_version())
             .unwrap_or_default(),
-        timeout_max: millis(settings, "transaction.max.timeout.ms"),
-        id_expiration: millis(settings, "transactional.id.expiration.ms"),
-        expiry_interval: millis(settings, "transaction.remove.expired.transaction.cleanup.interval.ms"),
-        two_phase_commit: settings.boolean("transaction.two.phase.commit.enable"),
+        timeout_max: settings.read(key::TRANSACTION_MAX_TIMEOUT_MS),
+        id_expiration: settings.read(key::TRANSACTIONAL_ID_EXPIRATION_MS),
+        expiry_interval: settings.read(key::TRANSACTION_REMOVE_EXPIRED_TRANSACTION_CLEANUP_INTERVAL_MS),
+        // Its setting is refused: no version of InitProducerId that is served can ask for it.
+        two_phase_commit: false,
         limits: Limits::default(),
     }
 }
@@ -34,13 +35,9 @@ pub struct Verification {
 impl Verification {
     pub fn new(settings: &BrokerSettings) -> Verification {
         Verification {
-            enabled: settings.boolean("transaction.partition.verification.enable"),
-            retry_backoff: millis(settings, "add.partitions.to.txn.retry.backoff.ms"),
-            retry_max: millis(settings, "add.partitions.to.txn.retry.backoff.max.ms"),
+            enabled: settings.read(key::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
+            retry_backoff: settings.read(key::ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MS),
+            retry_max: settings.read(key::ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MAX_MS),
         }
     }
-}
-
-fn millis(settings: &BrokerSettings, name: &'static str) -> Duration {
-    Duration::from_millis(u64::try_from(settings.integer(name)).unwrap_or(0))
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ottla_controller::Image;
 use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay};
 use ottla_partition::{Found, Identity};
 use ottla_replica::{Durability, Replica, ReplicaConfig};
-use ottla_settings::{BrokerSettings, TopicConfig};
+use ottla_settings::{BrokerSettings, TopicConfig, key};
 use ottla_wire::batch::TimestampType;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
@@ -86,9 +85,8 @@ impl Opener {
             all.extend(indexes.iter().map(wanted));
         }
         self.progress.partitions.fetch_add(all.len(), Ordering::Relaxed);
-        let threads =
-            usize::try_from(self.settings.integer("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
         let settings = Arc::new(self.settings.with_dynamic(image));
+        let threads = settings.read(key::NUM_RECOVERY_THREADS_PER_DATA_DIR);
         let queue = Arc::new(Queue { wanted: all, taken: AtomicUsize::new(0) });
         let mut opening = JoinSet::new();
         for _ in 0..threads.min(queue.wanted.len()) {
@@ -158,7 +156,6 @@ impl Opener {
 
 /// What a replica is told of its topic and broker.
 pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicConfig) -> ReplicaConfig {
-    let millis = |name| Duration::from_millis(u64::try_from(settings.integer(name)).unwrap_or(0));
     ReplicaConfig {
         min_isr: u32::try_from(topic.min_insync_replicas).unwrap_or(1),
         durability: if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache },
@@ -166,9 +163,9 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
             true => TimestampType::LogAppendTime,
             false => TimestampType::CreateTime,
         },
-        lag_max: millis("replica.lag.time.max.ms"),
-        producer_expiry: millis("producer.id.expiration.ms"),
-        verify_transactions: settings.boolean("transaction.partition.verification.enable"),
+        lag_max: settings.read(key::REPLICA_LAG_TIME_MAX_MS),
+        producer_expiry: settings.read(key::PRODUCER_ID_EXPIRATION_MS),
+        verify_transactions: settings.read(key::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
         records_deletable: topic.cleanup_delete,
         hash_seed: rand::random(),
         ..ReplicaConfig::new(node)

@@ -3,7 +3,7 @@
 use ottla_wire::messages::{ConfigRecord, FeatureLevelRecord, MetadataRecord};
 
 use crate::image::{ConfigResource, Feature};
-use ottla_settings::BrokerSettings;
+use ottla_settings::{BrokerSettings, key};
 
 /// What the metadata log of a new cluster begins with: every feature at the highest level that is served, and
 /// the cluster's own `min.insync.replicas` (eligible leader replicas need one that all brokers share,
@@ -22,8 +22,8 @@ pub fn bootstrap_records(settings: &BrokerSettings) -> Vec<MetadataRecord> {
     records.push(MetadataRecord::Config(ConfigRecord {
         resource_type: all.kind.code(),
         resource_name: all.name,
-        name: "min.insync.replicas".into(),
-        value: Some(settings.integer("min.insync.replicas").to_string().into()),
+        name: key::MIN_INSYNC_REPLICAS.name().into(),
+        value: Some(settings.read(key::MIN_INSYNC_REPLICAS).to_string().into()),
     }));
     records
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ottla_settings::key;
 use ottla_wire::messages::delete_topics_request::DeleteTopicState;
 use ottla_wire::messages::delete_topics_response::DeletableTopicResult;
 use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse, MetadataRecord, RemoveTopicRecord};
@@ -26,7 +27,7 @@ impl Controller {
         let mut deleted = BTreeSet::new();
         let mut response = DeleteTopicsResponse::default();
         for (name, id) in asked {
-            let found = if call.settings.delete_topic_enable() {
+            let found = if call.settings.read(key::DELETE_TOPIC_ENABLE) {
                 find(call.image, name.as_ref(), id, &deleted)
             } else {
                 Err(Failure::new(
@@ -47,7 +48,7 @@ impl Controller {
             response.responses.push(result);
         }
         let record = |id| MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: id });
-        Outcome::new(deleted.into_iter().map(record).collect(), response)
+        Outcome::cut(deleted.into_iter().map(record).collect(), response)
     }
 }
 

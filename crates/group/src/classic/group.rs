@@ -1,6 +1,6 @@
 //! A classic group, and what others ask of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
@@ -10,13 +10,9 @@ use ottla_wire::{ErrorCode, Timestamp};
 
 use super::member::Member;
 use super::protocols::CONSUMER_PROTOCOL_TYPE;
-use super::rebalance::Why;
 use super::roster::Roster;
-use crate::context::Context;
 use crate::group::{Committer, OffsetExpiry};
-use crate::history::Cause;
 use crate::memory::{of_map, of_optional, of_text};
-use crate::request::Response;
 
 /// Where a group is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +30,8 @@ pub enum State {
     Stable,
 }
 
-/// The wait of a group that was empty: extended as long as members come, but not beyond their rebalance timeout.
+/// The wait of a group that was empty: extended as long as members come, but not beyond their rebalance
+/// timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Initial {
     /// The part that runs now.
@@ -58,9 +55,9 @@ pub struct ClassicGroup {
     /// The protocol of this generation.
     pub(super) protocol: Option<Str>,
     pub(super) roster: Roster,
-    /// Members that have not asked for their assignment of this generation yet.
+    /// Members that have not sent SyncGroup in this generation yet.
     pub(super) unsynced: BTreeSet<Str>,
-    /// The topics of this generation, if they can be told.
+    /// The topics of this generation; `None` if they are not known.
     pub(super) topics: Option<BTreeSet<Str>>,
     /// Members of this generation when it began.
     pub(super) generation_len: usize,
@@ -83,44 +80,6 @@ impl ClassicGroup {
             topics: None,
             generation_len: 0,
             is_recorded: false,
-        }
-    }
-
-    /// A group that takes over the members of a consumer group (KIP-848), stable and recorded. They are made to join, so
-    /// that one of them makes the next assignment.
-    pub fn take_over(
-        ctx: &mut Context<'_>,
-        id: Str,
-        generation: i32,
-        protocol: Str,
-        members: BTreeMap<Str, Member>,
-    ) -> ClassicGroup {
-        let mut group = ClassicGroup::new(id);
-        group.generation = generation;
-        group.protocol_type = Some(Str::from_static(CONSUMER_PROTOCOL_TYPE));
-        group.protocol = Some(protocol);
-        for (id, member) in members {
-            group.roster.add(id, member);
-        }
-        // Nobody leads: a coordinator that loads this knows that the group was about to rebalance.
-        group.roster.set_leader(None);
-        group.topics = group.compute_topics();
-        group.generation_len = group.roster.len();
-        let state = if group.roster.is_empty() { State::Empty } else { State::Stable };
-        group.enter(ctx.at, state);
-        group.write(ctx);
-        if state == State::Stable {
-            group.renew_all(ctx);
-            group.prepare_rebalance(ctx, Why { cause: Cause::ProtocolChanged, by: None, reason: None });
-        }
-        group
-    }
-
-    /// Answers everybody who waits with `error`: the group is about to go, or to take another kind. Its timers are left to
-    /// [`crate::timers::GroupTimers::cancel_group`].
-    pub fn dissolve(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
-        for id in self.roster.ids() {
-            self.refuse_waiting(ctx, &id, error);
         }
     }
 
@@ -152,19 +111,10 @@ impl ClassicGroup {
         self.state == State::Empty
     }
 
-    /// Somebody was given an id and has not joined with it yet.
-    pub fn is_expecting(&self) -> bool {
-        self.roster.pending_len() > 0
-    }
-
-    pub fn is_unrecorded(&self) -> bool {
-        !self.is_recorded
-    }
-
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
         match &self.topics {
             Some(topics) => topics.contains(topic),
-            // Consumers subscribe to something; it cannot be told to what.
+            // Consumers subscribe to something, and it is not known to what.
             None => self.is_of_consumers(),
         }
     }
@@ -265,24 +215,13 @@ impl ClassicGroup {
         self.protocol_type.as_ref().is_some_and(|name| *name == CONSUMER_PROTOCOL_TYPE)
     }
 
-    /// The topics of the generation; `None` if they cannot be told.
+    /// The topics of the generation; `None` if they are not known.
     pub(super) fn compute_topics(&self) -> Option<BTreeSet<Str>> {
         match &self.protocol {
             _ if !self.is_of_consumers() => None,
             _ if self.roster.is_empty() => Some(BTreeSet::new()),
             Some(protocol) => self.roster.subscribed_topics(protocol),
             None => None,
-        }
-    }
-
-    /// Answers the requests of a member that wait with `error`.
-    pub(super) fn refuse_waiting(&mut self, ctx: &mut Context<'_>, id: &Str, error: ErrorCode) {
-        if let Some(ticket) = self.roster.take_joining(id) {
-            ctx.reply(ticket, super::join::refused(id.clone(), error));
-        }
-        if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
-            let response = super::sync::refused(error);
-            ctx.reply(ticket, Response::SyncGroup(response));
         }
     }
 }

@@ -3,15 +3,42 @@
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{HeartbeatRequest, HeartbeatResponse};
+use ottla_wire::primitives::Str;
 
 use super::group::{ClassicGroup, State};
 use crate::context::Context;
-use crate::request::Response;
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
+
+impl GroupRequest for HeartbeatRequest {
+    type Response = HeartbeatResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn refuse(self, error: ErrorCode) -> HeartbeatResponse {
+        HeartbeatResponse { error_code: error.code(), ..Default::default() }
+    }
+}
+
+impl Serve for HeartbeatRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, _caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
+            return ctx.reply(ticket, Response::Heartbeat(self.refuse(ErrorCode::UnknownMemberId)));
+        };
+        let next = group.heartbeat(ctx, ticket, self);
+        step.settle(&id, next);
+    }
+}
 
 impl ClassicGroup {
     pub fn heartbeat(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: &HeartbeatRequest) {
         let error = self.take_heartbeat(ctx, request).err().unwrap_or(ErrorCode::None);
-        ctx.reply(ticket, answer(error));
+        let error_code = error.code();
+        ctx.reply(ticket, Response::Heartbeat(HeartbeatResponse { error_code, ..Default::default() }));
     }
 
     fn take_heartbeat(&mut self, ctx: &mut Context<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
@@ -27,12 +54,4 @@ impl ClassicGroup {
             State::Empty => Err(ErrorCode::UnknownMemberId),
         }
     }
-}
-
-pub fn heartbeat_in_unknown_group() -> Response {
-    answer(ErrorCode::UnknownMemberId)
-}
-
-fn answer(error: ErrorCode) -> Response {
-    Response::Heartbeat(HeartbeatResponse { error_code: error.code(), ..Default::default() })
 }

@@ -1,7 +1,7 @@
 //! JoinGroup (key 11): becoming a member, and joining again for the next generation.
 //!
-//! KIP-394 (an id is given before a member is let in, version 4), KIP-345 (static members, version 5), KIP-800 (reasons,
-//! version 8), KIP-814 (a static leader need not assign again, version 9).
+//! KIP-394 (an id is given before a member is let in, version 4), KIP-345 (static members, version 5),
+//! KIP-800 (reasons, version 8), KIP-814 (a static leader need not assign again, version 9).
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::join_group_response::JoinGroupResponseMember;
@@ -12,19 +12,91 @@ use ottla_wire::{ErrorCode, Uuid};
 use super::group::{ClassicGroup, State};
 use super::member::Member;
 use super::rebalance::Why;
+use super::refusal::refused_join;
+use crate::config::{CLIENT_ID_BYTES_MAX, GroupConfig};
 use crate::context::Context;
+use crate::group::Next;
 use crate::groups::Groups;
 use crate::history::Cause;
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 use crate::timers::Timer;
 
 /// From this version on a member must join with an id that it was given.
 const MEMBER_ID_REQUIRED_FROM: i16 = 4;
-/// From this version on a leader can be told that the assignment stands.
+/// From this version on the answer can say that the leader need not assign again.
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
+impl GroupRequest for JoinGroupRequest {
+    type Response = JoinGroupResponse;
+
+    const MAY_CREATE: bool = true;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn brings_much(&self) -> bool {
+        true
+    }
+
+    fn ids(&self) -> [Option<&Str>; 4] {
+        [
+            Some(&self.member_id),
+            self.group_instance_id.as_ref(),
+            Some(&self.protocol_type),
+            self.protocols.iter().map(|protocol| &protocol.name).max_by_key(|name| name.len()),
+        ]
+    }
+
+    fn check(&self, config: &GroupConfig) -> Result<(), ErrorCode> {
+        let session = super::member::millis(self.session_timeout_ms);
+        if session < config.session_timeout_min || session > config.session_timeout_max {
+            return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        if protocols_bytes(self) > config.limits.member_protocols_bytes_max {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        let instance = self.group_instance_id.as_ref();
+        if instance.is_some_and(|instance| instance.len() > CLIENT_ID_BYTES_MAX) {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        Ok(())
+    }
+
+    fn refuse(self, error: ErrorCode) -> JoinGroupResponse {
+        JoinGroupResponse {
+            error_code: error.code(),
+            member_id: self.member_id,
+            protocol_name: Some(Str::default()),
+            ..Default::default()
+        }
+    }
+}
+
+impl Serve for JoinGroupRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let next = match groups.get_mut(&id) {
+            Some(group) if !group.gives_way_to_classic() => match group.classic_protocol() {
+                Some(group) => group.join(ctx, ticket, caller, self),
+                None => {
+                    ctx.reply(ticket, refused_join(self.member_id, ErrorCode::InconsistentGroupProtocol));
+                    Next::Unchanged
+                }
+            },
+            Some(_) | None => {
+                first_join(ctx, groups, ticket, caller, self);
+                Next::Stays
+            }
+        };
+        step.settle(&id, next);
+    }
+}
+
 /// JoinGroup of a group that does not exist, or is an empty consumer group, which it takes the place of.
-pub fn first_join(
+fn first_join(
     ctx: &mut Context<'_>,
     groups: &mut Groups,
     ticket: Ticket,
@@ -32,16 +104,16 @@ pub fn first_join(
     request: JoinGroupRequest,
 ) {
     if !request.member_id.is_empty() {
-        return ctx.reply(ticket, refused(request.member_id, ErrorCode::UnknownMemberId));
+        return ctx.reply(ticket, refused_join(request.member_id, ErrorCode::UnknownMemberId));
     }
     let id = request.group_id.detached();
     let mut group = ClassicGroup::new(id.clone());
     if !group.supports(&request.protocol_type, request.protocols.iter().map(|protocol| &protocol.name)) {
-        return ctx.reply(ticket, refused(request.member_id, ErrorCode::InconsistentGroupProtocol));
+        return ctx.reply(ticket, refused_join(request.member_id, ErrorCode::InconsistentGroupProtocol));
     }
     groups.delete(ctx, &id);
     group.join(ctx, ticket, caller, request);
-    groups.put(group.into());
+    groups.put(Box::new(group));
 }
 
 impl ClassicGroup {
@@ -64,7 +136,7 @@ impl ClassicGroup {
             (!fits).then_some(ErrorCode::InconsistentGroupProtocol)
         };
         if let Some(error) = refusal {
-            return ctx.reply(ticket, refused(request.member_id, error));
+            return ctx.reply(ticket, refused_join(request.member_id, error));
         }
         if request.member_id.is_empty() {
             self.join_anew(ctx, ticket, caller, request);
@@ -73,7 +145,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Who joins has no id yet.
+    /// The member has no id yet.
     fn join_anew(
         &mut self,
         ctx: &mut Context<'_>,
@@ -90,14 +162,14 @@ impl ClassicGroup {
         } else if caller.version < MEMBER_ID_REQUIRED_FROM {
             self.add(ctx, ticket, caller, &request, id);
         } else if self.roster.pending_len() >= ctx.config.limits.pending_members_max {
-            ctx.reply(ticket, refused(Str::default(), ErrorCode::CoordinatorNotAvailable));
+            ctx.reply(ticket, refused_join(Str::default(), ErrorCode::CoordinatorNotAvailable));
         } else {
             self.expect(ctx, id.clone(), &request);
-            ctx.reply(ticket, refused(id, ErrorCode::MemberIdRequired));
+            ctx.reply(ticket, refused_join(id, ErrorCode::MemberIdRequired));
         }
     }
 
-    /// Who joins has an id: it was just given to it, or it is a member.
+    /// The member has an id. Either it got the id just now, or it is in the group.
     fn join_again(
         &mut self,
         ctx: &mut Context<'_>,
@@ -111,7 +183,7 @@ impl ClassicGroup {
             return self.add(ctx, ticket, caller, &request, id);
         }
         if let Err(error) = self.roster.validate(&id, instance) {
-            return ctx.reply(ticket, refused(id, error));
+            return ctx.reply(ticket, refused_join(id, error));
         }
         let brings_the_same = self.roster.get(&id).is_some_and(|member| member.brings(&request.protocols));
         match self.state {
@@ -132,7 +204,7 @@ impl ClassicGroup {
             State::CompletingRebalance | State::Stable => {
                 self.rejoin(ctx, ticket, &request, &id, Cause::SubscriptionChanged);
             }
-            State::Empty => ctx.reply(ticket, refused(id, ErrorCode::UnknownMemberId)),
+            State::Empty => ctx.reply(ticket, refused_join(id, ErrorCode::UnknownMemberId)),
         }
     }
 
@@ -174,8 +246,8 @@ impl ClassicGroup {
         self.has_joined(ctx, Why { cause, by, reason: reason(request) });
     }
 
-    /// A static member comes back without its id: it is another process, and the one before is fenced. As long as the
-    /// protocol stays the same nobody else needs to know.
+    /// A static member comes back without its id. It is another process, and the one before is fenced. The
+    /// others need not know as long as the protocol stays the same.
     fn replace(
         &mut self,
         ctx: &mut Context<'_>,
@@ -201,7 +273,7 @@ impl ClassicGroup {
         }
         let cause = match self.state {
             State::Stable => Cause::SubscriptionChanged,
-            // The leader may already be told of the older self, which would get the assignment.
+            // The leader may know the older self already, and would assign to it.
             State::Empty | State::PreparingRebalance { .. } | State::CompletingRebalance => {
                 Cause::InstanceReplaced
             }
@@ -210,8 +282,8 @@ impl ClassicGroup {
         self.has_joined(ctx, Why { cause, by, reason: reason(request) });
     }
 
-    /// What a static member is told that came back without a rebalance. Old versions learn who led before: a leader that
-    /// found itself leading would make an assignment.
+    /// The answer to a static member that comes back without a rebalance. Old versions get the leader from
+    /// before: a client that finds itself leading would make an assignment.
     fn took_over(&self, caller: &Caller, id: &Str, leader_before: Str) -> JoinGroupResponse {
         let mut response = self.joined(id);
         if caller.version >= SKIP_ASSIGNMENT_FROM {
@@ -241,11 +313,11 @@ impl ClassicGroup {
     fn put_joining(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: &JoinGroupRequest, id: &Str) {
         if let Some(before) = self.roster.joins(id, ticket, request) {
             // The member asks again: it does not wait for its first answer any more.
-            ctx.reply(before, refused(id.clone(), ErrorCode::RebalanceInProgress));
+            ctx.reply(before, refused_join(id.clone(), ErrorCode::RebalanceInProgress));
         }
     }
 
-    /// Keeps an id for who is to join with it.
+    /// Keeps an id until its owner joins with it.
     fn expect(&mut self, ctx: &mut Context<'_>, id: Str, request: &JoinGroupRequest) {
         let timer = Timer::Session { group: self.id.clone(), member: id.clone() };
         let session = super::member::millis(request.session_timeout_ms);
@@ -253,8 +325,8 @@ impl ClassicGroup {
         self.roster.add_pending(id, session);
     }
 
-    /// Whether the group takes one more, or keeps who asks. While members join, those count that have; so a group that has
-    /// become too large shrinks with the next rebalance.
+    /// Whether the group has room for this member. During a rebalance only those that have joined count, so a
+    /// group that has become too large shrinks with the next rebalance.
     fn has_room_for(&self, ctx: &Context<'_>, request: &JoinGroupRequest) -> bool {
         let len_max = ctx.config.classic_size_max;
         let member = self.roster.get(&request.member_id);
@@ -265,19 +337,18 @@ impl ClassicGroup {
             }
             State::CompletingRebalance | State::Stable => member.is_some() || self.roster.len() < len_max,
         };
-        let bytes: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
         let others = self.roster.protocols_bytes() - member.map_or(0, Member::protocols_size);
-        fits && others + bytes <= ctx.config.limits.group_protocols_bytes_max
+        fits && others + protocols_bytes(request) <= ctx.config.limits.group_protocols_bytes_max
     }
 
-    /// Who asks is a member, or comes in place of one.
+    /// Whether the request is from a member, or from one that takes a member's place.
     fn knows(&self, request: &JoinGroupRequest) -> bool {
         let instance = request.group_instance_id.as_ref();
         self.roster.get(&request.member_id).is_some()
             || instance.is_some_and(|instance| self.roster.of_instance(instance).is_some())
     }
 
-    /// Somebody has no place in the group (any more).
+    /// There is no room for a member. It may have been in the group until now.
     fn turn_away(&mut self, ctx: &mut Context<'_>, id: &Str) {
         let was_expected = self.stop_expecting(ctx, id);
         let by = self.remove_member(ctx, id);
@@ -287,7 +358,7 @@ impl ClassicGroup {
         }
     }
 
-    /// What a member is told of the present generation. The leader is told of everybody.
+    /// The answer that a member gets for the present generation. The leader gets all members.
     pub(super) fn joined(&self, id: &Str) -> JoinGroupResponse {
         let protocol = self.protocol.clone().unwrap_or_default();
         let all = self.roster.iter().map(|(id, member)| JoinGroupResponseMember {
@@ -314,8 +385,9 @@ impl ClassicGroup {
     }
 }
 
-pub(super) fn refused(member_id: Str, error: ErrorCode) -> Response {
-    Response::JoinGroup(JoinGroupResponse { member_id, error_code: error.code(), ..Default::default() })
+/// Bytes of the protocols that a member brings along.
+fn protocols_bytes(request: &JoinGroupRequest) -> usize {
+    request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }
 
 /// The reason that the client itself gives (KIP-800).

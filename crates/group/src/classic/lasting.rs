@@ -9,7 +9,6 @@ use super::group::{ClassicGroup, State};
 use super::member::Member;
 use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
-use crate::group::Group;
 use crate::groups::Groups;
 use crate::record::GroupRecord;
 
@@ -70,15 +69,13 @@ pub fn replay(
     match value {
         Some(value) => {
             let group = recorded(id, value)?;
-            groups.put(group.into());
+            groups.put(Box::new(group));
         }
-        None => match groups.get(&id) {
-            Some(Group::Classic(_)) => {
-                groups.put(ClassicGroup::new(id).into());
-            }
-            // A consumer group has taken the place of the classic one.
-            Some(Group::Consumer(_)) | None => {}
-        },
+        None if groups.get_as::<ClassicGroup>(&id).is_some() => {
+            groups.put(Box::new(ClassicGroup::new(id)));
+        }
+        // A group of another type may have taken the place of the classic one.
+        None => {}
     }
     Ok(())
 }
@@ -113,7 +110,8 @@ fn recorded(id: Str, value: GroupMetadataValue) -> Result<ClassicGroup, ReplayEr
     Ok(group)
 }
 
-/// Bytes of the longest id in a record. The flexible version of it could hold more than the one that we write.
+/// Bytes of the longest id in a record. The flexible version of it could hold more than the one that we
+/// write.
 fn longest_id(value: &GroupMetadataValue) -> usize {
     let of_group = [Some(&value.protocol_type), value.protocol.as_ref(), value.leader.as_ref()];
     let of_members = value.members.iter().flat_map(|member| {

@@ -1,4 +1,5 @@
-//! LeaveGroup (key 13): members go, or the administrator removes static ones (KIP-345: version 3; KIP-800: reasons).
+//! LeaveGroup (key 13): members go, or the administrator removes static ones (KIP-345: version 3; KIP-800:
+//! reasons).
 
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
@@ -11,10 +12,35 @@ use super::group::ClassicGroup;
 use super::rebalance::Why;
 use crate::context::Context;
 use crate::history::Cause;
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 
 /// From this version on several members may leave with one request, and each has its own outcome.
 const BATCHED_FROM: i16 = 3;
+
+impl GroupRequest for LeaveGroupRequest {
+    type Response = LeaveGroupResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn refuse(self, error: ErrorCode) -> LeaveGroupResponse {
+        LeaveGroupResponse { error_code: error.code(), ..Default::default() }
+    }
+}
+
+impl Serve for LeaveGroupRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
+            return ctx.reply(ticket, leave_unknown_group(caller, self));
+        };
+        let next = group.leave(ctx, ticket, caller, self);
+        step.settle(&id, next);
+    }
+}
 
 impl ClassicGroup {
     pub fn leave(
@@ -45,7 +71,7 @@ impl ClassicGroup {
         ctx.reply(ticket, answer(caller, members));
     }
 
-    /// Removes one member. Gives why the group rebalances, if it was a full one.
+    /// Removes one member. Returns why the group rebalances, if it was a full member.
     fn remove_leaving(
         &mut self,
         ctx: &mut Context<'_>,
@@ -72,7 +98,7 @@ impl ClassicGroup {
     }
 }
 
-pub fn leave_unknown_group(caller: &Caller, request: LeaveGroupRequest) -> Response {
+fn leave_unknown_group(caller: &Caller, request: LeaveGroupRequest) -> Response {
     let unknown = |identity: MemberIdentity| MemberResponse {
         member_id: identity.member_id,
         group_instance_id: identity.group_instance_id,

@@ -1,4 +1,5 @@
-//! SyncGroup (key 14): the leader brings the assignment, everybody fetches its part (KIP-559: version 5 names the protocol).
+//! SyncGroup (key 14): the leader brings the assignment, everybody fetches its part (KIP-559: version 5 names
+//! the protocol).
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,43 @@ use ottla_wire::primitives::Str;
 
 use super::group::{ClassicGroup, State};
 use super::rebalance::Why;
+use super::refusal::refused_sync;
 use crate::context::Context;
 use crate::history::{Cause, Phase};
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 use crate::timers::Timer;
 
 /// From this version on a member says what it takes the protocol of the group to be.
 const NAMES_PROTOCOL_FROM: i16 = 5;
+
+impl GroupRequest for SyncGroupRequest {
+    type Response = SyncGroupResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    fn brings_much(&self) -> bool {
+        !self.assignments.is_empty()
+    }
+
+    fn refuse(self, error: ErrorCode) -> SyncGroupResponse {
+        refused_sync(error)
+    }
+}
+
+impl Serve for SyncGroupRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, .. } = step;
+        let id = self.group_id.clone();
+        let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
+            return ctx.reply(ticket, Response::SyncGroup(self.refuse(ErrorCode::UnknownMemberId)));
+        };
+        let next = group.sync(ctx, ticket, caller, self);
+        step.settle(&id, next);
+    }
+}
 
 impl ClassicGroup {
     pub fn sync(
@@ -28,12 +59,12 @@ impl ClassicGroup {
         request: SyncGroupRequest,
     ) {
         if let Err(error) = self.validate_sync(caller, &request) {
-            return ctx.reply(ticket, Response::SyncGroup(refused(error)));
+            return ctx.reply(ticket, Response::SyncGroup(refused_sync(error)));
         }
         let id = request.member_id.detached();
         match self.state {
             State::PreparingRebalance { .. } | State::Empty => {
-                ctx.reply(ticket, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+                ctx.reply(ticket, Response::SyncGroup(refused_sync(ErrorCode::RebalanceInProgress)));
             }
             State::CompletingRebalance => self.wait_for_assignment(ctx, ticket, id, request.assignments),
             State::Stable => {
@@ -72,8 +103,8 @@ impl ClassicGroup {
         if let Some(member) = self.roster.get_mut(&id)
             && let Some(before) = member.syncing.replace(ticket)
         {
-            // The member asks again: it does not wait for its first answer any more.
-            ctx.reply(before, Response::SyncGroup(refused(ErrorCode::RebalanceInProgress)));
+            // The member asks again, so it has given up its first request.
+            ctx.reply(before, Response::SyncGroup(refused_sync(ErrorCode::RebalanceInProgress)));
         }
         self.synced(ctx, &id);
         if self.roster.is_leader(&id) {
@@ -81,7 +112,7 @@ impl ClassicGroup {
         }
     }
 
-    /// The leader's assignment: recorded, and given to everybody who waits.
+    /// Records the leader's assignment, and answers everybody who waits for it.
     fn assign(&mut self, ctx: &mut Context<'_>, assignments: Vec<SyncGroupRequestAssignment>) {
         let assignments = assignments.into_iter().map(|of| (of.member_id, of.assignment));
         let mut assignments: BTreeMap<Str, Bytes> = assignments.collect();
@@ -106,11 +137,12 @@ impl ClassicGroup {
     pub(super) fn reset_assignments(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
         self.roster.assign(|_| Bytes::new());
         for id in self.roster.syncing() {
-            self.answer_syncing(ctx, &id, refused(error));
+            self.answer_syncing(ctx, &id, refused_sync(error));
         }
     }
 
-    /// Answers a member that waits; its session begins anew, because it may have run out meanwhile without effect.
+    /// Answers a member that waits. Its session begins anew, because it may have run out meanwhile without
+    /// effect.
     fn answer_syncing(&mut self, ctx: &mut Context<'_>, id: &Str, response: SyncGroupResponse) {
         if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
             ctx.reply(ticket, Response::SyncGroup(response));
@@ -128,7 +160,7 @@ impl ClassicGroup {
         }
     }
 
-    /// A member has asked for its assignment.
+    /// A member has sent SyncGroup.
     fn synced(&mut self, ctx: &mut Context<'_>, id: &Str) {
         if !self.unsynced.remove(id) {
             return;
@@ -137,7 +169,7 @@ impl ClassicGroup {
             ctx.timers.cancel(&Timer::Sync { group: self.id.clone() });
         }
         let who = self.roster.get(id).map(|member| member.who(id));
-        // Until the leader's assignment is there, the leader is who is waited for.
+        // Everybody waits for the leader until its assignment is there.
         if self.state == State::Stable || self.roster.is_leader(id) {
             ctx.histories.of(&self.id).arrived(ctx.at, || who.unwrap_or_default());
         }
@@ -151,12 +183,4 @@ impl ClassicGroup {
             ctx.histories.of(&self.id).complete(ctx.at);
         }
     }
-}
-
-pub fn sync_in_unknown_group() -> Response {
-    Response::SyncGroup(refused(ErrorCode::UnknownMemberId))
-}
-
-pub(super) fn refused(error: ErrorCode) -> SyncGroupResponse {
-    SyncGroupResponse { error_code: error.code(), ..Default::default() }
 }

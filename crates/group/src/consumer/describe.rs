@@ -15,10 +15,6 @@ use crate::consumer::target;
 use crate::topics::Topics;
 
 impl ConsumerGroup {
-    pub fn members_len(&self) -> usize {
-        self.lasting.members().len()
-    }
-
     /// ConsumerGroupDescribe. Partitions of topics that are gone are left out.
     pub fn describe(&self, config: &GroupConfig, topics: &dyn Topics) -> DescribedGroup {
         let lasting = &self.lasting;

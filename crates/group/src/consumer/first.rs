@@ -1,9 +1,8 @@
 //! How a consumer group comes to be: by the first heartbeat of a member, or by the records of one.
 
-use crate::timers::GroupTimers;
-use ottla_coordinator::{ReplayError, Ticket};
+use ottla_coordinator::ReplayError;
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
+use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use ottla_wire::primitives::Str;
 
 use crate::classic::ClassicGroup;
@@ -12,33 +11,31 @@ use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::JOIN_EPOCH;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
-use crate::group::Group;
 use crate::groups::Groups;
 use crate::record::GroupRecord;
-use crate::request::{Caller, Response};
+use crate::request::Caller;
+use crate::timers::GroupTimers;
 
-/// ConsumerGroupHeartbeat to a group that does not exist, or is a classic one. `groups` gets the consumer group if the
-/// member is let in.
-pub fn first_heartbeat(
+/// ConsumerGroupHeartbeat to a group that does not exist, or is a classic one. `groups` gets the consumer
+/// group if the member is let in.
+pub(super) fn first_heartbeat(
     ctx: &mut Context<'_>,
     groups: &mut Groups,
-    ticket: Ticket,
     caller: &Caller,
-    request: ConsumerGroupHeartbeatRequest,
-) {
-    let (mut group, admission) = match admit_first(ctx, groups, caller, &request) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return ctx.reply(ticket, refusal.into_heartbeat()),
-    };
-    if let Some(Group::Classic(mut classic)) = groups.take(&group.id) {
-        classic.dissolve(ctx, ErrorCode::RebalanceInProgress);
-        classic.tombstones(ctx);
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+    let (mut group, admission) = admit_first(ctx, groups, caller, request)?;
+    if let Some(mut before) = groups.take(&group.id) {
+        if let Some(classic) = before.as_a_mut::<ClassicGroup>() {
+            classic.dissolve(ctx, ErrorCode::RebalanceInProgress);
+        }
+        before.tombstones(ctx);
         ctx.timers.cancel_group(&group.id);
     }
     group.write_upgraded(ctx);
-    let response = group.serve_admitted(ctx, caller, &request, admission);
-    groups.put(group.into());
-    ctx.reply(ticket, Response::ConsumerGroupHeartbeat(response));
+    let response = group.serve_admitted(ctx, caller, request, admission);
+    groups.put(Box::new(group));
+    Ok(response)
 }
 
 /// The group that the member makes, and leave to join it. Nothing has changed yet.
@@ -51,16 +48,16 @@ fn admit_first(
     check_fields(ctx.config, caller.version, request)?;
     let id = request.group_id.detached();
     let joining = request.member_epoch == JOIN_EPOCH;
-    let (group, converts) = match groups.get(&id) {
-        Some(Group::Classic(classic)) if joining && !classic.is_empty() => {
+    let (group, converts) = match (groups.get(&id), groups.get_as::<ClassicGroup>(&id)) {
+        (_, Some(classic)) if joining && !classic.is_empty() => {
             (ConsumerGroup::upgraded(ctx, classic)?, true)
         }
-        Some(Group::Classic(_)) | None if joining => (ConsumerGroup::new(id), false),
-        Some(Group::Consumer(_) | Group::Classic(_)) => {
+        (None, _) | (_, Some(_)) if joining => (ConsumerGroup::new(id), false),
+        (Some(_), _) => {
             let message = format!("Group {id} is not a consumer group.");
             return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
         }
-        None => {
+        (None, _) => {
             let message = format!("Consumer group {id} not found.");
             return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
         }
@@ -69,32 +66,32 @@ fn admit_first(
     Ok((group, Admission { converts, ..admission }))
 }
 
-/// Takes in a record of a consumer group. An unrecorded classic group of the same id gives way. Tombstones of what is not
-/// there say nothing: what they are about was compacted away.
+/// Takes in a record of a consumer group. An unrecorded classic group of the same id gives way. Tombstones of
+/// what is not there say nothing: what they are about was compacted away.
 pub fn replay(groups: &mut Groups, record: GroupRecord) -> Result<(), ReplayError> {
     let (id, is_value) = of(&record);
     let id = id.clone();
     let is_end = matches!(record, GroupRecord::ConsumerGroup { value: None, .. });
-    match groups.get_mut(&id) {
-        // The group is what its offsets make of it.
-        Some(Group::Consumer(_)) if is_end => {
-            groups.put(ClassicGroup::new(id).into());
-        }
-        Some(Group::Consumer(group)) => {
+    if let Some(group) = groups.get_mut_as::<ConsumerGroup>(&id) {
+        if is_end {
+            // The group is what its offsets make of it.
+            groups.put(Box::new(ClassicGroup::new(id)));
+        } else {
             group.lasting.apply(record);
             groups.recount(&id);
         }
-        Some(Group::Classic(classic)) if is_value && !classic.is_unrecorded() => {
-            let problem = format!("a record of a consumer group, but group {id} is a classic one");
-            return Err(ReplayError::Contradiction(problem));
-        }
-        Some(Group::Classic(_)) | None if is_value => {
-            let mut group = ConsumerGroup::new(id.detached());
-            group.lasting.apply(record);
-            groups.put(group.into());
-        }
-        Some(Group::Classic(_)) | None => {}
+        return Ok(());
     }
+    if !is_value {
+        return Ok(());
+    }
+    if groups.get(&id).is_some_and(|group| !group.is_unrecorded()) {
+        let problem = format!("a record of a consumer group, but group {id} is of another type");
+        return Err(ReplayError::Contradiction(problem));
+    }
+    let mut group = ConsumerGroup::new(id.detached());
+    group.lasting.apply(record);
+    groups.put(Box::new(group));
     Ok(())
 }
 

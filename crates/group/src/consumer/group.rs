@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use ottla_coordinator::Ticket;
 use ottla_wire::Instant;
-use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::consumer::lasting::Lasting;
 use crate::consumer::member::{LEAVE_STATIC_EPOCH, Member, State};
 use crate::consumer::topic_regex::Compiled;
 use crate::context::Context;
-use crate::group::{Next, OffsetExpiry};
+use crate::group::Next;
 use crate::history::{Begin, Cause, History, Phase, Who};
 use crate::memory::of_text;
-use crate::request::{Caller, Response};
 use crate::timers::{GroupTimers, Timer};
 
 /// A consumer group.
@@ -27,7 +24,8 @@ pub struct ConsumerGroup {
 /// What is known of topics. Lost with the broker, and looked up again.
 #[derive(Default)]
 pub(super) struct Soft {
-    /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have changed since.
+    /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have
+    /// changed since.
     pub hashed: Option<(u64, i64)>,
     /// When all expressions were resolved last.
     pub resolved_at: Option<Instant>,
@@ -49,26 +47,6 @@ impl ConsumerGroup {
         self.lasting.members().is_empty()
     }
 
-    /// ConsumerGroupHeartbeat.
-    pub fn heartbeat(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        caller: &Caller,
-        request: ConsumerGroupHeartbeatRequest,
-    ) -> Next {
-        match self.serve_heartbeat(ctx, caller, &request) {
-            Ok((response, next)) => {
-                ctx.reply(ticket, Response::ConsumerGroupHeartbeat(response));
-                next
-            }
-            Err(refusal) => {
-                ctx.reply(ticket, refusal.into_heartbeat());
-                Next::Stays
-            }
-        }
-    }
-
     /// One of the group's timers is due. It may be one that a classic group of this id has left behind.
     pub fn on_timer(&mut self, ctx: &mut Context<'_>, timer: Timer) -> Next {
         match timer {
@@ -88,14 +66,6 @@ impl ConsumerGroup {
             }
             Timer::Join { .. } | Timer::Sync { .. } | Timer::Session { .. } | Timer::Expiry => Next::Stays,
         }
-    }
-
-    /// The cluster's topics have changed (`ctx.topics`). The group looks at them at the next heartbeat: until then nobody
-    /// could be told.
-    pub fn topics_changed(&mut self, _ctx: &mut Context<'_>, _deleted: &[Str]) -> Next {
-        self.soft.hashed = None;
-        self.soft.topics_changed = true;
-        Next::Stays
     }
 
     /// Sessions begin anew: after loading, and after a pause.
@@ -129,14 +99,6 @@ impl ConsumerGroup {
 
     fn own_bytes(&self) -> usize {
         size_of::<ConsumerGroup>() + of_text(&self.id)
-    }
-
-    pub fn is_subscribed_to(&self, topic: &str) -> bool {
-        self.lasting.wants(topic)
-    }
-
-    pub fn offset_expiry(&self) -> OffsetExpiry {
-        OffsetExpiry::FromCommit
     }
 
     pub(super) fn session_timeout(&self, ctx: &Context<'_>, member: &Member) -> Duration {

@@ -1,6 +1,6 @@
 //! Consumer groups: the broker assigns partitions to members (KIP-848).
 //!
-//! - [`group`]: a group, its timers, and what is asked of it from outside.
+//! - [`group`]: a group and its timers; [`as_group`]: as the coordinator sees it.
 //! - [`lasting`]: what its records say; [`write`](mod@write): the records.
 //! - [`member`], [`owned`]: a member and what it has; [`reconcile`]: its way to what it is to have.
 //! - [`first`]: how a group comes to be.
@@ -8,11 +8,12 @@
 //! - [`subscription`], [`topic_regex`]: the topics that members want.
 //! - [`target`]: the assignment that the group moves to.
 //! - [`classic`], [`embedded`]: members that speak the classic protocol.
-//! - [`migration`]: groups that change their kind.
+//! - [`migration`]: groups that change their type.
 //! - [`commit`], [`describe`]: what offsets and the administrator ask.
 //! - [`refusal`]: why a request is not served.
 
 mod admission;
+mod as_group;
 mod classic;
 mod commit;
 mod describe;
@@ -32,5 +33,5 @@ mod target;
 mod topic_regex;
 mod write;
 
-pub use first::{first_heartbeat, replay};
+pub use first::replay;
 pub use group::ConsumerGroup;

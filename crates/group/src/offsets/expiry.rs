@@ -1,57 +1,21 @@
-//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted topics.
+//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted
+//! topics.
 //!
-//! There may be millions of offsets, so that all of them are never looked at in one step: a step does some work and leaves
-//! the rest to the next, a little later.
+//! There may be millions of offsets, so one step never looks at all of them. It does some work and leaves the
+//! rest to the next step, a little later.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
 
+use ottla_wire::Timestamp;
 use ottla_wire::primitives::Str;
-use ottla_wire::{Instant, Timestamp};
 
-use super::Offsets;
-use super::store::{CommittedOffset, Entry, Place};
+use super::committed::Offsets;
+use super::store::{CommittedOffset, Entry, GroupTopicPartition};
+use super::sweep::{Deleted, Position, SWEEP_PAUSE, Work};
 use crate::context::Context;
 use crate::group::{Group, Next, OffsetExpiry};
-use crate::groups::Groups;
+use crate::groups::{Groups, HasOffsets};
 use crate::timers::Timer;
-
-/// Groups, topics and offsets that one step looks at. A topic of a group is not split, so that it may be some more.
-pub const SWEEP_WORK_MAX: usize = 10_000;
-
-/// Time between two steps of one sweep, in which requests are served.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(10);
-
-/// What is to be looked at, and how far that has come.
-#[derive(Debug, Default)]
-pub(super) struct Sweep {
-    deleted: Deleted,
-    /// `None` while no check for expired offsets is under way.
-    check: Option<Position>,
-    /// When the next check begins.
-    check_due: Instant,
-}
-
-/// Topics whose offsets are to go; no more than the cluster had topics.
-#[derive(Debug, Default)]
-struct Deleted {
-    /// By name, each with the rank of the last offset that was applied before the topic was gone.
-    topics: BTreeMap<Str, u64>,
-    /// The last group that is done.
-    done: Option<Str>,
-}
-
-/// How far a check has come: what is up to here is done.
-#[derive(Clone, Debug, Default)]
-struct Position {
-    group: Option<Str>,
-    /// `None` if all of the group is done.
-    topic: Option<Str>,
-}
-
-/// What a step may still look at.
-struct Work(usize);
 
 impl Offsets {
     /// Sets the timer for the first check.
@@ -69,7 +33,8 @@ impl Offsets {
         self.work(ctx, groups);
     }
 
-    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their names now, stay.
+    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their
+    /// names now, stay.
     pub fn remove_topics(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, deleted: &[Str]) {
         if deleted.is_empty() {
             return;
@@ -82,7 +47,7 @@ impl Offsets {
     }
 
     fn work(&mut self, ctx: &mut Context<'_>, groups: &mut Groups) {
-        let mut work = Work(SWEEP_WORK_MAX);
+        let mut work = Work::default();
         self.sweep_deleted(ctx, groups, &mut work);
         self.sweep_expired(ctx, groups, &mut work);
         self.wait_for_work(ctx);
@@ -113,7 +78,14 @@ impl Offsets {
     }
 
     /// Adds the places of a deleted topic whose offsets say nothing of a topic that there is now.
-    fn collect_stale(&self, ctx: &Context<'_>, group: &Str, topic: &Str, rank: u64, places: &mut Vec<Place>) {
+    fn collect_stale(
+        &self,
+        ctx: &Context<'_>,
+        group: &Str,
+        topic: &Str,
+        rank: u64,
+        places: &mut Vec<GroupTopicPartition>,
+    ) {
         let now = ctx.topics.by_name(topic).map(|facts| facts.id);
         let is_stale = |entry: &Entry| {
             let id = entry.committed.topic_id;
@@ -123,7 +95,7 @@ impl Offsets {
         for (partition, entry) in committed.into_iter().flatten() {
             if is_stale(entry) {
                 let (group, topic) = (group.clone(), topic.clone());
-                places.push(Place { group, topic, partition: *partition });
+                places.push(GroupTopicPartition { group, topic, partition: *partition });
             }
         }
         // Beside a committed offset that stays, what is pending from before it loses by its rank anyway.
@@ -167,7 +139,7 @@ impl Offsets {
     fn expire_topic(
         &mut self,
         ctx: &mut Context<'_>,
-        group: Option<&Group>,
+        group: Option<&dyn Group>,
         id: &Str,
         topic: &Str,
         work: &mut Work,
@@ -179,7 +151,11 @@ impl Offsets {
         let expired = partitions
             .iter()
             .filter(|(_, entry)| is_expired(ctx, expiry, &entry.committed))
-            .map(|(partition, _)| Place { group: id.clone(), topic: topic.clone(), partition: *partition })
+            .map(|(partition, _)| GroupTopicPartition {
+                group: id.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+            })
             .filter(|place| !self.pending.contains(place));
         let expired = expired.collect();
         self.remove(ctx, expired);
@@ -188,26 +164,16 @@ impl Offsets {
     /// All topics of the group have been looked at: it goes if it has nothing left.
     fn finish_group(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, id: &Str) {
         groups.settle(ctx, self, id, Next::Stays);
-        let is_idle = |group: &Group| group.is_empty() && !group.is_expecting();
+        let is_idle = |group: &dyn Group| group.is_empty() && !group.is_expecting();
         if groups.get(id).is_some_and(is_idle) && !self.has_offsets(id) {
             groups.delete(ctx, id);
         }
     }
 
-    fn remove(&mut self, ctx: &mut Context<'_>, places: Vec<Place>) {
+    fn remove(&mut self, ctx: &mut Context<'_>, places: Vec<GroupTopicPartition>) {
         for place in places {
             self.write_tombstone(ctx, place);
         }
-    }
-}
-
-impl Work {
-    fn spend(&mut self, work: usize) {
-        self.0 = self.0.saturating_sub(work);
-    }
-
-    fn is_done(&self) -> bool {
-        self.0 == 0
     }
 }
 

@@ -1,187 +1,27 @@
 //! Committed offsets: how far each group has read each partition.
 //!
-//! Records are the only way in: a request writes its records and applies them, a load applies what it reads, so that both
-//! lead to the same state. Offsets of a transaction wait until it ends. Whether a group takes a commit is the group's own
-//! decision; that a group exists for as long as it has offsets is the coordinator's work.
+//! Records are the only way in. A request writes its records and applies them; a load applies what it reads.
+//! So both lead to the same state. Offsets of a transaction wait until it ends. Whether a group takes a
+//! commit is the group's own decision; that a group exists for as long as it has offsets is the coordinator's
+//! work.
 //!
-//! - [`store`]: where offsets are kept.
+//! - [`committed`]: the offsets of all groups; [`store`]: where they are kept.
 //! - [`pending`]: offsets that wait for the end of their transaction.
-//! - [`offset_commit`], [`txn_offset_commit`], [`offset_fetch`], [`offset_delete`]: the requests.
-//! - [`expiry`]: retention, and the offsets of deleted topics.
+//! - [`offset_commit`], [`txn_offset_commit`], [`offset_fetch`], [`offset_delete`]: the requests;
+//!   [`admission`]: what may be committed.
+//! - [`expiry`]: retention, and the offsets of deleted topics; [`sweep`]: how far that has come.
 
+mod admission;
+mod committed;
 mod expiry;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod pending;
 mod store;
+mod sweep;
 mod txn_offset_commit;
 
-use std::collections::BTreeSet;
-
-use ottla_coordinator::Producer;
-use ottla_wire::messages::{OffsetCommitKey, OffsetCommitValue};
-use ottla_wire::primitives::Str;
-use ottla_wire::{PartitionIndex, ProducerId};
-
-pub use expiry::{SWEEP_PAUSE, SWEEP_WORK_MAX};
-pub use offset_commit::refuse_commit;
-pub use offset_delete::refuse_delete;
-pub use offset_fetch::refuse_fetch;
-pub use store::{CommittedOffset, Place};
-pub use txn_offset_commit::refuse_txn_commit;
-
-use crate::context::Context;
-use crate::groups::Groups;
-use crate::record::GroupRecord;
-use expiry::Sweep;
-use pending::Pending;
-use store::{Entry, Store};
-
-/// The committed offsets of all groups of a coordinator.
-#[derive(Debug, Default)]
-pub struct Offsets {
-    store: Store,
-    pending: Pending,
-    /// Rank of the last offset that was applied; see [`Entry::rank`].
-    rank: u64,
-    sweep: Sweep,
-}
-
-impl Offsets {
-    /// Takes in a record of the log. A group that has offsets exists.
-    pub fn replay(
-        &mut self,
-        groups: &mut Groups,
-        producer: Option<Producer>,
-        key: &OffsetCommitKey,
-        value: Option<&OffsetCommitValue>,
-    ) {
-        self.apply(producer, key, value);
-        if value.is_some() {
-            groups.get_or_create(&key.group);
-        }
-    }
-
-    /// Takes in a record, from the log or just written. One of a transaction waits for its end; a tombstone does not, and
-    /// also drops what transactions would commit.
-    fn apply(
-        &mut self,
-        producer: Option<Producer>,
-        key: &OffsetCommitKey,
-        value: Option<&OffsetCommitValue>,
-    ) {
-        let partition = PartitionIndex(key.partition);
-        let Some(value) = value else {
-            self.store.remove(&key.group, &key.topic, partition);
-            if !self.pending.is_empty() {
-                self.pending.remove(&Place::of(key));
-            }
-            return;
-        };
-        self.rank += 1;
-        let entry = Entry { rank: self.rank, committed: CommittedOffset::of(value) };
-        match producer {
-            Some(producer) => self.pending.put(producer.id, &Place::of(key), entry),
-            None => self.store.put(&key.group, &key.topic, partition, entry),
-        }
-    }
-
-    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken it. Gives back
-    /// the groups concerned, which may have no offsets any more.
-    pub fn end_transaction(&mut self, producer: Producer, commit: bool) -> BTreeSet<Str> {
-        let ended = self.pending.take(producer.id);
-        let groups = ended.keys().map(|place| place.group.clone()).collect();
-        for (place, entry) in ended {
-            let before = self.store.get(&place.group, &place.topic, place.partition);
-            if commit && before.is_none_or(|before| before.rank < entry.rank) {
-                self.store.put(&place.group, &place.topic, place.partition, entry);
-            }
-        }
-        groups
-    }
-
-    /// How many offsets are committed.
-    pub fn len(&self) -> usize {
-        self.store.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.store.len() == 0
-    }
-
-    /// How many offsets wait for the end of a transaction.
-    pub fn pending_len(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Bytes that the offsets take in memory, committed ones and those in transactions.
-    pub fn bytes(&self) -> usize {
-        self.store.bytes() + self.pending.bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        self.store.count_bytes() + self.pending.count_bytes()
-    }
-
-    /// Whether `group` has offsets, committed or in a transaction.
-    pub fn has_offsets(&self, group: &Str) -> bool {
-        self.store.group(group).is_some() || self.pending.concerns(group)
-    }
-
-    pub fn get(&self, place: &Place) -> Option<&CommittedOffset> {
-        self.store.get(&place.group, &place.topic, place.partition).map(|entry| &entry.committed)
-    }
-
-    /// Every committed offset with its group, topic and partition, in order: what lags are measured from.
-    pub fn iter(&self) -> impl Iterator<Item = (&Str, &Str, PartitionIndex, &CommittedOffset)> {
-        self.store.groups().flat_map(|(group, topics)| {
-            topics.iter().flat_map(move |(topic, partitions)| {
-                partitions.iter().map(move |(partition, entry)| (group, topic, *partition, &entry.committed))
-            })
-        })
-    }
-
-    /// The committed offsets of one group, in order.
-    pub fn of_group(&self, group: &Str) -> impl Iterator<Item = (&Str, PartitionIndex, &CommittedOffset)> {
-        self.store.group(group).into_iter().flatten().flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(partition, entry)| (topic, *partition, &entry.committed))
-        })
-    }
-
-    /// The records that stand for the committed offsets, without pending ones.
-    pub fn records(&self) -> Vec<GroupRecord> {
-        let record = |(group, topic, partition, committed): (&Str, &Str, _, &CommittedOffset)| {
-            let place = Place { group: group.clone(), topic: topic.clone(), partition };
-            GroupRecord::Offset { key: place.into_key(), value: Some(committed.to_value()) }
-        };
-        self.iter().map(record).collect()
-    }
-
-    /// Every offset that waits for the end of a transaction, in order.
-    pub fn pending(&self) -> impl Iterator<Item = (ProducerId, &Place, &CommittedOffset)> {
-        self.pending.iter().map(|(producer, place, entry)| (producer, place, &entry.committed))
-    }
-
-    /// Writes a record and applies it.
-    fn write(
-        &mut self,
-        ctx: &mut Context,
-        producer: Option<Producer>,
-        key: OffsetCommitKey,
-        value: Option<OffsetCommitValue>,
-    ) {
-        self.apply(producer, &key, value.as_ref());
-        let record = GroupRecord::Offset { key, value };
-        match producer {
-            Some(producer) => ctx.write_in(producer, &record),
-            None => ctx.write(&record),
-        }
-    }
-
-    /// Writes that what was committed for `place` is gone.
-    fn write_tombstone(&mut self, ctx: &mut Context, place: Place) {
-        self.write(ctx, None, place.into_key(), None);
-    }
-}
+pub use committed::Offsets;
+pub use store::{CommittedOffset, GroupTopicPartition};
+pub use sweep::{SWEEP_PAUSE, SWEEP_WORK_MAX};

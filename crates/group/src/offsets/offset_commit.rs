@@ -1,8 +1,8 @@
-//! OffsetCommit (key 8): a group says how far it has read.
-//! Version 1 and up know members; 2 to 4 may say when the offsets expire; 6 the leader epoch (KIP-320); 7 static members
-//! (KIP-345); 9 epochs of consumer groups (KIP-848); 10 topic ids.
+//! OffsetCommit (key 8): a group says how far it has read. Version 1 and up know members; 2 to 4 may say when
+//! the offsets expire; 6 the leader epoch (KIP-320); 7 static members (KIP-345); 9 epochs of consumer groups
+//! (KIP-848); 10 topic ids.
 
-use ottla_coordinator::{Producer, Ticket};
+use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -11,22 +11,49 @@ use ottla_wire::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitRes
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex, Timestamp, Uuid};
 
-use super::{Offsets, Place};
-use crate::config::ID_BYTES_MAX;
+use super::admission::fits;
+use super::committed::Offsets;
 use crate::context::Context;
-use crate::group::Committer;
+use crate::group::{Committer, Next};
 use crate::groups::Groups;
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
 
 /// `retention_time_ms` of a commit that leaves it to the broker.
 const DEFAULT_RETENTION: i64 = -1;
 
-/// From this version on, a commit for a group that does not exist is told so.
+/// From this version on, a commit for a group that does not exist gets GROUP_ID_NOT_FOUND.
 const TELLS_UNKNOWN_GROUP_FROM: i16 = 9;
 
+impl GroupRequest for OffsetCommitRequest {
+    type Response = OffsetCommitResponse;
+
+    const MAY_CREATE: bool = true;
+    const NEEDS_NAME: bool = false;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    /// Every partition gets the same error.
+    fn refuse(self, error: ErrorCode) -> OffsetCommitResponse {
+        refuse_commit(&self, error)
+    }
+}
+
+impl Serve for OffsetCommitRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, offsets } = step;
+        let id = self.group_id.clone();
+        offsets.commit(ctx, groups, ticket, caller, self);
+        step.settle(&id, Next::Stays);
+    }
+}
+
 impl Offsets {
-    /// Commits what the group agrees to. Somebody who is no member may commit to a group that does not exist: it is made.
-    pub fn commit(
+    /// Commits what the group agrees to. Somebody who is no member may commit to a group that does not exist:
+    /// it is made.
+    fn commit(
         &mut self,
         ctx: &mut Context<'_>,
         groups: &mut Groups,
@@ -45,25 +72,6 @@ impl Offsets {
             }
         };
         ctx.reply(ticket, Response::OffsetCommit(response));
-    }
-
-    /// A commit was served: the group exists if it has offsets, and hears of its member.
-    pub(super) fn committed(
-        &self,
-        ctx: &mut Context<'_>,
-        groups: &mut Groups,
-        group: &Str,
-        by: &Committer<'_>,
-    ) {
-        match groups.get_mut(group) {
-            // As in Kafka, a commit in a transaction is no sign of life.
-            Some(_) if by.transactional => {}
-            Some(group) => group.committed(ctx, by),
-            None if self.has_offsets(group) => {
-                groups.get_or_create(group);
-            }
-            None => {}
-        }
     }
 
     fn commit_topic(
@@ -95,43 +103,10 @@ impl Offsets {
             partitions: topic.partitions.iter().map(commit).collect(),
         }
     }
-
-    /// Whether an offset can be kept for one place, or in a transaction of `producer`. What takes no more room than what was
-    /// there before always can.
-    pub(super) fn check_place(
-        &self,
-        ctx: &Context<'_>,
-        producer: Option<Producer>,
-        key: &OffsetCommitKey,
-        metadata: Option<&Str>,
-    ) -> Result<(), ErrorCode> {
-        if key.topic.len() > ID_BYTES_MAX {
-            return Err(ErrorCode::InvalidTopicException);
-        }
-        if !fits(ctx, metadata) {
-            return Err(ErrorCode::OffsetMetadataTooLarge);
-        }
-        let committed = self.store.get(&key.group, &key.topic, PartitionIndex(key.partition));
-        let len = self.store.len() + self.pending.len();
-        if committed.is_none() && len >= ctx.config.limits.offsets_max {
-            return Err(ErrorCode::PolicyViolation);
-        }
-        let before = match producer {
-            Some(producer) => self.pending.get(producer.id, &Place::of(key)),
-            None => committed,
-        };
-        let metadata_len = metadata.map_or(0, |metadata| metadata.len());
-        let grows = before.is_none_or(|before| before.committed.metadata.len() < metadata_len);
-        let has_room = match committed {
-            Some(_) => !ctx.memory.is_overfull(),
-            None => !ctx.memory.is_full(),
-        };
-        if grows && !has_room { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
-    }
 }
 
 /// The answer that gives every partition the same error.
-pub fn refuse_commit(request: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
+fn refuse_commit(request: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
     let refuse = |partition: &OffsetCommitRequestPartition| OffsetCommitResponsePartition {
         partition_index: partition.partition_index,
         error_code: error.code(),
@@ -180,13 +155,6 @@ fn check_without_group(by: &Committer<'_>) -> Result<(), ErrorCode> {
     } else {
         Err(ErrorCode::IllegalGeneration)
     }
-}
-
-/// Whether a commit's metadata may be kept. As in Kafka, the setting counts UTF-16 units.
-pub(super) fn fits(ctx: &Context<'_>, metadata: Option<&Str>) -> bool {
-    let Some(metadata) = metadata else { return true };
-    let max = ctx.config.offset_metadata_bytes_max;
-    metadata.len() <= ID_BYTES_MAX && (metadata.len() <= max || metadata.encode_utf16().count() <= max)
 }
 
 /// The id that clients without topic ids mean.

@@ -1,4 +1,5 @@
-//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to offsets.
+//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to
+//! offsets.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -9,41 +10,62 @@ use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex};
 
-use super::Offsets;
-use super::store::Place;
+use super::committed::Offsets;
+use super::store::GroupTopicPartition;
 use crate::context::Context;
-use crate::group::Group;
+use crate::group::{Group, Next};
 use crate::groups::Groups;
-use crate::request::Response;
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
+
+impl GroupRequest for OffsetDeleteRequest {
+    type Response = OffsetDeleteResponse;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    /// The error stands alone.
+    fn refuse(self, error: ErrorCode) -> OffsetDeleteResponse {
+        OffsetDeleteResponse { error_code: error.code(), ..Default::default() }
+    }
+}
+
+impl Serve for OffsetDeleteRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, _caller: &Caller) {
+        let Step { ctx, groups, offsets } = step;
+        let id = self.group_id.clone();
+        let response = offsets.delete(ctx, groups, self);
+        ctx.reply(ticket, Response::OffsetDelete(response));
+        step.settle(&id, Next::Stays);
+    }
+}
 
 impl Offsets {
     /// Deletes what the group is not subscribed to. As in Kafka, a partition without an offset is no error.
-    pub fn delete(
+    fn delete(
         &mut self,
         ctx: &mut Context<'_>,
         groups: &Groups,
-        ticket: Ticket,
         request: OffsetDeleteRequest,
-    ) {
-        let response = match check(groups.get(&request.group_id), &request) {
-            Err(error) => refuse_delete(error),
-            Ok(group) => {
-                let delete = |topic| self.delete_topic(ctx, group, &request.group_id, topic);
-                let topics = request.topics.iter().map(delete).collect();
-                OffsetDeleteResponse { topics, ..Default::default() }
-            }
+    ) -> OffsetDeleteResponse {
+        let group = match check(groups.get(&request.group_id), &request) {
+            Ok(group) => group,
+            Err(error) => return request.refuse(error),
         };
-        ctx.reply(ticket, Response::OffsetDelete(response));
+        let delete = |topic| self.delete_topic(ctx, group, &request.group_id, topic);
+        let topics = request.topics.iter().map(delete).collect();
+        OffsetDeleteResponse { topics, ..Default::default() }
     }
 
     /// Deletes all offsets of a group that is to go, also what transactions would commit.
     pub fn remove_group(&mut self, ctx: &mut Context<'_>, group: &Str) {
-        let committed = self.of_group(group).map(|(topic, partition, _)| Place {
+        let committed = self.of_group(group).map(|(topic, partition, _)| GroupTopicPartition {
             group: group.clone(),
             topic: topic.clone(),
             partition,
         });
-        let mut places: Vec<Place> = committed.collect();
+        let mut places: Vec<GroupTopicPartition> = committed.collect();
         let pending = self.pending.places_of(group);
         places.extend(pending.filter(|place| self.get(place).is_none()).cloned());
         for place in places {
@@ -54,7 +76,7 @@ impl Offsets {
     fn delete_topic(
         &mut self,
         ctx: &mut Context<'_>,
-        group: &Group,
+        group: &dyn Group,
         id: &Str,
         topic: &OffsetDeleteRequestTopic,
     ) -> OffsetDeleteResponseTopic {
@@ -75,19 +97,17 @@ impl Offsets {
         partition: &OffsetDeleteRequestPartition,
     ) {
         let partition = PartitionIndex(partition.partition_index);
-        let place = Place { group: group.clone(), topic: topic.clone(), partition };
+        let place = GroupTopicPartition { group: group.clone(), topic: topic.clone(), partition };
         if self.get(&place).is_some() || self.pending.contains(&place) {
             self.write_tombstone(ctx, place);
         }
     }
 }
 
-/// The answer that gives the whole request an error.
-pub fn refuse_delete(error: ErrorCode) -> OffsetDeleteResponse {
-    OffsetDeleteResponse { error_code: error.code(), ..Default::default() }
-}
-
-fn check<'a>(group: Option<&'a Group>, request: &OffsetDeleteRequest) -> Result<&'a Group, ErrorCode> {
+fn check<'a>(
+    group: Option<&'a dyn Group>,
+    request: &OffsetDeleteRequest,
+) -> Result<&'a dyn Group, ErrorCode> {
     if request.group_id.is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }

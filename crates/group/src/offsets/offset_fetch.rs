@@ -1,5 +1,5 @@
-//! OffsetFetch (key 9): how far a group has read. Version 7 may ask for offsets that no open transaction will change
-//! (KIP-447); 9 names the member (KIP-848); 10 topic ids.
+//! OffsetFetch (key 9): how far a group has read. Version 7 may ask for offsets that no open transaction will
+//! change (KIP-447); 9 names the member (KIP-848); 10 topic ids.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -9,35 +9,56 @@ use ottla_wire::messages::offset_fetch_response::{
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex};
 
-use super::Offsets;
-use super::store::{CommittedOffset, Place, Topics};
-use crate::context::Context;
+use super::committed::Offsets;
+use super::store::{CommittedOffset, GroupTopicPartition, Topics};
 use crate::groups::Groups;
-use crate::request::{FetchOfGroup, Response};
+use crate::request::{Caller, FetchOfGroup, GroupRequest, Response};
+use crate::step::{Serve, Step};
 
 /// The offset of a partition for which nothing is committed.
 const NO_OFFSET: i64 = -1;
 
+impl GroupRequest for FetchOfGroup {
+    type Response = OffsetFetchResponseGroup;
+
+    const READS_ONLY: bool = true;
+    const NEEDS_NAME: bool = false;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group.group_id)
+    }
+
+    fn refuse(self, error: ErrorCode) -> OffsetFetchResponseGroup {
+        refuse_fetch(&self.group, error)
+    }
+}
+
+impl Serve for FetchOfGroup {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, _caller: &Caller) {
+        let response = step.offsets.fetch(step.groups, &self);
+        step.ctx.reply(ticket, Response::OffsetFetch(response));
+    }
+}
+
 impl Offsets {
-    /// Answers for the topics that are asked for, or for all that have offsets. A group that does not exist has none.
-    pub fn fetch(&self, ctx: &mut Context<'_>, groups: &Groups, ticket: Ticket, request: FetchOfGroup) {
+    /// Answers for the topics that are asked for, or for all that have offsets. A group that does not exist
+    /// has none.
+    fn fetch(&self, groups: &Groups, request: &FetchOfGroup) -> OffsetFetchResponseGroup {
         let FetchOfGroup { group: asked, require_stable } = request;
         let group = groups.get(&asked.group_id);
         let checked = group.map(|group| group.validate_fetch(asked.member_id.as_deref(), asked.member_epoch));
-        let response = match checked {
-            Some(Err(error)) => refuse_fetch(&asked, error),
-            Some(Ok(())) => {
-                let offsets = self.store.group(&asked.group_id);
-                Fetch { all: self, group: &asked.group_id, offsets, require_stable }.answer(&asked)
-            }
-            None => Fetch { all: self, group: &asked.group_id, offsets: None, require_stable }.answer(&asked),
+        let offsets = match checked {
+            Some(Err(error)) => return refuse_fetch(asked, error),
+            Some(Ok(())) => self.store.group(&asked.group_id),
+            None => None,
         };
-        ctx.reply(ticket, Response::OffsetFetch(response));
+        let require_stable = *require_stable;
+        Fetch { all: self, group: &asked.group_id, offsets, require_stable }.answer(asked)
     }
 }
 
 /// The answer that gives the group an error.
-pub fn refuse_fetch(request: &OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
+fn refuse_fetch(request: &OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
     OffsetFetchResponseGroup {
         group_id: request.group_id.clone(),
         topics: Vec::new(),
@@ -68,7 +89,7 @@ impl Fetch<'_> {
             let partition = PartitionIndex(*index);
             let entry = offsets.and_then(|partitions| partitions.get(&partition));
             let committed = entry.map(|entry| &entry.committed);
-            // What was committed for a topic of that name that is gone says nothing of the one there is now.
+            // An offset of an older topic of the same name says nothing of this one.
             let committed = committed.filter(|committed| !committed.is_of_another_topic(asked.topic_id));
             self.partition(&asked.name, partition, committed)
         };
@@ -115,7 +136,11 @@ impl Fetch<'_> {
         let pending = &self.all.pending;
         self.require_stable
             && !pending.is_empty()
-            && pending.contains(&Place { group: self.group.clone(), topic: topic.clone(), partition })
+            && pending.contains(&GroupTopicPartition {
+                group: self.group.clone(),
+                topic: topic.clone(),
+                partition,
+            })
     }
 }
 

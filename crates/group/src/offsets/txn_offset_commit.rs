@@ -11,20 +11,46 @@ use ottla_wire::messages::txn_offset_commit_response::{
 use ottla_wire::messages::{
     OffsetCommitKey, OffsetCommitValue, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, Uuid};
 
-use super::Offsets;
-use super::offset_commit::fits;
+use super::admission::fits;
+use super::committed::Offsets;
 use crate::context::Context;
-use crate::group::{Committer, Group};
+use crate::group::{Committer, Group, Next};
 use crate::groups::Groups;
-use crate::request::{Caller, Response};
+use crate::request::{Caller, GroupRequest, Response};
+use crate::step::{Serve, Step};
+
+impl GroupRequest for TxnOffsetCommitRequest {
+    type Response = TxnOffsetCommitResponse;
+
+    const MAY_CREATE: bool = true;
+
+    fn group(&self) -> Option<&Str> {
+        Some(&self.group_id)
+    }
+
+    /// Every partition gets the same error.
+    fn refuse(self, error: ErrorCode) -> TxnOffsetCommitResponse {
+        refuse_txn_commit(&self, error)
+    }
+}
+
+impl Serve for TxnOffsetCommitRequest {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
+        let Step { ctx, groups, offsets } = step;
+        let id = self.group_id.clone();
+        offsets.commit_in_transaction(ctx, groups, ticket, caller, self);
+        step.settle(&id, Next::Stays);
+    }
+}
 
 impl Offsets {
-    /// Writes what the group agrees to into the producer's transaction; it comes into force when the transaction commits.
-    /// As with [`Offsets::commit`], a group may be made. That the producer may write to this partition is checked where the
-    /// records are appended.
-    pub fn commit_in_transaction(
+    /// Writes what the group agrees to into the producer's transaction; it comes into force when the
+    /// transaction commits. As with [`Offsets::commit`], a group may be made. That the producer may write to
+    /// this partition is checked where the records are appended.
+    fn commit_in_transaction(
         &mut self,
         ctx: &mut Context<'_>,
         groups: &mut Groups,
@@ -75,7 +101,7 @@ impl Offsets {
 }
 
 /// The answer that gives every partition the same error.
-pub fn refuse_txn_commit(request: &TxnOffsetCommitRequest, error: ErrorCode) -> TxnOffsetCommitResponse {
+fn refuse_txn_commit(request: &TxnOffsetCommitRequest, error: ErrorCode) -> TxnOffsetCommitResponse {
     let refuse = |partition: &TxnOffsetCommitRequestPartition| TxnOffsetCommitResponsePartition {
         partition_index: partition.partition_index,
         error_code: error.code(),
@@ -119,7 +145,7 @@ fn check(
 
 fn check_group(
     ctx: &Context<'_>,
-    group: &Group,
+    group: &dyn Group,
     by: &Committer<'_>,
     request: &TxnOffsetCommitRequest,
 ) -> Result<(), ErrorCode> {

@@ -158,7 +158,7 @@ impl World<'_> {
                 let topics = vec![OffsetDeleteRequestTopic { name: topic, partitions }];
                 self.ask(Request::OffsetDelete(OffsetDeleteRequest { group_id: group, topics }))
             }
-            Mishap::GroupDeleted if deletes => self.ask(Request::DeleteGroup(group)),
+            Mishap::GroupDeleted if deletes => self.ask(Request::DeleteGroup(group.into())),
             _ => Ok(()), // not in this run
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ottla_coordinator::{Producer, Refusal, Ticket};
-use ottla_group::{Call, Caller, Reply, Request, Response, Topics, door};
+use ottla_group::{Call, Caller, Reply, Request, Response, Topics};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId};
 
@@ -46,7 +46,7 @@ impl World<'_> {
                 Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
                 Refusal::NotCoordinator => ErrorCode::NotCoordinator,
             };
-            self.answer(process, sent.id, door::refusal(request, error));
+            self.answer(process, sent.id, request.refuse(error));
             return Ok(());
         }
         self.after_step(deletes)
@@ -81,8 +81,7 @@ impl World<'_> {
                     epoch: ProducerEpoch(request.producer_epoch),
                 };
                 if !self.transactions.is_open(producer) {
-                    let refused =
-                        door::refusal(Request::TxnOffsetCommit(request), ErrorCode::InvalidTxnState);
+                    let refused = Request::TxnOffsetCommit(request).refuse(ErrorCode::InvalidTxnState);
                     self.answer(process, id, refused);
                     return None;
                 }

@@ -7,7 +7,6 @@ pub fn asked(request: &Request) -> String {
         Request::JoinGroup(request) => format!("JoinGroup as {}", request.member_id),
         Request::SyncGroup(request) => format!("SyncGroup in {}", request.generation_id),
         Request::Heartbeat(request) => format!("Heartbeat in {}", request.generation_id),
-        Request::LeaveGroup(_) => "LeaveGroup".to_owned(),
         Request::ConsumerGroupHeartbeat(request) => {
             let holds = request.topic_partitions.as_ref();
             let holds = holds.map(|topics| topics.iter().map(|topic| topic.partitions.len()).sum::<usize>());
@@ -26,13 +25,8 @@ pub fn asked(request: &Request) -> String {
                 request.generation_id, request.producer_epoch
             )
         }
-        Request::OffsetFetch(_) => "OffsetFetch".to_owned(),
         Request::OffsetDelete(request) => format!("OffsetDelete {:?}", request.topics),
-        Request::ListGroups(_) => "ListGroups".to_owned(),
-        Request::DescribeGroup(id) => format!("DescribeGroup {id}"),
-        Request::ConsumerGroupDescribe(id) => format!("ConsumerGroupDescribe {id}"),
-        Request::DeleteGroup(id) => format!("DeleteGroup {id}"),
-        Request::History(id) => format!("History {id}"),
+        other => format!("{} of {:?}", other.name(), other.group()),
     }
 }
 
@@ -73,11 +67,6 @@ pub fn heard(response: &Response) -> String {
             format!("OffsetFetch error {} {found:?}", response.error_code)
         }
         Response::LeaveGroup(response) => format!("LeaveGroup error {}", response.error_code),
-        Response::OffsetDelete(_)
-        | Response::ListGroups(_)
-        | Response::DescribeGroup(_)
-        | Response::ConsumerGroupDescribe(_)
-        | Response::DeleteGroup(_)
-        | Response::History(_) => "something for administrators".to_owned(),
+        _ => "something for administrators".to_owned(),
     }
 }

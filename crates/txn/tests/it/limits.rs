@@ -1,6 +1,6 @@
 //! What one client may ask of a coordinator, at most.
 
-use ottla_txn::coordinator::WAITING_MAX;
+use ottla_txn::dispatch::WAITING_MAX;
 use ottla_txn::{Limits, Request, Response, TxnConfig};
 use ottla_wire::ErrorCode;
 

@@ -21,7 +21,7 @@ fn world() -> World {
     world
 }
 
-fn group(world: &World) -> &Group {
+fn group(world: &World) -> &dyn Group {
     world.core().groups().get(GROUP).expect("the group")
 }
 

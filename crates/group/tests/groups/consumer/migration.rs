@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ottla_group::classic::ClassicGroup;
 use ottla_group::config::Migration;
-use ottla_group::group::Group;
+use ottla_group::consumer::ConsumerGroup;
 use ottla_group::{GroupConfig, GroupRecord, Request, Response};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, TopicId};
@@ -34,10 +35,13 @@ fn classic_group(world: &mut World, members: usize) -> Vec<ClassicClient> {
 }
 
 fn kind(world: &World) -> &'static str {
-    match world.core().groups().get(GROUP) {
-        Some(Group::Classic(_)) => "classic",
-        Some(Group::Consumer(_)) => "consumer",
-        None => "none",
+    let groups = world.core().groups();
+    if groups.get_as::<ClassicGroup>(GROUP).is_some() {
+        "classic"
+    } else if groups.get_as::<ConsumerGroup>(GROUP).is_some() {
+        "consumer"
+    } else {
+        "none"
     }
 }
 
@@ -334,18 +338,15 @@ impl Game {
     }
 
     fn members(&self) -> BTreeSet<Str> {
-        match self.world.core().groups().get(GROUP) {
-            Some(Group::Classic(group)) => group.members().map(|(id, _)| id.clone()).collect(),
-            Some(Group::Consumer(_)) => {
-                let records = self.world.core().records().records;
-                let members = records.into_iter().filter_map(|record| match record {
-                    GroupRecord::ConsumerGroupMember { key, .. } => Some(key.member_id),
-                    _ => None,
-                });
-                members.collect()
-            }
-            None => BTreeSet::new(),
+        if let Some(group) = self.world.core().groups().get_as::<ClassicGroup>(GROUP) {
+            return group.members().map(|(id, _)| id.clone()).collect();
         }
+        let records = self.world.core().records().records;
+        let members = records.into_iter().filter_map(|record| match record {
+            GroupRecord::ConsumerGroupMember { key, .. } => Some(key.member_id),
+            _ => None,
+        });
+        members.collect()
     }
 
     fn come_to_rest(&mut self) {

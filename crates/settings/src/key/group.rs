@@ -1,0 +1,13 @@
+//! Settings of single groups that are read.
+
+use std::time::Duration;
+
+use super::{Declared, keys};
+use crate::tables::GROUP;
+use crate::typed::Key;
+
+keys! { &GROUP;
+    CONSUMER_ASSIGNMENT_INTERVAL_MS: Duration = "consumer.assignment.interval.ms";
+    CONSUMER_HEARTBEAT_INTERVAL_MS: Duration = "consumer.heartbeat.interval.ms";
+    CONSUMER_SESSION_TIMEOUT_MS: Duration = "consumer.session.timeout.ms";
+}

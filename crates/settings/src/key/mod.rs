@@ -1,0 +1,58 @@
+//! Every setting that is read, declared once, with the type that it is read as. There is no other way to read one.
+//!
+//! A constant is called as its setting, in capitals and with `_` for `.`, and is always named with its module
+//! (`key::NUM_PARTITIONS`, `key::topic::RETENTION_MS`): so is found who reads a setting, and a test finds what nobody reads.
+
+mod broker;
+pub mod group;
+pub mod topic;
+
+pub use broker::*;
+
+use crate::definition::Definition;
+use crate::support::Table;
+
+/// A constant of this module.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    pub constant: &'static str,
+    pub definition: &'static Definition,
+}
+
+/// All constants for settings of `table`.
+pub fn declared(table: Table) -> &'static [Declared] {
+    match table {
+        Table::Broker => broker::DECLARED,
+        Table::Topic => topic::DECLARED,
+        Table::Group => group::DECLARED,
+        // Subscriptions are kept for clients, and none of their settings is read yet.
+        Table::ClientMetrics => &[],
+    }
+}
+
+/// Declares settings of one table, a line each.
+macro_rules! keys {
+    ($table:expr; $($(#[$doc:meta])* $constant:ident: $type:ty = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: Key<$type> = Key::of($table, $name);)*
+
+        pub(super) const DECLARED: &[Declared] =
+            &[$(Declared { constant: stringify!($constant), definition: $constant.definition() },)*];
+    };
+}
+use keys;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_called_as_their_settings() {
+        for table in [Table::Broker, Table::Topic, Table::Group, Table::ClientMetrics] {
+            let all = declared(table);
+            assert!(all.is_sorted_by(|a, b| a.definition.name < b.definition.name), "{table:?}");
+            for one in all {
+                assert_eq!(one.constant, one.definition.name.replace('.', "_").to_uppercase());
+            }
+        }
+    }
+}

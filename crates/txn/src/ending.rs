@@ -1,0 +1,15 @@
+//! A transaction that is ending.
+
+use crate::request::MarkerToken;
+use crate::transaction::Partitions;
+
+/// A transaction whose markers are being written.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Partitions that lack the marker.
+    pub left: Partitions,
+    /// The request that has not been answered. `None` between two tries, and once a newer coordinator takes
+    /// over.
+    pub asked: Option<MarkerToken>,
+    pub tries: u32,
+}
