@@ -46,7 +46,7 @@ impl Membership {
             return Err(StartError::Join(format!("the registration was refused: {code}")));
         }
         // The registration is the newest entry of the metadata log, and it is published.
-        ctx.coordinators.outside.set_caught_up();
+        ctx.coordinators.set_caught_up();
         let membership = Membership { ctx, epoch: BrokerEpoch(response.broker_epoch) };
         while membership.beat(false).await?.is_fenced {
             tokio::time::sleep(RETRY_PAUSE).await;
