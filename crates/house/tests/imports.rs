@@ -16,10 +16,8 @@ const LARGER: &[(&str, usize)] = &[
     ("bench", 4),
     ("broker", 9),
     ("client", 6),
-    ("group", 9),
     ("replica", 5),
     ("sim", 11),
-    ("txn", 6),
     ("wire", 5),
 ];
 
