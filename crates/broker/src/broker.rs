@@ -3,8 +3,12 @@
 #[cfg(test)]
 mod disk_tests;
 mod error;
+#[cfg(test)]
+mod leader_tests;
 mod node;
 mod registration;
+#[cfg(test)]
+mod stage;
 mod status;
 
 use std::net::SocketAddr;

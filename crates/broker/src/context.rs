@@ -14,8 +14,7 @@ use ottla_wire::protocol::ApiKey;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::controllers::ControllerHandle;
-use crate::coordinator::Kit;
-use crate::coordinator::internal::InternalTopics;
+use crate::coordinator::Coordinators;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -40,9 +39,8 @@ pub struct Context {
     pub cold_reads: ColdReads,
     /// Searches by time.
     pub searches: ColdReads,
-    /// What the coordinators of this broker share.
-    pub coordinators: Arc<Kit>,
-    pub internal_topics: InternalTopics,
+    /// Where coordinators are asked.
+    pub coordinators: Arc<Coordinators>,
     pub data_dirs: Arc<[DataDir]>,
     pub metrics: Arc<Metrics>,
 }

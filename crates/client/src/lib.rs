@@ -6,9 +6,8 @@
 //! - [`producer`]: batching, partitioning, retries, idempotence, transactions.
 //! - [`consumer`]: reads assigned partitions.
 //! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol (KIP-848).
-//! - [`committed`]: offsets that groups commit.
 //! - [`admin`]: topics, configs, records, groups, transactions, the cluster.
-//! - [`offsets`]: offsets by place or time.
+//! - [`offsets`]: offsets by place or time, and those that groups commit.
 //! - [`config`], [`error`]: what all have in common.
 //!
 //! Everything runs on tokio. An error says what to do about it: [`Error::advice`], [`ProduceError::advice`]. A timeout after
@@ -90,7 +89,6 @@ mod seam;
 
 pub mod admin;
 pub mod cluster;
-pub mod committed;
 pub mod config;
 pub mod consumer;
 pub mod error;
@@ -100,14 +98,15 @@ pub mod producer;
 
 pub use admin::{Admin, ConfigChange, ConfigResource, NewPartitions, NewTopic};
 pub use cluster::{Cluster, Lane, Metadata, TopicPartition};
-pub use committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 pub use config::ClientConfig;
-pub use consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, PartitionRecords, Seek};
+pub use consumer::{Consumer, ConsumerConfig, OffsetReset, PartitionRecords, Seek};
 pub use error::{Advice, ApiError, Error, LinkError};
 pub use group::{
-    Assignor, Commit, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
+    Assignor, Departure, GroupConfig, GroupConsumer, GroupProtocol, Rebalance, RebalanceListener,
 };
-pub use offsets::{ListedOffset, OffsetSpec};
+pub use offsets::{
+    Commit, GroupMetadata, IsolationLevel, ListedOffset, OffsetAndMetadata, OffsetSpec, Offsets,
+};
 pub use ottla_link::Connection;
 pub use producer::{
     Acks, Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,

@@ -21,14 +21,15 @@ pub struct Moment {
 
 /// A coordinator of one partition of an internal topic.
 ///
-/// After each step the lasting part of its state MUST be what [`Coordinator::replay`] of all records written so far leads
-/// to: the state of a coordinator that takes over is the state of the one before. What is not in the records (who waits
-/// for an answer, when a session ends) may be lost with the broker.
+/// After each step the lasting part of its state MUST be what [`Coordinator::replay`] of all records written
+/// so far leads to: the state of a coordinator that takes over is the state of the one before. What is not in
+/// the records (who waits for an answer, when a session ends) may be lost with the broker.
 ///
-/// A step is final: the frame writes its records or gives the whole core up. So a core never takes anything back.
+/// A step is final: the frame writes its records or gives the whole core up. So a core never takes anything
+/// back.
 pub trait Coordinator {
     type Request;
-    /// What is said to the outside: answers with their tickets, and effects if there are any.
+    /// What leaves: answers with their tickets, and effects if there are any.
     type Outbound;
 
     /// Serves a request. It is answered in this step or in a later one, once.
@@ -40,7 +41,8 @@ pub trait Coordinator {
         out: &mut Output<Self::Outbound>,
     );
 
-    /// Whether a request leaves the records as they are. Such a request is served even while nothing can be written.
+    /// Whether a request leaves the records as they are. Such a request is served even while nothing can be
+    /// written.
     fn only_reads(request: &Self::Request) -> bool;
 
     /// Time has passed. To be called at [`Coordinator::next_deadline`] or soon after it.
@@ -49,8 +51,8 @@ pub trait Coordinator {
     /// When something is due next; `None` if nothing is.
     fn next_deadline(&self) -> Option<Instant>;
 
-    /// Takes in a record of the log, while loading. `producer` is set for records of a transaction: they count once its
-    /// end is replayed.
+    /// Takes in a record of the log, while loading. `producer` is set for records of a transaction: they
+    /// count once its end is replayed.
     fn replay(
         &mut self,
         offset: Offset,
@@ -58,11 +60,12 @@ pub trait Coordinator {
         record: Record,
     ) -> Result<(), ReplayError>;
 
-    /// A transaction of `producer` has ended in this partition: while loading, and when its marker has been written.
+    /// A transaction of `producer` has ended in this partition: while loading, and when its marker has been
+    /// written.
     fn end_transaction(&mut self, producer: Producer, commit: bool);
 
-    /// Everything is loaded, or the partition can be written to again after a pause: clients could not be heard
-    /// meanwhile, so their sessions begin anew.
+    /// Everything is loaded, or the partition can be written to again after a pause. No heartbeat could come
+    /// in meanwhile, so sessions begin anew.
     fn start(&mut self, at: &Moment, out: &mut Output<Self::Outbound>);
 }
 

@@ -1,9 +1,9 @@
 //! What stands around a coordinator while its partition is led here.
 //!
-//! The shard feeds requests and time in, appends the batches that come out to the partition, tells how each append went, and
-//! carries out what leaves. A response leaves when everything that it can have seen is committed: its own records and
-//! those of requests before it. An append that fails for good leaves the core ahead of its log: the frame is then
-//! [`Frame::is_broken`], and the shard loads the partition anew.
+//! The shard feeds requests and time in. It appends the batches that come out to the partition, reports how
+//! each append went, and carries out what leaves. A response leaves when everything that it can have seen is
+//! committed: its own records and those of requests before it. An append that fails for good leaves the core
+//! ahead of its log: the frame is then [`Frame::is_broken`], and the shard loads the partition anew.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::coordinator::{Coordinator, Moment, ReplayError, Ticket};
 use crate::output::{Batch, Output};
 use crate::record::{Producer, Record};
 
-/// Bytes of records above which a batch takes no further step. The records of one step are never split, so one batch may
-/// be larger.
+/// Bytes of records above which a batch takes no further step. The records of one step are never split, so
+/// one batch may be larger.
 pub const BATCH_BYTES_TARGET: usize = 256 * 1024;
 
 /// Why a request is not served.
@@ -73,7 +73,7 @@ impl<C: Coordinator> Frame<C> {
         &self.core
     }
 
-    /// For what is not a request: settings and metadata that the core is told of.
+    /// The core, to hand it what is not a request: settings and metadata.
     pub fn core_mut(&mut self) -> &mut C {
         &mut self.core
     }
@@ -114,8 +114,8 @@ impl<C: Coordinator> Frame<C> {
         self.core.end_transaction(producer, commit);
     }
 
-    /// Tells whether the partition takes records now. Requests that write are refused while it does not, and time stands
-    /// still for members.
+    /// Says whether the partition takes records now. While it does not, requests that write are refused, and
+    /// time stands still for members.
     pub fn set_writable(&mut self, at: &Moment, writable: bool) {
         match (self.phase, writable) {
             (Phase::Active, false) => self.phase = Phase::Paused,
@@ -137,7 +137,8 @@ impl<C: Coordinator> Frame<C> {
         Ok(())
     }
 
-    /// Lets the core do something that no request has asked for (a change of the metadata), if it can be written.
+    /// Lets the core do something that no request has asked for (a change of the metadata), if it can be
+    /// written.
     pub fn act(&mut self, act: impl FnOnce(&mut C, &mut Output<C::Outbound>)) {
         if self.phase == Phase::Active {
             act(&mut self.core, &mut self.out);
@@ -155,7 +156,8 @@ impl<C: Coordinator> Frame<C> {
         self.core.next_deadline().filter(|_| self.phase == Phase::Active)
     }
 
-    /// The next batch to be appended. The shard MUST tell of each, in order: [`Frame::committed`] or [`Frame::fail`].
+    /// The next batch to be appended. The shard MUST report each of them, in order: [`Frame::committed`] or
+    /// [`Frame::fail`].
     pub fn next_batch(&mut self) -> Option<Batch> {
         let pending = self.queued.pop_front()?;
         self.appended.push_back(pending.outbound);
@@ -167,15 +169,15 @@ impl<C: Coordinator> Frame<C> {
         !self.queued.is_empty()
     }
 
-    /// The oldest batch that the shard has not told of is committed: what hangs on it leaves.
+    /// The oldest batch that the shard has not reported is committed. What waits for it leaves.
     pub fn committed(&mut self) {
         if let Some(outbound) = self.appended.pop_front() {
             self.released.extend(outbound);
         }
     }
 
-    /// A batch was refused, or it is unknown whether it will be committed: the core is ahead of its log. What waits is
-    /// dropped unsaid.
+    /// A batch was refused, or nobody knows whether it will be committed. The core is ahead of its log, so
+    /// what waits is dropped and never leaves.
     pub fn fail(&mut self) {
         self.phase = Phase::Broken;
         self.queued.clear();

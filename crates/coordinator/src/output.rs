@@ -10,8 +10,8 @@ pub struct Batch {
     pub records: Vec<Record>,
 }
 
-/// What a step gives back: the records that make its changes last, and what leaves once they are committed: answers to
-/// requests, and whatever else `O` stands for.
+/// What a step gives back: the records that make its changes last, and what leaves once they are committed:
+/// answers to requests, and whatever else `O` stands for.
 #[derive(Debug)]
 pub struct Output<O> {
     batches: Vec<Batch>,
@@ -35,7 +35,7 @@ impl<O> Output<O> {
         self.write_for(Some(producer), record);
     }
 
-    /// Says something to the outside. It leaves when every record written so far is committed.
+    /// Sends something out. It leaves when every record written so far is committed.
     pub fn send(&mut self, outbound: O) {
         self.outbound.push(outbound);
     }
@@ -49,7 +49,7 @@ impl<O> Output<O> {
         &self.outbound
     }
 
-    /// Nothing is written and nothing is said.
+    /// Nothing is written and nothing leaves.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.outbound.is_empty()
     }

@@ -1,4 +1,5 @@
-//! What the administrator asks: ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, and the history of a group.
+//! What the administrator asks: ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, and the
+//! history of a group.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
@@ -19,7 +20,8 @@ use crate::request::{
 };
 use crate::step::{Serve, Step};
 
-/// From this version on DescribeGroups says that a group does not exist (KIP-1043); before, such a group is dead.
+/// From this version on DescribeGroups says that a group does not exist (KIP-1043); before, such a group is
+/// dead.
 const DESCRIBE_GROUPS_TELLS_ABSENCE_FROM: i16 = 6;
 
 impl GroupRequest for ListGroupsRequest {

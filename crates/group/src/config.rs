@@ -80,12 +80,13 @@ pub struct Limits {
     pub groups_max: usize,
     /// Offsets of one partition of `__consumer_offsets`, those in open transactions too.
     pub offsets_max: usize,
-    /// Bytes that the protocols (subscriptions) of one classic member, or the topics of one consumer member, may take.
+    /// Bytes that the protocols (subscriptions) of one classic member, or the topics of one consumer member,
+    /// may take.
     pub member_protocols_bytes_max: usize,
     /// Bytes that the protocols of all members of a classic group may take.
     pub group_protocols_bytes_max: usize,
-    /// Bytes of the record of a classic group, which holds all its members, and of what is written when a group changes its
-    /// kind. It is one batch, and the log must take it.
+    /// Bytes of the record of a classic group, which holds all its members, and of what is written when a
+    /// group changes its kind. It is one batch, and the log must take it.
     pub group_record_bytes_max: usize,
     /// Ids that a classic group keeps for members that have not joined with them yet.
     pub pending_members_max: usize,
@@ -93,7 +94,8 @@ pub struct Limits {
     pub member_topics_max: usize,
     /// Rebalances remembered for each group.
     pub history_len_max: usize,
-    /// Rebalances remembered for all groups of one partition. Each group has an equal share, and the last one at least.
+    /// Rebalances remembered for all groups of one partition. Each group has an equal share, and the last one
+    /// at least.
     pub history_rebalances_max: usize,
     /// Members named in one remembered rebalance.
     pub history_members_max: usize,

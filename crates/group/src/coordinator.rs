@@ -37,7 +37,7 @@ pub struct GroupCoordinator {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lasting {
     pub records: Vec<GroupRecord>,
-    /// Groups that know more than their records say: members of a rebalance that is not through. They are missing above.
+    /// Groups in the middle of a rebalance, which know more than their records say. They are missing above.
     pub in_motion: BTreeSet<Str>,
 }
 
@@ -61,7 +61,7 @@ impl GroupCoordinator {
         self.config = config;
     }
 
-    /// The other coordinators of this broker take so much memory.
+    /// The memory that the other coordinators of this broker take.
     pub fn set_others_bytes(&mut self, bytes: usize) {
         self.others_bytes = bytes;
     }
@@ -76,8 +76,8 @@ impl GroupCoordinator {
         self.groups.count_bytes() + self.offsets.count_bytes() + self.histories.count_bytes()
     }
 
-    /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same name has come
-    /// since. To be called inside [`ottla_coordinator::Frame::act`].
+    /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same
+    /// name has come since. To be called inside [`ottla_coordinator::Frame::act`].
     pub fn topics_changed(
         &mut self,
         at: &Moment,
@@ -160,7 +160,8 @@ impl Coordinator for GroupCoordinator {
     }
 
     fn tick(&mut self, at: &Moment, out: &mut Output<Reply>) {
-        // As many as there are: one that is set anew for now waits for the next tick, so that this one ends.
+        // As many as there are now. A timer that is set again for this moment waits for the next tick, so
+        // this one ends.
         for _ in 0..self.timers.len() {
             let Some(timer) = self.timers.pop_due(at.now) else { return };
             self.step(at, out).on_timer(timer);

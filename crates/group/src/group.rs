@@ -1,7 +1,7 @@
 //! What a group of any type is to the coordinator.
 //!
-//! A type of group is an addition: it implements [`Group`], and the requests that only its members know look for it by
-//! [`Groups::get_as`](crate::groups::Groups::get_as).
+//! A type of group is an addition: it implements [`Group`], and the requests that only its members know look
+//! for it by [`Groups::get_as`](crate::groups::Groups::get_as).
 
 use std::any::Any;
 
@@ -34,11 +34,13 @@ pub struct Committer<'a> {
     pub generation_or_epoch: i32,
     /// TxnOffsetCommit: members of old versions do not say who they are.
     pub transactional: bool,
-    /// Version of the API that is called. A classic member of a consumer group gets errors of its own protocol.
+    /// Version of the API that is called. A classic member of a consumer group gets errors of its own
+    /// protocol.
     pub version: i16,
 }
 
-/// When the offsets of a group expire. Those of topics that it is subscribed to do not: [`Group::is_subscribed_to`].
+/// When the offsets of a group expire. Those of topics that it is subscribed to do not:
+/// [`Group::is_subscribed_to`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetExpiry {
     /// The group is about to change: not now.
@@ -53,7 +55,7 @@ pub enum OffsetExpiry {
 pub trait Group: Any + Send {
     fn id(&self) -> &Str;
 
-    /// Sessions begin anew: after loading, and after a pause in which nobody could be heard.
+    /// Sessions begin anew: after loading, and after a pause in which no heartbeat could come in.
     fn start(&mut self, ctx: &mut Context<'_>) -> Next;
 
     /// One of its timers is due. It may be one that a group of another type and the same id has left behind.
@@ -87,7 +89,8 @@ pub trait Group: Any + Send {
         false
     }
 
-    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is joining.
+    /// The log has no record of the group itself: it exists by its offsets (a simple consumer) or by who is
+    /// joining.
     fn is_unrecorded(&self) -> bool {
         false
     }
@@ -97,8 +100,8 @@ pub trait Group: Any + Send {
     /// Whether `by` may commit now.
     fn validate_commit(&self, by: &Committer<'_>) -> Result<(), ErrorCode>;
 
-    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero if the topic does
-    /// not exist.
+    /// Whether `by`, whom [`Group::validate_commit`] lets in, may commit for a partition. `topic` is zero if
+    /// the topic does not exist.
     fn validate_commit_of(
         &self,
         _by: &Committer<'_>,

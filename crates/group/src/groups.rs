@@ -17,7 +17,8 @@ pub trait HasOffsets {
     fn has_offsets(&self, group: &Str) -> bool;
 }
 
-/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is joining it.
+/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is
+/// joining it.
 #[derive(Default)]
 pub struct Groups {
     by_id: BTreeMap<Str, Kept>,
@@ -110,8 +111,8 @@ impl Groups {
         self.by_id.keys().cloned().collect()
     }
 
-    /// Carries out what a step said of a group, lets go of a group that nothing holds any more, and counts what is left. To be
-    /// called after every step that may have changed the group or its offsets.
+    /// Carries out what a step said of a group, lets go of a group that nothing holds any more, and counts
+    /// what is left. To be called after every step that may have changed the group or its offsets.
     pub fn settle(&mut self, ctx: &mut Context<'_>, offsets: &dyn HasOffsets, id: &Str, next: Next) {
         match next {
             Next::Unchanged => return,

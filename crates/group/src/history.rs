@@ -12,7 +12,8 @@ use ottla_wire::{Instant, Timestamp};
 use crate::config::Limits;
 use crate::memory::{of_list, of_map, of_optional, of_text};
 
-/// Bytes of a text that are remembered: clients choose their names and reasons. Kafka's own clients cut reasons at 255.
+/// Bytes of a text that are remembered: clients choose their names and reasons. Kafka's own clients cut
+/// reasons at 255.
 pub const TEXT_BYTES_MAX: usize = 255;
 
 /// A member, as a person would look for it.
@@ -31,7 +32,7 @@ pub enum Cause {
     Joined,
     /// A member went, and said so.
     Left,
-    /// A member was not heard of for the time of its session.
+    /// A member sent nothing for the time of its session.
     SessionExpired,
     /// A member did not do its part of a rebalance in time.
     RebalanceTimedOut,
@@ -60,7 +61,7 @@ pub enum Phase {
     Join,
     /// The assignment is made: by the leader of a classic group, by the broker for a consumer group.
     Assign,
-    /// Classic: those who have not asked for their assignment yet ask for it.
+    /// Classic: the rest of the members send SyncGroup.
     Sync,
     /// Consumer: members give up and take over partitions.
     Reconcile,

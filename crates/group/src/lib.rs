@@ -1,11 +1,12 @@
 //! Consumer groups: who reads which partition, and how far each group has read.
 //!
-//! One [`GroupCoordinator`] keeps the groups of one partition of `__consumer_offsets`. It is a pure core behind the frame that
-//! all coordinators share ([`ottla_coordinator`]): requests in, records and answers out; its lasting state is what its records
-//! say, in Kafka's formats.
+//! One [`GroupCoordinator`] keeps the groups of one partition of `__consumer_offsets`. It is a pure core
+//! behind the frame that all coordinators share ([`ottla_coordinator`]): requests in, records and answers
+//! out; its lasting state is what its records say, in Kafka's formats.
 //!
 //! - [`coordinator`]: the core: its state, loading, time.
-//! - [`request`]: what can be asked, and the answers. A new request is a row there, and its logic in a file of its own.
+//! - [`request`]: what can be asked, and the answers. A new request is a row there, and its logic in a file
+//!   of its own.
 //! - [`door`]: what is checked of every request; `step`: how it is served.
 //! - [`record`]: the records of `__consumer_offsets`.
 //! - [`config`]: settings of the coordinator and of single groups; limits.

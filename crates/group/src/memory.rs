@@ -1,20 +1,23 @@
 //! Memory that the state of groups takes: what it is reckoned to be, and how much it may be.
 //!
-//! Each part of the state counts its own bytes where it changes, so that the sum of all is known at every step. They are an
-//! estimate: lengths are exact, what a map or the allocator adds is a share that holds on the average.
+//! Each part of the state counts its own bytes where it changes, so that the sum of all is known at every
+//! step. They are an estimate: lengths are exact, what a map or the allocator adds is a share that holds on
+//! the average.
 
 use bytes::Bytes;
 use ottla_wire::primitives::Str;
 
-/// What bytes cost beside their length: the allocator's header and rounding, and the counter that clones share.
+/// What bytes cost beside their length: the allocator's header and rounding, and the counter that clones
+/// share.
 const SHARED_BYTES: usize = 40;
 
-/// Memory that groups take and may take, on this broker. When it is used up, nothing new is let in: no group, member or
-/// offset. What is there goes on, may rebalance, and may grow by a quarter; then nothing that would be kept is taken.
+/// Memory that groups take and may take, on this broker. When it is used up, nothing new is let in: no group,
+/// member or offset. What is there goes on, may rebalance, and may grow by a quarter; then nothing that would
+/// be kept is taken.
 ///
-/// The error is COORDINATOR_NOT_AVAILABLE. It is the one that clients of any age try again after, at their own pace and with
-/// no harm done, so that they go on by themselves once there is room. Others end a consumer (GROUP_MAX_SIZE_REACHED) or mean
-/// nothing to it (POLICY_VIOLATION).
+/// The error is COORDINATOR_NOT_AVAILABLE. It is the one that clients of any age try again after, at their
+/// own pace and with no harm done, so that they go on by themselves once there is room. Others end a consumer
+/// (GROUP_MAX_SIZE_REACHED) or mean nothing to it (POLICY_VIOLATION).
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub taken: usize,
@@ -50,7 +53,7 @@ pub fn of_bytes(bytes: &Bytes) -> usize {
 
 /// What an ordered map takes beside what its keys and values refer to. A set has no values: `()`.
 pub const fn of_map<K, V>(len: usize) -> usize {
-    /// Entries of a node. The first one makes room for so many.
+    /// Entries of a node. The first entry makes room for a whole node.
     const NODE_LEN: usize = 11;
     let places = match len {
         0 => 0,
@@ -68,7 +71,7 @@ pub const fn of_one_more<K, V>(len: usize) -> usize {
 
 /// What a list that grows takes beside what its items refer to.
 pub const fn of_list<T>(len: usize) -> usize {
-    /// The first item makes room for so many.
+    /// Items that the first one makes room for.
     const FIRST_LEN: usize = 4;
     let places = match len {
         0 => 0,

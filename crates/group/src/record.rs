@@ -5,7 +5,8 @@ use ottla_coordinator::{Record, ReplayError};
 use ottla_wire::messages::*;
 use ottla_wire::primitives::{Reader, Str, decode_from};
 
-/// Declares the record types, each a key with a value that a tombstone lacks, and the versions that values are written at.
+/// Declares the record types, each a key with a value that a tombstone lacks, and the versions that values
+/// are written at.
 macro_rules! records {
     ($($name:ident: $key:ident => $value:ident @ $version:expr),+ $(,)?) => {
         /// A record with its types.
@@ -45,7 +46,8 @@ macro_rules! records {
                         Record::tombstone($key::RECORD_TYPE, key)
                     })+
                 };
-                // Strings are bounded where requests come in, and each version is chosen so that it holds the value.
+                // Strings are bounded where requests come in, and each version is chosen so that it holds the
+                // value.
                 encoded.unwrap_or_else(|error| unreachable!("a record that cannot be written: {error}"))
             }
         }

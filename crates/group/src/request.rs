@@ -1,7 +1,7 @@
 //! What a group coordinator can be asked, and the answers.
 //!
-//! Requests are those of the wire, cut down to one group each where the wire allows several: the API files put the answers
-//! together again. Topics are known by name; the API files translate ids.
+//! Requests are those of the wire, cut down to one group each where the wire allows several: the API files
+//! put the answers together again. Topics are known by name; the API files translate ids.
 //!
 //! A request is declared once: by its row in [`each_request`], and by [`GroupRequest`] beside its logic.
 
@@ -55,14 +55,15 @@ pub trait GroupRequest: Sized {
     /// It may make a group that does not exist.
     const MAY_CREATE: bool = false;
 
-    /// The empty group id is refused. Kafka lets old clients keep offsets under it, so a few requests take it.
+    /// The empty group id is refused. Kafka lets old clients keep offsets under it, so a few requests take
+    /// it.
     const NEEDS_NAME: bool = true;
 
     /// The group that it is for; `None` if it is for all groups of the partition.
     fn group(&self) -> Option<&Str>;
 
-    /// Whether it has something that a member there is already would be kept with, and that may be large. Offsets are
-    /// checked one by one where they are committed.
+    /// Whether it has something that a member there is already would be kept with, and that may be large.
+    /// Offsets are checked one by one where they are committed.
     fn brings_much(&self) -> bool {
         false
     }
@@ -141,7 +142,8 @@ of_a_group! {
     ConsumerGroupDescribe
     /// DeleteGroups, of one group.
     DeleteGroup
-    /// The rebalances of a group that are still remembered, the newest last; none for a group that does not exist.
+    /// The rebalances of a group that are still remembered, the newest last; none for a group that does not
+    /// exist.
     History
 }
 

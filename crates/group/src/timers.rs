@@ -14,12 +14,12 @@ pub enum Timer {
     Sync {
         group: Str,
     },
-    /// Classic: a member, or one that was only given its id, must have been heard of.
+    /// Classic: the session of a member ends, or of an id that nobody has joined with.
     Session {
         group: Str,
         member: Str,
     },
-    /// Consumer: a member must have been heard of.
+    /// Consumer: the session of a member ends.
     ConsumerSession {
         group: Str,
         member: Str,

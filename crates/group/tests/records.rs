@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_coordinator::{Coordinator, Record, ReplayError};
-use ottla_group::offsets::{CommittedOffset, Place};
+use ottla_group::offsets::{CommittedOffset, GroupTopicPartition};
 use ottla_group::{GroupConfig, GroupCoordinator, GroupRecord, TopicFacts, Topics};
 use ottla_wire::batch::batches;
 use ottla_wire::primitives::Str;
@@ -161,7 +161,7 @@ fn a_log_that_kafka_left_is_read_to_its_groups_and_offsets() {
     assert_eq!(count, 15);
     let names: Vec<&str> = core.groups().iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(names, ["classic-group", "new-group"]);
-    let place = |group: &str, topic: &str, partition| Place {
+    let place = |group: &str, topic: &str, partition| GroupTopicPartition {
         group: group.into(),
         topic: topic.into(),
         partition: PartitionIndex(partition),

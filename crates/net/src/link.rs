@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::admission::Control;
 use crate::close::CloseReason;
+use crate::control::Control;
 use crate::frame::Frame;
+use crate::pool::AddressUse;
 use crate::reader::FrameReader;
 use crate::service::{LaterResponses, Response, Responses};
 use crate::shared::{Phase, Shared};
@@ -25,8 +26,6 @@ use crate::writer::ResponseWriter;
 const EOF_GRACE: Duration = Duration::from_secs(1);
 /// Buffers of a connection that has been quiet for so long are given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// How often a slow request is looked at once it is overdue.
-const SLOW_REQUEST_CHECK: Duration = Duration::from_secs(1);
 /// Without any deadline the timer still looks around, rarely.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -76,11 +75,16 @@ enum Busy {
 }
 
 impl<T: Stream> Link<T> {
-    pub(crate) fn new(stream: T, shared: Arc<Shared>, control: Arc<Control>) -> Link<T> {
+    pub(crate) fn new(
+        stream: T,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        address: Arc<AddressUse>,
+    ) -> Link<T> {
         let now = Instant::now();
         Link {
             stream,
-            reader: FrameReader::new(shared.clone(), control.clone()),
+            reader: FrameReader::new(shared.clone(), control.clone(), address),
             writer: ResponseWriter::new(shared.clone()),
             shared,
             control,
@@ -343,15 +347,8 @@ impl<T: Stream> Link<T> {
                 return Poll::Ready(CloseReason::Idle);
             }
         }
-        if let Some((len, age)) = self.reader.body_age(self.now) {
-            let limit = settings.contended_read_max;
-            if age < limit {
-                next = next.min(self.now + (limit - age));
-            } else if self.shared.pool.contended() {
-                return Poll::Ready(CloseReason::SlowRequest { len, limit });
-            } else {
-                next = next.min(self.now + SLOW_REQUEST_CHECK);
-            }
+        if let Some(reason) = self.watch_body(busy) {
+            return Poll::Ready(reason);
         }
         if self.release_due() {
             self.reader.release();
@@ -363,6 +360,19 @@ impl<T: Stream> Link<T> {
         }
         self.timer.wake_by(cx, next);
         Poll::Pending
+    }
+
+    /// Lets others see how a large request comes in; a reason to close once it was given up for them.
+    fn watch_body(&mut self, busy: Busy) -> Option<CloseReason> {
+        let body = self.reader.body();
+        let is_read = self.may_read() && (busy == Busy::No || self.inbox.is_empty());
+        let awaits_peer = is_read && !self.reader.is_waiting();
+        let given_up = body.is_some() && self.control.is_given_up();
+        let pending = if given_up { self.control.pending(self.now) } else { None };
+        self.control.note_pace(body.map(|(arrived, _)| arrived), awaits_peer, self.now);
+        let ((arrived, len), waited) = (body?, pending?.waited);
+        // More may have come since the decision was taken.
+        self.control.is_given_up().then_some(CloseReason::SlowRequest { len, arrived, waited })
     }
 
     /// Whether nothing is in flight that would explain silence.

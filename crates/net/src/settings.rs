@@ -27,7 +27,8 @@ pub struct NetSettings {
     pub write_stall_max: Duration,
     /// How long a connection's transport may take to come up (a TLS handshake).
     pub handshake_max: Duration,
-    /// How long a request too large for the read buffer may take to arrive while others wait for memory.
+    /// How long a peer may be waited for that has begun a request too large for its read buffer, while others wait for memory.
+    /// Less, down to a second, the more of the memory such requests take.
     pub contended_read_max: Duration,
     /// Reads of cold file pages that may be under way at once, all connections together.
     pub cold_reads_max: usize,

@@ -30,7 +30,8 @@ pub struct Limits {
     pub transactional_ids_max: usize,
     /// Partitions of one transaction.
     pub partitions_max: usize,
-    /// Bytes of the record of one transaction. It must fit a batch: below `max.message.bytes` of `__transaction_state`.
+    /// Bytes of the record of one transaction. It must fit a batch: below `max.message.bytes` of
+    /// `__transaction_state`.
     pub record_bytes_max: usize,
 }
 

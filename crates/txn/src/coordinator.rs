@@ -44,7 +44,8 @@ pub struct TxnCoordinator {
 pub(crate) type Out = Output<Outbound>;
 
 impl TxnCoordinator {
-    /// `epoch` is the leader epoch of the partition: partitions know by it which coordinator of an id is the newest.
+    /// `epoch` is the leader epoch of the partition: partitions know by it which coordinator of an id is the
+    /// newest.
     pub fn new(config: TxnConfig, epoch: LeaderEpoch) -> TxnCoordinator {
         TxnCoordinator {
             config,
@@ -92,8 +93,8 @@ impl TxnCoordinator {
         self.set_timeout(at, id);
     }
 
-    /// An open transaction is aborted when it is too old. Its age is that of its record; what is left is waited for by the
-    /// monotonic clock.
+    /// Sets when an open transaction is aborted for its age. The age is that of its record; the monotonic
+    /// clock measures what is left of it.
     pub(crate) fn set_timeout(&mut self, at: &Moment, id: &Str) {
         let timer = Timer::Timeout(id.detached());
         match self.table.get(id).and_then(Transaction::deadline) {

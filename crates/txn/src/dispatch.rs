@@ -10,10 +10,10 @@ use crate::request::{AddGroup, Call, Outbound, Request, Response};
 use crate::state::TxnState;
 use crate::{describe, end, init, partitions};
 
-/// Requests that may wait for a producer id; more are told to try again.
+/// Requests that may wait for a producer id. Further ones are refused, and their clients try again.
 pub const WAITING_MAX: usize = 1024;
 
-/// Timers that one tick takes: the rest is due at once.
+/// Timers that one tick takes. The rest is due at once.
 pub const TIMERS_PER_TICK_MAX: usize = 1000;
 
 impl Coordinator for TxnCoordinator {
@@ -79,7 +79,7 @@ impl Coordinator for TxnCoordinator {
     fn start(&mut self, at: &Moment, out: &mut Out) {
         for id in self.table.open_ids() {
             match self.table.get(&id).map(|transaction| transaction.state) {
-                // Whether markers were written, and whether who was asked will answer, is not known any more.
+                // Nobody knows any more which markers were written, or whether an answer is still to come.
                 Some(TxnState::Prepare(_)) => self.begin_markers(at, &id, out),
                 Some(TxnState::Ongoing | TxnState::Empty | TxnState::Complete(_)) | None => {
                     self.set_timeout(at, &id)
@@ -93,8 +93,8 @@ impl Coordinator for TxnCoordinator {
 }
 
 impl TxnCoordinator {
-    /// Producer ids that [`Outbound::WantProducerIds`] asked for. None at all says that there are none to be had now:
-    /// requests that wait for one are told to try again.
+    /// Takes in the producer ids that [`Outbound::WantProducerIds`] asked for. None at all means that there
+    /// are none now: requests that wait for one are refused, and their clients try again.
     pub fn producer_ids(&mut self, at: &Moment, ids: impl IntoIterator<Item = ProducerId>, out: &mut Out) {
         self.ids.supply(ids);
         let none = self.ids.is_empty();

@@ -1,5 +1,5 @@
-//! EndTxn, and the ends that the coordinator brings about itself: of what takes too long, and of a producer that another
-//! one fences. KIP-98, KIP-890.
+//! EndTxn, and the ends that the coordinator brings about itself: of what takes too long, and of a producer
+//! that another one fences. KIP-98, KIP-890.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ enum Step {
 }
 
 impl TxnCoordinator {
-    /// Decides the outcome. Gives the producer of the next transaction; clients before version 2 are not told.
+    /// Decides the outcome. Returns the producer of the next transaction; clients before version 2 get none.
     pub(crate) fn end_txn(
         &mut self,
         at: &Moment,
@@ -50,7 +50,8 @@ impl TxnCoordinator {
             step_v1(transaction, producer, outcome)?
         };
         let producer = match step {
-            // The epoch that fences is nobody's: a client that had it would write what no marker can be above.
+            // The epoch that fences is nobody's: a client that had it would write what no marker can be
+            // above.
             Step::Repeated if transaction.epoch > EPOCH_MAX => return Err(TxnError::Fenced),
             Step::Repeated => transaction.producer(),
             Step::End => self.end(at, id, outcome, client, out)?,
@@ -81,9 +82,9 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Aborts an open transaction and fences its producer, by the rules of the finalized version or by newer ones that its
-    /// client speaks: a client of version 2 goes on with the epoch that has fenced it, so a late marker that brings it must not
-    /// be taken for that of the next transaction.
+    /// Aborts an open transaction and fences its producer, by the rules of the finalized version or by newer
+    /// ones that its client speaks: a client of version 2 goes on with the epoch that has fenced it, so a
+    /// late marker that brings it must not be taken for that of the next transaction.
     pub(crate) fn abort_and_fence(&mut self, at: &Moment, id: &Str, out: &mut Out) -> Result<(), TxnError> {
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
         let server = self.config.transaction_version;
@@ -107,12 +108,14 @@ impl TxnCoordinator {
         }
     }
 
-    /// Whether records can say what an end by the rules of version 2 brings: those of level 0 cannot name another producer id.
+    /// Whether records can say what an end by the rules of version 2 brings: those of level 0 cannot name
+    /// another producer id.
     fn can_record_bump(&self, transaction: &Transaction) -> bool {
         self.config.transaction_version.serves_v2() || !transaction.is_epoch_exhausted()
     }
 
-    /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present one.
+    /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present
+    /// one.
     fn next_id(&mut self, id: &str, version: TransactionVersion) -> Result<ProducerId, TxnError> {
         let exhausted = self.table.get(id).is_some_and(Transaction::is_epoch_exhausted);
         if version.bumps_epochs() && exhausted {
@@ -138,8 +141,8 @@ fn step_v1(transaction: &Transaction, producer: Producer, outcome: Outcome) -> R
     }
 }
 
-/// In version 2 the epoch tells a repeated EndTxn (one less than now) from the end of the next transaction. One without
-/// partitions can be aborted: a Produce request may be on its way that adds some.
+/// In version 2 the epoch tells a repeated EndTxn (one less than now) from the end of the next transaction.
+/// One without partitions can be aborted: a Produce request may be on its way that adds some.
 fn step_v2(transaction: &Transaction, producer: Producer, outcome: Outcome) -> Result<Step, TxnError> {
     // The last epoch was bumped: that brought another producer id.
     let overflowed = producer.id == transaction.previous_producer_id

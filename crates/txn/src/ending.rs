@@ -8,7 +8,8 @@ use crate::transaction::Partitions;
 pub(crate) struct Ending {
     /// Partitions that lack the marker.
     pub left: Partitions,
-    /// The request that has not been answered; `None` while it is waited for the next try, or for good.
+    /// The request that has not been answered. `None` between two tries, and once a newer coordinator takes
+    /// over.
     pub asked: Option<MarkerToken>,
     pub tries: u32,
 }

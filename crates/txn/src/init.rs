@@ -17,8 +17,8 @@ use crate::transaction::{EPOCH_MAX, NO_EPOCH, NO_TIMEOUT_MS, Transaction};
 const FENCED_SINCE: i16 = 4;
 
 impl TxnCoordinator {
-    /// Gives the producer its id and epoch. Whoever had them before is fenced; its open transaction is aborted first, and
-    /// the caller has to ask again.
+    /// Gives the producer its id and epoch. Whoever had them before is fenced; its open transaction is
+    /// aborted first, and the caller has to ask again.
     pub(crate) fn init_producer_id(
         &mut self,
         at: &Moment,
@@ -80,8 +80,8 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Bumps the epoch of an id that has no open transaction, or takes another producer id when epochs are used up.
-    /// `expected` MUST be who [`may_go_on`].
+    /// Bumps the epoch of an id that has no open transaction, or takes another producer id when epochs are
+    /// used up. `expected` MUST be who [`may_go_on`].
     fn next_producer(
         &mut self,
         at: &Moment,
@@ -93,7 +93,8 @@ impl TxnCoordinator {
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
         let current = transaction.producer();
         let (producer, last_epoch) = match expected.map(|expected| expected.epoch) {
-            // The last epoch: a retry, the answer was lost. Had another producer begun since, there would be none.
+            // The last epoch: the answer was lost, and this is a retry. It is forgotten when another producer
+            // begins.
             Some(epoch) if epoch != current.epoch => (current, epoch),
             Some(_) => (self.bump(current)?, current.epoch),
             None => (self.bump(current)?, NO_EPOCH),
@@ -125,7 +126,7 @@ fn expected_producer(request: &InitProducerIdRequest) -> Result<Option<Producer>
 
 /// Whether it is the producer of the id that asks, and not one that was fenced.
 ///
-/// Kafka looks at the epoch only when no transaction is open, so that a fenced producer that goes on can abort the
+/// Kafka looks at the epoch only when no transaction is open. There, a fenced producer can abort the
 /// transaction of the one that fenced it. Here it cannot.
 fn may_go_on(transaction: &Transaction, expected: Producer) -> bool {
     let same = expected.id == transaction.producer_id;

@@ -1,17 +1,19 @@
-//! Transactions: which producer may use a transactional id, what its transaction has written to, and how it ends.
+//! Transactions: which producer may use a transactional id, what its transaction has written to, and how it
+//! ends.
 //!
-//! One [`TxnCoordinator`] keeps the transactional ids of one partition of `__transaction_state`. It is a pure core behind the
-//! frame that all coordinators share ([`ottla_coordinator`]): requests in, records and answers out; its lasting state is what
-//! its records say, in Kafka's formats.
+//! One [`TxnCoordinator`] keeps the transactional ids of one partition of `__transaction_state`. It is a pure
+//! core behind the frame that all coordinators share ([`ottla_coordinator`]): requests in, records and
+//! answers out; its lasting state is what its records say, in Kafka's formats.
 //!
-//! - [`coordinator`]: its state, and how a transaction changes. [`dispatch`]: requests, records and timers come in.
+//! - [`coordinator`]: its state, and how a transaction changes. [`dispatch`]: requests, records and timers
+//!   come in.
 //! - [`request`]: what can be asked, the answers, and what the broker is asked for.
 //! - [`transaction`]: one transactional id, and what it becomes; [`state`]: where it stands.
 //! - [`table`]: all of them.
 //! - [`record`]: the records of `__transaction_state`.
 //! - [`version`]: the feature `transaction.version`.
-//! - `init`: InitProducerId. `partitions`: AddPartitionsToTxn, AddOffsetsToTxn. `end`: EndTxn, timeouts, fencing.
-//!   `describe`: DescribeTransactions, ListTransactions.
+//! - `init`: InitProducerId. `partitions`: AddPartitionsToTxn, AddOffsetsToTxn. `end`: EndTxn, timeouts,
+//!   fencing. `describe`: DescribeTransactions, ListTransactions.
 //! - [`markers`]: markers until every partition has its own; `ending`: which still lack it.
 //! - [`expiry`]: ids that nobody uses any more.
 //! - [`producer_ids`]: producer ids at hand.
@@ -20,36 +22,43 @@
 //! # How a broker drives it
 //!
 //! For each partition of `__transaction_state` that it leads, the broker keeps a frame around
-//! `TxnCoordinator::new(config, leader epoch)`. It replays the log up to its end, calls `loaded`, and from then on
+//! `TxnCoordinator::new(config, leader epoch)`. It replays the log up to its end, calls `loaded`, and from
+//! then on
 //!
-//! - hands in requests, one [`Call`] for each transactional id. The API files route by id (the partition is the hash of the
-//!   id, as for groups), authorize, refuse topics that do not exist before anything is added, take lists apart and put the
-//!   answers together. InitProducerId without a transactional id never comes here. A [`Refusal`](ottla_coordinator::Refusal)
-//!   is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR, and so is a ticket that was not answered
-//!   when its frame is given up: NOT_COORDINATOR;
-//! - appends batches with acks=all under the leader epoch it knows, and calls `tick` when `next_deadline` says so;
-//! - carries out what is released. [`Outbound::WriteMarkers`] goes to the leaders of the partitions, several transactions in
-//!   one WriteTxnMarkers request where that suits; every one MUST be answered once through
-//!   `frame.act(|core, out| core.markers_answered(at, &answer, out))`, whatever became of it: [`MarkerOutcome`] is made of the
-//!   error code, `Gone` of a topic that the metadata image does not have any more, `Retry` of a leader that is not known or
-//!   does not answer in time. [`Outbound::WantProducerIds`] is answered in the same way with
-//!   [`TxnCoordinator::producer_ids`], with none if the controller has given none. What the frame does not take because
-//!   the partition cannot be written to is asked for again when it can;
-//! - tells of changed settings with `core_mut`. A new leader epoch takes a new coordinator, which loads the log again.
+//! - hands in requests, one [`Call`] for each transactional id. The API files route by id (the partition is
+//!   the hash of the id, as for groups), authorize, refuse topics that do not exist before anything is added,
+//!   take lists apart and put the answers together. InitProducerId without a transactional id never comes
+//!   here. A [`Refusal`](ottla_coordinator::Refusal) is COORDINATOR_LOAD_IN_PROGRESS,
+//!   COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR, and so is a ticket that was not answered when its frame is
+//!   given up: NOT_COORDINATOR;
+//! - appends batches with acks=all under the leader epoch it knows, and calls `tick` when `next_deadline`
+//!   says so;
+//! - carries out what is released. [`Outbound::WriteMarkers`] goes to the leaders of the partitions, several
+//!   transactions in one WriteTxnMarkers request where that suits; every one MUST be answered once through
+//!   `frame.act(|core, out| core.markers_answered(at, &answer, out))`, whatever became of it:
+//!   [`MarkerOutcome`] is made of the error code, `Gone` of a topic that the metadata image does not have any
+//!   more, `Retry` of a leader that is not known or does not answer in time. [`Outbound::WantProducerIds`] is
+//!   answered in the same way with [`TxnCoordinator::producer_ids`], with none if the controller has given
+//!   none. What the frame does not take because the partition cannot be written to is asked for again when it
+//!   can;
+//! - hands in changed settings with `core_mut`. A new leader epoch takes a new coordinator, which loads the
+//!   log again.
 //!
-//! WriteTxnMarkers is the partition leaders' API. An administrator fences a producer with InitProducerId, and ends a
-//! transaction that hangs in a partition with WriteTxnMarkers: neither is special here.
+//! WriteTxnMarkers is the partition leaders' API. An administrator fences a producer with InitProducerId, and
+//! ends a transaction that hangs in a partition with WriteTxnMarkers: neither is special here.
 //!
 //! # What waits for the commit of a record
 //!
-//! In Kafka a transition is pending while its record is being written, and whoever asks meanwhile is told
-//! CONCURRENT_TRANSACTIONS. Here a step is final, the next one builds upon it, and what either says leaves only when the
-//! records of both are committed. So there are no pending transitions: partitions can be added while others are, a second
-//! EndTxn is judged by the state that the first has led to. A record that cannot be written takes the whole core with it, so
-//! nobody has heard of what is lost. What is left of the rule is what clients can see without it, too: from the decision
-//! (`Prepare`) until every marker is written (`Complete`), InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn and EndTxn are
-//! told CONCURRENT_TRANSACTIONS. In Kafka `Complete` is pending all that time, so this is the same; for the same reason that
-//! answer comes before the epoch is looked at.
+//! In Kafka a transition is pending while its record is being written, and requests meanwhile get
+//! CONCURRENT_TRANSACTIONS. Here a step is final and the next one builds upon it. The answers of both leave
+//! only when the records of both are committed. So there are no pending transitions: partitions can be added
+//! while others are being added, and a second EndTxn is judged by the state after the first. A record that
+//! cannot be written takes the whole core with it, so no answer has left that depends on it.
+//!
+//! Clients see one part of the rule, and that part is kept. From the decision (`Prepare`) until every marker
+//! is written (`Complete`), InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn and EndTxn get
+//! CONCURRENT_TRANSACTIONS. In Kafka `Complete` is pending all that time, so this is the same. For the same
+//! reason this check comes before that of the epoch.
 
 pub mod config;
 pub mod coordinator;

@@ -10,14 +10,15 @@ use crate::ending::Ending;
 use crate::request::{MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, WriteMarkers};
 use crate::state::TxnState;
 
-/// How long the coordinator waits before it asks again for markers that could not be written; twice as long each time.
+/// How long the coordinator waits before it asks again for markers that could not be written; twice as long
+/// each time.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// The longest such wait.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 impl TxnCoordinator {
-    /// The outcome is decided: asks for the markers of all partitions.
+    /// The outcome is decided. Asks for the markers of all partitions.
     pub(crate) fn begin_markers(&mut self, at: &Moment, id: &Str, out: &mut Out) {
         let Some(transaction) = self.table.get(id) else { return };
         let ending = Ending { left: transaction.partitions.clone(), asked: None, tries: 0 };
@@ -73,8 +74,7 @@ impl TxnCoordinator {
             let wait = backoff(ending.tries);
             self.timers.set(Timer::Markers(id.detached()), at.now + wait);
         }
-        // A newer coordinator sees to a transaction that is fenced. Should this one be told that it leads after all, it
-        // begins anew.
+        // A newer coordinator ends a transaction that is fenced. This one begins anew if it leads again.
     }
 
     fn complete(&mut self, at: &Moment, id: &Str, out: &mut Out) {

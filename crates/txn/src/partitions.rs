@@ -81,7 +81,8 @@ impl TxnCoordinator {
     ) -> Result<(), TxnError> {
         check_id(id)?;
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
-        // First of all: the producer may be about to change, and the one that asks may be the next one (KAFKA-18660).
+        // First of all: the producer may be about to change, and the one that asks may be the next one
+        // (KAFKA-18660).
         if let TxnState::Prepare(_) = transaction.state {
             return Err(TxnError::Concurrent);
         }

@@ -1,5 +1,5 @@
-//! Producer ids at hand. The broker fetches them from the controller and hands them in; the coordinator says when it
-//! wants more.
+//! Producer ids at hand. The broker fetches them from the controller and hands them in; the coordinator says
+//! when it wants more.
 
 use std::collections::VecDeque;
 
@@ -8,10 +8,11 @@ use ottla_wire::ProducerId;
 /// Below this many ids, more are asked for.
 pub const LOW_WATER: usize = 4;
 
-/// How many ids are to be at hand after one was asked for.
+/// How many ids there are to be after more have come.
 pub const HIGH_WATER: usize = 16;
 
-/// Ids that nobody has been given yet. They are not in the records: what is left when the broker fails is never used.
+/// Ids that nobody has been given yet. They are not in the records: what is left when the broker fails is
+/// never used.
 #[derive(Debug, Default)]
 pub struct ProducerIds {
     spare: VecDeque<ProducerId>,
@@ -28,7 +29,7 @@ impl ProducerIds {
         self.spare.is_empty()
     }
 
-    /// How many to ask for now, with so many requests waiting for one; `None` if there is no need.
+    /// How many to ask for now, while `waiting` requests wait for one; `None` if there is no need.
     pub fn ask(&mut self, waiting: usize) -> Option<usize> {
         if self.asked || (self.spare.len() >= LOW_WATER && waiting == 0) {
             return None;
@@ -43,7 +44,7 @@ impl ProducerIds {
         self.asked = false;
     }
 
-    /// Whether what was asked for has come is not known any more.
+    /// Forgets that more were asked for: the answer may have been lost.
     pub fn forget_asking(&mut self) {
         self.asked = false;
     }

@@ -39,7 +39,8 @@ impl TxnRecord {
     }
 }
 
-/// What holds for a transactional id from now on. The id and every topic MUST be within [`crate::config::ID_BYTES_MAX`].
+/// What holds for a transactional id from now on. The id and every topic MUST be within
+/// [`crate::config::ID_BYTES_MAX`].
 pub fn set(transactional_id: &Str, transaction: &Transaction, server: TransactionVersion) -> Record {
     let version = server.value_version();
     let record = Record::set(

@@ -1,7 +1,8 @@
 //! What can be asked of a transaction coordinator, the answers, and what it asks of the broker.
 //!
-//! Requests are those of the wire, cut down to one transactional id each where the wire allows several: the API files put
-//! the answers together again. Names and authorization of topics are the API files' matter, too.
+//! Requests are those of the wire, cut down to one transactional id each where the wire allows several: the
+//! API files put the answers together again. Names and authorization of topics are the API files' matter,
+//! too.
 
 use ottla_coordinator::{Producer, Ticket};
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
@@ -80,8 +81,8 @@ pub struct WriteMarkers {
     pub producer: Producer,
     pub outcome: Outcome,
     pub coordinator_epoch: LeaderEpoch,
-    /// `TransactionVersion` of WriteTxnMarkers v2+: with version 2 leaders demand that the marker's epoch is above that of
-    /// the records.
+    /// `TransactionVersion` of WriteTxnMarkers v2+: with version 2 leaders demand that the marker's epoch is
+    /// above that of the records.
     pub transaction_version: TransactionVersion,
     /// Those that still lack the marker.
     pub partitions: Partitions,
@@ -91,7 +92,7 @@ pub struct WriteMarkers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MarkerToken(pub(crate) Uuid);
 
-/// What came of [`WriteMarkers`]. Partitions that are not told of are asked for again.
+/// What came of [`WriteMarkers`]. Partitions that are missing here are asked for again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarkersAnswer {
     pub transactional_id: Str,
@@ -108,7 +109,7 @@ pub enum MarkerOutcome {
     Gone,
     /// Not now.
     Retry,
-    /// The partition has seen a newer coordinator of this transactional id: this one is to stop.
+    /// The partition has seen a newer coordinator of this transactional id, so this one is to stop.
     Fenced,
 }
 
@@ -116,7 +117,8 @@ impl From<ErrorCode> for MarkerOutcome {
     fn from(code: ErrorCode) -> MarkerOutcome {
         match code {
             ErrorCode::None => MarkerOutcome::Done,
-            // A newer epoch of the producer is at work there, or it has ended: no transaction of this one can be open.
+            // A newer epoch of the producer is at work there, or it has ended: no transaction of this one can
+            // be open.
             ErrorCode::InvalidProducerEpoch => MarkerOutcome::Done,
             ErrorCode::TransactionCoordinatorFenced => MarkerOutcome::Fenced,
             // Codes are many and may grow. Whatever it is, the transaction must end some time.

@@ -11,8 +11,9 @@ pub enum Outcome {
 
 /// Where a transaction stands.
 ///
-/// Kafka has two more states, `Dead` and `PrepareEpochFence`. A transaction there is in them while a record is being
-/// written; here a step is final, so none ever is. Their names are still known where clients filter by state.
+/// Kafka has two more states, `Dead` and `PrepareEpochFence`. A transaction there is in them while a record
+/// is being written; here a step is final, so none ever is. Their names are still known where clients filter
+/// by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TxnState {
     /// The id has a producer, which has not begun a transaction yet.

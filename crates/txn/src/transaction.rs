@@ -1,6 +1,7 @@
 //! One transactional id: its producer, its transaction, and what either becomes.
 //!
-//! Nothing here is written or sent: each change is another value, which the coordinator keeps once its record is written.
+//! Nothing here is written or sent: each change is another value, which the coordinator keeps once its record
+//! is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +30,8 @@ pub struct Transaction {
     /// The producer id that the end of this transaction brings, because the epochs of this one are used up.
     pub next_producer_id: ProducerId,
     pub epoch: ProducerEpoch,
-    /// The epoch before the last bump, if the one who had it may go on: it asks again, not having heard of the new one.
-    /// Not in the records of Kafka 4.3: lost with the broker.
+    /// The epoch before the last bump, if its owner may go on: it may have missed the answer with the new
+    /// one. Records of Kafka 4.3 lack it, so it is lost with the broker.
     pub last_epoch: ProducerEpoch,
     pub timeout_ms: i32,
     pub state: TxnState,
@@ -38,7 +39,7 @@ pub struct Transaction {
     /// When its first partition was added; [`Timestamp::NONE`] if none was since the producer began.
     pub started: Timestamp,
     pub updated: Timestamp,
-    /// What the client spoke that brought the transaction where it is.
+    /// The version that the client spoke which last changed the transaction.
     pub client: TransactionVersion,
 }
 
@@ -164,7 +165,8 @@ impl Transaction {
         self.producer()
     }
 
-    /// The next epoch. The very last one stays: only a log that a faulty broker wrote has it in use (KAFKA-20090).
+    /// The next epoch. The very last one stays: only a log that a faulty broker wrote has it in use
+    /// (KAFKA-20090).
     fn bumped(&self) -> ProducerEpoch {
         ProducerEpoch(self.epoch.0.saturating_add(1))
     }
@@ -181,7 +183,7 @@ impl Partitions {
             Some(partitions) => {
                 partitions.insert(partition);
             }
-            // Kept for longer than the request that brings it.
+            // It outlives the request that brings it.
             None => {
                 self.topics.insert(topic.detached(), BTreeSet::from([partition]));
             }

@@ -27,14 +27,14 @@ impl TransactionVersion {
         self as i16
     }
 
-    /// Of a client: whether the end of its transaction bumps the epoch. Of the cluster: whether an end that the coordinator
-    /// brings about does so by itself.
+    /// Of a client: whether the end of its transaction bumps the epoch. Of the cluster: whether an end that
+    /// the coordinator brings about does so by itself.
     pub fn bumps_epochs(self) -> bool {
         self >= TransactionVersion::V2
     }
 
-    /// Whether clients of version 2 are served. It is the version of their requests that decides how they are (as in Kafka),
-    /// so the records must keep it.
+    /// Whether clients of version 2 are served. It is the version of their requests that decides how they are
+    /// (as in Kafka), so the records must keep it.
     pub fn serves_v2(self) -> bool {
         self >= TransactionVersion::V1
     }

@@ -6,8 +6,7 @@ use ottla_wire::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::partition_in_charge;
-use crate::coordinator::transactions::{AddOffsetsToTxn, ask};
+use crate::coordinator::transactions::AddOffsetsToTxn;
 
 pub async fn handle(call: &mut Call<'_>, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
     match add(call, request).await {
@@ -17,7 +16,8 @@ pub async fn handle(call: &mut Call<'_>, request: AddOffsetsToTxnRequest) -> Add
 }
 
 async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<AddOffsetsToTxnResponse, ErrorCode> {
-    let partition = partition_in_charge(call.ctx, &request.group_id).await?;
+    let partition = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
     let id = request.transactional_id.clone();
-    ask(call.ctx, &id, call.version, AddOffsetsToTxn(AddGroup { request, partition })).await
+    let question = AddOffsetsToTxn(AddGroup { request, partition });
+    call.ctx.coordinators.transactions().ask(call.version, &id, question).await
 }

@@ -13,7 +13,7 @@ use ottla_wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::transactions::{AddPartitionsToTxn, ask};
+use crate::coordinator::transactions::AddPartitionsToTxn;
 use crate::published::Published;
 
 /// From this version on, a request names several transactions.
@@ -49,9 +49,9 @@ async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> Add
         });
     }
     let id = transaction.transactional_id.clone();
-    ask(call.ctx, &id, call.version, AddPartitionsToTxn(transaction.clone()))
-        .await
-        .unwrap_or_else(|code| results(&transaction, |_, _| code))
+    let question = AddPartitionsToTxn(transaction.clone());
+    let answer = call.ctx.coordinators.transactions().ask(call.version, &id, question).await;
+    answer.unwrap_or_else(|code| results(&transaction, |_, _| code))
 }
 
 fn is_there(published: &Published, topic: &str, partition: i32) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_group::Caller;
 use ottla_net::Peer;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ApiKey;
@@ -18,6 +19,13 @@ pub struct Call<'a> {
     pub correlation_id: i32,
 }
 
+impl Call<'_> {
+    /// Who makes the request, as coordinators are told.
+    pub fn caller(&self) -> Caller {
+        self.session.caller(self.version)
+    }
+}
+
 /// What is kept for one connection.
 pub struct Session {
     pub peer: Peer,
@@ -30,6 +38,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// Who makes a request of this version, as coordinators are told.
+    pub fn caller(&self, version: i16) -> Caller {
+        Caller {
+            client_id: self.client_id.clone().unwrap_or_default(),
+            client_host: self.client_host.clone(),
+            version,
+        }
+    }
+
     /// Remembers the client's name, but not the frame that it came in.
     pub fn note_client(&mut self, client_id: Option<Str>) {
         if self.client_id != client_id {

@@ -7,7 +7,7 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::authorized;
 use super::call::Call;
-use crate::coordinator::groups::{ConsumerGroupDescribe, ask};
+use crate::coordinator::groups::ConsumerGroupDescribe;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -28,7 +28,8 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    match ask(call, &id, ConsumerGroupDescribe(id.clone())).await {
+    let question = ConsumerGroupDescribe(id.clone());
+    match call.ctx.coordinators.groups().ask(call.caller(), &id, question).await {
         Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
         Ok(group) => group,
         Err(code) => refuse(id, code),

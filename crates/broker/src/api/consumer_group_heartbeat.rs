@@ -4,7 +4,7 @@ use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeat
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::{ConsumerGroupHeartbeat, ask};
+use crate::coordinator::groups::ConsumerGroupHeartbeat;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -14,7 +14,8 @@ pub async fn handle(
         return refuse(ErrorCode::UnsupportedVersion);
     }
     let group = request.group_id.clone();
-    ask(call, &group, ConsumerGroupHeartbeat(request)).await.unwrap_or_else(refuse)
+    let question = ConsumerGroupHeartbeat(request);
+    call.ctx.coordinators.groups().ask(call.caller(), &group, question).await.unwrap_or_else(refuse)
 }
 
 fn refuse(code: ErrorCode) -> ConsumerGroupHeartbeatResponse {

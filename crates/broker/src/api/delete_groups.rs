@@ -5,7 +5,7 @@ use ottla_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use ottla_wire::primitives::Str;
 
 use super::call::Call;
-use crate::coordinator::groups::{DeleteGroup, ask};
+use crate::coordinator::groups::DeleteGroup;
 
 pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
@@ -19,7 +19,6 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> Delete
 }
 
 async fn delete(call: &Call<'_>, id: Str) -> DeletableGroupResult {
-    ask(call, &id, DeleteGroup(id.clone()))
-        .await
-        .unwrap_or_else(|code| DeletableGroupResult { group_id: id, error_code: code.code() })
+    let answer = call.ctx.coordinators.groups().ask(call.caller(), &id, DeleteGroup(id.clone())).await;
+    answer.unwrap_or_else(|code| DeletableGroupResult { group_id: id, error_code: code.code() })
 }

@@ -7,7 +7,7 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::authorized;
 use super::call::Call;
-use crate::coordinator::groups::{DescribeGroup, ask};
+use crate::coordinator::groups::DescribeGroup;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = authorized::group(request.include_authorized_operations);
@@ -19,7 +19,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> Desc
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    match ask(call, &id, DescribeGroup(id.clone())).await {
+    match call.ctx.coordinators.groups().ask(call.caller(), &id, DescribeGroup(id.clone())).await {
         Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
         Ok(group) => group,
         Err(code) => refuse(id, code),

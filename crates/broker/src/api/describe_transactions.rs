@@ -5,7 +5,7 @@ use ottla_wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResp
 use ottla_wire::primitives::Str;
 
 use super::call::Call;
-use crate::coordinator::transactions::{DescribeTransaction, ask};
+use crate::coordinator::transactions::DescribeTransaction;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -19,7 +19,11 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
-    ask(call.ctx, &id, call.version, DescribeTransaction(id.clone())).await.unwrap_or_else(|code| {
-        TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() }
+    let question = DescribeTransaction(id.clone());
+    let answer = call.ctx.coordinators.transactions().ask(call.version, &id, question).await;
+    answer.unwrap_or_else(|code| TransactionState {
+        transactional_id: id,
+        error_code: code.code(),
+        ..Default::default()
     })
 }

@@ -3,11 +3,10 @@
 use ottla_wire::messages::{EndTxnRequest, EndTxnResponse};
 
 use super::call::Call;
-use crate::coordinator::transactions::{EndTxn, ask};
+use crate::coordinator::transactions::EndTxn;
 
 pub async fn handle(call: &mut Call<'_>, request: EndTxnRequest) -> EndTxnResponse {
     let id = request.transactional_id.clone();
-    ask(call.ctx, &id, call.version, EndTxn(request))
-        .await
-        .unwrap_or_else(|code| EndTxnResponse { error_code: code.code(), ..Default::default() })
+    let answer = call.ctx.coordinators.transactions().ask(call.version, &id, EndTxn(request)).await;
+    answer.unwrap_or_else(|code| EndTxnResponse { error_code: code.code(), ..Default::default() })
 }

@@ -10,8 +10,6 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, InternalTopic};
 
 use super::call::Call;
-use crate::coordinator::internal;
-use crate::coordinator::route::partition_of;
 
 /// From this version on, a request names several keys.
 const SEVERAL_VERSION: i16 = 4;
@@ -54,13 +52,13 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
         }
     };
     let not_now = |message| NotFound { code: ErrorCode::CoordinatorNotAvailable, message };
-    let partitions = internal::partitions_of(call.ctx, topic).await;
-    let partitions = partitions
-        .map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
+    let index = call.ctx.coordinators.partition_for(topic, key).await;
+    let index =
+        index.map_err(|_| not_now("the topic of the coordinators is not there and cannot be created now"))?;
     let published = call.ctx.published.load();
     let image = &published.image;
     let topic = image.topic(topic.topic());
-    let partition = topic.and_then(|topic| topic.partition(partition_of(key, partitions)));
+    let partition = topic.and_then(|topic| topic.partition(index));
     let leader = partition.and_then(|partition| partition.leader).and_then(|id| image.broker(id));
     let leader = leader.filter(|broker| !broker.fenced);
     let endpoint = leader.and_then(|broker| Some((broker.id, broker.listener(&call.session.peer.listener)?)));

@@ -6,15 +6,20 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::{JoinGroup, ask_with_others};
+use crate::coordinator::groups::JoinGroup;
 
 /// Before this version the name of the protocol cannot be null.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
 pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
     let (group, member) = (request.group_id.clone(), request.member_id.clone());
-    let mut response =
-        ask_with_others(call, &group, JoinGroup(request)).await.unwrap_or_else(|code| refuse(member, code));
+    let mut response = call
+        .ctx
+        .coordinators
+        .groups()
+        .ask_with_others(call.caller(), &group, JoinGroup(request))
+        .await
+        .unwrap_or_else(|code| refuse(member, code));
     // Kafka names no protocol with an error.
     if response.error_code != 0 {
         response.protocol_name = (call.version < NULL_PROTOCOL_VERSION).then(Str::default);

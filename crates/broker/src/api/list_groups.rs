@@ -1,18 +1,17 @@
 //! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
 
-use ottla_group::GroupCoordinator;
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::ask::led_here;
-use crate::coordinator::groups::{ListGroups, ask_partition, caller};
+use crate::coordinator::groups::ListGroups;
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
-    for index in led_here::<GroupCoordinator>(call.ctx) {
+    let groups = call.ctx.coordinators.groups();
+    for index in groups.led_here() {
         let asked = ListGroups(request.clone());
-        let listed = match ask_partition(call.ctx, index, caller(call), asked, None).await {
+        let listed = match groups.ask_at(index, call.caller(), asked, None).await {
             Ok(listed) => listed,
             // The leadership has just gone: its groups are somebody else's.
             Err(ErrorCode::NotCoordinator) => continue,

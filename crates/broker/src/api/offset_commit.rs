@@ -8,7 +8,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_group::Call;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use ottla_wire::messages::offset_commit_response::{
@@ -21,8 +20,8 @@ use super::call::Session;
 use super::frame::{ParsedHeader, decode, encode};
 use super::unknown_partitions;
 use crate::context::Context;
-use crate::coordinator::ask::{Answer, Ask, TOO_LATE, write_to};
-use crate::coordinator::groups::{OffsetCommit, caller_of, partition_in_charge};
+use crate::coordinator::ask::{Answer, TOO_LATE};
+use crate::coordinator::groups::OffsetCommit;
 use crate::published::Published;
 use crate::shard::Letters;
 
@@ -95,13 +94,11 @@ async fn take(
     // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
     let answer = match asked.is_empty() && !response.topics.is_empty() {
         true => None,
-        false => Some(match partition_in_charge(ctx, &request.group_id).await {
-            Ok(index) => {
-                let (caller, request) = (caller_of(session, version), OffsetCommit(request).question());
-                write_to(ctx, letters, index, Call { caller, request }, None)
-            }
-            Err(code) => Err(code),
-        }),
+        false => {
+            let (groups, group) = (ctx.coordinators.groups(), request.group_id.clone());
+            let question = OffsetCommit(request);
+            Some(groups.write_to(letters, session.caller(version), &group, question).await)
+        }
     };
     Ok(Pending { version, correlation_id: header.correlation_id, response, asked, answer })
 }

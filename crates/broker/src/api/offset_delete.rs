@@ -9,7 +9,7 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use super::unknown_partitions;
-use crate::coordinator::groups::{OffsetDelete, ask};
+use crate::coordinator::groups::OffsetDelete;
 use crate::published::Published;
 
 pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
@@ -22,7 +22,11 @@ pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> Of
             !topic.partitions.is_empty()
         });
     }
-    let mut response = ask(call, &group, OffsetDelete(request))
+    let mut response = call
+        .ctx
+        .coordinators
+        .groups()
+        .ask(call.caller(), &group, OffsetDelete(request))
         .await
         .unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
     // An error of the whole stands alone.

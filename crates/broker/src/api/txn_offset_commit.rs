@@ -2,23 +2,20 @@
 //! KIP-98, KIP-447 (members), KIP-890 (verification; from version 5 on the partition is added to the transaction here).
 
 use ottla_coordinator::Producer;
-use ottla_replica::VerificationGuard;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use ottla_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 use super::call::Call;
 use super::unknown_partitions;
 use crate::coordinator::Proof;
-use crate::coordinator::groups::{TxnOffsetCommit, ask_partition, caller, partition_in_charge};
+use crate::coordinator::groups::TxnOffsetCommit;
 use crate::coordinator::internal::OFFSETS_TOPIC;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
-use crate::partition::PartitionHandle;
+use crate::coordinator::verify::{Support, Unverified};
 use crate::published::Published;
 use crate::shard::Claim;
 
@@ -56,9 +53,10 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }
-    let index = partition_in_charge(call.ctx, &request.group_id).await?;
+    let index = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
     let proof = prove(call, &request, index).await?;
-    ask_partition(call.ctx, index, caller(call), TxnOffsetCommit(request), Some(proof)).await
+    let groups = call.ctx.coordinators.groups();
+    groups.ask_at(index, call.caller(), TxnOffsetCommit(request), Some(proof)).await
 }
 
 /// Makes sure that the partition that keeps the group is part of the transaction.
@@ -77,28 +75,11 @@ async fn prove(
     }
     let partition = call.ctx.published.load().partition(OFFSETS_TOPIC, index).cloned();
     let partition = partition.map_err(|_| ErrorCode::NotCoordinator)?;
-    let mut guard = first_guard(&partition, claim).await;
-    if guard.is_some() {
-        let question = Question {
-            transactional_id: &request.transactional_id,
-            claim,
-            support,
-            partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
-        };
-        match add_or_verify(call.ctx, &question).await.first() {
-            Some(ErrorCode::None) if support.bumps_epochs() => {
-                guard = first_guard(&partition, claim).await;
-            }
-            Some(ErrorCode::None) => {}
-            Some(code) => return Err(*code),
-            None => return Err(ErrorCode::UnknownServerError),
-        }
-    }
+    let write =
+        Unverified { partition: &partition, transactional_id: &request.transactional_id, claim, support };
+    let verified = call.ctx.coordinators.verify(&[write]).await.pop();
+    let guard = verified.unwrap_or(Err(ErrorCode::UnknownServerError))?;
     Ok(Proof { claim, verify, guard })
-}
-
-async fn first_guard(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
-    begin([(partition, claim)].into_iter()).await.into_iter().next().flatten()
 }
 
 /// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients take

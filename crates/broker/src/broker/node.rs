@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use ottla_controller::Image;
 use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
@@ -23,9 +22,7 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
-use crate::coordinator::internal::InternalTopics;
-use crate::coordinator::outside::Outside;
-use crate::coordinator::{Kit, World};
+use crate::coordinator::Coordinators;
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
@@ -73,8 +70,13 @@ impl Node {
         let found = found_partitions(&dir, applied.load().index)?;
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (controller, asked) = ControllerHandle::new();
-        let outside = Outside::new(node, clock.clone(), published.clone(), controller.clone());
-        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default()), outside));
+        let coordinators = Arc::new(Coordinators::new(
+            node,
+            settings.clone(),
+            clock.clone(),
+            published.clone(),
+            controller.clone(),
+        ));
         let shards = start_shards(&settings, &clock, &coordinators)?;
         let opener = Opener {
             node,
@@ -100,7 +102,7 @@ impl Node {
         wait_for(published_index.clone(), applied.load().index).await?;
 
         let task = ControllerTask {
-            quorum: quorum.clone(),
+            log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
@@ -181,7 +183,7 @@ fn list_of(path: &Path) -> String {
 fn start_shards(
     settings: &BrokerSettings,
     clock: &Clock,
-    coordinators: &Arc<Kit>,
+    coordinators: &Arc<Coordinators>,
 ) -> Result<Shards, StartError> {
     let flusher = Flusher::start(FLUSH_THREADS);
     let flusher =
@@ -227,7 +229,7 @@ fn context(
     node: BrokerId,
     settings: Arc<BrokerSettings>,
     clock: Clock,
-    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Kit>),
+    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
     dir: &DataDir,
 ) -> Context {
     let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
@@ -245,7 +247,6 @@ fn context(
         cold_reads: ColdReads::of_fetches(),
         searches: ColdReads::of_searches(),
         coordinators,
-        internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
         metrics: Arc::new(Metrics::new(api::SERVED)),
     }

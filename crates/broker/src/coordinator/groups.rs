@@ -10,12 +10,12 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
-use super::ask::{Ask, asks, in_charge, send_to};
+use super::ask::{Answer, Ask, asks};
+use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
 use super::metered::Metered;
-use crate::api;
-use crate::context::Context;
+use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
@@ -71,57 +71,76 @@ asks! { GroupCoordinator, Request, Response:
     History(Str) => Vec<Rebalance>,
 }
 
-/// Who makes a request, as members are described.
-pub fn caller(call: &api::Call<'_>) -> Caller {
-    caller_of(call.session, call.version)
+/// Group coordinators, for those who ask.
+#[derive(Clone, Copy)]
+pub struct Groups<'a> {
+    desk: &'a Coordinators,
 }
 
-/// As [`caller`], for requests that are served in runs.
-pub fn caller_of(session: &api::Session, version: i16) -> Caller {
-    Caller {
-        client_id: session.client_id.clone().unwrap_or_default(),
-        client_host: session.client_host.clone(),
-        version,
+impl Coordinators {
+    pub fn groups(&self) -> Groups<'_> {
+        Groups { desk: self }
     }
 }
 
-/// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
-/// had. Safe to drop: the request may have been carried out, and nobody hears of it.
-pub async fn ask<A: Ask<Kind = GroupCoordinator>>(
-    call: &api::Call<'_>,
-    group: &str,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let index = partition_in_charge(call.ctx, group).await?;
-    ask_partition(call.ctx, index, caller(call), asked, None).await
-}
+impl Groups<'_> {
+    /// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
+    /// had. Safe to drop: the request may have been carried out, and nobody hears of it.
+    pub async fn ask<A: Ask<Kind = GroupCoordinator>>(
+        self,
+        caller: Caller,
+        group: &str,
+        question: A,
+    ) -> Result<A::Answer, ErrorCode> {
+        let index = self.partition_for(group).await?;
+        self.ask_at(index, caller, question, None).await
+    }
 
-/// As [`ask`], what waits for other members: as long as the group's own timeouts let it.
-pub async fn ask_with_others<A: Ask<Kind = GroupCoordinator>>(
-    call: &api::Call<'_>,
-    group: &str,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let index = partition_in_charge(call.ctx, group).await?;
-    let asked = Call { caller: caller(call), request: asked.question() };
-    send_to::<A>(call.ctx, index, asked, None).await?.come().await
-}
+    /// As [`Groups::ask`], what waits for other members: as long as the group's own timeouts let it.
+    pub async fn ask_with_others<A: Ask<Kind = GroupCoordinator>>(
+        self,
+        caller: Caller,
+        group: &str,
+        question: A,
+    ) -> Result<A::Answer, ErrorCode> {
+        let index = self.partition_for(group).await?;
+        let call = Call { caller, request: question.question() };
+        self.desk.send_to::<A>(index, call, None).await?.come().await
+    }
 
-/// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at the
-/// most. `proof` is for a request that is part of a producer's transaction.
-pub async fn ask_partition<A: Ask<Kind = GroupCoordinator>>(
-    ctx: &Context,
-    index: PartitionIndex,
-    caller: Caller,
-    asked: A,
-    proof: Option<Proof>,
-) -> Result<A::Answer, ErrorCode> {
-    let asked = Call { caller, request: asked.question() };
-    let patience = ctx.coordinators.world().commit_timeout;
-    send_to::<A>(ctx, index, asked, proof).await?.come_within(patience).await
-}
+    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at
+    /// the most. `proof` is for a request that is part of a producer's transaction.
+    pub async fn ask_at<A: Ask<Kind = GroupCoordinator>>(
+        self,
+        index: PartitionIndex,
+        caller: Caller,
+        question: A,
+        proof: Option<Proof>,
+    ) -> Result<A::Answer, ErrorCode> {
+        let call = Call { caller, request: question.question() };
+        let patience = self.desk.world().commit_timeout;
+        self.desk.send_to::<A>(index, call, proof).await?.come_within(patience).await
+    }
 
-/// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
-pub async fn partition_in_charge(ctx: &Context, group: &str) -> Result<PartitionIndex, ErrorCode> {
-    in_charge::<GroupCoordinator>(ctx, group).await
+    /// Adds a question to the coordinator of `group` to `letters`. Its answer comes when they have been sent.
+    pub async fn write_to<A: Ask<Kind = GroupCoordinator>>(
+        self,
+        letters: &mut Letters,
+        caller: Caller,
+        group: &str,
+        question: A,
+    ) -> Result<Answer<A>, ErrorCode> {
+        let index = self.partition_for(group).await?;
+        self.desk.write_to(letters, index, Call { caller, request: question.question() }, None)
+    }
+
+    /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
+    pub async fn partition_for(self, group: &str) -> Result<PartitionIndex, ErrorCode> {
+        Ok(self.desk.partition_for(GroupCoordinator::TOPIC, group).await?)
+    }
+
+    /// The partitions of the offsets topic that this broker leads.
+    pub fn led_here(self) -> Vec<PartitionIndex> {
+        self.desk.led_here(GroupCoordinator::TOPIC)
+    }
 }

@@ -13,7 +13,6 @@ use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
 
 use super::group_config::group_config;
-use super::outside::Outside;
 use super::topics::ImageTopics;
 use super::txn_config::{Verification, txn_config};
 
@@ -59,10 +58,9 @@ impl World {
     }
 }
 
-/// What is shared.
+/// What is shared by the coordinators in the shards.
 pub struct Kit {
     world: ArcSwap<World>,
-    pub outside: Outside,
     pub loads: Semaphore,
     pub counts: Counts,
 }
@@ -83,10 +81,9 @@ pub struct Counts {
 }
 
 impl Kit {
-    pub fn new(world: World, outside: Outside) -> Kit {
+    pub fn new(world: World) -> Kit {
         Kit {
             world: ArcSwap::from_pointee(world),
-            outside,
             loads: Semaphore::new(LOADS_MAX),
             counts: Counts::default(),
         }

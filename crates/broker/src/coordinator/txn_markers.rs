@@ -38,11 +38,9 @@ struct Asked {
 /// Has the markers written, and tells the coordinator at `home` what came of them.
 pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
     let mut markers = ShardMarkers::default();
-    let pending: Vec<Pending> = {
-        let outside = &home.kit.outside;
-        let deadline = outside.clock.now() + MARKER_TIMEOUT;
-        asked.into_iter().map(|asked| begin(&home, asked, deadline, &mut markers)).collect()
-    };
+    let deadline = home.desk.clock.now() + MARKER_TIMEOUT;
+    let pending: Vec<Pending> =
+        asked.into_iter().map(|asked| begin(&home, asked, deadline, &mut markers)).collect();
     markers.send().await;
     for transaction in pending {
         // One whose partitions take long does not hold up the others.
@@ -51,7 +49,7 @@ pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
 }
 
 fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut ShardMarkers) -> Pending {
-    let published = home.kit.outside.published.load();
+    let published = home.desk.published.load();
     let request = MarkerRequest {
         producer: asked.producer,
         commit: asked.outcome.is_commit(),
@@ -86,7 +84,7 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
 /// coordinator in that epoch, because a partition is created before a transaction writes to it.
 fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&str, PartitionIndex)) -> bool {
     let coordinator = image.topic(TRANSACTIONS_TOPIC).and_then(|topic| topic.partition(home.partition.index));
-    let up_to_date = home.kit.outside.is_caught_up()
+    let up_to_date = home.desk.is_caught_up()
         && coordinator.is_some_and(|known| known.leader_epoch >= asked.coordinator_epoch);
     up_to_date && image.topic(topic).and_then(|topic| topic.partition(index)).is_none()
 }

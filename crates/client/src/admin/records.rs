@@ -9,9 +9,8 @@ use ottla_wire::{BrokerId, Offset};
 
 use super::{Admin, Repeat};
 use crate::cluster::{Lane, TopicPartition};
-use crate::consumer::IsolationLevel;
 use crate::error::{ApiError, Error};
-use crate::offsets::{self, Listed, OffsetSpec};
+use crate::offsets::{self, IsolationLevel, Listed, OffsetSpec};
 
 /// "Up to the high watermark" in DeleteRecords.
 const HIGH_WATERMARK: i64 = -1;

@@ -28,6 +28,17 @@ impl std::fmt::Display for TopicPartition {
     }
 }
 
+/// Partition numbers by topic.
+pub(crate) fn by_topic<'a>(
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+) -> BTreeMap<Str, Vec<i32>> {
+    let mut topics: BTreeMap<Str, Vec<i32>> = BTreeMap::new();
+    for of in partitions {
+        topics.entry(of.topic.clone()).or_default().push(of.partition);
+    }
+    topics
+}
+
 /// A snapshot of the cluster, as far as this client has asked for it.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {

@@ -25,8 +25,8 @@ use crate::error::{ApiError, Error, LinkError};
 use crate::seam::{self, Dice, Instant};
 pub use lane::Lane;
 use lane::Node;
-pub(crate) use metadata::read_topic;
 pub use metadata::{Broker, Metadata, Partition, Topic, TopicPartition};
+pub(crate) use metadata::{by_topic, read_topic};
 
 /// A cluster. Clones are the same; producers, consumers and admin clients may share one, and then share its metadata and
 /// connections. A background task keeps metadata fresh until the last clone is dropped.

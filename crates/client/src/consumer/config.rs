@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::offsets::IsolationLevel;
+
 /// `auto.offset.reset`: where to go when there is no position, or the position is outside of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetReset {
@@ -13,22 +15,6 @@ pub enum OffsetReset {
     ByDuration(Duration),
     /// Nowhere: [`crate::Error::OffsetOutOfRange`], or [`crate::Error::NoOffset`] in a group.
     None,
-}
-
-/// `isolation.level`: whether records of open and aborted transactions are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IsolationLevel {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-impl IsolationLevel {
-    pub(crate) fn on_wire(self) -> i8 {
-        match self {
-            IsolationLevel::ReadUncommitted => 0,
-            IsolationLevel::ReadCommitted => 1,
-        }
-    }
 }
 
 /// How a consumer fetches. Time and retry settings of requests are in [`crate::ClientConfig`].

@@ -10,20 +10,19 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use tokio::task::JoinSet;
 
-use super::committer::{Commit, Committer};
 use super::config::{GroupConfig, GroupProtocol};
 use super::driver::{self, Command, Member, Told, Wanted, What};
 use super::follow::Step;
 use super::listener::RebalanceListener;
 use super::membership::{Departure, classic, consumer};
 use super::pattern::Pattern;
-use super::place::{Found, Placed};
+use super::place::Placed;
 use crate::cluster::{Cluster, TopicPartition};
-use crate::committed::{GroupMetadata, OffsetAndMetadata, Offsets};
 use crate::config::ClientConfig;
 use crate::consumer::{Consumer, ConsumerConfig, Seek};
 use crate::coordinator::{Coordinated, Coordinator};
 use crate::error::{ApiError, Error};
+use crate::offsets::{Commit, Committer, Found, GroupMetadata, OffsetAndMetadata, Offsets};
 use crate::seam::{self, Instant};
 
 /// Reads the partitions that its group gives it. Not cloneable: one owner, who MUST poll at least every

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use super::look;
 use super::membership::{Change, Core, Departure, Effect, Event, Now, Subscription, Ticket};
 use super::pattern::Pattern;
-use crate::committed::GroupMetadata;
 use crate::coordinator::Coordinator;
 use crate::error::Error;
+use crate::offsets::GroupMetadata;
 use crate::seam::{self, Instant};
 
 /// Messages that wait for the consumer. A core tells of one change after another, and of a loss in between: two at most;

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::committer::Commit;
 use super::consumer::GroupConsumer;
 use super::driver::{Command, Told};
 use super::listener::Rebalance;
 use super::membership::{Change, Ticket};
 use crate::cluster::TopicPartition;
-use crate::committed::Offsets;
 use crate::error::Error;
+use crate::offsets::{Commit, Offsets};
 
 /// A change that is being carried out.
 pub(super) struct Step {

@@ -3,9 +3,9 @@
 use ottla_wire::Offset;
 
 use crate::cluster::TopicPartition;
-use crate::committed::{OffsetAndMetadata, Offsets};
 use crate::consumer::{Consumer, Seek};
 use crate::error::Error;
+use crate::offsets::{OffsetAndMetadata, Offsets};
 
 /// Is called during [`crate::GroupConsumer::poll`] (or unsubscribe, or close), by whoever calls that. MUST not block: while
 /// it does, nothing of the runtime's thread goes on.

@@ -3,14 +3,12 @@
 //! - `consumer`: the consumer of a group; `poll` its loop, `follow` what it does when its share changes, `place` where it
 //!   begins to read, `listener` who is told.
 //! - `config`: its settings.
-//! - `committer`: commits offsets in order.
 //! - `membership`: pure cores of the member, one for each protocol.
 //! - `driver`, `send`, `look`: the task around a core.
 //! - `assignor`, `protocol`: how the leader of a classic group shares partitions, and how members say so.
 //! - `pattern`: topics by pattern.
 
 mod assignor;
-mod committer;
 mod config;
 mod consumer;
 mod driver;
@@ -25,9 +23,8 @@ mod protocol;
 mod send;
 
 pub use assignor::Assignor;
-pub use committer::Commit;
 pub use config::{GroupConfig, GroupProtocol};
 pub use consumer::GroupConsumer;
 pub use listener::{Rebalance, RebalanceListener};
 pub use membership::Departure;
-pub(crate) use protocol::{PROTOCOL_TYPE, by_topic, decode_assignment, decode_topics};
+pub(crate) use protocol::{PROTOCOL_TYPE, decode_assignment, decode_topics};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::consumer::GroupConsumer;
 use crate::consumer::PartitionRecords;
 use crate::error::Error;
+use crate::offsets::Commit;
 use crate::seam::{self, Instant};
 
 impl GroupConsumer {
@@ -53,7 +54,7 @@ impl GroupConsumer {
         if !self.config.enable_auto_commit {
             return now + FAR;
         }
-        if let Some(outcome) = self.auto_commit.under_way.as_mut().and_then(super::Commit::try_outcome) {
+        if let Some(outcome) = self.auto_commit.under_way.as_mut().and_then(Commit::try_outcome) {
             self.auto_commit.under_way = None;
             if let Err(error) = outcome {
                 tracing::warn!(group = %self.coordinator.key(), %error, "automatic commit failed");

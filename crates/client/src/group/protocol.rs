@@ -1,14 +1,14 @@
 //! What the members of a classic group tell each other through their coordinator, which does not look inside: what each
 //! subscribes to and owns, and what the leader assigned (Kafka's consumer protocol). Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use ottla_wire::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use ottla_wire::messages::{consumer_protocol_assignment, consumer_protocol_subscription};
 use ottla_wire::primitives::{DecodeError, EncodeError, Message, Reader, Str, encode_prefixed};
 
-use crate::cluster::TopicPartition;
+use crate::cluster::{TopicPartition, by_topic};
 
 /// The protocol type of groups of consumers, as JoinGroup names it.
 pub(crate) const PROTOCOL_TYPE: &str = "consumer";
@@ -85,17 +85,6 @@ fn decode<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.i16(M::NAME)?;
     M::decode(&mut reader, version.min(M::MAX_VERSION))
-}
-
-/// Partition numbers by topic.
-pub(crate) fn by_topic<'a>(
-    partitions: impl IntoIterator<Item = &'a TopicPartition>,
-) -> BTreeMap<Str, Vec<i32>> {
-    let mut topics: BTreeMap<Str, Vec<i32>> = BTreeMap::new();
-    for of in partitions {
-        topics.entry(of.topic.clone()).or_default().push(of.partition);
-    }
-    topics
 }
 
 fn flatten<'a>(topics: impl Iterator<Item = (&'a Str, &'a [i32])>) -> BTreeSet<TopicPartition> {

@@ -2,10 +2,11 @@
 //!
 //! An assignor is a pure function of a [`Spec`]: equal input gives equal output, whatever came before.
 //!
-//! - [`spec`]: what an assignor is told.
+//! - [`spec`]: what an assignor knows of a group.
 //! - [`partitions`]: sets of partitions.
 //! - [`uniform`]: every member as many partitions as the next; partitions stay where they are.
-//! - [`range`]: neighbouring partitions to one member; equal partitions of different topics to the same member.
+//! - [`range`]: neighbouring partitions to one member; equal partitions of different topics to the same
+//!   member.
 
 pub mod partitions;
 pub mod range;
@@ -42,8 +43,8 @@ impl Assignor {
         }
     }
 
-    /// The partitions of each member, in the order of [`Spec::members`]. Each partition of a topic goes to one member that is
-    /// subscribed to it.
+    /// The partitions of each member, in the order of [`Spec::members`]. Each partition of a topic goes to
+    /// one member that is subscribed to it.
     pub fn assign(self, spec: &Spec<'_>) -> Vec<Partitions> {
         match self {
             Assignor::Uniform => uniform::assign(spec),

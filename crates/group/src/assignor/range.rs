@@ -1,9 +1,9 @@
 //! Ranges: neighbouring partitions of a topic go to one member.
 //!
-//! Members are ordered by instance id, those without one behind them by member id, and each topic is cut into ranges in that
-//! order. So members that are subscribed alike get the same partitions of topics that have equally many: what was written
-//! with equal keys is read by one member. A static member that comes back has its old place. Kafka's broker looks neither at
-//! racks nor at the assignment before, so neither do we.
+//! Members are ordered by instance id, those without one behind them by member id, and each topic is cut into
+//! ranges in that order. So members that are subscribed alike get the same partitions of topics that have
+//! equally many: what was written with equal keys is read by one member. A static member that comes back has
+//! its old place. Kafka's broker looks neither at racks nor at the assignment before, so neither do we.
 
 use crate::assignor::partitions::Partitions;
 use crate::assignor::spec::{MemberSpec, Spec};

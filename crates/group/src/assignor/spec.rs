@@ -1,4 +1,4 @@
-//! What an assignor is told of a group.
+//! What an assignor knows of a group.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use ottla_wire::primitives::Str;
 use crate::assignor::partitions::Partitions;
 use crate::topics::{TopicFacts, Topics};
 
-/// The members of a group, their subscriptions and the topics behind them. Whatever is named by position MUST be there.
+/// The members of a group, their subscriptions and the topics behind them. Whatever is named by position MUST
+/// be there.
 pub struct Spec<'a> {
     /// Topics that a member is subscribed to, and that exist.
     pub topics: Vec<TopicFacts>,

@@ -1,8 +1,10 @@
-//! Uniform: members have as many partitions as their subscriptions allow, and partitions stay with who has them.
+//! Uniform: members have as many partitions as their subscriptions allow, and partitions stay with who has
+//! them.
 //!
-//! Three steps: each member keeps what it had, as far as balance allows; what has no owner goes to the subscriber with the
-//! fewest partitions; and where subscriptions differ, partitions move from fuller to emptier members until no move helps. Racks
-//! decide between members that have equally many, and which partitions a member with too many keeps.
+//! Three steps: each member keeps what it had, as far as balance allows; what has no owner goes to the
+//! subscriber with the fewest partitions; and where subscriptions differ, partitions move from fuller to
+//! emptier members until no move helps. Racks decide between members that have equally many, and which
+//! partitions a member with too many keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +13,8 @@ use ottla_wire::primitives::Str;
 use crate::assignor::partitions::Partitions;
 use crate::assignor::spec::Spec;
 
-/// Passes over all topics to even out members with different subscriptions. Each pass brings them nearer; a few suffice.
+/// Passes over all topics to even out members with different subscriptions. Each pass brings them nearer; a
+/// few suffice.
 const PASSES_MAX: usize = 16;
 
 /// The partitions of each member, in the order of [`Spec::members`].

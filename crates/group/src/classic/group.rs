@@ -30,7 +30,8 @@ pub enum State {
     Stable,
 }
 
-/// The wait of a group that was empty: extended as long as members come, but not beyond their rebalance timeout.
+/// The wait of a group that was empty: extended as long as members come, but not beyond their rebalance
+/// timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Initial {
     /// The part that runs now.
@@ -54,9 +55,9 @@ pub struct ClassicGroup {
     /// The protocol of this generation.
     pub(super) protocol: Option<Str>,
     pub(super) roster: Roster,
-    /// Members that have not asked for their assignment of this generation yet.
+    /// Members that have not sent SyncGroup in this generation yet.
     pub(super) unsynced: BTreeSet<Str>,
-    /// The topics of this generation, if they can be told.
+    /// The topics of this generation; `None` if they are not known.
     pub(super) topics: Option<BTreeSet<Str>>,
     /// Members of this generation when it began.
     pub(super) generation_len: usize,
@@ -113,7 +114,7 @@ impl ClassicGroup {
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
         match &self.topics {
             Some(topics) => topics.contains(topic),
-            // Consumers subscribe to something; it cannot be told to what.
+            // Consumers subscribe to something, and it is not known to what.
             None => self.is_of_consumers(),
         }
     }
@@ -214,7 +215,7 @@ impl ClassicGroup {
         self.protocol_type.as_ref().is_some_and(|name| *name == CONSUMER_PROTOCOL_TYPE)
     }
 
-    /// The topics of the generation; `None` if they cannot be told.
+    /// The topics of the generation; `None` if they are not known.
     pub(super) fn compute_topics(&self) -> Option<BTreeSet<Str>> {
         match &self.protocol {
             _ if !self.is_of_consumers() => None,

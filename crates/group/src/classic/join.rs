@@ -1,7 +1,7 @@
 //! JoinGroup (key 11): becoming a member, and joining again for the next generation.
 //!
-//! KIP-394 (an id is given before a member is let in, version 4), KIP-345 (static members, version 5), KIP-800 (reasons,
-//! version 8), KIP-814 (a static leader need not assign again, version 9).
+//! KIP-394 (an id is given before a member is let in, version 4), KIP-345 (static members, version 5),
+//! KIP-800 (reasons, version 8), KIP-814 (a static leader need not assign again, version 9).
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::join_group_response::JoinGroupResponseMember;
@@ -24,7 +24,7 @@ use crate::timers::Timer;
 
 /// From this version on a member must join with an id that it was given.
 const MEMBER_ID_REQUIRED_FROM: i16 = 4;
-/// From this version on a leader can be told that the assignment stands.
+/// From this version on the answer can say that the leader need not assign again.
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
 impl GroupRequest for JoinGroupRequest {
@@ -145,7 +145,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Who joins has no id yet.
+    /// The member has no id yet.
     fn join_anew(
         &mut self,
         ctx: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Who joins has an id: it was just given to it, or it is a member.
+    /// The member has an id. Either it got the id just now, or it is in the group.
     fn join_again(
         &mut self,
         ctx: &mut Context<'_>,
@@ -246,8 +246,8 @@ impl ClassicGroup {
         self.has_joined(ctx, Why { cause, by, reason: reason(request) });
     }
 
-    /// A static member comes back without its id: it is another process, and the one before is fenced. As long as the
-    /// protocol stays the same nobody else needs to know.
+    /// A static member comes back without its id. It is another process, and the one before is fenced. The
+    /// others need not know as long as the protocol stays the same.
     fn replace(
         &mut self,
         ctx: &mut Context<'_>,
@@ -273,7 +273,7 @@ impl ClassicGroup {
         }
         let cause = match self.state {
             State::Stable => Cause::SubscriptionChanged,
-            // The leader may already be told of the older self, which would get the assignment.
+            // The leader may know the older self already, and would assign to it.
             State::Empty | State::PreparingRebalance { .. } | State::CompletingRebalance => {
                 Cause::InstanceReplaced
             }
@@ -282,8 +282,8 @@ impl ClassicGroup {
         self.has_joined(ctx, Why { cause, by, reason: reason(request) });
     }
 
-    /// What a static member is told that came back without a rebalance. Old versions learn who led before: a leader that
-    /// found itself leading would make an assignment.
+    /// The answer to a static member that comes back without a rebalance. Old versions get the leader from
+    /// before: a client that finds itself leading would make an assignment.
     fn took_over(&self, caller: &Caller, id: &Str, leader_before: Str) -> JoinGroupResponse {
         let mut response = self.joined(id);
         if caller.version >= SKIP_ASSIGNMENT_FROM {
@@ -317,7 +317,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Keeps an id for who is to join with it.
+    /// Keeps an id until its owner joins with it.
     fn expect(&mut self, ctx: &mut Context<'_>, id: Str, request: &JoinGroupRequest) {
         let timer = Timer::Session { group: self.id.clone(), member: id.clone() };
         let session = super::member::millis(request.session_timeout_ms);
@@ -325,8 +325,8 @@ impl ClassicGroup {
         self.roster.add_pending(id, session);
     }
 
-    /// Whether the group takes one more, or keeps who asks. While members join, those count that have; so a group that has
-    /// become too large shrinks with the next rebalance.
+    /// Whether the group has room for this member. During a rebalance only those that have joined count, so a
+    /// group that has become too large shrinks with the next rebalance.
     fn has_room_for(&self, ctx: &Context<'_>, request: &JoinGroupRequest) -> bool {
         let len_max = ctx.config.classic_size_max;
         let member = self.roster.get(&request.member_id);
@@ -341,14 +341,14 @@ impl ClassicGroup {
         fits && others + protocols_bytes(request) <= ctx.config.limits.group_protocols_bytes_max
     }
 
-    /// Who asks is a member, or comes in place of one.
+    /// Whether the request is from a member, or from one that takes a member's place.
     fn knows(&self, request: &JoinGroupRequest) -> bool {
         let instance = request.group_instance_id.as_ref();
         self.roster.get(&request.member_id).is_some()
             || instance.is_some_and(|instance| self.roster.of_instance(instance).is_some())
     }
 
-    /// Somebody has no place in the group (any more).
+    /// There is no room for a member. It may have been in the group until now.
     fn turn_away(&mut self, ctx: &mut Context<'_>, id: &Str) {
         let was_expected = self.stop_expecting(ctx, id);
         let by = self.remove_member(ctx, id);
@@ -358,7 +358,7 @@ impl ClassicGroup {
         }
     }
 
-    /// What a member is told of the present generation. The leader is told of everybody.
+    /// The answer that a member gets for the present generation. The leader gets all members.
     pub(super) fn joined(&self, id: &Str) -> JoinGroupResponse {
         let protocol = self.protocol.clone().unwrap_or_default();
         let all = self.roster.iter().map(|(id, member)| JoinGroupResponseMember {

@@ -110,7 +110,8 @@ fn recorded(id: Str, value: GroupMetadataValue) -> Result<ClassicGroup, ReplayEr
     Ok(group)
 }
 
-/// Bytes of the longest id in a record. The flexible version of it could hold more than the one that we write.
+/// Bytes of the longest id in a record. The flexible version of it could hold more than the one that we
+/// write.
 fn longest_id(value: &GroupMetadataValue) -> usize {
     let of_group = [Some(&value.protocol_type), value.protocol.as_ref(), value.leader.as_ref()];
     let of_members = value.members.iter().flat_map(|member| {

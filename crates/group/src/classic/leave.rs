@@ -1,4 +1,5 @@
-//! LeaveGroup (key 13): members go, or the administrator removes static ones (KIP-345: version 3; KIP-800: reasons).
+//! LeaveGroup (key 13): members go, or the administrator removes static ones (KIP-345: version 3; KIP-800:
+//! reasons).
 
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
@@ -70,7 +71,7 @@ impl ClassicGroup {
         ctx.reply(ticket, answer(caller, members));
     }
 
-    /// Removes one member. Gives why the group rebalances, if it was a full one.
+    /// Removes one member. Returns why the group rebalances, if it was a full member.
     fn remove_leaving(
         &mut self,
         ctx: &mut Context<'_>,

@@ -30,21 +30,21 @@ pub struct Member {
     pub protocols: Vec<Protocol>,
     /// What the leader gave it; empty if nothing.
     pub assignment: Bytes,
-    /// It has not been answered yet since it came.
+    /// Its first JoinGroup has not been answered yet.
     pub is_new: bool,
     /// Its JoinGroup that waits.
     pub joining: Option<Ticket>,
     /// Its SyncGroup that waits.
     pub syncing: Option<Ticket>,
-    /// When it must have been heard of.
+    /// When its session ends.
     pub deadline: Instant,
-    /// When its timer fires. Often before the deadline: a heartbeat only moves the deadline, and the timer follows when it
-    /// fires.
+    /// When its timer fires, which is often before the deadline. A heartbeat only moves the deadline; the
+    /// timer catches up when it fires.
     pub timer: Option<Instant>,
 }
 
 impl Member {
-    /// Who joins with this request.
+    /// The member that joins with this request.
     pub fn joining(caller: &Caller, request: &JoinGroupRequest) -> Member {
         let mut member = Member {
             instance: request.group_instance_id.as_ref().map(Str::detached),
@@ -64,7 +64,7 @@ impl Member {
         member
     }
 
-    /// A member as its record tells of it. `protocol` is the one of the group.
+    /// A member as it is recorded. `protocol` is that of the group.
     pub fn recorded(protocol: &Str, value: group_metadata_value::MemberMetadata) -> Member {
         let session_timeout = millis(value.session_timeout);
         let known = value.rebalance_timeout >= 0;
@@ -100,7 +100,7 @@ impl Member {
         }
     }
 
-    /// Takes over what a request says of timeouts and protocols. Version 0 of it knows one timeout only.
+    /// Takes over the timeouts and protocols of a request. Version 0 has one timeout only.
     pub fn update(&mut self, request: &JoinGroupRequest) {
         self.session_timeout = millis(request.session_timeout_ms);
         let known = request.rebalance_timeout_ms >= 0;
@@ -119,13 +119,13 @@ impl Member {
                 .all(|(kept, asked)| kept.name == asked.name && kept.metadata == asked.metadata)
     }
 
-    /// What the member tells the leader for `protocol`; empty if it does not know it.
+    /// The member's metadata for `protocol`; empty if it does not know it.
     pub fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|known| known.name == protocol);
         found.map(|known| known.metadata.clone()).unwrap_or_default()
     }
 
-    /// The protocol that it prefers among those that `support` counts for all of `members`.
+    /// The first of its protocols that all `members` support.
     pub fn vote(&self, support: &BTreeMap<Str, usize>, members: usize) -> Option<&Str> {
         let names = self.protocols.iter().map(|protocol| &protocol.name);
         names.into_iter().find(|name| support.get(*name) == Some(&members))

@@ -1,10 +1,11 @@
 //! Classic groups: members that agree among themselves who reads what.
 //!
-//! A rebalance has two phases. Everybody joins (JoinGroup), and one of them, the leader, learns of all others; the leader makes
-//! the assignment, and everybody fetches its part (SyncGroup). Between rebalances members say that they live (Heartbeat).
+//! A rebalance has two phases. Everybody joins (JoinGroup), and one of them, the leader, learns of all
+//! others; the leader makes the assignment, and everybody fetches its part (SyncGroup). Between rebalances
+//! members say that they live (Heartbeat).
 //!
-//! What lasts is the outcome of the last rebalance, as one record. Who is joining, who waits for an answer and when sessions
-//! end is lost with the broker: members find out by their next heartbeat and join again.
+//! What lasts is the outcome of the last rebalance, as one record. Who is joining, who waits for an answer
+//! and when sessions end is lost with the broker: members find out by their next heartbeat and join again.
 //!
 //! - [`group`]: a group and its facts.
 //! - [`member`], [`roster`]: a member, and all of them.

@@ -10,7 +10,7 @@ use ottla_wire::primitives::{DecodeError, Message, Reader, Str};
 /// The protocol type of consumers. The metadata of others means nothing to the broker.
 pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
-/// A protocol that a member knows, with what it tells the leader for it.
+/// A protocol that a member knows, with its metadata for the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
     pub name: Str,
@@ -24,7 +24,8 @@ impl Protocol {
     }
 }
 
-/// The protocols of a request, the preferred one first, each name once. They do not hold the frame that they came in.
+/// The protocols of a request, the preferred one first, each name once. They are copies: the frame is not
+/// kept alive.
 pub fn kept(asked: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
     let mut names = BTreeSet::new();
     let first_of_its_name = asked.iter().filter(|protocol| names.insert(&protocol.name));
@@ -36,7 +37,8 @@ pub fn kept(asked: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
         .collect()
 }
 
-/// The topics of a consumer's subscription. Read as version 0, which all others begin with, as Kafka does.
+/// The topics of a consumer's subscription. It is read as version 0, as Kafka does: every later version
+/// begins with it.
 pub fn subscribed_topics(metadata: &Bytes) -> Result<Vec<Str>, DecodeError> {
     let mut reader = Reader::new(metadata.clone());
     reader.i16("ConsumerProtocolSubscription.Version")?;

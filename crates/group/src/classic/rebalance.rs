@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::history::{Begin, Cause, Phase, Who};
 use crate::timers::Timer;
 
-/// How long the first JoinGroup of a member waits at most. The member cannot send heartbeats yet, and whether its client is
-/// still there cannot be told: if it is, it asks again.
+/// How long the first JoinGroup of a member waits at most. The member cannot send heartbeats yet, so nobody
+/// knows whether its client is still there. A client that is there asks again.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long a group waits at least for a member that could lead. Members may allow no time at all.
@@ -43,8 +43,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Sessions begin anew, and so do the phases of a rebalance: after loading, and after a pause in which nobody could be
-    /// heard.
+    /// Sessions begin anew, and so do the phases of a rebalance: after loading, and after a pause in which no
+    /// heartbeat could come in.
     pub fn start(&mut self, ctx: &mut Context<'_>) {
         self.renew_all(ctx);
         for (id, session) in self.roster.pending() {
@@ -88,7 +88,7 @@ impl ClassicGroup {
         }
     }
 
-    /// A member has joined: the group rebalances, or is one nearer to the end of the join phase.
+    /// A member has joined. The group begins a rebalance, or comes nearer to the end of the join phase.
     pub(super) fn has_joined(&mut self, ctx: &mut Context<'_>, why: Why) {
         match self.state {
             State::PreparingRebalance { .. } => {
@@ -101,8 +101,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Members were removed: the group rebalances, or need not wait for them any more. `why` is missing if none was a full
-    /// member.
+    /// Members were removed. The group begins a rebalance, or stops waiting for them. `why` is missing if
+    /// none of them was a full member.
     pub(super) fn somebody_left(&mut self, ctx: &mut Context<'_>, why: Option<Why>) {
         match (self.state, why) {
             (State::CompletingRebalance | State::Stable, Some(why)) => self.prepare_rebalance(ctx, why),
@@ -111,7 +111,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Takes a member out; its requests that wait are refused, so that a client that is still there asks again.
+    /// Takes a member out. Its requests that wait are refused, so a client that is still there asks again.
     pub(super) fn remove_member(&mut self, ctx: &mut Context<'_>, id: &Str) -> Option<Who> {
         self.refuse_waiting(ctx, id, ErrorCode::UnknownMemberId);
         let member = self.roster.remove(id)?;
@@ -120,7 +120,7 @@ impl ClassicGroup {
         Some(member.who(id))
     }
 
-    /// Forgets an id that nobody has joined with. Gives whether it was one.
+    /// Forgets an id that nobody has joined with. Returns whether it was one.
     pub(super) fn stop_expecting(&mut self, ctx: &mut Context<'_>, id: &Str) -> bool {
         let was_expected = self.roster.remove_pending(id);
         if was_expected {
@@ -158,7 +158,8 @@ impl ClassicGroup {
         self.since = Some(at.wall);
     }
 
-    /// A group that waits for its first members waits until its time is over.
+    /// Ends the join phase if everybody has joined. A group that waits for its first members waits to the
+    /// end.
     fn complete_join_if_ready(&mut self, ctx: &mut Context<'_>) {
         if self.state == (State::PreparingRebalance { initial: None }) && self.roster.have_all_joined() {
             self.complete_join(ctx);
@@ -187,7 +188,7 @@ impl ClassicGroup {
             self.remove_member(ctx, &id);
         }
         if !self.roster.elect() && !self.roster.is_empty() {
-            // Nobody could lead. Sessions that run out will empty the group, or somebody joins.
+            // Nobody can lead. Either sessions run out and empty the group, or somebody joins.
             return self.set_join_timer(ctx, self.roster.rebalance_timeout().max(LEADER_WAIT_MIN));
         }
         self.generation = self.generation.checked_add(1).unwrap_or(0);
@@ -215,7 +216,7 @@ impl ClassicGroup {
         self.set_sync_timer(ctx);
     }
 
-    /// Members have not asked for their assignment in time: they are out, and the others rebalance.
+    /// Members that have not sent SyncGroup in time are removed, and the others rebalance.
     fn sync_phase_ends(&mut self, ctx: &mut Context<'_>) {
         if self.unsynced.is_empty() {
             return;
@@ -243,7 +244,7 @@ impl ClassicGroup {
         }
         let waits = member.joining.is_some() || member.syncing.is_some();
         if waits && !member.is_new {
-            // It is we who let it wait. Its session begins anew with the answer.
+            // The coordinator lets it wait. Its session begins anew with the answer.
             return;
         }
         let by = self.remove_member(ctx, id);
@@ -256,7 +257,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Somebody need not be waited for any more. As Kafka does, this ends the wait of a new group too.
+    /// Somebody that the group waited for is gone. As in Kafka, this can end the wait of a new group, too.
     fn complete_if_all_joined(&mut self, ctx: &mut Context<'_>) {
         if matches!(self.state, State::PreparingRebalance { .. }) && self.roster.have_all_joined() {
             self.complete_join(ctx);

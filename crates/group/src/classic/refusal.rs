@@ -17,8 +17,8 @@ pub(super) fn refused_sync(error: ErrorCode) -> SyncGroupResponse {
 }
 
 impl ClassicGroup {
-    /// Answers everybody who waits with `error`: the group is about to go, or to take another type. Its timers are left to
-    /// [`crate::timers::GroupTimers::cancel_group`].
+    /// Answers everybody who waits with `error`: the group is about to go, or to take another type. Its
+    /// timers are left to [`crate::timers::GroupTimers::cancel_group`].
     pub fn dissolve(&mut self, ctx: &mut Context<'_>, error: ErrorCode) {
         for id in self.roster.ids() {
             self.refuse_waiting(ctx, &id, error);

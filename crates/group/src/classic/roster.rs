@@ -21,7 +21,7 @@ pub struct Roster {
     members: BTreeMap<Str, Member>,
     /// Ids of static members by instance.
     instances: BTreeMap<Str, Str>,
-    /// Ids that were given out and whose owners have not joined with them yet (KIP-394), and how long each is kept.
+    /// Ids whose owners have not joined with them yet (KIP-394), and how long each is kept.
     pending: BTreeMap<Str, Duration>,
     leader: Option<Str>,
     /// Members whose JoinGroup waits.
@@ -52,7 +52,7 @@ impl Roster {
         self.members.get(id)
     }
 
-    /// The member, to change when it must be heard of and whether it waits for an assignment, and nothing else.
+    /// The member, to change its deadline and whether it waits for an assignment. Nothing else may change.
     pub fn get_mut(&mut self, id: &Str) -> Option<&mut Member> {
         self.members.get_mut(id)
     }
@@ -136,7 +136,7 @@ impl Roster {
         Some(member)
     }
 
-    /// A static member comes back under another id, in another process, and is what it was but for that.
+    /// A static member comes back in another process, under another id. Nothing else changes.
     pub fn replace(&mut self, old: &Str, new: Str, caller: &Caller) {
         let Some(mut member) = self.members.remove(old) else { return };
         self.discount(old, &member);
@@ -153,7 +153,7 @@ impl Roster {
         self.members.insert(new, member);
     }
 
-    /// A member joins with what its request says. Gives the JoinGroup of its that waited before.
+    /// A member joins with what its request says. Returns its earlier JoinGroup, if one waits.
     pub fn joins(&mut self, id: &Str, ticket: Ticket, request: &JoinGroupRequest) -> Option<Ticket> {
         let mut member = self.members.remove(id)?;
         self.discount(id, &member);
@@ -187,8 +187,8 @@ impl Roster {
         absent.map(|(id, _)| id.clone()).collect()
     }
 
-    /// The leader of the next generation is one that has joined: the present one if it has, or the first that has. Gives
-    /// whether there is one.
+    /// Elects the leader of the next generation among those that have joined: the present one, or else the
+    /// first. Returns whether there is one.
     pub fn elect(&mut self) -> bool {
         let has_joined = |id: &Str| self.members.get(id).is_some_and(|member| member.joining.is_some());
         if self.leader.as_ref().is_some_and(has_joined) {

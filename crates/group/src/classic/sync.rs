@@ -1,4 +1,5 @@
-//! SyncGroup (key 14): the leader brings the assignment, everybody fetches its part (KIP-559: version 5 names the protocol).
+//! SyncGroup (key 14): the leader brings the assignment, everybody fetches its part (KIP-559: version 5 names
+//! the protocol).
 
 use std::collections::BTreeMap;
 
@@ -102,7 +103,7 @@ impl ClassicGroup {
         if let Some(member) = self.roster.get_mut(&id)
             && let Some(before) = member.syncing.replace(ticket)
         {
-            // The member asks again: it does not wait for its first answer any more.
+            // The member asks again, so it has given up its first request.
             ctx.reply(before, Response::SyncGroup(refused_sync(ErrorCode::RebalanceInProgress)));
         }
         self.synced(ctx, &id);
@@ -111,7 +112,7 @@ impl ClassicGroup {
         }
     }
 
-    /// The leader's assignment: recorded, and given to everybody who waits.
+    /// Records the leader's assignment, and answers everybody who waits for it.
     fn assign(&mut self, ctx: &mut Context<'_>, assignments: Vec<SyncGroupRequestAssignment>) {
         let assignments = assignments.into_iter().map(|of| (of.member_id, of.assignment));
         let mut assignments: BTreeMap<Str, Bytes> = assignments.collect();
@@ -140,7 +141,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Answers a member that waits; its session begins anew, because it may have run out meanwhile without effect.
+    /// Answers a member that waits. Its session begins anew, because it may have run out meanwhile without
+    /// effect.
     fn answer_syncing(&mut self, ctx: &mut Context<'_>, id: &Str, response: SyncGroupResponse) {
         if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
             ctx.reply(ticket, Response::SyncGroup(response));
@@ -158,7 +160,7 @@ impl ClassicGroup {
         }
     }
 
-    /// A member has asked for its assignment.
+    /// A member has sent SyncGroup.
     fn synced(&mut self, ctx: &mut Context<'_>, id: &Str) {
         if !self.unsynced.remove(id) {
             return;
@@ -167,7 +169,7 @@ impl ClassicGroup {
             ctx.timers.cancel(&Timer::Sync { group: self.id.clone() });
         }
         let who = self.roster.get(id).map(|member| member.who(id));
-        // Until the leader's assignment is there, the leader is who is waited for.
+        // Everybody waits for the leader until its assignment is there.
         if self.state == State::Stable || self.roster.is_leader(id) {
             ctx.histories.of(&self.id).arrived(ctx.at, || who.unwrap_or_default());
         }

@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::history::Cause;
 
 impl ClassicGroup {
-    /// A group that takes over the members of a consumer group, stable and recorded. They are made to join, so
-    /// that one of them makes the next assignment.
+    /// A group that takes over the members of a consumer group, stable and recorded. They are made to join,
+    /// so that one of them makes the next assignment.
     pub fn take_over(
         ctx: &mut Context<'_>,
         id: Str,

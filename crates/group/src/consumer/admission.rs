@@ -1,4 +1,5 @@
-//! What is checked of a heartbeat before anything changes. The rules, their order and their meaning are Kafka's.
+//! What is checked of a heartbeat before anything changes. The rules, their order and their meaning are
+//! Kafka's.
 
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
@@ -191,7 +192,7 @@ impl ConsumerGroup {
 /// How much of a wrong expression is said back.
 const REGEX_SHOWN_CHARS_MAX: usize = 200;
 
-/// A static member of the consumer protocol that is still there. One of the classic protocol gives way.
+/// Whether a static member of the consumer protocol is still there. One of the classic protocol gives way.
 fn is_unreleased(member: &Member) -> bool {
     !member.is_classic() && member.current.epoch != LEAVE_STATIC_EPOCH
 }

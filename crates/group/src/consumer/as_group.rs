@@ -26,7 +26,7 @@ impl Group for ConsumerGroup {
         ConsumerGroup::on_timer(self, ctx, timer)
     }
 
-    /// The group looks at them at the next heartbeat: until then nobody could be told.
+    /// The group looks at them at the next heartbeat, which is the first answer that could say so.
     fn topics_changed(&mut self, _ctx: &mut Context<'_>, _deleted: &[Str]) -> Next {
         self.soft.hashed = None;
         self.soft.topics_changed = true;

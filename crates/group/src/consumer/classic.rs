@@ -1,7 +1,7 @@
 //! Members of a consumer group that speak the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 //!
-//! To such a member a step of the reconciliation is a rebalance: a heartbeat tells it to join again, it joins with what it has, and
-//! SyncGroup gives it what it is to have now. The generation is its member epoch.
+//! To such a member a step of the reconciliation is a rebalance: a heartbeat tells it to join again, it joins
+//! with what it has, and SyncGroup gives it what it is to have now. The generation is its member epoch.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -197,7 +197,8 @@ impl ConsumerGroup {
         Ok(Joining { member, replaces, subscription })
     }
 
-    /// The member must speak a protocol that every other classic member knows. All its protocols carry one subscription.
+    /// The member must speak a protocol that every other classic member knows. All its protocols carry one
+    /// subscription.
     fn check_protocols(
         &self,
         config: &GroupConfig,
@@ -302,7 +303,7 @@ impl ConsumerGroup {
         metadata
     }
 
-    /// What the member is to be told, if it may be told now.
+    /// The assignment of the member, if it may have it now.
     fn check_sync(&self, ctx: &mut Context<'_>, request: &SyncGroupRequest) -> Result<bytes::Bytes, Refusal> {
         let instance = request.group_instance_id.as_ref();
         let member = self.classic_member(&request.member_id, instance, request.generation_id)?;
@@ -314,7 +315,7 @@ impl ConsumerGroup {
         if request.protocol_name.as_ref().is_some_and(|said| first.is_none_or(|first| first.name != *said)) {
             return inconsistent("The protocol is not that of the answer to JoinGroup.");
         }
-        // One that is giving up partitions has joined; it is told to join again once it has given them up.
+        // A member that is giving up partitions has joined already. It joins again once it has given them up.
         let rebalances = self.lasting.target.epoch > member.current.epoch
             && member.current.state != State::UnrevokedPartitions;
         if rebalances {
@@ -346,8 +347,8 @@ impl ConsumerGroup {
         Ok(member)
     }
 
-    /// There is another assignment, or partitions to give up, or what the member waits for is free. While an assignment is
-    /// still to be made there is nothing to join for.
+    /// There is another assignment, or partitions to give up, or what the member waits for is free. While an
+    /// assignment is still to be made there is nothing to join for.
     fn must_join_again(&self, id: &Str) -> bool {
         let Some(member) = self.lasting.member(id) else { return false };
         member.current.epoch < self.lasting.target.epoch

@@ -21,8 +21,8 @@ impl ConsumerGroup {
         if by.generation_or_epoch > member.current.epoch { Err(stale(member)) } else { Ok(()) }
     }
 
-    /// Whether `by`, who may commit, may do so for a partition (KIP-1251): while a member learns of a new epoch, and while it
-    /// gives up partitions, what it read before still counts.
+    /// Whether `by`, who may commit, may do so for a partition (KIP-1251). A member may be late to learn of a
+    /// new epoch, or be giving up partitions: what it read before still counts.
     pub fn validate_commit_of(
         &self,
         by: &Committer<'_>,

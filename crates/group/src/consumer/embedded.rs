@@ -1,5 +1,5 @@
-//! What members of the classic protocol say and are told inside JoinGroup and SyncGroup: subscriptions and assignments in the
-//! consumer protocol's own format, a version and a body.
+//! What JoinGroup and SyncGroup carry for consumers: subscriptions and assignments. They have a format of
+//! their own, a version and a body.
 
 use bytes::Bytes;
 use ottla_wire::messages::{
@@ -23,7 +23,7 @@ pub fn subscription(bytes: &Bytes) -> Result<(i16, ConsumerProtocolSubscription)
 pub struct Assigned {
     /// Those whose topics there are.
     pub partitions: Partitions,
-    /// The leader's assignor has put something of its own beside.
+    /// The leader's assignor has added data of its own.
     pub has_user_data: bool,
 }
 

@@ -16,8 +16,8 @@ use crate::record::GroupRecord;
 use crate::request::Caller;
 use crate::timers::GroupTimers;
 
-/// ConsumerGroupHeartbeat to a group that does not exist, or is a classic one. `groups` gets the consumer group if the
-/// member is let in.
+/// ConsumerGroupHeartbeat to a group that does not exist, or is a classic one. `groups` gets the consumer
+/// group if the member is let in.
 pub(super) fn first_heartbeat(
     ctx: &mut Context<'_>,
     groups: &mut Groups,
@@ -66,8 +66,8 @@ fn admit_first(
     Ok((group, Admission { converts, ..admission }))
 }
 
-/// Takes in a record of a consumer group. An unrecorded classic group of the same id gives way. Tombstones of what is not
-/// there say nothing: what they are about was compacted away.
+/// Takes in a record of a consumer group. An unrecorded classic group of the same id gives way. Tombstones of
+/// what is not there say nothing: what they are about was compacted away.
 pub fn replay(groups: &mut Groups, record: GroupRecord) -> Result<(), ReplayError> {
     let (id, is_value) = of(&record);
     let id = id.clone();

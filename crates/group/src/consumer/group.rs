@@ -24,7 +24,8 @@ pub struct ConsumerGroup {
 /// What is known of topics. Lost with the broker, and looked up again.
 #[derive(Default)]
 pub(super) struct Soft {
-    /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have changed since.
+    /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have
+    /// changed since.
     pub hashed: Option<(u64, i64)>,
     /// When all expressions were resolved last.
     pub resolved_at: Option<Instant>,

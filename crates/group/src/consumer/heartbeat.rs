@@ -1,7 +1,8 @@
-//! ConsumerGroupHeartbeat (key 68): a member joins, says what it has, learns what it is to have, or leaves (KIP-848).
+//! ConsumerGroupHeartbeat (key 68): a member joins, says what it has, learns what it is to have, or leaves
+//! (KIP-848).
 //!
-//! In one step: the member is noted, the group's epoch moves on if subscriptions or topics changed, an assignment is made if one
-//! is due, and the member goes on toward it.
+//! In one step: the member is noted, the group's epoch moves on if subscriptions or topics changed, an
+//! assignment is made if one is due, and the member goes on toward it.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::ErrorCode;
@@ -88,7 +89,7 @@ impl ConsumerGroup {
         Ok((self.serve_admitted(ctx, caller, request, admission), Next::Stays))
     }
 
-    /// Serves a heartbeat that nothing stands against.
+    /// Serves a heartbeat that has been admitted.
     pub(super) fn serve_admitted(
         &mut self,
         ctx: &mut Context<'_>,
@@ -120,7 +121,7 @@ impl ConsumerGroup {
         self.heartbeat_response(ctx, id, joining || moved || is_full(request))
     }
 
-    /// What a rebalance begins with that the member causes, if it causes one.
+    /// The beginning of a rebalance, if the member causes one.
     pub(super) fn begin_of_change(&self, id: &Str, replaces: Option<&Str>) -> Begin {
         let cause = match (self.lasting.member(id), replaces) {
             (_, Some(_)) => Cause::InstanceReplaced,
@@ -130,7 +131,7 @@ impl ConsumerGroup {
         self.begin(cause, None, None)
     }
 
-    /// Gives a static member, with all that its older self has, its new id.
+    /// Gives a static member its new id. It keeps all that it had under the old one.
     pub(super) fn replace_member(&mut self, ctx: &mut Context<'_>, old: &Str, new: &Str) {
         let Some(member) = self.lasting.member(old).cloned() else { return };
         let target = self.lasting.target.by_member.get(old).cloned().unwrap_or_default();
@@ -142,7 +143,7 @@ impl ConsumerGroup {
         self.put_current(ctx, new, &current);
     }
 
-    /// Whether the request says of the member what is known. Most heartbeats do.
+    /// Whether the request says nothing new of the member. Most heartbeats do not.
     fn says_nothing_new(&self, id: &Str, caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> bool {
         let said = [
             &request.instance_id,
@@ -191,7 +192,7 @@ impl ConsumerGroup {
         metadata
     }
 
-    /// Writes the member if it is new or has changed. Whether it is subscribed to something else than before.
+    /// Writes the member if it is new or has changed. Returns whether its subscription has changed.
     pub(super) fn note_member(
         &mut self,
         ctx: &mut Context<'_>,
@@ -214,14 +215,14 @@ impl ConsumerGroup {
         changed
     }
 
-    /// Removes an expression that nobody is subscribed by any more.
+    /// Removes an expression that no member uses any more.
     pub(super) fn drop_unused_regex(&mut self, ctx: &mut Context<'_>, regex: &Str) {
         if self.lasting.members_by_regex(regex) == 0 && self.lasting.regexes().contains_key(regex) {
             self.put_regex(ctx, regex, None);
         }
     }
 
-    /// Brings a member a step nearer to the target. Whether it has other partitions now.
+    /// Brings a member a step nearer to the target. Returns whether its partitions have changed.
     pub(super) fn reconcile(
         &mut self,
         ctx: &mut Context<'_>,
@@ -264,7 +265,7 @@ impl ConsumerGroup {
         reconcile::next(&member.current, &facts).ok().flatten()
     }
 
-    /// Sets or cancels the member's time to give up partitions, and tells the history.
+    /// Sets or cancels the member's time to give up partitions, and notes its progress in the history.
     fn after_reconciliation(&mut self, ctx: &mut Context<'_>, id: &Str) {
         let Some(member) = self.lasting.member(id) else { return };
         let timer = Timer::ConsumerRevocation { group: self.id.clone(), member: id.clone() };
@@ -306,7 +307,7 @@ impl ConsumerGroup {
     }
 }
 
-/// Says who calls, as members are described.
+/// Notes who calls, as members are described.
 pub(super) fn note_caller(metadata: &mut ConsumerGroupMemberMetadataValue, caller: &Caller) {
     for (kept, said) in
         [(&mut metadata.client_id, &caller.client_id), (&mut metadata.client_host, &caller.client_host)]
@@ -325,7 +326,7 @@ pub(super) fn sorted(names: &[Str]) -> Vec<Str> {
     names
 }
 
-/// A member that has lost track says everything, and is told everything.
+/// A member that has lost track sends all its fields, and gets the whole assignment.
 fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
     request.rebalance_timeout_ms != -1
         && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())

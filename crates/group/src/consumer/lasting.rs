@@ -1,7 +1,7 @@
 //! What the records of a consumer group say, and what follows from it.
 //!
-//! Nothing changes it but records: a step writes one and applies it here, as loading does. So the state of a coordinator that
-//! takes over is that of the one before.
+//! Nothing changes it but records: a step writes one and applies it here, as loading does. So the state of a
+//! coordinator that takes over is that of the one before.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Lasting {
     pub epoch: i32,
     pub metadata_hash: i64,
     pub target: Target,
-    /// There is a record of the kind that Kafka wrote before 4.1; it is to be removed.
+    /// The log has a record that Kafka wrote before 4.1. It is to be removed.
     pub has_partition_metadata: bool,
     members: BTreeMap<Str, Member>,
     regexes: BTreeMap<Str, Resolved>,
@@ -109,7 +109,7 @@ impl Lasting {
         self.facts.topics.0.keys()
     }
 
-    /// Another number whenever other topics are wanted.
+    /// A number that changes whenever the wanted topics change.
     pub fn topics_version(&self) -> u64 {
         self.facts.topics_version
     }
@@ -127,7 +127,7 @@ impl Lasting {
         member.metadata.subscribed_topic_names.binary_search(topic).is_ok() || by_regex()
     }
 
-    /// Whether somebody else than `member` has a partition, be it only until it has given it up.
+    /// Whether a member other than `member` has a partition. One that is still giving it up has it.
     pub fn is_taken(&self, member: &str, topic: TopicId, partition: i32) -> bool {
         self.facts.owners.get(&(topic, partition)).is_some_and(|owner| *owner != member)
     }
@@ -171,7 +171,8 @@ impl Lasting {
             + self.facts.bytes()
     }
 
-    /// Takes in a record of the group. A tombstone of what is not there says nothing: its value was compacted away.
+    /// Takes in a record of the group. A tombstone of something unknown changes nothing: its value was
+    /// compacted away.
     pub fn apply(&mut self, record: GroupRecord) {
         match record {
             GroupRecord::ConsumerGroup { value: Some(value), .. } => {
@@ -231,7 +232,7 @@ impl Lasting {
         self.keep(id, member);
     }
 
-    /// Takes a member out to change it, if only its facts are kept up: [`Lasting::keep`] puts it back.
+    /// Takes a member out to change it; [`Lasting::keep`] puts it back. The caller keeps the facts up.
     fn take(&mut self, id: &Str) -> (Str, Member) {
         match self.members.remove_entry(id) {
             Some((id, member)) => {
@@ -247,7 +248,7 @@ impl Lasting {
         self.members.insert(id, member);
     }
 
-    /// A member that nothing is known of yet. It counts from here on.
+    /// A new member. It counts from here on.
     fn newcomer(&mut self, id: &Str) -> (Str, Member) {
         let (id, member) = (id.detached(), Member::default());
         self.facts.note_metadata(&id, &member.metadata);
@@ -300,7 +301,8 @@ fn target_bytes(member: &Str, target: &Partitions) -> usize {
     of_text(member) + target.bytes()
 }
 
-/// Bytes that an expression refers to, with the topics that it matches. Their names are those of the metadata image.
+/// Bytes that an expression refers to, with the topics that it matches. Their names are those of the metadata
+/// image.
 fn regex_bytes(regex: &Str, resolved: &Resolved) -> usize {
     of_text(regex) + of_map::<Str, ()>(resolved.topics.len())
 }
@@ -368,7 +370,7 @@ impl Facts {
     fn forget_current(&mut self, id: &Str, member: &Member, target_epoch: i32) {
         self.reconciled -= usize::from(member.is_reconciled_to(target_epoch));
         for (topic, partition, _) in member.current.held() {
-            // While a log is loaded that is being compacted, the new owner may be known before the old one's change.
+            // In a log that was compacted, the new owner may come before the change of the old one.
             if self.owners.get(&(topic, partition)) == Some(id) {
                 self.owners.remove(&(topic, partition));
             }
@@ -381,14 +383,14 @@ impl Counts {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    /// Counts one more. Whether it is the first.
+    /// Counts one more. Returns whether it is the first.
     fn up(&mut self, name: &Str) -> bool {
         let count = self.0.entry(name.clone()).or_default();
         *count += 1;
         *count == 1
     }
 
-    /// Counts one less. Whether it was the last.
+    /// Counts one less. Returns whether it was the last.
     fn down(&mut self, name: &Str) -> bool {
         let Some(count) = self.0.get_mut(name) else { return false };
         *count -= 1;

@@ -1,4 +1,4 @@
-//! How members go: they say so, or they are not heard of, or they do not do their part in time.
+//! How members go: they leave, their session runs out, or they do not do their part of a rebalance in time.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ impl ConsumerGroup {
         ctx.timers.cancel(&Timer::ConsumerRevocation { group: self.id.clone(), member: id.clone() });
     }
 
-    /// Removes a member that did not do what it had to in time.
+    /// Removes a member that was too late.
     pub(super) fn fence(&mut self, ctx: &mut Context<'_>, member: &Str, cause: Cause) -> Next {
         if self.lasting.member(member).is_none() {
             return Next::Stays;

@@ -9,14 +9,14 @@ use crate::consumer::owned::Owned;
 use crate::memory::{of_bytes, of_optional, of_text};
 use crate::timers::TIMER_BYTES;
 
-/// The epoch of a group that nothing is recorded of, and of its assignment, which is empty. So the first one that is made has
-/// epoch 2, as in Kafka since 4.3, where members wait for it in epoch 1.
+/// The epoch of a new group and of its empty assignment. So the first real assignment has epoch 2, and
+/// members wait for it in epoch 1, as in Kafka since 4.3.
 pub const INITIAL_EPOCH: i32 = 1;
 /// The epoch of a member that wants to join, and of one that has just replaced another.
 pub const JOIN_EPOCH: i32 = 0;
 /// The epoch by which a member leaves.
 pub const LEAVE_EPOCH: i32 = -1;
-/// The epoch by which a static member leaves for a while, and which it has meanwhile.
+/// The epoch by which a static member leaves for a while. It keeps this epoch until it is back.
 pub const LEAVE_STATIC_EPOCH: i32 = -2;
 
 /// Where a member is on its way to the target assignment. The numbers are those of the records.
@@ -25,7 +25,7 @@ pub enum State {
     /// It has what it is to have, or may go on to the next target.
     #[default]
     Stable,
-    /// It has been told to give up partitions and has not said that it did.
+    /// It is to give up partitions, and has not said yet that it did.
     UnrevokedPartitions,
     /// Others have yet to give up what it is to get.
     UnreleasedPartitions,
@@ -71,7 +71,7 @@ impl Default for Member {
     }
 }
 
-/// The metadata of a member that nothing is known of. The schema's defaults are empty names instead of none.
+/// The metadata of an unknown member. The schema's defaults are empty names where there should be none.
 pub fn unknown_metadata() -> ConsumerGroupMemberMetadataValue {
     ConsumerGroupMemberMetadataValue {
         instance_id: None,

@@ -1,7 +1,8 @@
-//! Groups that change their type while they have members (KIP-848): a classic group when a member comes that speaks the consumer
-//! protocol, a consumer group when the last of those goes.
+//! Groups that change their type while they have members (KIP-848): a classic group when a member comes that
+//! speaks the consumer protocol, a consumer group when the last of those goes.
 //!
-//! The records of both types are written in one step, tombstones first, so the group is one or the other at every moment.
+//! The records of both types are written in one step, tombstones first, so the group is one or the other at
+//! every moment.
 
 use crate::timers::GroupTimers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ use crate::group::Next;
 use crate::record::GroupRecord;
 
 impl ConsumerGroup {
-    /// The consumer group that a classic one would become. Its members keep what the leader gave them; nothing is written yet.
+    /// The consumer group that a classic one would become. Its members keep what the leader gave them;
+    /// nothing is written yet.
     pub(super) fn upgraded(ctx: &Context<'_>, classic: &ClassicGroup) -> Result<ConsumerGroup, Refusal> {
         let refused = |why: &str| {
             let message =
@@ -95,8 +97,8 @@ impl ConsumerGroup {
         self.lasting.apply(GroupRecord::CurrentAssignment { key, value: Some(current.to_record()) });
     }
 
-    /// What members have shared out was made from the topics as their leader knew them, which may be long ago. So the group
-    /// knows of no topics, and the next heartbeat finds them.
+    /// The leader made the assignment from the topics that it knew, which may be long ago. So the group
+    /// begins without topics, and the next heartbeat finds them.
     fn take_over_epochs(&mut self, generation: i32) {
         let key = ConsumerGroupMetadataKey { group_id: self.id.clone() };
         let value = Some(ConsumerGroupMetadataValue { epoch: generation, ..Default::default() });
@@ -107,7 +109,8 @@ impl ConsumerGroup {
         self.lasting.apply(GroupRecord::TargetAssignment { key, value: Some(value) });
     }
 
-    /// Whether only members of the classic protocol are left without `leaving`, and the group may become a classic one.
+    /// Whether only members of the classic protocol are left without `leaving`, and the group may become a
+    /// classic one.
     pub(super) fn may_downgrade_without(&self, ctx: &Context<'_>, leaving: &BTreeSet<Str>) -> bool {
         let is_classic = |id: &&Str| self.lasting.member(id).is_some_and(Member::is_classic);
         let left = self.lasting.members().len() - leaving.len();
@@ -122,7 +125,7 @@ impl ConsumerGroup {
         speaks_consumer && self.lasting.classic_members() + 1 == members && self.may_downgrade(ctx, members)
     }
 
-    /// Whether so many of the members can be a classic group: it may be, and fits into a record.
+    /// Whether this many members can be a classic group: the policy allows it, and they fit into a record.
     fn may_downgrade(&self, ctx: &Context<'_>, members: usize) -> bool {
         ctx.config.migration.may_downgrade()
             && members <= ctx.config.classic_size_max
@@ -152,7 +155,8 @@ fn downgraded_member(ctx: &Context<'_>, member: &Member) -> Option<ClassicMember
         .collect();
     let subscription = protocols.first().and_then(|first| embedded::subscription(&first.metadata).ok());
     let version = subscription.map_or(0, |(version, _)| version);
-    // What it has, not what it was to have: if the group is upgraded again before it has rebalanced, this must be true.
+    // What it has, not what it was to have: if the group is upgraded again before it has rebalanced, this
+    // must be true.
     let has: Partitions = member.current.held().map(|(topic, partition, _)| (topic, partition)).collect();
     Some(ClassicMember {
         instance: member.metadata.instance_id.clone(),

@@ -7,7 +7,8 @@ use ottla_wire::messages::consumer_group_current_member_assignment_value::TopicP
 
 use crate::memory::of_map;
 
-/// Partitions by topic, each with the member's epoch when it was assigned (KIP-1251). No topic is held without a partition.
+/// Partitions by topic, each with the member's epoch when it was assigned (KIP-1251). No topic is held
+/// without a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
     by_topic: BTreeMap<TopicId, BTreeMap<i32, i32>>,

@@ -1,7 +1,8 @@
 //! The way of a member from what it has to what it is to have.
 //!
-//! A member first gives up what it is not to have any more; then it moves to the epoch of the target and gets what is free of
-//! the rest; what others still have it gets when they have given it up. So no partition is ever with two members.
+//! A member first gives up what the target does not give it. Then it moves to the epoch of the target and
+//! gets what is free. It gets the rest when others have given it up. So no partition is ever with two
+//! members.
 
 use ottla_wire::TopicId;
 
@@ -18,7 +19,7 @@ pub struct Facts<'a> {
     /// The member has just subscribed anew: what it is not subscribed to any more is taken from it at once.
     pub subscription_changed: bool,
     pub is_subscribed: &'a dyn Fn(TopicId) -> bool,
-    /// Whether another member has a partition, be it only until it has given it up.
+    /// Whether another member has a partition. One that is still giving it up has it.
     pub is_taken: &'a dyn Fn(TopicId, i32) -> bool,
 }
 
@@ -52,13 +53,13 @@ fn is_same(next: &Current, current: &Current) -> bool {
         && next.revoking == current.revoking
 }
 
-/// Whether the member has not said yet that it has none of `revoking` any more.
+/// Whether the member may still have some of `revoking`: it has not said otherwise.
 fn still_owns(revoking: &Owned, owned: Option<&Partitions>) -> bool {
     let Some(owned) = owned else { return true };
     owned.iter().any(|(topic, partition)| revoking.contains(topic, partition))
 }
 
-/// Takes what the member is not subscribed to any more from it. `None` if nothing is to be taken.
+/// Takes partitions from the member that it is not subscribed to any more. `None` if there are none.
 fn without_unsubscribed(current: &Current, facts: &Facts<'_>) -> Option<Current> {
     if !facts.subscription_changed {
         return None;

@@ -1,6 +1,7 @@
 //! What a group knows of the topics that it wants.
 //!
-//! Looked at when members or topics change, never without need: a heartbeat that brings nothing new costs nothing here.
+//! It is only looked at when members or topics change. A heartbeat that brings nothing new costs nothing
+//! here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use crate::context::Context;
 use crate::history::{Begin, Cause};
 use crate::topics::Topics;
 
-/// The least time between two looks of all expressions at all topics, as in Kafka: topics may come many a second.
+/// The least time between two looks of all expressions at all topics, as in Kafka: topics may come many a
+/// second.
 pub const REGEX_REFRESH_MIN: Duration = Duration::from_secs(10);
 
 impl ConsumerGroup {
-    /// Sees whether topics have changed. The group's epoch moves on if they have, or if `begin` says why it must.
+    /// Looks whether topics have changed. The group's epoch moves on if they have, or if `begin` gives a
+    /// reason.
     pub(super) fn refresh(&mut self, ctx: &mut Context<'_>, begin: Option<Begin>) {
         let resolved_otherwise = self.resolve(ctx);
         let begin = begin.or_else(|| {
@@ -30,7 +33,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// Resolves expressions that are new, and all of them if it is time. Whether one matches other topics than before.
+    /// Resolves new expressions, and all of them if it is time. Returns whether one matches other topics than
+    /// before.
     fn resolve(&mut self, ctx: &mut Context<'_>) -> bool {
         let wanted = self.lasting.subscribed_regexes().len();
         if wanted == 0 {
@@ -50,7 +54,8 @@ impl ConsumerGroup {
         let mut changed = false;
         for regex in regexes {
             let before = self.lasting.regexes().get(&regex);
-            // Another broker may have let in one that this one cannot read: it matches what it matched.
+            // Another broker may have let in one that this one cannot read. It matches what it matched
+            // before.
             let kept = || before.map(|before| before.topics.clone()).unwrap_or_default();
             let topics = matches.remove(&regex).unwrap_or_else(kept);
             let other = before.map_or(!topics.is_empty(), |before| before.topics != topics);
@@ -79,7 +84,8 @@ impl ConsumerGroup {
         compiled.collect()
     }
 
-    /// The hash of what the group must know of its topics. Computed when topics, or the wish for them, have changed.
+    /// The hash of what the group must know of its topics. Computed when topics, or the wish for them, have
+    /// changed.
     pub(super) fn metadata_hash(&mut self, ctx: &Context<'_>) -> i64 {
         let version = self.lasting.topics_version();
         if self.soft.hashed.is_none_or(|(hashed, _)| hashed != version) {
@@ -89,8 +95,8 @@ impl ConsumerGroup {
     }
 }
 
-/// FNV-1a over the topics that there are, in order of their names: name, id, and for each partition its racks. No topic, no
-/// hash. Kafka's value is another one; both are read by their writer only.
+/// FNV-1a over the topics that there are, in order of their names: name, id, and for each partition its
+/// racks. No topic, no hash. Kafka's value is another one; both are read by their writer only.
 fn metadata_hash(lasting: &Lasting, topics: &dyn Topics) -> i64 {
     let mut hash = Fnv::default();
     for facts in lasting.topics().filter_map(|name| topics.by_name(name)) {

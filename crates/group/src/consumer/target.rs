@@ -16,7 +16,7 @@ use crate::timers::Timer;
 use crate::topics::{TopicFacts, Topics};
 
 impl ConsumerGroup {
-    /// Makes a new assignment if one is wanted and the last is not too young; otherwise sets the timer for it.
+    /// Makes a new assignment if one is wanted. Sets the timer instead if the last one is too young.
     pub(super) fn assign_if_due(&mut self, ctx: &mut Context<'_>) {
         if self.lasting.epoch <= self.lasting.target.epoch || self.is_empty() {
             return;
@@ -38,7 +38,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// How long to wait before the next assignment. Not at all for the first one, and not because a clock was set back.
+    /// How long to wait before the next assignment. The first one does not wait, and neither does one after
+    /// the clock was set back.
     fn assignment_due_in(&self, ctx: &Context<'_>) -> Duration {
         let target = &self.lasting.target;
         let interval = ctx.config.assignment_interval(&self.id);
@@ -70,7 +71,7 @@ pub fn assignor(lasting: &Lasting, config: &GroupConfig) -> Assignor {
         .unwrap_or(Assignor::Uniform)
 }
 
-/// What the assignor gives to each member that had something else before.
+/// The new targets of the members whose target changes.
 fn changes(lasting: &Lasting, config: &GroupConfig, topics: &dyn Topics) -> Vec<(Str, Partitions)> {
     let spec = spec(lasting, topics);
     let assigned = assignor(lasting, config).assign(&spec);

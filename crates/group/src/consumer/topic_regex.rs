@@ -1,8 +1,9 @@
 //! Subscriptions by regular expression (KIP-848).
 //!
-//! Kafka takes RE2's syntax; the engine of the `regex` crate is of the same family and has the same linear time. It is used
-//! itself, because it tells how much memory an expression takes. An expression matches a topic if
-//! it matches its whole name. Differences that topic names (ASCII) cannot show are left as they are.
+//! Kafka takes RE2's syntax. The engine of the `regex` crate is of the same family and has the same linear
+//! time. The engine is used directly, because it reports how much memory an expression takes. An expression
+//! matches a topic if it matches its whole name. Differences that topic names (ASCII) cannot show are left as
+//! they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

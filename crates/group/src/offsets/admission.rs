@@ -6,7 +6,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex};
 
 use super::committed::Offsets;
-use super::store::Place;
+use super::store::GroupTopicPartition;
 use crate::classic::get_or_create;
 use crate::config::ID_BYTES_MAX;
 use crate::context::Context;
@@ -14,7 +14,7 @@ use crate::group::Committer;
 use crate::groups::{Groups, HasOffsets};
 
 impl Offsets {
-    /// A commit was served: the group exists if it has offsets, and hears of its member.
+    /// A commit was served. The group exists if it has offsets, and its member lives.
     pub(super) fn committed(
         &self,
         ctx: &mut Context<'_>,
@@ -33,8 +33,8 @@ impl Offsets {
         }
     }
 
-    /// Whether an offset can be kept for one place, or in a transaction of `producer`. What takes no more room than what was
-    /// there before always can.
+    /// Whether an offset can be kept for one partition, or in a transaction of `producer`. One that takes no
+    /// more room than the offset before it always can.
     pub(super) fn check_place(
         &self,
         ctx: &Context<'_>,
@@ -54,7 +54,7 @@ impl Offsets {
             return Err(ErrorCode::PolicyViolation);
         }
         let before = match producer {
-            Some(producer) => self.pending.get(producer.id, &Place::of(key)),
+            Some(producer) => self.pending.get(producer.id, &GroupTopicPartition::of(key)),
             None => committed,
         };
         let metadata_len = metadata.map_or(0, |metadata| metadata.len());

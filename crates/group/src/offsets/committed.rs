@@ -8,7 +8,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, ProducerId};
 
 use super::pending::Pending;
-use super::store::{CommittedOffset, Entry, Place, Store};
+use super::store::{CommittedOffset, Entry, GroupTopicPartition, Store};
 use super::sweep::Sweep;
 use crate::context::Context;
 use crate::groups::HasOffsets;
@@ -31,8 +31,8 @@ impl HasOffsets for Offsets {
 }
 
 impl Offsets {
-    /// Takes in a record, from the log or just written. One of a transaction waits for its end; a tombstone does not, and
-    /// also drops what transactions would commit.
+    /// Takes in a record, from the log or just written. One of a transaction waits for its end; a tombstone
+    /// does not, and also drops what transactions would commit.
     pub fn apply(
         &mut self,
         producer: Option<Producer>,
@@ -43,20 +43,20 @@ impl Offsets {
         let Some(value) = value else {
             self.store.remove(&key.group, &key.topic, partition);
             if !self.pending.is_empty() {
-                self.pending.remove(&Place::of(key));
+                self.pending.remove(&GroupTopicPartition::of(key));
             }
             return;
         };
         self.rank += 1;
         let entry = Entry { rank: self.rank, committed: CommittedOffset::of(value) };
         match producer {
-            Some(producer) => self.pending.put(producer.id, &Place::of(key), entry),
+            Some(producer) => self.pending.put(producer.id, &GroupTopicPartition::of(key), entry),
             None => self.store.put(&key.group, &key.topic, partition, entry),
         }
     }
 
-    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken it. Gives back
-    /// the groups concerned, which may have no offsets any more.
+    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken
+    /// it. Gives back the groups concerned, which may have no offsets any more.
     pub fn end_transaction(&mut self, producer: Producer, commit: bool) -> BTreeSet<Str> {
         let ended = self.pending.take(producer.id);
         let groups = ended.keys().map(|place| place.group.clone()).collect();
@@ -93,7 +93,7 @@ impl Offsets {
         self.store.count_bytes() + self.pending.count_bytes()
     }
 
-    pub fn get(&self, place: &Place) -> Option<&CommittedOffset> {
+    pub fn get(&self, place: &GroupTopicPartition) -> Option<&CommittedOffset> {
         self.store.get(&place.group, &place.topic, place.partition).map(|entry| &entry.committed)
     }
 
@@ -116,14 +116,14 @@ impl Offsets {
     /// The records that stand for the committed offsets, without pending ones.
     pub fn records(&self) -> Vec<GroupRecord> {
         let record = |(group, topic, partition, committed): (&Str, &Str, _, &CommittedOffset)| {
-            let place = Place { group: group.clone(), topic: topic.clone(), partition };
+            let place = GroupTopicPartition { group: group.clone(), topic: topic.clone(), partition };
             GroupRecord::Offset { key: place.into_key(), value: Some(committed.to_value()) }
         };
         self.iter().map(record).collect()
     }
 
     /// Every offset that waits for the end of a transaction, in order.
-    pub fn pending(&self) -> impl Iterator<Item = (ProducerId, &Place, &CommittedOffset)> {
+    pub fn pending(&self) -> impl Iterator<Item = (ProducerId, &GroupTopicPartition, &CommittedOffset)> {
         self.pending.iter().map(|(producer, place, entry)| (producer, place, &entry.committed))
     }
 
@@ -144,7 +144,7 @@ impl Offsets {
     }
 
     /// Writes that what was committed for `place` is gone.
-    pub(super) fn write_tombstone(&mut self, ctx: &mut Context, place: Place) {
+    pub(super) fn write_tombstone(&mut self, ctx: &mut Context, place: GroupTopicPartition) {
         self.write(ctx, None, place.into_key(), None);
     }
 }

@@ -1,7 +1,8 @@
-//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted topics.
+//! Offsets that have outlived their use: those past their retention (KIP-211, KIP-496), and those of deleted
+//! topics.
 //!
-//! There may be millions of offsets, so that all of them are never looked at in one step: a step does some work and leaves
-//! the rest to the next, a little later.
+//! There may be millions of offsets, so one step never looks at all of them. It does some work and leaves the
+//! rest to the next step, a little later.
 
 use std::ops::Bound;
 
@@ -9,7 +10,7 @@ use ottla_wire::Timestamp;
 use ottla_wire::primitives::Str;
 
 use super::committed::Offsets;
-use super::store::{CommittedOffset, Entry, Place};
+use super::store::{CommittedOffset, Entry, GroupTopicPartition};
 use super::sweep::{Deleted, Position, SWEEP_PAUSE, Work};
 use crate::context::Context;
 use crate::group::{Group, Next, OffsetExpiry};
@@ -32,7 +33,8 @@ impl Offsets {
         self.work(ctx, groups);
     }
 
-    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their names now, stay.
+    /// Topics of these names were deleted. Offsets that were committed since, for topics that have their
+    /// names now, stay.
     pub fn remove_topics(&mut self, ctx: &mut Context<'_>, groups: &mut Groups, deleted: &[Str]) {
         if deleted.is_empty() {
             return;
@@ -76,7 +78,14 @@ impl Offsets {
     }
 
     /// Adds the places of a deleted topic whose offsets say nothing of a topic that there is now.
-    fn collect_stale(&self, ctx: &Context<'_>, group: &Str, topic: &Str, rank: u64, places: &mut Vec<Place>) {
+    fn collect_stale(
+        &self,
+        ctx: &Context<'_>,
+        group: &Str,
+        topic: &Str,
+        rank: u64,
+        places: &mut Vec<GroupTopicPartition>,
+    ) {
         let now = ctx.topics.by_name(topic).map(|facts| facts.id);
         let is_stale = |entry: &Entry| {
             let id = entry.committed.topic_id;
@@ -86,7 +95,7 @@ impl Offsets {
         for (partition, entry) in committed.into_iter().flatten() {
             if is_stale(entry) {
                 let (group, topic) = (group.clone(), topic.clone());
-                places.push(Place { group, topic, partition: *partition });
+                places.push(GroupTopicPartition { group, topic, partition: *partition });
             }
         }
         // Beside a committed offset that stays, what is pending from before it loses by its rank anyway.
@@ -142,7 +151,11 @@ impl Offsets {
         let expired = partitions
             .iter()
             .filter(|(_, entry)| is_expired(ctx, expiry, &entry.committed))
-            .map(|(partition, _)| Place { group: id.clone(), topic: topic.clone(), partition: *partition })
+            .map(|(partition, _)| GroupTopicPartition {
+                group: id.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+            })
             .filter(|place| !self.pending.contains(place));
         let expired = expired.collect();
         self.remove(ctx, expired);
@@ -157,7 +170,7 @@ impl Offsets {
         }
     }
 
-    fn remove(&mut self, ctx: &mut Context<'_>, places: Vec<Place>) {
+    fn remove(&mut self, ctx: &mut Context<'_>, places: Vec<GroupTopicPartition>) {
         for place in places {
             self.write_tombstone(ctx, place);
         }

@@ -1,6 +1,6 @@
-//! OffsetCommit (key 8): a group says how far it has read.
-//! Version 1 and up know members; 2 to 4 may say when the offsets expire; 6 the leader epoch (KIP-320); 7 static members
-//! (KIP-345); 9 epochs of consumer groups (KIP-848); 10 topic ids.
+//! OffsetCommit (key 8): a group says how far it has read. Version 1 and up know members; 2 to 4 may say when
+//! the offsets expire; 6 the leader epoch (KIP-320); 7 static members (KIP-345); 9 epochs of consumer groups
+//! (KIP-848); 10 topic ids.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -22,7 +22,7 @@ use crate::step::{Serve, Step};
 /// `retention_time_ms` of a commit that leaves it to the broker.
 const DEFAULT_RETENTION: i64 = -1;
 
-/// From this version on, a commit for a group that does not exist is told so.
+/// From this version on, a commit for a group that does not exist gets GROUP_ID_NOT_FOUND.
 const TELLS_UNKNOWN_GROUP_FROM: i16 = 9;
 
 impl GroupRequest for OffsetCommitRequest {
@@ -51,7 +51,8 @@ impl Serve for OffsetCommitRequest {
 }
 
 impl Offsets {
-    /// Commits what the group agrees to. Somebody who is no member may commit to a group that does not exist: it is made.
+    /// Commits what the group agrees to. Somebody who is no member may commit to a group that does not exist:
+    /// it is made.
     fn commit(
         &mut self,
         ctx: &mut Context<'_>,

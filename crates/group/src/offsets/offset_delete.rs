@@ -1,4 +1,5 @@
-//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to offsets.
+//! OffsetDelete (key 47): a group forgets how far it has read (KIP-496); and what DeleteGroups does to
+//! offsets.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -10,7 +11,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex};
 
 use super::committed::Offsets;
-use super::store::Place;
+use super::store::GroupTopicPartition;
 use crate::context::Context;
 use crate::group::{Group, Next};
 use crate::groups::Groups;
@@ -59,12 +60,12 @@ impl Offsets {
 
     /// Deletes all offsets of a group that is to go, also what transactions would commit.
     pub fn remove_group(&mut self, ctx: &mut Context<'_>, group: &Str) {
-        let committed = self.of_group(group).map(|(topic, partition, _)| Place {
+        let committed = self.of_group(group).map(|(topic, partition, _)| GroupTopicPartition {
             group: group.clone(),
             topic: topic.clone(),
             partition,
         });
-        let mut places: Vec<Place> = committed.collect();
+        let mut places: Vec<GroupTopicPartition> = committed.collect();
         let pending = self.pending.places_of(group);
         places.extend(pending.filter(|place| self.get(place).is_none()).cloned());
         for place in places {
@@ -96,7 +97,7 @@ impl Offsets {
         partition: &OffsetDeleteRequestPartition,
     ) {
         let partition = PartitionIndex(partition.partition_index);
-        let place = Place { group: group.clone(), topic: topic.clone(), partition };
+        let place = GroupTopicPartition { group: group.clone(), topic: topic.clone(), partition };
         if self.get(&place).is_some() || self.pending.contains(&place) {
             self.write_tombstone(ctx, place);
         }

@@ -1,5 +1,5 @@
-//! OffsetFetch (key 9): how far a group has read. Version 7 may ask for offsets that no open transaction will change
-//! (KIP-447); 9 names the member (KIP-848); 10 topic ids.
+//! OffsetFetch (key 9): how far a group has read. Version 7 may ask for offsets that no open transaction will
+//! change (KIP-447); 9 names the member (KIP-848); 10 topic ids.
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -10,7 +10,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, LeaderEpoch, PartitionIndex};
 
 use super::committed::Offsets;
-use super::store::{CommittedOffset, Place, Topics};
+use super::store::{CommittedOffset, GroupTopicPartition, Topics};
 use crate::groups::Groups;
 use crate::request::{Caller, FetchOfGroup, GroupRequest, Response};
 use crate::step::{Serve, Step};
@@ -41,7 +41,8 @@ impl Serve for FetchOfGroup {
 }
 
 impl Offsets {
-    /// Answers for the topics that are asked for, or for all that have offsets. A group that does not exist has none.
+    /// Answers for the topics that are asked for, or for all that have offsets. A group that does not exist
+    /// has none.
     fn fetch(&self, groups: &Groups, request: &FetchOfGroup) -> OffsetFetchResponseGroup {
         let FetchOfGroup { group: asked, require_stable } = request;
         let group = groups.get(&asked.group_id);
@@ -88,7 +89,7 @@ impl Fetch<'_> {
             let partition = PartitionIndex(*index);
             let entry = offsets.and_then(|partitions| partitions.get(&partition));
             let committed = entry.map(|entry| &entry.committed);
-            // What was committed for a topic of that name that is gone says nothing of the one there is now.
+            // An offset of an older topic of the same name says nothing of this one.
             let committed = committed.filter(|committed| !committed.is_of_another_topic(asked.topic_id));
             self.partition(&asked.name, partition, committed)
         };
@@ -135,7 +136,11 @@ impl Fetch<'_> {
         let pending = &self.all.pending;
         self.require_stable
             && !pending.is_empty()
-            && pending.contains(&Place { group: self.group.clone(), topic: topic.clone(), partition })
+            && pending.contains(&GroupTopicPartition {
+                group: self.group.clone(),
+                topic: topic.clone(),
+                partition,
+            })
     }
 }
 

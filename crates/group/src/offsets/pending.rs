@@ -6,23 +6,24 @@ use std::ops::Bound;
 use ottla_wire::ProducerId;
 use ottla_wire::primitives::Str;
 
-use super::store::{Entry, Place};
+use super::store::{Entry, GroupTopicPartition};
 use crate::memory::{of_map, of_one_more, of_text};
 
 /// What open transactions will commit. No map in it is empty.
 ///
-/// Producers are known by their id alone: the epoch may have been raised between the commit and the marker (KIP-890).
+/// Producers are known by their id alone: the epoch may have been raised between the commit and the marker
+/// (KIP-890).
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    by_producer: BTreeMap<ProducerId, BTreeMap<Place, Entry>>,
-    by_place: BTreeMap<Place, BTreeSet<ProducerId>>,
+    by_producer: BTreeMap<ProducerId, BTreeMap<GroupTopicPartition, Entry>>,
+    by_place: BTreeMap<GroupTopicPartition, BTreeSet<ProducerId>>,
     len: usize,
     /// Bytes of all but the two outermost maps.
     bytes: usize,
 }
 
 /// Bytes that a waiting offset refers to.
-fn bytes(place: &Place, entry: &Entry) -> usize {
+fn bytes(place: &GroupTopicPartition, entry: &Entry) -> usize {
     of_text(&place.group) + of_text(&place.topic) + of_text(&entry.committed.metadata)
 }
 
@@ -36,40 +37,46 @@ impl Pending {
         self.by_place.is_empty()
     }
 
-    pub fn get(&self, producer: ProducerId, place: &Place) -> Option<&Entry> {
+    pub fn get(&self, producer: ProducerId, place: &GroupTopicPartition) -> Option<&Entry> {
         self.by_producer.get(&producer)?.get(place)
     }
 
-    pub fn contains(&self, place: &Place) -> bool {
+    pub fn contains(&self, place: &GroupTopicPartition) -> bool {
         self.by_place.contains_key(place)
     }
 
     /// Whether a transaction waits with an offset of `group`.
     pub fn concerns(&self, group: &Str) -> bool {
-        self.places_from(&Place::first_of(group)).next().is_some_and(|place| place.group == *group)
+        self.places_from(&GroupTopicPartition::first_of(group))
+            .next()
+            .is_some_and(|place| place.group == *group)
     }
 
     /// The places of `group` that transactions wait for.
-    pub fn places_of(&self, group: &Str) -> impl Iterator<Item = &Place> {
-        self.places_from(&Place::first_of(group)).take_while(move |place| place.group == *group)
+    pub fn places_of(&self, group: &Str) -> impl Iterator<Item = &GroupTopicPartition> {
+        self.places_from(&GroupTopicPartition::first_of(group)).take_while(move |place| place.group == *group)
     }
 
     /// The places of `topic` in `group` that transactions wait for, each with what they would commit.
-    pub fn places_in(&self, group: &Str, topic: &Str) -> impl Iterator<Item = (&Place, Vec<&Entry>)> {
+    pub fn places_in(
+        &self,
+        group: &Str,
+        topic: &Str,
+    ) -> impl Iterator<Item = (&GroupTopicPartition, Vec<&Entry>)> {
         self.by_place
-            .range((Bound::Included(Place::first_in(group, topic)), Bound::Unbounded))
+            .range((Bound::Included(GroupTopicPartition::first_in(group, topic)), Bound::Unbounded))
             .take_while(move |(place, _)| place.group == *group && place.topic == *topic)
             .map(|(place, producers)| (place, self.entries(place, producers)))
     }
 
     /// What every transaction would commit, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &Place, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &GroupTopicPartition, &Entry)> {
         self.by_producer
             .iter()
             .flat_map(|(producer, places)| places.iter().map(|(place, entry)| (*producer, place, entry)))
     }
 
-    pub fn put(&mut self, producer: ProducerId, place: &Place, entry: Entry) {
+    pub fn put(&mut self, producer: ProducerId, place: &GroupTopicPartition, entry: Entry) {
         self.bytes += bytes(place, &entry);
         let places = self.by_producer.entry(producer).or_default();
         if let Some(before) = places.get_mut(place) {
@@ -79,7 +86,7 @@ impl Pending {
         }
         self.len += 1;
         let place = place.detached();
-        self.bytes += of_one_more::<Place, Entry>(places.len());
+        self.bytes += of_one_more::<GroupTopicPartition, Entry>(places.len());
         places.insert(place.clone(), entry);
         let producers = self.by_place.entry(place).or_default();
         self.bytes += of_one_more::<ProducerId, ()>(producers.len());
@@ -87,14 +94,15 @@ impl Pending {
     }
 
     /// No transaction commits anything for `place` any more.
-    pub fn remove(&mut self, place: &Place) {
+    pub fn remove(&mut self, place: &GroupTopicPartition) {
         let producers = self.by_place.remove(place).unwrap_or_default();
         self.bytes -= of_map::<ProducerId, ()>(producers.len());
         for producer in producers {
             let Some(places) = self.by_producer.get_mut(&producer) else { continue };
             if let Some(removed) = places.remove(place) {
                 self.len -= 1;
-                self.bytes -= bytes(place, &removed) + of_one_more::<Place, Entry>(places.len());
+                self.bytes -=
+                    bytes(place, &removed) + of_one_more::<GroupTopicPartition, Entry>(places.len());
             }
             if places.is_empty() {
                 self.by_producer.remove(&producer);
@@ -103,10 +111,10 @@ impl Pending {
     }
 
     /// The transaction of `producer` has ended: what it would have committed is taken out.
-    pub fn take(&mut self, producer: ProducerId) -> BTreeMap<Place, Entry> {
+    pub fn take(&mut self, producer: ProducerId) -> BTreeMap<GroupTopicPartition, Entry> {
         let places = self.by_producer.remove(&producer).unwrap_or_default();
         self.len -= places.len();
-        self.bytes -= of_map::<Place, Entry>(places.len());
+        self.bytes -= of_map::<GroupTopicPartition, Entry>(places.len());
         for (place, entry) in &places {
             self.bytes -= bytes(place, entry);
             let Some(producers) = self.by_place.get_mut(place) else { continue };
@@ -127,21 +135,25 @@ impl Pending {
     /// The same, counted from scratch.
     pub fn count_bytes(&self) -> usize {
         let entries: usize = self.iter().map(|(_, place, entry)| bytes(place, entry)).sum();
-        let places = self.by_producer.values().map(|places| of_map::<Place, Entry>(places.len()));
+        let places =
+            self.by_producer.values().map(|places| of_map::<GroupTopicPartition, Entry>(places.len()));
         let producers = self.by_place.values().map(|producers| of_map::<ProducerId, ()>(producers.len()));
         entries + places.sum::<usize>() + producers.sum::<usize>() + self.outermost_bytes()
     }
 
     fn outermost_bytes(&self) -> usize {
-        of_map::<ProducerId, BTreeMap<Place, Entry>>(self.by_producer.len())
-            + of_map::<Place, BTreeSet<ProducerId>>(self.by_place.len())
+        of_map::<ProducerId, BTreeMap<GroupTopicPartition, Entry>>(self.by_producer.len())
+            + of_map::<GroupTopicPartition, BTreeSet<ProducerId>>(self.by_place.len())
     }
 
-    fn places_from(&self, first: &Place) -> impl Iterator<Item = &Place> + use<'_> {
+    fn places_from(
+        &self,
+        first: &GroupTopicPartition,
+    ) -> impl Iterator<Item = &GroupTopicPartition> + use<'_> {
         self.by_place.range((Bound::Included(first.clone()), Bound::Unbounded)).map(|(place, _)| place)
     }
 
-    fn entries(&self, place: &Place, producers: &BTreeSet<ProducerId>) -> Vec<&Entry> {
+    fn entries(&self, place: &GroupTopicPartition, producers: &BTreeSet<ProducerId>) -> Vec<&Entry> {
         producers.iter().filter_map(|producer| self.get(*producer, place)).collect()
     }
 }

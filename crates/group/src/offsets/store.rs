@@ -24,14 +24,14 @@ pub struct CommittedOffset {
 
 /// What an offset is committed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct GroupTopicPartition {
     pub group: Str,
     pub topic: Str,
     pub partition: PartitionIndex,
 }
 
-/// A committed offset and its rank in the log. Of two commits for one place the one of the higher rank counts, whichever
-/// of them comes into force later.
+/// A committed offset and its rank in the log. Of two commits for one place the one of the higher rank
+/// counts, whichever of them comes into force later.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub rank: u64,
@@ -75,15 +75,20 @@ impl CommittedOffset {
         }
     }
 
-    /// Whether the offset was committed for a topic of another id than `asked`. A zero on either side is no statement.
+    /// Whether the offset was committed for a topic of another id than `asked`. A zero on either side says
+    /// nothing.
     pub(super) fn is_of_another_topic(&self, asked: TopicId) -> bool {
         !self.topic_id.is_zero() && !asked.is_zero() && self.topic_id != asked
     }
 }
 
-impl Place {
-    pub(super) fn of(key: &OffsetCommitKey) -> Place {
-        Place { group: key.group.clone(), topic: key.topic.clone(), partition: PartitionIndex(key.partition) }
+impl GroupTopicPartition {
+    pub(super) fn of(key: &OffsetCommitKey) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: key.group.clone(),
+            topic: key.topic.clone(),
+            partition: PartitionIndex(key.partition),
+        }
     }
 
     pub(super) fn into_key(self) -> OffsetCommitKey {
@@ -91,18 +96,26 @@ impl Place {
     }
 
     /// The first place that `group` can have.
-    pub(super) fn first_of(group: &Str) -> Place {
-        Place::first_in(group, &Str::default())
+    pub(super) fn first_of(group: &Str) -> GroupTopicPartition {
+        GroupTopicPartition::first_in(group, &Str::default())
     }
 
     /// The first place that a topic can have in `group`.
-    pub(super) fn first_in(group: &Str, topic: &Str) -> Place {
-        Place { group: group.clone(), topic: topic.clone(), partition: PartitionIndex(i32::MIN) }
+    pub(super) fn first_in(group: &Str, topic: &Str) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: group.clone(),
+            topic: topic.clone(),
+            partition: PartitionIndex(i32::MIN),
+        }
     }
 
     /// The same place, without the frames that its names were read from.
-    pub(super) fn detached(&self) -> Place {
-        Place { group: self.group.detached(), topic: self.topic.detached(), partition: self.partition }
+    pub(super) fn detached(&self) -> GroupTopicPartition {
+        GroupTopicPartition {
+            group: self.group.detached(),
+            topic: self.topic.detached(),
+            partition: self.partition,
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use ottla_wire::Instant;
 use ottla_wire::primitives::Str;
 
-/// Groups, topics and offsets that one step looks at. A topic of a group is not split, so that it may be some more.
+/// Groups, topics and offsets that one step looks at. A topic of a group is not split, so that it may be some
+/// more.
 pub const SWEEP_WORK_MAX: usize = 10_000;
 
 /// Time between two steps of one sweep, in which requests are served.

@@ -47,9 +47,9 @@ impl Serve for TxnOffsetCommitRequest {
 }
 
 impl Offsets {
-    /// Writes what the group agrees to into the producer's transaction; it comes into force when the transaction commits.
-    /// As with [`Offsets::commit`], a group may be made. That the producer may write to this partition is checked where the
-    /// records are appended.
+    /// Writes what the group agrees to into the producer's transaction; it comes into force when the
+    /// transaction commits. As with [`Offsets::commit`], a group may be made. That the producer may write to
+    /// this partition is checked where the records are appended.
     fn commit_in_transaction(
         &mut self,
         ctx: &mut Context<'_>,

@@ -20,7 +20,6 @@ crate::on_every_stream! {
     small_requests_pass_a_full_pool_and_large_ones_wait,
     a_small_request_leaves_the_line_when_its_connection_holds_nothing,
     a_request_larger_than_the_pool_is_served_alone,
-    a_slow_large_request_is_shed_when_others_wait_for_its_memory,
     a_connection_that_holds_much_is_not_read,
 }
 
@@ -195,19 +194,6 @@ async fn a_request_larger_than_the_pool_is_served_alone<W: Wire>() {
     let mut client = stage.connect().await;
     client.send(&["x".repeat(1_000_000).as_str()]).await;
     assert_eq!(client.receive_bytes().await.len(), 1_000_000);
-}
-
-async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory<W: Wire>() {
-    steady();
-    let stage = stage::<W>(NetSettings { contended_read_max: Duration::from_millis(200), ..small_pool() });
-    let (mut slow, mut other) = (stage.connect().await, stage.connect().await);
-    slow.send_bytes(&250_000_i32.to_be_bytes()).await;
-    until("it is admitted", || stage.server.admission().bytes() == 250_000).await;
-    sleep(Duration::from_millis(250)).await;
-    assert_eq!(stage.closed("slow_request"), 0, "nobody waits");
-    other.send(&["x".repeat(250_000).as_str()]).await;
-    assert_eq!(other.receive_bytes().await.len(), 250_000);
-    assert_eq!(stage.closed("slow_request"), 1);
 }
 
 async fn a_connection_that_holds_much_is_not_read<W: Wire>() {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ottla_coordinator::{Batch, Coordinator, Frame, Moment, Producer, Ticket};
-use ottla_group::offsets::Place;
+use ottla_group::offsets::GroupTopicPartition;
 use ottla_group::{Call, Caller, FetchOfGroup, GroupConfig, GroupCoordinator, Request, Response};
 use ottla_replica::{AppendError, VerificationGuard, WriteMarker};
 use ottla_wire::batch::{BatchBuilder, BatchLimits, Origin, Scratch, ValidatedBatch, validate};
@@ -176,7 +176,7 @@ impl GroupLeader {
 
     /// What is committed for a group.
     pub fn committed(&self, group: &str) -> i64 {
-        let place = Place { group: group.into(), topic: INPUT, partition: PartitionIndex(0) };
+        let place = GroupTopicPartition { group: group.into(), topic: INPUT, partition: PartitionIndex(0) };
         let found = self.frame.as_ref().and_then(|frame| frame.core().offsets().get(&place));
         found.map_or(0, |committed| committed.offset.0)
     }

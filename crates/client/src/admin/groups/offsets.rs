@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_wire::messages::OffsetDeleteRequest;
-use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::super::coordinators::by_name;
 use super::super::{Admin, Repeat};
 use crate::cluster::TopicPartition;
-use crate::committed::{self, Asked, Committed, GroupMetadata, Offsets};
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
-use crate::group::by_topic;
+use crate::offsets::{self, Asked, Committed, GroupMetadata, Offsets};
 
 impl Admin {
     /// What groups have committed, in these partitions or (none named) in all. With `require_stable` it waits while open
@@ -32,7 +29,7 @@ impl Admin {
                 })
                 .collect();
             let metadata = self.cluster.metadata();
-            let mut fetched = committed::fetch(&connection, &metadata, &asked, require_stable).await;
+            let mut fetched = offsets::fetch(&connection, &metadata, &asked, require_stable).await;
             for outcome in fetched.values_mut() {
                 wait_if_unstable(outcome);
             }
@@ -48,12 +45,12 @@ impl Admin {
     pub async fn alter_group_offsets(
         &self,
         group: &str,
-        offsets: &Offsets,
+        to: &Offsets,
     ) -> Result<BTreeMap<TopicPartition, Result<(), ApiError>>, Error> {
         let outside = &GroupMetadata::outside(group);
         self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
             let metadata = self.cluster.metadata();
-            let altered = committed::commit(&connection, &metadata, outside, offsets).await?;
+            let altered = offsets::commit(&connection, &metadata, outside, to).await?;
             // About the group as a whole, although every partition says it.
             let moved = |error: &ApiError| {
                 matches!(
@@ -78,21 +75,8 @@ impl Admin {
         group: &str,
         partitions: &BTreeSet<TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, Result<(), ApiError>>, Error> {
-        let topics = by_topic(partitions).into_iter().map(|(name, partitions)| {
-            let of = |partition_index| OffsetDeleteRequestPartition { partition_index };
-            OffsetDeleteRequestTopic { name, partitions: partitions.into_iter().map(of).collect() }
-        });
-        let request = &OffsetDeleteRequest { group_id: Str::from(group), topics: topics.collect() };
         self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
-            let response = connection.call(request).await?;
-            ApiError::check(response.error_code, None)?;
-            let deleted = response.topics.iter().flat_map(|topic| {
-                topic.partitions.iter().map(|of| {
-                    let partition = TopicPartition::new(topic.name.detached(), of.partition_index);
-                    (partition, ApiError::check(of.error_code, None))
-                })
-            });
-            Ok(deleted.collect())
+            offsets::delete(&connection, group, partitions).await
         })
         .await
     }

@@ -9,9 +9,8 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Offset, ProducerId, Timestamp};
 
 use super::super::{Admin, Repeat};
-use crate::cluster::{Lane, TopicPartition};
+use crate::cluster::{Lane, TopicPartition, by_topic};
 use crate::error::{ApiError, Error};
-use crate::group::by_topic;
 use crate::seam;
 
 /// What a partition knows of a producer.

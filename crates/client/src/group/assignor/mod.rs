@@ -1,18 +1,20 @@
 //! Client-side assignors: how the leader of a classic group shares partitions among the members. Pure.
 //!
+//! - `shares`: who there is, and what each gets.
 //! - `range`: topic by topic, neighbouring partitions to one member.
 //! - `round_robin`: all partitions in turn.
 //! - `sticky`: balanced, and each member keeps what it can; partitions change hands in two steps (KIP-429).
 
 mod range;
 mod round_robin;
+mod shares;
 mod sticky;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ottla_wire::primitives::Str;
 
-use crate::cluster::TopicPartition;
+pub(super) use shares::{Assignments, Member};
 
 /// `partition.assignment.strategy`: how partitions are shared in a classic group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +26,6 @@ pub enum Assignor {
     /// `cooperative-sticky`: members keep what they have as far as balance allows, and go on reading it meanwhile.
     CooperativeSticky,
 }
-
-/// A member, as the leader sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) id: Str,
-    pub(super) instance: Option<Str>,
-    pub(super) topics: BTreeSet<Str>,
-    pub(super) owned: BTreeSet<TopicPartition>,
-    pub(super) generation: i32,
-}
-
-/// What each member gets, by its id. Every member is in it.
-pub(super) type Assignments = BTreeMap<Str, BTreeSet<TopicPartition>>;
 
 impl Assignor {
     pub const ALL: [Assignor; 3] = [Assignor::Range, Assignor::RoundRobin, Assignor::CooperativeSticky];
@@ -74,11 +63,6 @@ impl Assignor {
             Assignor::CooperativeSticky => sticky::assign(&members, topics),
         }
     }
-}
-
-/// Every member with nothing.
-fn nothing(members: &[Member]) -> Assignments {
-    members.iter().map(|member| (member.id.clone(), BTreeSet::new())).collect()
 }
 
 #[cfg(test)]

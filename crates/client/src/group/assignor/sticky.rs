@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::primitives::Str;
 
-use super::{Assignments, Member, nothing};
+use super::shares::{Assignments, Member, nothing};
 use crate::cluster::TopicPartition;
 
 pub(super) fn assign(members: &[Member], topics: &BTreeMap<Str, i32>) -> Assignments {

@@ -1,8 +1,11 @@
 //! Tables of what each assignor does, and the laws that all of them keep.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::TopicPartition;
 
 /// `"a: t u | t-0 t-1"`: a member, its topics, what it owns (in generation 1, or as `t-0@2` in another).
 fn member(line: &str) -> Member {

@@ -19,8 +19,8 @@ use ottla_wire::TopicId;
 use ottla_wire::primitives::Str;
 
 use crate::cluster::{Metadata, TopicPartition};
-use crate::committed::GroupMetadata;
 use crate::error::Error;
+use crate::offsets::GroupMetadata;
 use crate::seam::Instant;
 
 /// Names a question, so that its answer is known as such.

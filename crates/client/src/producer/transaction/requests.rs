@@ -17,10 +17,9 @@ use ottla_wire::{ProducerEpoch, ProducerId};
 
 use super::Transactions;
 use super::core::{End, TransactionVersion};
-use crate::cluster::TopicPartition;
-use crate::committed::{GroupMetadata, Offsets};
+use crate::cluster::{TopicPartition, by_topic};
 use crate::error::{ApiError, Error};
-use crate::group::by_topic;
+use crate::offsets::{GroupMetadata, Offsets};
 use crate::producer::sequences::Identity;
 
 /// The feature that decides on the version of transactions, and the level from which on they are of version 2.

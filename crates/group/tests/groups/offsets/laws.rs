@@ -13,21 +13,21 @@ const GROUPS: [&str; 2] = ["a", "b"];
 const TOPICS: [&str; 2] = ["orders", "returns"];
 const PRODUCERS: i64 = 3;
 
-type Place = (&'static str, &'static str, i32);
+type GroupTopicPartition = (&'static str, &'static str, i32);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit(Place),
-    CommitIn(i64, Place),
+    Commit(GroupTopicPartition),
+    CommitIn(i64, GroupTopicPartition),
     End(i64, bool),
-    Delete(Place),
+    Delete(GroupTopicPartition),
     DeleteGroup(&'static str),
     DeleteTopic(&'static str),
     Wait(u64),
     Reload,
 }
 
-fn place() -> impl Strategy<Value = Place> {
+fn place() -> impl Strategy<Value = GroupTopicPartition> {
     (prop::sample::select(&GROUPS[..]), prop::sample::select(&TOPICS[..]), 0..2)
 }
 
@@ -48,12 +48,12 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     commits: i64,
-    committed: BTreeMap<Place, i64>,
-    pending: BTreeMap<i64, BTreeMap<Place, i64>>,
+    committed: BTreeMap<GroupTopicPartition, i64>,
+    pending: BTreeMap<i64, BTreeMap<GroupTopicPartition, i64>>,
 }
 
 impl Model {
-    fn remove(&mut self, gone: impl Fn(&Place) -> bool) {
+    fn remove(&mut self, gone: impl Fn(&GroupTopicPartition) -> bool) {
         self.committed.retain(|place, _| !gone(place));
         for places in self.pending.values_mut() {
             places.retain(|place, _| !gone(place));

@@ -154,7 +154,7 @@ fn a_commit_may_say_when_it_expires() {
 fn offsets_belong_to_the_topic_that_there_was() {
     let mut world = world();
     let id = |world: &crate::world::World, partition| {
-        let place = ottla_group::offsets::Place {
+        let place = ottla_group::offsets::GroupTopicPartition {
             group: "g".into(),
             topic: "orders".into(),
             partition: ottla_wire::PartitionIndex(partition),

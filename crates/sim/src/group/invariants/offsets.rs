@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ottla_group::Topics;
-use ottla_group::offsets::Place;
+use ottla_group::offsets::GroupTopicPartition;
 use ottla_wire::PartitionIndex;
 use ottla_wire::primitives::Str;
 
@@ -15,9 +15,9 @@ use crate::group::topics::SimTopics;
 #[derive(Default)]
 pub struct OffsetsDoNotGoBack {
     /// As this broker has it.
-    seen: BTreeMap<Place, i64>,
+    seen: BTreeMap<GroupTopicPartition, i64>,
     /// As members were told.
-    promised: BTreeMap<Place, i64>,
+    promised: BTreeMap<GroupTopicPartition, i64>,
 }
 
 impl Invariant for OffsetsDoNotGoBack {
@@ -44,8 +44,11 @@ impl Invariant for OffsetsDoNotGoBack {
     fn heard(&mut self, group: &Str, heard: &Heard, topics: &SimTopics) -> Verdict {
         let Heard::Committed(offsets) = heard;
         for ((topic, partition), offset) in offsets {
-            let place =
-                Place { group: group.clone(), topic: topic.clone(), partition: PartitionIndex(*partition) };
+            let place = GroupTopicPartition {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: PartitionIndex(*partition),
+            };
             // A topic that was deleted meanwhile took its offsets with it. So does a deletion that was asked for later
             // than the commit: then there is none to be seen.
             if topics.by_name(topic).is_some() && self.seen.contains_key(&place) {
@@ -69,10 +72,10 @@ impl Invariant for OffsetsDoNotGoBack {
     }
 }
 
-fn offsets(scene: &Scene<'_>) -> BTreeMap<Place, i64> {
+fn offsets(scene: &Scene<'_>) -> BTreeMap<GroupTopicPartition, i64> {
     let all = scene.core.offsets().iter();
     all.map(|(group, topic, partition, committed)| {
-        (Place { group: group.clone(), topic: topic.clone(), partition }, committed.offset.0)
+        (GroupTopicPartition { group: group.clone(), topic: topic.clone(), partition }, committed.offset.0)
     })
     .collect()
 }

@@ -17,9 +17,9 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::{Change, Core, Departure, Effect, Event, Heart, Now, Subscription, Ticket};
 use crate::cluster::{Metadata, TopicPartition};
-use crate::committed::GroupMetadata;
 use crate::error::{ApiError, Error};
 use crate::group::assignor::{self, Assignor};
+use crate::offsets::GroupMetadata;
 use crate::seam::Instant;
 #[cfg(test)]
 pub(super) use tests::metadata as metadata_of;

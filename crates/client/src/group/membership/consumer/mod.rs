@@ -18,8 +18,8 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::{Change, Core, Departure, Effect, Event, Heart, Now, Subscription, Ticket};
-use crate::committed::GroupMetadata;
 use crate::error::{ApiError, Error};
+use crate::offsets::GroupMetadata;
 use crate::seam::Instant;
 pub(in crate::group) use wire::{Answer, Question};
 use wire::{JOIN, LEAVE, LEAVE_FOR_A_WHILE, Said};

@@ -12,10 +12,9 @@ use ottla_wire::protocol::ApiKey;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, Offset, TopicId};
 
-use super::OffsetAndMetadata;
-use crate::cluster::{Metadata, TopicPartition};
+use super::committed::{Committed, OffsetAndMetadata};
+use crate::cluster::{Metadata, TopicPartition, by_topic};
 use crate::error::{ApiError, Error};
-use crate::group::by_topic;
 
 /// The last version of OffsetFetch that names topics rather than their ids.
 const FETCH_BY_NAME_MAX: i16 = 9;
@@ -35,10 +34,6 @@ pub(crate) struct Asked {
     /// None: all that the group has committed.
     pub(crate) partitions: Option<BTreeSet<TopicPartition>>,
 }
-
-/// What one group has committed; none where it has not. Errors of partitions are kept apart, and those of which nothing was
-/// said are left out.
-pub type Committed = BTreeMap<TopicPartition, Result<Option<OffsetAndMetadata>, ApiError>>;
 
 /// Reads what groups have committed over a connection to the coordinator of all of them. Every group is in the answer.
 pub(crate) async fn fetch(

@@ -1,11 +1,4 @@
-//! Offsets that groups have committed: what they are, and how they are written and read, for members and for the admin
-//! client. One attempt each; whoever asks knows whether to try again.
-//!
-//! - `commit`: OffsetCommit.
-//! - `fetch`: OffsetFetch.
-
-mod commit;
-mod fetch;
+//! Offsets that groups have committed, and who commits them.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +6,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{LeaderEpoch, Offset};
 
 use crate::cluster::TopicPartition;
-pub(crate) use commit::commit;
-pub use fetch::Committed;
-pub(crate) use fetch::{Asked, fetch};
+use crate::error::ApiError;
 
 /// Where a group is to go on in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +27,10 @@ impl From<Offset> for OffsetAndMetadata {
 
 /// Offsets to commit, or committed ones.
 pub type Offsets = BTreeMap<TopicPartition, OffsetAndMetadata>;
+
+/// What one group has committed; none where it has not. Errors of partitions are kept apart, and those of which nothing was
+/// said are left out.
+pub type Committed = BTreeMap<TopicPartition, Result<Option<OffsetAndMetadata>, ApiError>>;
 
 /// Who commits, and who sends offsets in a transaction: a member of a group in one of its generations.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use std::time::Duration;
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::commit::commit;
+use super::committed::{GroupMetadata, Offsets};
 use crate::cluster::{Lane, TopicPartition};
-use crate::committed::{self, GroupMetadata, Offsets};
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
@@ -40,7 +41,7 @@ impl Future for Commit {
 
 impl Commit {
     /// The outcome, if there is one already.
-    pub(super) fn try_outcome(&mut self) -> Option<Outcome> {
+    pub(crate) fn try_outcome(&mut self) -> Option<Outcome> {
         match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(oneshot::error::TryRecvError::Empty) => None,
@@ -48,7 +49,7 @@ impl Commit {
         }
     }
 
-    pub(super) fn settled(outcome: Outcome) -> Commit {
+    pub(crate) fn settled(outcome: Outcome) -> Commit {
         let (sender, commit) = oneshot::channel();
         // The receiver is right here.
         let _ = sender.send(outcome);
@@ -68,14 +69,14 @@ struct Asked {
 }
 
 /// Takes commits; a task carries them out until this is dropped and all are done.
-pub(super) struct Committer {
+pub(crate) struct Committer {
     queue: mpsc::Sender<Asked>,
     patience: Duration,
 }
 
 impl Committer {
     /// `identity` is followed when a member's epoch goes up while a commit is under way. MUST be called in a tokio runtime.
-    pub(super) fn start(
+    pub(crate) fn start(
         coordinator: Arc<Coordinator>,
         identity: watch::Receiver<GroupMetadata>,
     ) -> Committer {
@@ -86,7 +87,7 @@ impl Committer {
     }
 
     /// Commits in the name of `who`; tries again for up to `default.api.timeout.ms`.
-    pub(super) fn commit(&self, who: GroupMetadata, offsets: Offsets) -> Commit {
+    pub(crate) fn commit(&self, who: GroupMetadata, offsets: Offsets) -> Commit {
         let (done, commit) = oneshot::channel();
         let deadline = seam::now() + self.patience;
         match self.queue.try_send(Asked { who, offsets, deadline, done }) {
@@ -172,7 +173,7 @@ async fn persist(
 async fn attempt(coordinator: &Coordinator, who: &GroupMetadata, offsets: &mut Offsets) -> Outcome {
     let metadata = coordinator.cluster().metadata();
     let connection = coordinator.connection(Lane::SHARED).await?;
-    let committed = committed::commit(&connection, &metadata, who, offsets).await;
+    let committed = commit(&connection, &metadata, who, offsets).await;
     if let Err(error) = &committed {
         coordinator.learn_from(error);
     }

@@ -9,7 +9,7 @@ use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, 
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::{GroupMetadata, Offsets};
+use super::committed::{GroupMetadata, Offsets};
 use crate::cluster::{Metadata, TopicPartition};
 use crate::error::{ApiError, Error};
 

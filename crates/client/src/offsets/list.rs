@@ -11,9 +11,24 @@ use ottla_wire::{BrokerId, LeaderEpoch, Offset, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Lane, Metadata, TopicPartition};
-use crate::consumer::IsolationLevel;
 use crate::error::{ApiError, Error};
 use crate::seam;
+
+/// `isolation.level`: whether records of open and aborted transactions are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationLevel {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+impl IsolationLevel {
+    pub(crate) fn on_wire(self) -> i8 {
+        match self {
+            IsolationLevel::ReadUncommitted => 0,
+            IsolationLevel::ReadCommitted => 1,
+        }
+    }
+}
 
 /// Which offset is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
