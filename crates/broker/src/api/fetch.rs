@@ -20,7 +20,7 @@ use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
 use super::call::Call;
 use super::frame::encode_parts;
-use super::new_leaders::endpoints;
+use super::new_leaders::NewLeaders;
 use crate::fetch::{
     Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
     epoch, plan,
@@ -32,6 +32,9 @@ use crate::waiters::Wait;
 
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
+
+/// From this version on, answers name new leaders (KIP-951). The field is older, but was for the metadata log only.
+const NEW_LEADERS_VERSION: i16 = 16;
 
 /// Serves one Fetch.
 pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
@@ -62,7 +65,6 @@ fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
 /// One fetch: which partitions, for whom, and in which session.
 struct Fetch {
     reader: Reader,
-    broker_epoch: Option<BrokerEpoch>,
     kind: Kind,
     wanted: Vec<(PartitionId, Asked)>,
 }
@@ -116,11 +118,10 @@ impl Fetch {
         let now = call.ctx.clock.now();
         let sessions = &call.ctx.fetch_sessions;
         let reader = reader(request);
-        let follower = matches!(reader, Reader::Follower(_));
-        let broker_epoch = (request.replica_state.replica_epoch >= 0)
-            .then_some(BrokerEpoch(request.replica_state.replica_epoch));
-        let mut fetch =
-            Fetch { reader, broker_epoch, kind: Kind::Full { session: None }, wanted: Vec::new() };
+        // Sessions of followers are preferred to those of consumers, so nobody only says that he is one.
+        let follower = matches!(reader, Reader::Follower { .. })
+            && check_incarnation(&call.ctx.published.load(), reader).is_ok();
+        let mut fetch = Fetch { reader, kind: Kind::Full { session: None }, wanted: Vec::new() };
         match request.session_epoch {
             // The end of a session, or none.
             ..=-1 => {
@@ -207,7 +208,8 @@ impl Fetch {
         max_bytes: usize,
         whole_batch: bool,
     ) -> Result<Found, ReadFailure> {
-        if let Reader::Follower(broker) = self.reader
+        check_incarnation(published, self.reader)?;
+        if let Reader::Follower { broker, .. } = self.reader
             && !published
                 .image
                 .partition(partition.topic_id, partition.index)
@@ -220,7 +222,7 @@ impl Fetch {
 
     /// Tells the leaders' cores how far this follower has come.
     async fn follow(&self, pass: &Pass) {
-        let Reader::Follower(broker) = self.reader else { return };
+        let Reader::Follower { broker, epoch: broker_epoch } = self.reader else { return };
         for (looked, (_, asked)) in pass.looked.iter().zip(&self.wanted) {
             let Looked { partition: Some(partition), found: Ok(Found { view, diverging: None, .. }) } =
                 looked
@@ -229,7 +231,7 @@ impl Fetch {
             };
             let fetch = ottla_replica::FollowerFetch {
                 broker,
-                broker_epoch: self.broker_epoch,
+                broker_epoch,
                 epoch: view.replica.leader_epoch,
                 offset: asked.offset,
                 log_start: asked.log_start,
@@ -270,11 +272,9 @@ impl Fetch {
                 push(&mut response, id, data);
             }
         }
-        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
-        let leaders = partitions.map(|partition| partition.current_leader.leader_id);
-        let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-        let listener = &call.session.peer.listener;
-        response.node_endpoints = endpoints(&call.ctx.published.load(), listener, leaders, endpoint);
+        if call.version >= NEW_LEADERS_VERSION {
+            name_new_leaders(call, &mut response);
+        }
         crate::metrics::add(&call.ctx.metrics.bytes_out, sent);
         response
     }
@@ -362,15 +362,39 @@ fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
     };
     match failure {
         ReadFailure::OutOfRange(view) => data.log_start_offset = view.replica.log_start.0,
-        ReadFailure::Partition(PartitionError::NotLeader { leader: Some(leader), epoch }) => {
-            data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-        }
         ReadFailure::Storage(error) => {
             tracing::error!(partition = index.0, %error, "a fetch cannot be served")
         }
-        ReadFailure::Partition(_) | ReadFailure::NotAReplica(_) => {}
+        ReadFailure::Partition(_) | ReadFailure::NotAReplica(_) | ReadFailure::NotRegistered { .. } => {}
     }
     data
+}
+
+/// A follower is read for only as the incarnation that is registered (KIP-903): what it fetches counts for its ISR.
+fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFailure> {
+    match reader {
+        Reader::Follower { broker, epoch } if published.image.broker_epoch(broker) != Some(epoch) => {
+            Err(ReadFailure::NotRegistered { broker, epoch })
+        }
+        Reader::Follower { .. } | Reader::Consumer { .. } => Ok(()),
+    }
+}
+
+fn name_new_leaders(call: &Call<'_>, response: &mut FetchResponse) {
+    let published = call.ctx.published.load();
+    let mut leaders = NewLeaders::new(&published);
+    for topic in &mut response.responses {
+        // These versions name topics by their ids.
+        let id = TopicRef::Id(topic.topic_id);
+        for partition in &mut topic.partitions {
+            let index = PartitionIndex(partition.partition_index);
+            if let Some((leader, epoch)) = leaders.name(partition.error_code, &id, index) {
+                partition.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+            }
+        }
+    }
+    let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
+    response.node_endpoints = leaders.endpoints(&call.session.peer.listener, endpoint);
 }
 
 /// Adds a partition under its topic; partitions of a topic that follow each other share one entry.
@@ -416,9 +440,11 @@ impl Limits {
     }
 }
 
+/// Who reads. Followers name their incarnation from version 15 on; before, they are nobody who is registered.
 fn reader(request: &FetchRequest) -> Reader {
-    match request.replica_state.replica_id.max(request.replica_id) {
-        id if id >= 0 => Reader::Follower(BrokerId(id)),
+    let state = &request.replica_state;
+    match state.replica_id.max(request.replica_id) {
+        id if id >= 0 => Reader::Follower { broker: BrokerId(id), epoch: BrokerEpoch(state.replica_epoch) },
         _ => Reader::Consumer { committed_only: request.isolation_level == 1 },
     }
 }

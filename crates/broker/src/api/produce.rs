@@ -23,19 +23,26 @@ use ottla_wire::messages::produce_response::{
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
-use ottla_wire::{BrokerId, Instant, InternalTopic, LeaderEpoch, PartitionIndex, Timestamp};
+use ottla_wire::{Instant, InternalTopic, PartitionIndex, Timestamp};
 
 use super::call::Session;
 use super::frame::{ParsedHeader, decode, encode_behind};
-use super::new_leaders::endpoints;
+use super::new_leaders::{NewLeaders, is_elsewhere};
 use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
 use crate::context::Context;
+use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
 use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
+
+/// From this version on, answers name new leaders (KIP-951).
+const NEW_LEADERS_VERSION: i16 = 10;
+
+/// From this version on, topics are named by their ids.
+const BY_ID_VERSION: i16 = 13;
 
 /// The client id that Kafka lets write to internal topics: that of the tools that repair them.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -70,8 +77,7 @@ pub async fn start(
         false => transactional::verify(ctx, &writes, &mut appends).await,
     };
     if appends.is_empty() {
-        return answer_all(ctx, (&published, &session.peer.listener), requests, &[], None, started)
-            .map(Responses::Ready);
+        return answer_all(ctx, &session.peer.listener, requests, &[], None, started).map(Responses::Ready);
     }
     let group = AppendGroup::new(appends.len());
     let mut batches = ShardBatches::new(&group);
@@ -87,7 +93,7 @@ pub async fn start(
     Ok(Responses::Later(Box::pin(async move {
         group.done().await;
         drop::<Vec<Permit>>(permits);
-        answer_all(&ctx, (&published, &listener), requests, &places, Some((&group, &refused)), started)
+        answer_all(&ctx, &listener, requests, &places, Some((&group, &refused)), started)
     })))
 }
 
@@ -159,7 +165,7 @@ impl<'a> Run<'a> {
         topic: TopicProduceData,
         terms: &Result<Terms, ErrorCode>,
     ) {
-        let by_id = pending.version >= 13;
+        let by_id = pending.version >= BY_ID_VERSION;
         let local = match by_id {
             true => self.published.topic_by_id(topic.topic_id),
             false => self.published.topic(&topic.name),
@@ -365,7 +371,6 @@ struct Refusal {
     code: ErrorCode,
     message: Option<Str>,
     records: Vec<BatchIndexAndErrorMessage>,
-    leader: Option<(BrokerId, LeaderEpoch)>,
 }
 
 impl Refusal {
@@ -390,32 +395,25 @@ impl Refusal {
         answer.error_message = self.message;
         answer.record_errors = self.records;
         answer.base_offset = -1;
-        if let Some((leader, epoch)) = self.leader {
-            answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-        }
     }
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Refusal {
-        Refusal { code, message: None, records: Vec::new(), leader: None }
+        Refusal { code, message: None, records: Vec::new() }
     }
 }
 
 impl From<PartitionError> for Refusal {
     fn from(error: PartitionError) -> Refusal {
-        let leader = match error {
-            PartitionError::NotLeader { leader: Some(leader), epoch } => Some((leader, epoch)),
-            _ => None,
-        };
-        Refusal { leader, ..Refusal::from(ErrorCode::from(error)) }
+        Refusal::from(ErrorCode::from(error))
     }
 }
 
 /// The responses to a run of requests, in order; none for those with acks=0.
 fn answer_all(
     ctx: &Context,
-    (published, listener): (&Published, &str),
+    listener: &str,
     requests: Vec<Pending>,
     places: &[Place],
     appended: Option<(&AppendGroup, &Refused)>,
@@ -440,7 +438,9 @@ fn answer_all(
             refuse_acks_0(&pending.response)?;
             continue;
         }
-        name_new_leaders(published, listener, &mut pending.response);
+        if pending.version >= NEW_LEADERS_VERSION {
+            name_new_leaders(ctx, listener, pending.version, &mut pending.response);
+        }
         let api = (ApiKey::Produce, pending.version);
         encode_behind(&mut frames, api, pending.correlation_id, &pending.response)?;
         count += 1;
@@ -486,9 +486,25 @@ fn refuse_acks_0(response: &ProduceResponse) -> Result<(), CloseReason> {
     }
 }
 
-fn name_new_leaders(published: &Published, listener: &str, response: &mut ProduceResponse) {
-    let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let leaders = answers.map(|answer| answer.current_leader.leader_id);
+fn name_new_leaders(ctx: &Context, listener: &str, version: i16, response: &mut ProduceResponse) {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    if !answers.any(|answer| is_elsewhere(answer.error_code)) {
+        return;
+    }
+    let published = ctx.published.load();
+    let mut leaders = NewLeaders::new(&published);
+    for topic in &mut response.responses {
+        let named = match version >= BY_ID_VERSION {
+            true => TopicRef::Id(topic.topic_id),
+            false => TopicRef::Name(topic.name.clone()),
+        };
+        for answer in &mut topic.partition_responses {
+            let index = PartitionIndex(answer.index);
+            if let Some((leader, epoch)) = leaders.name(answer.error_code, &named, index) {
+                answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+            }
+        }
+    }
     let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-    response.node_endpoints = endpoints(published, listener, leaders, endpoint);
+    response.node_endpoints = leaders.endpoints(listener, endpoint);
 }

@@ -102,7 +102,7 @@ impl Node {
         wait_for(published_index.clone(), applied.load().index).await?;
 
         let task = ControllerTask {
-            quorum: quorum.clone(),
+            log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),

@@ -410,7 +410,8 @@ impl Process {
 
     fn send_fetch(&mut self, id: RequestId, out: &mut Outbox) {
         let Some((_, fetch)) = self.fetch.filter(|(current, _)| *current == id) else { return };
-        let (broker, broker_epoch) = (broker_id(self.index), self.epoch);
+        // Only a broker that breaks the rules fetches before it is registered.
+        let (broker, broker_epoch) = (broker_id(self.index), self.epoch.unwrap_or(BrokerEpoch(-1)));
         let to = Place::Broker(index_of(fetch.leader));
         out.sends.push((to, Message::FollowerFetch { id, broker, broker_epoch, fetch }));
         out.timers.push((ANSWER_WAIT, Timer::GiveUp(id.0)));
@@ -428,11 +429,13 @@ impl Process {
         turn: Turn,
         parked: Parked,
         broker: BrokerId,
-        broker_epoch: Option<BrokerEpoch>,
+        broker_epoch: BrokerEpoch,
         out: &mut Outbox,
     ) {
         let Some(partition) = &self.partition else { return };
-        if let Some(refused) = parked.refused(partition) {
+        let registered = self.image.broker_epoch(broker) == Some(broker_epoch);
+        let refused = if registered { parked.refused(partition) } else { Some(LeaderReply::Failed) };
+        if let Some(refused) = refused {
             out.sends.push(parked.answer(refused));
             return;
         }
