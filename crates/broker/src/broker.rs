@@ -305,6 +305,7 @@ fn net_settings(settings: &BrokerSettings) -> NetSettings {
     NetSettings {
         request_bytes_max: settings.read(key::SOCKET_REQUEST_MAX_BYTES),
         queued_bytes_max: settings.read(key::QUEUED_MAX_REQUEST_BYTES),
+        requests_in_flight_max: settings.read(key::MAX_REQUESTS_IN_FLIGHT_PER_CONNECTION),
         idle_max: settings.read(key::CONNECTIONS_MAX_IDLE_MS),
         send_buffer_bytes: settings.read(key::SOCKET_SEND_BUFFER_BYTES),
         receive_buffer_bytes: settings.read(key::SOCKET_RECEIVE_BUFFER_BYTES),
@@ -327,6 +328,14 @@ fn seconds_since_1970() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_of_a_connection_are_bounded_as_set() {
+        let limit =
+            |text: &str| net_settings(&BrokerSettings::parse(text, &[]).unwrap()).requests_in_flight_max;
+        assert_eq!(limit(""), NetSettings::default().requests_in_flight_max);
+        assert_eq!(limit("max.requests.in.flight.per.connection=7"), 7);
+    }
 
     /// -1 leaves a buffer to the operating system; what is set is what sockets get.
     #[test]

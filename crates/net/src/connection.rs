@@ -114,9 +114,9 @@ impl<S: Service> Open<S> {
                 };
                 match served {
                     Ok(_) if self.frames.len() >= before => {
-                        link.push(Err(CloseReason::refused("request was not taken")))
+                        link.push(Err(CloseReason::refused("request was not taken")), 0)
                     }
-                    Ok(responses) => link.push(responses),
+                    Ok(responses) => link.push(responses, before - self.frames.len()),
                     Err(reason) => return reason,
                 }
                 if link.is_finishing() {

@@ -40,6 +40,8 @@ pub(crate) struct Link<T> {
     /// What was read while the service was busy.
     inbox: VecDeque<Frame>,
     groups: VecDeque<Group>,
+    /// The requests of all groups.
+    in_flight: usize,
     /// So many of the groups, from the front, have been polled.
     polled: usize,
     /// Nothing is read or served any more: the last group says why.
@@ -54,7 +56,13 @@ pub(crate) struct Link<T> {
 }
 
 /// The answers of one call of the service.
-enum Group {
+struct Group {
+    /// How many requests the call took.
+    requests: usize,
+    outcome: Outcome,
+}
+
+enum Outcome {
     Done(Result<Vec<Response>, CloseReason>),
     Later(LaterResponses),
 }
@@ -83,6 +91,7 @@ impl<T: Stream> Link<T> {
             timer: Timer::new(now),
             inbox: VecDeque::new(),
             groups: VecDeque::new(),
+            in_flight: 0,
             polled: 0,
             finishing: false,
             muted_until: None,
@@ -111,7 +120,7 @@ impl<T: Stream> Link<T> {
             }
             let over = self.inbox.is_empty() && self.may_read() && self.read(cx, Busy::No);
             if !self.inbox.is_empty() && self.may_serve() {
-                mem::swap(frames, &mut self.inbox);
+                self.hand_over(frames);
                 return Poll::Ready(Ok(()));
             }
             if !over {
@@ -147,15 +156,15 @@ impl<T: Stream> Link<T> {
         self.watch_time(cx, Busy::Serving)
     }
 
-    /// Takes what the service answered.
-    pub(crate) fn push(&mut self, answer: Result<Responses, CloseReason>) {
+    /// Takes what the service answered to so many requests.
+    pub(crate) fn push(&mut self, answered: Result<Responses, CloseReason>, requests: usize) {
         if self.writer.is_empty() {
             self.sent.0 = self.now;
         }
-        match answer {
+        match answered {
             Ok(Responses::Ready(responses)) if self.groups.is_empty() => self.writer.push_all(responses),
-            Ok(Responses::Ready(responses)) => self.groups.push_back(Group::Done(Ok(responses))),
-            Ok(Responses::Later(later)) => self.groups.push_back(Group::Later(later)),
+            Ok(Responses::Ready(responses)) => self.wait_for(requests, Outcome::Done(Ok(responses))),
+            Ok(Responses::Later(later)) => self.wait_for(requests, Outcome::Later(later)),
             Err(reason) => self.finish(reason),
         }
     }
@@ -169,13 +178,32 @@ impl<T: Stream> Link<T> {
     fn finish(&mut self, reason: CloseReason) {
         self.finishing = true;
         self.inbox.clear();
-        self.groups.push_back(Group::Done(Err(reason)));
+        self.wait_for(0, Outcome::Done(Err(reason)));
+    }
+
+    fn wait_for(&mut self, requests: usize, outcome: Outcome) {
+        self.in_flight += requests;
+        self.groups.push_back(Group { requests, outcome });
+    }
+
+    /// Moves what was read to `frames`, which is empty: not more than may be under way with what is.
+    fn hand_over(&mut self, frames: &mut VecDeque<Frame>) {
+        let room = self.in_flight_max().saturating_sub(self.in_flight);
+        if self.inbox.len() <= room {
+            mem::swap(frames, &mut self.inbox);
+        } else {
+            frames.extend(self.inbox.drain(..room));
+        }
+    }
+
+    fn in_flight_max(&self) -> usize {
+        self.shared.settings.requests_in_flight_max.max(1)
     }
 
     fn may_serve(&self) -> bool {
         !self.is_finishing()
             && !self.is_muted()
-            && self.groups.len() < self.shared.settings.groups_in_flight_max.max(1)
+            && self.in_flight < self.in_flight_max()
             && self.writer.has_room()
     }
 
@@ -258,13 +286,14 @@ impl<T: Stream> Link<T> {
     fn settle(&mut self, cx: &mut Context<'_>) -> bool {
         while self.writer.has_room() {
             let Some(front) = self.groups.front_mut() else { break };
-            let responses = match front {
-                Group::Done(responses) => mem::replace(responses, Ok(Vec::new())),
-                Group::Later(later) => match later.as_mut().poll(cx) {
+            let responses = match &mut front.outcome {
+                Outcome::Done(responses) => mem::replace(responses, Ok(Vec::new())),
+                Outcome::Later(later) => match later.as_mut().poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(responses) => responses,
                 },
             };
+            self.in_flight -= front.requests;
             self.groups.pop_front();
             self.polled = self.polled.saturating_sub(1);
             match responses {
@@ -275,14 +304,15 @@ impl<T: Stream> Link<T> {
         if self.writer.is_closing() {
             // Nothing behind the end of the connection will be sent.
             self.groups.clear();
+            self.in_flight = 0;
             self.inbox.clear();
         }
         self.polled = self.polled.min(self.groups.len());
         for group in self.groups.iter_mut().skip(self.polled) {
-            if let Group::Later(later) = group
+            if let Outcome::Later(later) = &mut group.outcome
                 && let Poll::Ready(responses) = later.as_mut().poll(cx)
             {
-                *group = Group::Done(responses);
+                group.outcome = Outcome::Done(responses);
             }
         }
         self.polled = self.groups.len();

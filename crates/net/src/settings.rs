@@ -14,8 +14,9 @@ pub struct NetSettings {
     pub queued_bytes_max: usize,
     /// The bytes of requests after which one connection is not read until some are served.
     pub connection_queued_bytes_max: usize,
-    /// The groups of responses that one connection may wait for (`Responses::Later`) before it is read no more.
-    pub groups_in_flight_max: usize,
+    /// The requests of one connection that may be under way (`Responses::Later`) before no more of them is served
+    /// (`max.requests.in.flight.per.connection`).
+    pub requests_in_flight_max: usize,
     /// The response bytes not yet taken by the peer after which nothing more is served on its connection. One group of
     /// responses may pass it.
     pub response_bytes_pending_max: usize,
@@ -45,7 +46,7 @@ impl Default for NetSettings {
             request_bytes_max: 104_857_600,
             queued_bytes_max: 64 << 20,
             connection_queued_bytes_max: 16 << 20,
-            groups_in_flight_max: 256,
+            requests_in_flight_max: 128,
             response_bytes_pending_max: 2 << 20,
             idle_max: Some(Duration::from_secs(600)),
             write_stall_max: Duration::from_secs(600),

@@ -1,5 +1,6 @@
 //! ConsumerGroupDescribe (key 69): consumer groups with their members and assignments. KIP-848, KIP-1099 (member types).
 
+use ottla_group::request::ConsumerGroupDescribe;
 use ottla_wire::messages::consumer_group_describe_response::DescribedGroup;
 use ottla_wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 use ottla_wire::primitives::Str;
@@ -7,7 +8,6 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::authorized;
 use super::call::Call;
-use crate::coordinator::groups::ConsumerGroupDescribe;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -28,8 +28,8 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    let question = ConsumerGroupDescribe(id.clone());
-    match call.ctx.coordinators.groups().ask(call.caller(), &id, question).await {
+    let question = ConsumerGroupDescribe::from(id.clone());
+    match call.ctx.coordinators.groups().ask(call.caller(), question).await {
         Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
         Ok(group) => group,
         Err(code) => refuse(id, code),

@@ -4,7 +4,6 @@ use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeat
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::ConsumerGroupHeartbeat;
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -13,9 +12,7 @@ pub async fn handle(
     if !call.ctx.coordinators.world().groups.consumer_protocol {
         return refuse(ErrorCode::UnsupportedVersion);
     }
-    let group = request.group_id.clone();
-    let question = ConsumerGroupHeartbeat(request);
-    call.ctx.coordinators.groups().ask(call.caller(), &group, question).await.unwrap_or_else(refuse)
+    call.ctx.coordinators.groups().ask(call.caller(), request).await.unwrap_or_else(refuse)
 }
 
 fn refuse(code: ErrorCode) -> ConsumerGroupHeartbeatResponse {

@@ -1,5 +1,6 @@
 //! DescribeGroups (key 15): classic groups with their members. KIP-430 (authorized operations), KIP-1043 (unknown groups).
 
+use ottla_group::request::DescribeGroup;
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
 use ottla_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use ottla_wire::primitives::Str;
@@ -7,7 +8,6 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::authorized;
 use super::call::Call;
-use crate::coordinator::groups::DescribeGroup;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = authorized::group(request.include_authorized_operations);
@@ -19,7 +19,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeGroupsRequest) -> Desc
 }
 
 async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    match call.ctx.coordinators.groups().ask(call.caller(), &id, DescribeGroup(id.clone())).await {
+    match call.ctx.coordinators.groups().ask(call.caller(), DescribeGroup::from(id.clone())).await {
         Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
         Ok(group) => group,
         Err(code) => refuse(id, code),

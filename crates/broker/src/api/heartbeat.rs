@@ -3,14 +3,12 @@
 use ottla_wire::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use super::call::Call;
-use crate::coordinator::groups::Heartbeat;
 
 pub async fn handle(call: &mut Call<'_>, request: HeartbeatRequest) -> HeartbeatResponse {
-    let group = request.group_id.clone();
     call.ctx
         .coordinators
         .groups()
-        .ask(call.caller(), &group, Heartbeat(request))
+        .ask(call.caller(), request)
         .await
         .unwrap_or_else(|code| HeartbeatResponse { error_code: code.code(), ..Default::default() })
 }

@@ -6,18 +6,17 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::JoinGroup;
 
 /// Before this version the name of the protocol cannot be null.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
 pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
-    let (group, member) = (request.group_id.clone(), request.member_id.clone());
+    let member = request.member_id.clone();
     let mut response = call
         .ctx
         .coordinators
         .groups()
-        .ask_with_others(call.caller(), &group, JoinGroup(request))
+        .ask_with_others(call.caller(), request)
         .await
         .unwrap_or_else(|code| refuse(member, code));
     // Kafka names no protocol with an error.

@@ -3,15 +3,13 @@
 use ottla_wire::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
 use super::call::Call;
-use crate::coordinator::groups::LeaveGroup;
 
 /// The group itself knows the versions that name one member at the top of the request, and answers in kind.
 pub async fn handle(call: &mut Call<'_>, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    let group = request.group_id.clone();
     call.ctx
         .coordinators
         .groups()
-        .ask(call.caller(), &group, LeaveGroup(request))
+        .ask(call.caller(), request)
         .await
         .unwrap_or_else(|code| LeaveGroupResponse { error_code: code.code(), ..Default::default() })
 }

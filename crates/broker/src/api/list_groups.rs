@@ -4,14 +4,12 @@ use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::ListGroups;
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
     let groups = call.ctx.coordinators.groups();
     for index in groups.led_here() {
-        let asked = ListGroups(request.clone());
-        let listed = match groups.ask_at(index, call.caller(), asked, None).await {
+        let listed = match groups.ask_at(index, call.caller(), request.clone(), None).await {
             Ok(listed) => listed,
             // The leadership has just gone: its groups are somebody else's.
             Err(ErrorCode::NotCoordinator) => continue,

@@ -21,7 +21,6 @@ use super::frame::{ParsedHeader, decode, encode};
 use super::unknown_partitions;
 use crate::context::Context;
 use crate::coordinator::ask::{Answer, TOO_LATE};
-use crate::coordinator::groups::OffsetCommit;
 use crate::published::Published;
 use crate::shard::Letters;
 
@@ -66,7 +65,7 @@ struct Pending {
     response: OffsetCommitResponse,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
-    answer: Option<Result<Answer<OffsetCommit>, ErrorCode>>,
+    answer: Option<Result<Answer<OffsetCommitRequest>, ErrorCode>>,
 }
 
 async fn take(
@@ -95,9 +94,8 @@ async fn take(
     let answer = match asked.is_empty() && !response.topics.is_empty() {
         true => None,
         false => {
-            let (groups, group) = (ctx.coordinators.groups(), request.group_id.clone());
-            let question = OffsetCommit(request);
-            Some(groups.write_to(letters, session.caller(version), &group, question).await)
+            let groups = ctx.coordinators.groups();
+            Some(groups.write_to(letters, session.caller(version), request).await)
         }
     };
     Ok(Pending { version, correlation_id: header.correlation_id, response, asked, answer })

@@ -9,11 +9,9 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use super::unknown_partitions;
-use crate::coordinator::groups::OffsetDelete;
 use crate::published::Published;
 
 pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
-    let group = request.group_id.clone();
     let mut unknown = Vec::new();
     {
         let published = call.ctx.published.load();
@@ -26,7 +24,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> Of
         .ctx
         .coordinators
         .groups()
-        .ask(call.caller(), &group, OffsetDelete(request))
+        .ask(call.caller(), request)
         .await
         .unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
     // An error of the whole stands alone.

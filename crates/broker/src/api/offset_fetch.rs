@@ -15,7 +15,6 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::OffsetFetch;
 use crate::published::Published;
 
 /// From this version on, a request asks for several groups.
@@ -48,8 +47,8 @@ async fn fetch(
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id.clone();
-    let question = OffsetFetch(FetchOfGroup { group, require_stable });
-    let answer = call.ctx.coordinators.groups().ask(call.caller(), &group_id, question).await;
+    let question = FetchOfGroup { group, require_stable };
+    let answer = call.ctx.coordinators.groups().ask(call.caller(), question).await;
     answer.unwrap_or_else(|code| OffsetFetchResponseGroup {
         group_id,
         error_code: code.code(),

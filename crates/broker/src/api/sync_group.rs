@@ -4,14 +4,12 @@
 use ottla_wire::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::call::Call;
-use crate::coordinator::groups::SyncGroup;
 
 pub async fn handle(call: &mut Call<'_>, request: SyncGroupRequest) -> SyncGroupResponse {
-    let group = request.group_id.clone();
     call.ctx
         .coordinators
         .groups()
-        .ask_with_others(call.caller(), &group, SyncGroup(request))
+        .ask_with_others(call.caller(), request)
         .await
         .unwrap_or_else(|code| SyncGroupResponse { error_code: code.code(), ..Default::default() })
 }

@@ -13,7 +13,6 @@ use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 use super::call::Call;
 use super::unknown_partitions;
 use crate::coordinator::Proof;
-use crate::coordinator::groups::TxnOffsetCommit;
 use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Support, Unverified};
 use crate::published::Published;
@@ -56,7 +55,7 @@ async fn commit(
     let index = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
     let proof = prove(call, &request, index).await?;
     let groups = call.ctx.coordinators.groups();
-    groups.ask_at(index, call.caller(), TxnOffsetCommit(request), Some(proof)).await
+    groups.ask_at(index, call.caller(), request, Some(proof)).await
 }
 
 /// Makes sure that the partition that keeps the group is part of the transaction.

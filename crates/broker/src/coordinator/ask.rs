@@ -14,7 +14,7 @@ use crate::shard::Letters;
 /// As Kafka says it: clients of any age look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
-/// One thing that coordinators of a kind are asked. Each kind has a table of them.
+/// One thing that coordinators of a kind are asked.
 pub trait Ask {
     type Kind: Kind;
 
@@ -37,7 +37,7 @@ macro_rules! asks {
             type Answer = $answer;
 
             fn question(self) -> $question {
-                $question::$name(self.0.into())
+                $question::$name(self.0)
             }
 
             fn answer(answer: $response) -> Option<$answer> {

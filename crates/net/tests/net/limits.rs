@@ -9,7 +9,8 @@ use ottla_net::{ConnectionLimits, NetSettings};
 use tokio::time::{Instant, sleep};
 
 crate::on_every_stream! {
-    pending_groups_are_bounded_for_each_connection,
+    pending_requests_are_bounded_for_each_connection,
+    requests_that_come_together_count_one_by_one,
     a_slow_reader_is_bounded,
     a_peer_that_never_reads_is_closed,
     an_idle_connection_is_closed_and_a_waiting_one_is_not,
@@ -22,8 +23,8 @@ crate::on_every_stream! {
     a_connection_that_holds_much_is_not_read,
 }
 
-async fn pending_groups_are_bounded_for_each_connection<W: Wire>() {
-    let stage = stage::<W>(NetSettings { groups_in_flight_max: 3, ..NetSettings::default() });
+async fn pending_requests_are_bounded_for_each_connection<W: Wire>() {
+    let stage = stage::<W>(NetSettings { requests_in_flight_max: 3, ..NetSettings::default() });
     let mut client = stage.connect().await;
     for n in 0..10 {
         client.send(&[format!("later:{n}").as_str()]).await;
@@ -37,6 +38,21 @@ async fn pending_groups_are_bounded_for_each_connection<W: Wire>() {
     for n in 0..10 {
         client.expect(&[format!("later:{n}").as_str()]).await;
     }
+}
+
+/// A call of the service may take many requests, and answers that wait behind others are under way, too.
+async fn requests_that_come_together_count_one_by_one<W: Wire>() {
+    let stage = stage::<W>(NetSettings { requests_in_flight_max: 4, ..NetSettings::default() });
+    let mut client = stage.connect().await;
+    let mut words = vec!["later:first"];
+    words.extend(["echo"; 10]);
+    client.send(&words).await;
+    until("four are served", || stage.script.served().len() == 4).await;
+    sleep(Duration::from_millis(30)).await;
+    assert_eq!(stage.script.served().len(), 4);
+    assert!(stage.script.offered.lock().unwrap().iter().all(|offered| *offered <= 4));
+    stage.script.open_gate("first");
+    client.expect(&words).await;
 }
 
 /// A peer that does not read is not served on: what it asked for stays in its own requests.
