@@ -300,24 +300,36 @@ fn a_partition_whose_flush_cannot_begin_goes_offline() {
 #[test]
 fn markers_are_told_once_they_are_committed() {
     let mut partition = leader(log(&in_memory(&MemDisk::new())), Durability::Flushed);
-    partition.house_lodger();
+    partition.keep_markers(true);
     let producer = Producer { id: ProducerId(5), epoch: ProducerEpoch(1) };
     let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
     batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
     let limits = BatchLimits { origin: Origin::Broker, ..BatchLimits::default() };
     let batch = validate(batch.build().unwrap(), &limits, &mut Scratch::default()).unwrap();
     let (generation, epoch) = (Generation(4), LeaderEpoch(3));
-    partition.append_for_lodger(TURN, LodgerAppend { batch, generation, epoch });
+    partition.append_for_lodger(TURN, 0, LodgerAppend { batch, generation, epoch });
     partition.write_marker(TURN, &commit(producer), "coordinator");
     let (outcomes, committed, job) = end_turn(&mut partition);
     assert_eq!(outcomes, []);
-    assert!(partition.take_outcomes().is_empty() && partition.take_markers(committed).is_empty());
+    assert_eq!(taken(&mut partition, committed), (Vec::new(), Vec::new()));
     partition.flushed(TURN, job.unwrap().run());
     let (outcomes, committed, _) = end_turn(&mut partition);
     assert_eq!(outcomes, [("coordinator", Ok(appended(Offset(31))))]);
-    assert_eq!(partition.take_outcomes(), [(Generation(4), Ok(appended(Offset(30))))]);
-    assert_eq!(partition.take_markers(committed), [Marker { offset: Offset(31), producer, commit: true }]);
-    assert!(partition.take_markers(committed).is_empty(), "each once");
+    let marker = Marker { offset: Offset(31), producer, commit: true };
+    let outcome = (0, Generation(4), Ok(appended(Offset(30))));
+    assert_eq!(taken(&mut partition, committed), (vec![outcome], vec![marker]));
+    assert_eq!(taken(&mut partition, committed), (Vec::new(), Vec::new()), "each once");
+}
+
+/// What lodgers are told once the log is committed so far.
+fn taken(
+    partition: &mut Partition,
+    committed: Offset,
+) -> (Vec<(usize, Generation, AppendOutcome)>, Vec<Marker>) {
+    let (mut outcomes, mut markers) = (Vec::new(), Vec::new());
+    partition.take_outcomes(&mut outcomes);
+    partition.take_markers(committed, &mut markers);
+    (outcomes, markers)
 }
 
 /// An index tells offsets by 31 bits from the segment's first: compressed, so many go into a small segment.

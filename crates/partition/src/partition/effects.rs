@@ -47,18 +47,16 @@ impl<W, D> Partition<W, D> {
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
             Effect::Write(batch) => {
-                if let Some(kept) = self.lodger.as_mut().filter(|_| batch.header.is_control()) {
-                    kept.markers.extend(Marker::of(&batch));
+                if self.lodgers.keeps_markers && batch.header.is_control() {
+                    self.lodgers.markers.extend(Marker::of(&batch));
                 }
                 self.log.append(batch)?;
             }
             Effect::Flush { epoch, .. } => self.core_wants_flush(epoch),
             Effect::Reply { to, outcome } => match self.appends.take(to) {
                 Some(Waiter::Sender(waiter)) => self.held.push((waiter, outcome)),
-                Some(Waiter::Lodger(generation)) => {
-                    if let Some(kept) = &mut self.lodger {
-                        kept.outcomes.push((generation, outcome));
-                    }
+                Some(Waiter::Lodger(lodger, generation)) => {
+                    self.lodgers.outcomes.push((lodger, generation, outcome));
                 }
                 None => {}
             },
@@ -106,7 +104,7 @@ impl<W, D> Partition<W, D> {
         for (_, outcome) in &mut self.held {
             *outcome = outcome.and(Err(AppendError::Storage));
         }
-        for (_, outcome) in self.lodger.iter_mut().flat_map(|kept| &mut kept.outcomes) {
+        for (_, _, outcome) in &mut self.lodgers.outcomes {
             *outcome = outcome.and(Err(AppendError::Storage));
         }
         for (_, outcome) in &mut self.held_deletions {

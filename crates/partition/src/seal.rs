@@ -1,4 +1,4 @@
-//! The records of a turn as a batch.
+//! The records of a coordinator's turn as a batch.
 
 use std::cell::RefCell;
 
