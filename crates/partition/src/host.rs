@@ -151,6 +151,10 @@ impl<H: Household> Host<H> {
         }
     }
 
+    pub fn household(&self) -> &H {
+        &self.home
+    }
+
     pub fn household_mut(&mut self) -> &mut H {
         &mut self.home
     }

@@ -24,11 +24,11 @@ use crate::{AppendOutcome, AppendRequest, Due, Generation, LodgerAppend, Marker,
 
 const ME: BrokerId = BrokerId(1);
 const LEADER: BrokerId = BrokerId(2);
-const TURN: Turn = Turn { now: Instant(0), wall: Timestamp(0) };
+pub(crate) const TURN: Turn = Turn { now: Instant(0), wall: Timestamp(0) };
 
-type Partition = crate::Partition<&'static str, ()>;
+pub(crate) type Partition = crate::Partition<&'static str, ()>;
 
-fn in_memory(disk: &MemDisk) -> DataDir {
+pub(crate) fn in_memory(disk: &MemDisk) -> DataDir {
     let identity = Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) };
     let options = DirOptions {
         disk: Arc::new(disk.clone()),
@@ -56,7 +56,7 @@ fn ten_records(base_offset: Offset, epoch: i32, sequence: i32) -> Bytes {
 }
 
 /// Three batches of ten records each, in epochs 0, 1 and 2, by one producer; all of it flushed.
-fn log(dir: &DataDir) -> Log {
+pub(crate) fn log(dir: &DataDir) -> Log {
     let mut log = empty_log(dir, LogConfig::default());
     for epoch in 0..3 {
         let bytes = ten_records(log.log_end(), epoch, epoch * 10);
@@ -112,7 +112,7 @@ fn follower(log: Log) -> Partition {
 }
 
 /// A leader of this log, whose followers are out of sync.
-fn leader(log: Log, durability: Durability) -> Partition {
+pub(crate) fn leader(log: Log, durability: Durability) -> Partition {
     let config = ReplicaConfig { durability, ..ReplicaConfig::new(ME) };
     let end = log.log_end();
     let mut partition = replica(log, config, end);
@@ -143,7 +143,15 @@ fn append(partition: &mut Partition, acks: Acks, waiter: &'static str) {
     partition.append(TURN, request, waiter);
 }
 
-fn commit(producer: Producer) -> MarkerRequest {
+/// One record of a transaction that a coordinator keeps.
+pub(crate) fn of_coordinator(producer: Producer) -> ValidatedBatch {
+    let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
+    batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
+    let limits = BatchLimits { origin: Origin::Broker, ..BatchLimits::default() };
+    validate(batch.build().unwrap(), &limits, &mut Scratch::default()).unwrap()
+}
+
+pub(crate) fn commit(producer: Producer) -> MarkerRequest {
     let (coordinator_epoch, transaction_version) = (0, 0);
     let (commit, deadline) = (true, Instant(u64::MAX));
     MarkerRequest { producer, commit, coordinator_epoch, transaction_version, deadline }
@@ -302,10 +310,7 @@ fn markers_are_told_once_they_are_committed() {
     let mut partition = leader(log(&in_memory(&MemDisk::new())), Durability::Flushed);
     partition.keep_markers(true);
     let producer = Producer { id: ProducerId(5), epoch: ProducerEpoch(1) };
-    let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
-    batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
-    let limits = BatchLimits { origin: Origin::Broker, ..BatchLimits::default() };
-    let batch = validate(batch.build().unwrap(), &limits, &mut Scratch::default()).unwrap();
+    let batch = of_coordinator(producer);
     let (generation, epoch) = (Generation(4), LeaderEpoch(3));
     partition.append_for_lodger(TURN, 0, LodgerAppend { batch, generation, epoch });
     partition.write_marker(TURN, &commit(producer), "coordinator");
