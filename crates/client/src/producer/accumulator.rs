@@ -6,7 +6,8 @@ use std::time::Duration;
 use ottla_wire::Timestamp;
 use ottla_wire::primitives::Str;
 
-use super::batch::{Batch, BatchId, Packing};
+use super::batch::{Batch, Packing};
+use super::batch_id::BatchId;
 use super::delivery::Delivery;
 use super::partitioner::{Candidate, Sticky, partition_of_key};
 use super::record::ProducerRecord;

@@ -9,28 +9,13 @@ use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Records;
 use ottla_wire::{LeaderEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+use super::batch_id::BatchId;
 use super::delivery::{Outcome, Settlement};
 use super::record::{ProduceError, ProducerRecord};
 use super::sequences::Stamp;
 use crate::cluster::TopicPartition;
 use crate::error::Error;
 use crate::seam::Instant;
-
-/// Orders the batches of a producer by age. Halves of a batch that was split lie between it and the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BatchId(u64);
-
-impl BatchId {
-    /// Room for the ids of the parts into which one batch may be split: one for each record would do, and a batch of
-    /// `max.request.size` cannot have more records than that.
-    const SPAN: u64 = 1 << 24;
-
-    pub(super) const FIRST: BatchId = BatchId(0);
-
-    pub(super) fn next(self) -> BatchId {
-        BatchId(self.0 + Self::SPAN)
-    }
-}
 
 /// How batches are made.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +44,8 @@ pub(super) struct Batch {
     /// An attempt ended so that the broker may have the batch.
     pub(super) maybe_stored: bool,
     pub(super) settlement: Arc<Settlement>,
+    /// Those who sent its records know what became of them, although the batch is not over.
+    pub(super) is_told: bool,
 }
 
 /// When the batch was last sent, and to the leader of which epoch.
@@ -96,6 +83,7 @@ impl Batch {
             last_error: None,
             maybe_stored: false,
             settlement: Arc::default(),
+            is_told: false,
         }
     }
 
@@ -157,8 +145,8 @@ impl Batch {
     }
 
     /// Splits a sealed batch that the broker found too large into two halves, each with its share of the memory. The first
-    /// keeps the id. Those who wait for the records of this one then wait for the halves.
-    pub(super) fn split(&self, packing: Packing) -> Result<[Batch; 2], BatchError> {
+    /// keeps the id. With the outcome that is given, those who wait for the records of this one wait for the halves.
+    pub(super) fn split(&self, packing: Packing) -> Result<([Batch; 2], Outcome), BatchError> {
         let Content::Sealed { bytes, records, .. } = &self.content else {
             unreachable!("a batch is sealed before a broker can refuse it")
         };
@@ -166,11 +154,11 @@ impl Batch {
         let at = *records as usize / 2;
         let half = self.span / 2;
         let part = |id, span, reserved| {
-            let empty = Batch::new(BatchId(id), self.partition.clone(), packing, self.created);
+            let empty = Batch::new(id, self.partition.clone(), packing, self.created);
             Batch { span, reserved, maybe_stored: self.maybe_stored, ..empty }
         };
-        let mut first = part(self.id.0, half, self.reserved / 2);
-        let mut second = part(self.id.0 + half, self.span - half, self.reserved - self.reserved / 2);
+        let mut first = part(self.id, half, self.reserved / 2);
+        let mut second = part(self.id.within(half), self.span - half, self.reserved - self.reserved / 2);
         for (index, record) in BatchView::parse(bytes.clone())?.records(UNPACKED_BYTES_MAX)?.enumerate() {
             let record = record?;
             let half = if index < at { &mut first } else { &mut second };
@@ -179,8 +167,12 @@ impl Batch {
             builder.push_with_headers(record.timestamp, key, value, &record.headers);
         }
         let (into_first, into_second) = (first.settlement.clone(), second.settlement.clone());
-        self.settlement.settle(Outcome::Split { at, first: into_first, second: into_second });
-        Ok([first, second])
+        Ok(([first, second], Outcome::Split { at, first: into_first, second: into_second }))
+    }
+
+    /// How the batch ends when it was sent and no answer says what became of it.
+    pub(super) fn unknown(&self) -> Outcome {
+        Outcome::Failed(ProduceError::OutcomeUnknown { last: self.last_error.clone() })
     }
 
     /// How the batch ends when it is given up: what was never sent, or refused each time, is not stored.

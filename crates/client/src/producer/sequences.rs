@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence};
 
-use super::batch::BatchId;
+use super::batch_id::BatchId;
 use crate::cluster::TopicPartition;
 
 /// What a batch carries of its producer.
