@@ -304,6 +304,21 @@ mod tests {
         assert_eq!(again, order);
     }
 
+    /// The numbers of its records are given already, and those behind it have the next.
+    #[tokio::test]
+    async fn half_of_a_batch_takes_no_further_record() {
+        let (mut accumulator, now) = (accumulator(10_000), seam::now());
+        let of = TopicPartition::new("t", 0);
+        (0..4).for_each(|_| drop(add(&mut accumulator, to(0, 1), now)));
+        let mut batch = accumulator.take(&of).unwrap();
+        batch.records(None).unwrap();
+        let (halves, _) = batch.split(accumulator.rules.packing).unwrap();
+        halves.into_iter().for_each(|half| accumulator.put_back(half));
+        add(&mut accumulator, to(0, 1), now);
+        let counts: Vec<i32> = (0..3).map(|_| accumulator.take(&of).unwrap().record_count()).collect();
+        assert_eq!(counts, [2, 2, 1]);
+    }
+
     #[tokio::test]
     async fn old_batches_are_taken_and_flush_knows_what_is_settled() {
         let (mut accumulator, now) = (accumulator(1), seam::now());

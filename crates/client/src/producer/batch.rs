@@ -25,6 +25,19 @@ pub(super) struct Packing {
     pub(super) transactional: bool,
 }
 
+impl Packing {
+    fn builder(self) -> BatchBuilder {
+        let mut builder = BatchBuilder::new().codec(self.codec);
+        if let Some(level) = self.level {
+            builder = builder.level(level);
+        }
+        if self.transactional {
+            builder = builder.transactional();
+        }
+        builder
+    }
+}
+
 /// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not bounded already.
 const UNPACKED_BYTES_MAX: usize = i32::MAX as usize;
 
@@ -59,23 +72,22 @@ pub(super) struct Attempt {
 
 enum Content {
     Open(BatchBuilder),
-    Sealed { bytes: Bytes, records: i32, stamp: Option<Stamp> },
+    /// Part of a batch that was split. Its records have numbers, and those behind it have the next: it takes no more.
+    Part(BatchBuilder),
+    Sealed {
+        bytes: Bytes,
+        records: i32,
+        stamp: Option<Stamp>,
+    },
 }
 
 impl Batch {
     pub(super) fn new(id: BatchId, partition: TopicPartition, packing: Packing, now: Instant) -> Batch {
-        let mut builder = BatchBuilder::new().codec(packing.codec);
-        if let Some(level) = packing.level {
-            builder = builder.level(level);
-        }
-        if packing.transactional {
-            builder = builder.transactional();
-        }
         Batch {
             id,
             span: BatchId::SPAN,
             partition,
-            content: Content::Open(builder),
+            content: Content::Open(packing.builder()),
             reserved: 0,
             created: now,
             attempts: 0,
@@ -89,7 +101,7 @@ impl Batch {
 
     pub(super) fn record_count(&self) -> i32 {
         match &self.content {
-            Content::Open(builder) => builder.record_count(),
+            Content::Open(builder) | Content::Part(builder) => builder.record_count(),
             Content::Sealed { records, .. } => *records,
         }
     }
@@ -97,7 +109,7 @@ impl Batch {
     /// Bytes it takes in a request; before it is sealed, the most.
     pub(super) fn len(&self) -> usize {
         match &self.content {
-            Content::Open(builder) => builder.unpacked_len(),
+            Content::Open(builder) | Content::Part(builder) => builder.unpacked_len(),
             Content::Sealed { bytes, .. } => bytes.len(),
         }
     }
@@ -109,7 +121,7 @@ impl Batch {
                 builder.record_count() == 0
                     || builder.unpacked_len() + size <= batch_size && builder.record_count() < i32::MAX
             }
-            Content::Sealed { .. } => false,
+            Content::Part(_) | Content::Sealed { .. } => false,
         }
     }
 
@@ -124,7 +136,7 @@ impl Batch {
     /// The bytes to send. Seals the batch the first time; later a changed `stamp` is put into the header.
     pub(super) fn records(&mut self, stamp: Option<Stamp>) -> Result<Records, BatchError> {
         match &mut self.content {
-            Content::Open(builder) => {
+            Content::Open(builder) | Content::Part(builder) => {
                 let records = builder.record_count();
                 let (id, epoch, sequence) = fields(stamp);
                 let bytes = std::mem::take(builder).producer(id, epoch, sequence).build()?;
@@ -153,19 +165,22 @@ impl Batch {
         assert!(*records > 1, "a batch of one record cannot be split");
         let at = *records as usize / 2;
         let half = self.span / 2;
-        let part = |id, span, reserved| {
-            let empty = Batch::new(id, self.partition.clone(), packing, self.created);
-            Batch { span, reserved, maybe_stored: self.maybe_stored, ..empty }
-        };
-        let mut first = part(self.id, half, self.reserved / 2);
-        let mut second = part(self.id.within(half), self.span - half, self.reserved - self.reserved / 2);
+        let mut builders = [packing.builder(), packing.builder()];
         for (index, record) in BatchView::parse(bytes.clone())?.records(UNPACKED_BYTES_MAX)?.enumerate() {
             let record = record?;
-            let half = if index < at { &mut first } else { &mut second };
-            let Content::Open(builder) = &mut half.content else { unreachable!("it was made just now") };
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let builder = &mut builders[usize::from(index >= at)];
             builder.push_with_headers(record.timestamp, key, value, &record.headers);
         }
+        let part = |id, span, reserved, builder| {
+            let empty = Batch::new(id, self.partition.clone(), packing, self.created);
+            let content = Content::Part(builder);
+            Batch { span, reserved, content, maybe_stored: self.maybe_stored, ..empty }
+        };
+        let [first, second] = builders;
+        let first = part(self.id, half, self.reserved / 2, first);
+        let (rest, reserved) = (self.span - half, self.reserved - self.reserved / 2);
+        let second = part(self.id.within(half), rest, reserved, second);
         let (into_first, into_second) = (first.settlement.clone(), second.settlement.clone());
         Ok(([first, second], Outcome::Split { at, first: into_first, second: into_second }))
     }
