@@ -13,6 +13,8 @@
 
 mod answers;
 mod encode;
+#[cfg(test)]
+mod laws;
 mod outcome;
 mod transactional;
 mod world;

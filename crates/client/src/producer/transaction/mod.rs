@@ -24,7 +24,7 @@ use ottla_wire::primitives::Str;
 
 pub(super) use self::core::Core;
 pub use self::core::TransactionVersion;
-use self::core::{End, Step};
+pub(super) use self::core::{End, Step};
 use super::Producer;
 use super::config::ProducerConfig;
 use super::delivery::Delivery;
