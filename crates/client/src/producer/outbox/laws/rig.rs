@@ -85,11 +85,23 @@ pub enum Deed {
 }
 
 impl Rig {
-    pub fn new(transaction: Option<Core>, max_in_flight: usize) -> Rig {
+    pub fn new(max_in_flight: usize) -> Rig {
+        Rig::of(None, true, max_in_flight)
+    }
+
+    pub fn without_idempotence(max_in_flight: usize) -> Rig {
+        Rig::of(None, false, max_in_flight)
+    }
+
+    pub fn transactional(transaction: Core) -> Rig {
+        Rig::of(Some(transaction), true, 5)
+    }
+
+    fn of(transaction: Option<Core>, idempotent: bool, max_in_flight: usize) -> Rig {
         let packing = Packing { codec: Codec::None, level: None, transactional: transaction.is_some() };
         let rules = Rules {
             acks: Acks::All,
-            idempotent: true,
+            idempotent,
             transactional_id: transaction.is_some().then(|| "id".into()),
             max_in_flight,
             max_request_size: 4 * BATCH_SIZE,

@@ -104,7 +104,7 @@ proptest! {
         stories in prop::collection::vec(story(), 1..5),
     ) {
         let version = if is_v2 { TransactionVersion::V2 } else { TransactionVersion::V1 };
-        let mut rig = Rig::new(Some(introduced(version)), 5);
+        let mut rig = Rig::transactional(introduced(version));
         let mut expected = BTreeSet::new();
         for story in &stories {
             let before = rig.taken.len();
