@@ -14,8 +14,8 @@ use ottla_wire::protocol::ApiKey;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::controllers::ControllerHandle;
-use crate::coordinator::Kit;
-use crate::coordinator::internal::InternalTopics;
+use crate::coordinator::Coordinators;
+use crate::door::Door;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -29,6 +29,8 @@ pub struct Context {
     /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,
+    /// Who may do what, and who has to wait.
+    pub door: Door,
     /// `fetch.max.bytes`, which stays what it is while the broker runs.
     pub fetch_bytes_max: i64,
     pub clock: Clock,
@@ -40,9 +42,8 @@ pub struct Context {
     pub cold_reads: ColdReads,
     /// Searches by time.
     pub searches: ColdReads,
-    /// What the coordinators of this broker share.
-    pub coordinators: Arc<Kit>,
-    pub internal_topics: InternalTopics,
+    /// Where coordinators are asked.
+    pub coordinators: Arc<Coordinators>,
     pub data_dirs: Arc<[DataDir]>,
     pub metrics: Arc<Metrics>,
 }
@@ -60,7 +61,8 @@ impl Context {
         Cow::Borrowed(&self.started_with)
     }
 
-    /// Whom clients are told to be the controller: any broker that is alive will do, because each passes requests on.
+    /// Whom clients are told to be the controller: any broker that is alive will do, because each passes
+    /// requests on.
     pub fn controller_id(&self, published: &Published) -> BrokerId {
         let alive = published.image.alive_brokers().next();
         if published.image.is_active(self.node) {
@@ -74,7 +76,8 @@ impl Context {
 /// Limits that are not settings of Kafka's.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes that one batch may unpack to. Kafka has no such limit; a batch that packs a thousandfold is an attack.
+    /// Bytes that one batch may unpack to. Kafka has no such limit; a batch that packs a thousandfold is an
+    /// attack.
     pub decompressed_bytes_max: usize,
 }
 

@@ -10,7 +10,7 @@ pub use ottla_partition::PartitionView;
 use ottla_replica::ViewRole;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
+use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId, Uuid};
 
 use crate::shard::ShardHandle;
 use crate::waiters::{Progress, Waiters};
@@ -123,10 +123,7 @@ impl PartitionHandle {
             ViewRole::Leader => {}
             ViewRole::Offline => return Err(PartitionError::Offline),
             ViewRole::Follower | ViewRole::Idle | ViewRole::Retired => {
-                return Err(PartitionError::NotLeader {
-                    leader: replica.leader,
-                    epoch: replica.leader_epoch,
-                });
+                return Err(PartitionError::NotLeader);
             }
         }
         match current_leader_epoch {
@@ -152,7 +149,7 @@ pub enum PartitionError {
     #[error("there is no topic with this id on this broker")]
     UnknownId,
     #[error("this broker does not lead the partition; refresh the metadata and ask the leader")]
-    NotLeader { leader: Option<BrokerId>, epoch: LeaderEpoch },
+    NotLeader,
     #[error("the leader epoch of the request has passed")]
     FencedEpoch,
     #[error("the leader epoch of the request is not known here yet")]
@@ -166,7 +163,7 @@ impl From<PartitionError> for ErrorCode {
         match error {
             PartitionError::Unknown => ErrorCode::UnknownTopicOrPartition,
             PartitionError::UnknownId => ErrorCode::UnknownTopicId,
-            PartitionError::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
+            PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
             PartitionError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
             PartitionError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
             PartitionError::Offline => ErrorCode::KafkaStorageError,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ottla_controller::Image;
 use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
-use ottla_wire::{PartitionIndex, TopicId};
+use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 
 use crate::partition::{PartitionError, PartitionHandle};
 
@@ -107,9 +107,24 @@ impl Published {
             Some(Place::Failed) => return Err(PartitionError::Offline),
             Some(Place::Elsewhere) | None => {}
         }
+        match self.image.topic(topic).and_then(|known| known.partition(index)) {
+            Some(_) => Err(PartitionError::NotLeader),
+            None => Err(PartitionError::Unknown),
+        }
+    }
+
+    /// Who leads a partition as of now, and since which epoch. The partition may have heard more than the image says, which
+    /// is published after it, and the reverse.
+    pub fn leader(&self, topic: &str, index: PartitionIndex) -> Option<(BrokerId, LeaderEpoch)> {
         let known = self.image.topic(topic).and_then(|known| known.partition(index));
-        let known = known.ok_or(PartitionError::Unknown)?;
-        Err(PartitionError::NotLeader { leader: known.leader, epoch: known.leader_epoch })
+        let of_image = known.map(|known| (known.leader_epoch, known.leader));
+        let here = self.topic(topic).and_then(|local| local.partition(index));
+        let of_view = here.map(|partition| {
+            let view = partition.view();
+            (view.replica.leader_epoch, view.replica.leader)
+        });
+        let (epoch, leader) = of_image.max(of_view)?;
+        leader.map(|leader| (leader, epoch))
     }
 
     /// A partition by its topic's id, or why it is not here.

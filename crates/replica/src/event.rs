@@ -150,8 +150,8 @@ pub struct WriteMarker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerFetch {
     pub broker: BrokerId,
-    /// From the fetch request (KIP-903); `None` from those too old to say.
-    pub broker_epoch: Option<BrokerEpoch>,
+    /// The incarnation of the broker, from the fetch request (KIP-903). Counts only if it is the one that is registered.
+    pub broker_epoch: BrokerEpoch,
     /// The leader epoch under which the read was served; other epochs are ignored.
     pub epoch: LeaderEpoch,
     /// The follower asked for records from here on.

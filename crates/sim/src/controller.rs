@@ -1,6 +1,7 @@
 //! The controller: the core in charge, and the metadata log that it writes.
 //!
-//! The metadata log itself is taken as sound here (its replication is another room's); what fails is the way to it.
+//! The metadata log itself is taken as sound here (its replication is another room's); what fails is the way
+//! to it.
 
 use std::rc::Rc;
 
@@ -213,6 +214,7 @@ fn call<'a>(
         settings,
         cluster_id: crate::node::CLUSTER,
         next_offset: next_offset as i64,
+        image_offset: next_offset as i64 - 1,
         ids,
     }
 }

@@ -39,7 +39,7 @@ pub enum Message {
     FollowerFetch {
         id: RequestId,
         broker: BrokerId,
-        broker_epoch: Option<BrokerEpoch>,
+        broker_epoch: BrokerEpoch,
         fetch: FetchRequest,
     },
     FollowerAnswered {
@@ -123,7 +123,7 @@ impl Message {
     pub fn describe(&self) -> String {
         match self {
             Message::FollowerFetch { fetch, broker_epoch, .. } => format!(
-                "follower fetch epoch {} from {} after {:?} as {broker_epoch:?}",
+                "follower fetch epoch {} from {} after {:?} as {broker_epoch}",
                 fetch.epoch, fetch.offset, fetch.last_fetched_epoch
             ),
             Message::FollowerAnswered { reply, .. } => match reply {

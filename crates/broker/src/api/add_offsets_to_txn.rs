@@ -1,13 +1,17 @@
-//! AddOffsetsToTxn (key 25): the offsets of a group become part of a transaction. KIP-98. Clients that speak transaction
-//! version 2 do not ask: TxnOffsetCommit does it for them.
+//! AddOffsetsToTxn (key 25): the offsets of a group become part of a transaction. KIP-98. Clients that speak
+//! transaction version 2 do not ask: TxnOffsetCommit does it for them.
+//!
+//! - 2: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
+//! - 3: flexible.
+//! - 4: TRANSACTION_ABORTABLE (KIP-890).
 
 use ottla_txn::AddGroup;
 use ottla_wire::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::groups::partition_in_charge;
-use crate::coordinator::transactions::{AddOffsetsToTxn, ask};
+use crate::coordinator::transactions::AddOffsetsToTxn;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
     match add(call, request).await {
@@ -17,7 +21,10 @@ pub async fn handle(call: &mut Call<'_>, request: AddOffsetsToTxnRequest) -> Add
 }
 
 async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<AddOffsetsToTxnResponse, ErrorCode> {
-    let partition = partition_in_charge(call.ctx, &request.group_id).await?;
+    call.authorize(Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
+    call.authorize(Operation::Read, Resource::Group(&request.group_id))?;
+    let partition = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
     let id = request.transactional_id.clone();
-    ask(call.ctx, &id, call.version, AddOffsetsToTxn(AddGroup { request, partition })).await
+    let question = AddOffsetsToTxn(AddGroup { request, partition });
+    call.ctx.coordinators.transactions().ask(call.version, &id, question).await
 }

@@ -5,7 +5,8 @@ use ottla_wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResp
 use ottla_wire::primitives::Str;
 
 use super::call::Call;
-use crate::coordinator::transactions::{DescribeTransaction, ask};
+use crate::coordinator::transactions::DescribeTransaction;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -19,7 +20,12 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
-    ask(call.ctx, &id, call.version, DescribeTransaction(id.clone())).await.unwrap_or_else(|code| {
-        TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() }
-    })
+    match call.ask_transaction(Operation::Describe, &id, DescribeTransaction(id.clone())).await {
+        Ok(mut state) => {
+            // Topics that the client may not see are left out, as if they were not part of it.
+            state.topics.retain(|topic| call.may(Operation::Describe, Resource::Topic(&topic.topic)));
+            state
+        }
+        Err(code) => TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() },
+    }
 }

@@ -1,9 +1,21 @@
 //! Fetch (key 1): records for consumers and followers.
-//! KIP-227 (sessions), KIP-320 (epochs), KIP-516 (topic ids), KIP-595 (diverging epochs), KIP-951 (new leaders).
 //!
-//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has something gone
-//! wrong, it answers at once; else it waits once for more. Large pieces leave straight from the page cache. What is not in
-//! memory is looked up by a thread that may wait for the disk.
+//! - 4: isolation levels and aborted transactions (KIP-98).
+//! - 5: where the log starts, in both directions (KIP-107).
+//! - 7: sessions (KIP-227).
+//! - 9: the leader epoch that the reader believes in (KIP-320).
+//! - 10: zstd (KIP-110).
+//! - 11: the reader's rack, and a replica to prefer (KIP-392): none is named here.
+//! - 12: flexible; the epoch of the last record that was fetched, and where logs part (KIP-595).
+//! - 13: topics by their ids (KIP-516).
+//! - 15: the follower with its epoch (KIP-903).
+//! - 16: new leaders in the answer (KIP-951).
+//! - 17: the directory of the follower's replica (KIP-853).
+//! - 18: the high watermark that the follower knows (KIP-1166).
+//!
+//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has
+//! something gone wrong, it answers at once; else it waits once for more. Large pieces leave straight from
+//! the page cache. What is not in memory is looked up by a thread that may wait for the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +32,8 @@ use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
 use super::call::Call;
 use super::frame::encode_parts;
-use super::new_leaders::endpoints;
+use super::shared::new_leaders::NewLeaders;
+use crate::door::{Operation, Resource, Throttled};
 use crate::fetch::{
     Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
     epoch, plan,
@@ -33,13 +46,19 @@ use crate::waiters::Wait;
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
 
+/// From this version on, answers name new leaders (KIP-951). The field is older, but was for the metadata log
+/// only.
+const NEW_LEADERS_VERSION: i16 = 16;
+
 /// Serves one Fetch.
 pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
     let mut files = Vec::new();
-    let response = match Fetch::of(call, &request) {
+    let mut response = match Fetch::of(call, &request) {
         Ok(fetch) => fetch.serve(call, &request, &mut files).await,
         Err(error) => FetchResponse { error_code: ErrorCode::from(error).code(), ..Default::default() },
     };
+    let mute = call.charge();
+    response.set_throttle_time(mute);
     let encoded = encode_parts(call.key, call.version, call.correlation_id, &response)?;
     let mut parts = Vec::with_capacity(encoded.parts.len());
     for part in encoded.parts {
@@ -48,7 +67,7 @@ pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Respon
             WirePart::Gap { id, .. } => file_part(&files, id)?,
         });
     }
-    Ok(Response { parts, ..Response::default() })
+    Ok(Response { parts, mute, ..Response::default() })
 }
 
 fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
@@ -62,7 +81,6 @@ fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
 /// One fetch: which partitions, for whom, and in which session.
 struct Fetch {
     reader: Reader,
-    broker_epoch: Option<BrokerEpoch>,
     kind: Kind,
     wanted: Vec<(PartitionId, Asked)>,
 }
@@ -116,11 +134,10 @@ impl Fetch {
         let now = call.ctx.clock.now();
         let sessions = &call.ctx.fetch_sessions;
         let reader = reader(request);
-        let follower = matches!(reader, Reader::Follower(_));
-        let broker_epoch = (request.replica_state.replica_epoch >= 0)
-            .then_some(BrokerEpoch(request.replica_state.replica_epoch));
-        let mut fetch =
-            Fetch { reader, broker_epoch, kind: Kind::Full { session: None }, wanted: Vec::new() };
+        // Sessions of followers are preferred to those of consumers, so nobody only says that he is one.
+        let follower = matches!(reader, Reader::Follower { .. })
+            && check_incarnation(&call.ctx.published.load(), reader).is_ok();
+        let mut fetch = Fetch { reader, kind: Kind::Full { session: None }, wanted: Vec::new() };
         match request.session_epoch {
             // The end of a session, or none.
             ..=-1 => {
@@ -179,7 +196,8 @@ impl Fetch {
         pass
     }
 
-    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the disk.
+    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the
+    /// disk.
     fn look_on(&self, call: &Call<'_>, limits: &Limits, pass: &mut Pass) -> Option<ColdPlan> {
         let published = call.ctx.published.load();
         for (id, asked) in self.wanted.iter().skip(pass.looked.len()) {
@@ -187,7 +205,14 @@ impl Fetch {
             let max_bytes = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
             let whole_batch = pass.bytes == 0;
             match find(&published, id) {
-                Err(error) => pass.push(None, Err(error.into())),
+                Err(error) => {
+                    let allowed = name(&published, id).is_none_or(|name| self.may_read(call, name));
+                    let failure = if allowed { error.into() } else { ReadFailure::NotAuthorized };
+                    pass.push(None, Err(failure));
+                }
+                Ok(partition) if !self.may_read(call, &partition.topic) => {
+                    pass.push(None, Err(ReadFailure::NotAuthorized));
+                }
                 Ok(partition) => match self.plan(&published, &partition, asked, max_bytes, whole_batch) {
                     Err(ReadFailure::Storage(ReadError::WouldBlock)) => {
                         return Some(ColdPlan { partition, asked: *asked, max_bytes, whole_batch });
@@ -207,7 +232,8 @@ impl Fetch {
         max_bytes: usize,
         whole_batch: bool,
     ) -> Result<Found, ReadFailure> {
-        if let Reader::Follower(broker) = self.reader
+        check_incarnation(published, self.reader)?;
+        if let Reader::Follower { broker, .. } = self.reader
             && !published
                 .image
                 .partition(partition.topic_id, partition.index)
@@ -218,9 +244,16 @@ impl Fetch {
         plan(partition, asked, self.reader, max_bytes, whole_batch, Cold::Refuse)
     }
 
+    fn may_read(&self, call: &Call<'_>, topic: &str) -> bool {
+        match self.reader {
+            Reader::Consumer { .. } => call.may(Operation::Read, Resource::Topic(topic)),
+            Reader::Follower { .. } => call.may(Operation::ClusterAction, Resource::Cluster),
+        }
+    }
+
     /// Tells the leaders' cores how far this follower has come.
     async fn follow(&self, pass: &Pass) {
-        let Reader::Follower(broker) = self.reader else { return };
+        let Reader::Follower { broker, epoch: broker_epoch } = self.reader else { return };
         for (looked, (_, asked)) in pass.looked.iter().zip(&self.wanted) {
             let Looked { partition: Some(partition), found: Ok(Found { view, diverging: None, .. }) } =
                 looked
@@ -229,7 +262,7 @@ impl Fetch {
             };
             let fetch = ottla_replica::FollowerFetch {
                 broker,
-                broker_epoch: self.broker_epoch,
+                broker_epoch,
                 epoch: view.replica.leader_epoch,
                 offset: asked.offset,
                 log_start: asked.log_start,
@@ -270,11 +303,9 @@ impl Fetch {
                 push(&mut response, id, data);
             }
         }
-        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
-        let leaders = partitions.map(|partition| partition.current_leader.leader_id);
-        let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-        let listener = &call.session.peer.listener;
-        response.node_endpoints = endpoints(&call.ctx.published.load(), listener, leaders, endpoint);
+        if call.version >= NEW_LEADERS_VERSION {
+            name_new_leaders(call, &mut response);
+        }
         crate::metrics::add(&call.ctx.metrics.bytes_out, sent);
         response
     }
@@ -362,15 +393,43 @@ fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
     };
     match failure {
         ReadFailure::OutOfRange(view) => data.log_start_offset = view.replica.log_start.0,
-        ReadFailure::Partition(PartitionError::NotLeader { leader: Some(leader), epoch }) => {
-            data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-        }
         ReadFailure::Storage(error) => {
             tracing::error!(partition = index.0, %error, "a fetch cannot be served")
         }
-        ReadFailure::Partition(_) | ReadFailure::NotAReplica(_) => {}
+        ReadFailure::Partition(_)
+        | ReadFailure::NotAReplica(_)
+        | ReadFailure::NotRegistered { .. }
+        | ReadFailure::NotAuthorized => {}
     }
     data
+}
+
+/// A follower is read for only as the incarnation that is registered (KIP-903): what it fetches counts for
+/// its ISR.
+fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFailure> {
+    match reader {
+        Reader::Follower { broker, epoch } if published.image.broker_epoch(broker) != Some(epoch) => {
+            Err(ReadFailure::NotRegistered { broker, epoch })
+        }
+        Reader::Follower { .. } | Reader::Consumer { .. } => Ok(()),
+    }
+}
+
+fn name_new_leaders(call: &Call<'_>, response: &mut FetchResponse) {
+    let published = call.ctx.published.load();
+    let mut leaders = NewLeaders::new(&published);
+    for topic in &mut response.responses {
+        // These versions name topics by their ids.
+        let id = TopicRef::Id(topic.topic_id);
+        for partition in &mut topic.partitions {
+            let index = PartitionIndex(partition.partition_index);
+            if let Some((leader, epoch)) = leaders.name(partition.error_code, &id, index) {
+                partition.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+            }
+        }
+    }
+    let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
+    response.node_endpoints = leaders.endpoints(&call.session.peer.listener, endpoint);
 }
 
 /// Adds a partition under its topic; partitions of a topic that follow each other share one entry.
@@ -416,9 +475,11 @@ impl Limits {
     }
 }
 
+/// Who reads. Followers name their incarnation from version 15 on; before, they are nobody who is registered.
 fn reader(request: &FetchRequest) -> Reader {
-    match request.replica_state.replica_id.max(request.replica_id) {
-        id if id >= 0 => Reader::Follower(BrokerId(id)),
+    let state = &request.replica_state;
+    match state.replica_id.max(request.replica_id) {
+        id if id >= 0 => Reader::Follower { broker: BrokerId(id), epoch: BrokerEpoch(state.replica_epoch) },
         _ => Reader::Consumer { committed_only: request.isolation_level == 1 },
     }
 }
@@ -452,6 +513,14 @@ fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<PartitionId> {
         );
     }
     all
+}
+
+/// The name of a topic; `None` if its id is not known.
+fn name<'a>(published: &'a Published, id: &'a PartitionId) -> Option<&'a str> {
+    match &id.topic {
+        TopicRef::Name(name) => Some(name),
+        TopicRef::Id(topic) => published.image.topic_by_id(*topic).map(|topic| topic.name.as_str()),
+    }
 }
 
 fn find(published: &Published, id: &PartitionId) -> Result<Arc<PartitionHandle>, PartitionError> {

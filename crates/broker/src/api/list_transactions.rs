@@ -1,21 +1,25 @@
-//! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664, KIP-994 (by duration), KIP-1152
-//! (by pattern).
+//! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664.
+//!
+//! - 1: those that have run for longer than a time (KIP-994).
+//! - 2: those whose ids match a pattern (KIP-1152).
 
-use ottla_txn::{StateFilter, TxnCoordinator};
+use ottla_txn::StateFilter;
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
+use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use crate::coordinator::ask::led_here;
-use crate::coordinator::transactions::{ListTransactions, ask_partition};
+use crate::coordinator::transactions::ListTransactions;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> ListTransactionsResponse {
     let unknown = request.state_filters.iter().filter(|name| StateFilter::parse(name).is_none());
     let mut response =
         ListTransactionsResponse { unknown_state_filters: unknown.cloned().collect(), ..Default::default() };
-    for index in led_here::<TxnCoordinator>(call.ctx) {
+    let transactions = call.ctx.coordinators.transactions();
+    for index in transactions.led_here() {
         let asked = ListTransactions(request.clone());
-        let listed = match ask_partition(call.ctx, index, call.version, asked).await {
+        let listed = match transactions.ask_at(index, call.version, asked).await {
             Ok(listed) => listed,
             // The leadership has just gone: its ids are somebody else's.
             Err(ErrorCode::NotCoordinator) => continue,
@@ -27,5 +31,7 @@ pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> Li
         }
         response.transaction_states.extend(listed.transaction_states);
     }
+    let may_see = |id: &Str| call.may(Operation::Describe, Resource::TransactionalId(id));
+    response.transaction_states.retain(|listed| may_see(&listed.transactional_id));
     response
 }

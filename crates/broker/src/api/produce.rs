@@ -1,9 +1,19 @@
 //! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
-//! KIP-98 (idempotence, transactions), KIP-467 (record errors), KIP-516 (topic ids), KIP-890 (verification), KIP-951 (new
-//! leaders in the answer).
 //!
-//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each shard in one
-//! message, and answered in one piece when the last of them has its outcome.
+//! - 3: record batches, idempotence and transactions (KIP-98).
+//! - 5: where the log starts, in the answer (KIP-107).
+//! - 7: zstd (KIP-110).
+//! - 8: errors of single records (KIP-467).
+//! - 9: flexible.
+//! - 10: new leaders in the answer (KIP-951).
+//! - 11: TRANSACTION_ABORTABLE (KIP-890).
+//! - 12: transaction version 2: partitions are added to transactions here (KIP-890).
+//! - 13: topics by their ids (KIP-516).
+//!
+//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each
+//! shard in one message, and answered in one piece when the last of them has its outcome.
+
+mod transactional;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -23,19 +33,26 @@ use ottla_wire::messages::produce_response::{
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
-use ottla_wire::{BrokerId, Instant, InternalTopic, LeaderEpoch, PartitionIndex, Timestamp};
+use ottla_wire::{Instant, InternalTopic, PartitionIndex, Timestamp};
 
-use super::call::Session;
-use super::frame::{ParsedHeader, decode, encode_behind};
-use super::new_leaders::endpoints;
-use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
+use super::frame::{decode, encode_behind};
+use super::shared::new_leaders::{NewLeaders, is_elsewhere};
 use crate::context::Context;
+use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
+use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
 use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
+
+/// From this version on, answers name new leaders (KIP-951).
+const NEW_LEADERS_VERSION: i16 = 10;
+
+/// From this version on, topics are named by their ids.
+const BY_ID_VERSION: i16 = 13;
 
 /// The client id that Kafka lets write to internal topics: that of the tools that repair them.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -62,7 +79,8 @@ pub async fn start(
     for frame in frames {
         let (bytes, permit) = frame.into_parts();
         permits.push(permit);
-        requests.push(run.take_request(session, bytes, requests.len())?);
+        let admitted = admit(ctx.served, session, bytes)?;
+        requests.push(run.take_request(session, admitted, requests.len())?);
     }
     let Run { mut appends, places, writes, .. } = run;
     let refused = match writes.is_empty() {
@@ -70,8 +88,7 @@ pub async fn start(
         false => transactional::verify(ctx, &writes, &mut appends).await,
     };
     if appends.is_empty() {
-        return answer_all(ctx, (&published, &session.peer.listener), requests, &[], None, started)
-            .map(Responses::Ready);
+        return answer_all(ctx, &session.peer.listener, requests, &[], None, started).map(Responses::Ready);
     }
     let group = AppendGroup::new(appends.len());
     let mut batches = ShardBatches::new(&group);
@@ -87,16 +104,19 @@ pub async fn start(
     Ok(Responses::Later(Box::pin(async move {
         group.done().await;
         drop::<Vec<Permit>>(permits);
-        answer_all(&ctx, (&published, &listener), requests, &places, Some((&group, &refused)), started)
+        answer_all(&ctx, &listener, requests, &places, Some((&group, &refused)), started)
     })))
 }
 
-/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be put.
+/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be
+/// put.
 struct Pending {
     version: i16,
     correlation_id: i32,
     acks: i16,
     response: ProduceResponse,
+    /// How long the client is to wait.
+    mute: Duration,
     /// The numbers of its appends in the run.
     appends: Range<usize>,
     /// Which of the run's requests it is.
@@ -127,48 +147,51 @@ impl<'a> Run<'a> {
     fn take_request(
         &mut self,
         session: &mut Session,
-        frame: Bytes,
+        admitted: Admitted,
         number: usize,
     ) -> Result<Pending, CloseReason> {
-        let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
-        if !key.versions().contains(&version) {
-            return Err(CloseReason::refused(format!("{key} version {version} is not served")));
-        }
-        session.note_client(header.client_id);
+        let Admitted { key, version, correlation_id, client_id, body } = admitted;
+        session.note_client(client_id);
         let request: ProduceRequest = decode(key, version, body)?;
         let mut pending = Pending {
             version,
-            correlation_id: header.correlation_id,
+            correlation_id,
             acks: request.acks,
             response: ProduceResponse::default(),
+            mute: Duration::ZERO,
             appends: self.appends.len()..self.appends.len(),
             number,
         };
         let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
         for topic in request.topic_data {
-            self.take_topic(&mut pending, topic, &terms);
+            self.take_topic(session, &mut pending, topic, &terms);
         }
+        pending.mute = session.charge(&self.ctx.door, key, self.ctx.clock.now().since(self.now));
         pending.appends.end = self.appends.len();
         Ok(pending)
     }
 
     fn take_topic(
         &mut self,
+        session: &Session,
         pending: &mut Pending,
         topic: TopicProduceData,
         terms: &Result<Terms, ErrorCode>,
     ) {
-        let by_id = pending.version >= 13;
+        let by_id = pending.version >= BY_ID_VERSION;
         let local = match by_id {
             true => self.published.topic_by_id(topic.topic_id),
             false => self.published.topic(&topic.name),
         };
+        let allowed =
+            self.authorize(session, local.map_or(&topic.name, |local| &local.name), by_id && local.is_none());
         let topic_at = pending.response.responses.len();
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let index = data.index;
-            let taken = terms.as_ref().map_err(|code| Refusal::from(*code)).and_then(|terms| {
+            let terms = terms.as_ref().map_err(|code| *code).and_then(|terms| allowed.map(|()| terms));
+            let taken = terms.map_err(Refusal::from).and_then(|terms| {
                 let already = answers.iter().any(|a: &PartitionProduceResponse| a.index == index);
                 let partition = self.find(local, &topic.name, topic.topic_id, by_id, index)?;
                 self.take_batch(local, data, terms, already).map(|batch| (partition, batch, terms))
@@ -198,6 +221,14 @@ impl<'a> Run<'a> {
             topic_id: topic.topic_id,
             partition_responses: answers,
         });
+    }
+
+    /// Whether the client may write to a topic. One that is not known by its id has no name to ask for.
+    fn authorize(&self, session: &Session, name: &str, unknown: bool) -> Result<(), ErrorCode> {
+        match unknown {
+            true => Ok(()),
+            false => session.authorize(&self.ctx.door, Operation::Write, Resource::Topic(name)),
+        }
     }
 
     fn find(
@@ -332,6 +363,9 @@ impl Terms {
             -1 => Acks::InSync,
             _ => return Err(ErrorCode::InvalidRequiredAcks),
         };
+        if let Some(id) = &request.transactional_id {
+            session.authorize(&run.ctx.door, Operation::Write, Resource::TransactionalId(id))?;
+        }
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         Ok(Terms {
             acks,
@@ -365,7 +399,6 @@ struct Refusal {
     code: ErrorCode,
     message: Option<Str>,
     records: Vec<BatchIndexAndErrorMessage>,
-    leader: Option<(BrokerId, LeaderEpoch)>,
 }
 
 impl Refusal {
@@ -390,40 +423,35 @@ impl Refusal {
         answer.error_message = self.message;
         answer.record_errors = self.records;
         answer.base_offset = -1;
-        if let Some((leader, epoch)) = self.leader {
-            answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-        }
     }
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Refusal {
-        Refusal { code, message: None, records: Vec::new(), leader: None }
+        Refusal { code, message: None, records: Vec::new() }
     }
 }
 
 impl From<PartitionError> for Refusal {
     fn from(error: PartitionError) -> Refusal {
-        let leader = match error {
-            PartitionError::NotLeader { leader: Some(leader), epoch } => Some((leader, epoch)),
-            _ => None,
-        };
-        Refusal { leader, ..Refusal::from(ErrorCode::from(error)) }
+        Refusal::from(ErrorCode::from(error))
     }
 }
 
 /// The responses to a run of requests, in order; none for those with acks=0.
 fn answer_all(
     ctx: &Context,
-    (published, listener): (&Published, &str),
+    listener: &str,
     requests: Vec<Pending>,
     places: &[Place],
     appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
     let mut frames = Writer::new(Size::default());
-    let mut count = 0;
+    let (mut count, mut mute) = (0, Duration::ZERO);
     for mut pending in requests {
+        mute = mute.max(pending.mute);
+        pending.response.set_throttle_time(pending.mute);
         for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
             let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
             let outcome = appended.and_then(|(group, _)| group.outcome(at));
@@ -440,7 +468,9 @@ fn answer_all(
             refuse_acks_0(&pending.response)?;
             continue;
         }
-        name_new_leaders(published, listener, &mut pending.response);
+        if pending.version >= NEW_LEADERS_VERSION {
+            name_new_leaders(ctx, listener, pending.version, &mut pending.response);
+        }
         let api = (ApiKey::Produce, pending.version);
         encode_behind(&mut frames, api, pending.correlation_id, &pending.response)?;
         count += 1;
@@ -448,8 +478,8 @@ fn answer_all(
     let latency = ctx.clock.now().since(started);
     ctx.metrics.requests_served(ApiKey::Produce, count as usize, latency);
     match count {
-        0 => Ok(Vec::new()),
-        count => Ok(vec![Response::framed(in_one_piece(frames)?, count)]),
+        0 if mute.is_zero() => Ok(Vec::new()),
+        count => Ok(vec![Response { mute, ..Response::framed(in_one_piece(frames)?, count) }]),
     }
 }
 
@@ -486,9 +516,25 @@ fn refuse_acks_0(response: &ProduceResponse) -> Result<(), CloseReason> {
     }
 }
 
-fn name_new_leaders(published: &Published, listener: &str, response: &mut ProduceResponse) {
-    let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let leaders = answers.map(|answer| answer.current_leader.leader_id);
+fn name_new_leaders(ctx: &Context, listener: &str, version: i16, response: &mut ProduceResponse) {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    if !answers.any(|answer| is_elsewhere(answer.error_code)) {
+        return;
+    }
+    let published = ctx.published.load();
+    let mut leaders = NewLeaders::new(&published);
+    for topic in &mut response.responses {
+        let named = match version >= BY_ID_VERSION {
+            true => TopicRef::Id(topic.topic_id),
+            false => TopicRef::Name(topic.name.clone()),
+        };
+        for answer in &mut topic.partition_responses {
+            let index = PartitionIndex(answer.index);
+            if let Some((leader, epoch)) = leaders.name(answer.error_code, &named, index) {
+                answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+            }
+        }
+    }
     let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-    response.node_endpoints = endpoints(published, listener, leaders, endpoint);
+    response.node_endpoints = leaders.endpoints(listener, endpoint);
 }

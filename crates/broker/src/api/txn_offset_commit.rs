@@ -1,33 +1,36 @@
 //! TxnOffsetCommit (key 28): how far a group has read, as part of a producer's transaction.
-//! KIP-98, KIP-447 (members), KIP-890 (verification; from version 5 on the partition is added to the transaction here).
+//! KIP-98.
+//!
+//! - 2: the leader epoch of what was read (KIP-320).
+//! - 3: flexible; member and generation (KIP-447).
+//! - 4: TRANSACTION_ABORTABLE (KIP-890).
+//! - 5: transaction version 2: the partition of the offsets is added to the transaction here (KIP-890).
 
 use ottla_coordinator::Producer;
-use ottla_replica::VerificationGuard;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use ottla_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 use super::call::Call;
-use super::unknown_partitions;
+use super::shared::unknown_partitions;
 use crate::coordinator::Proof;
-use crate::coordinator::groups::{TxnOffsetCommit, ask_partition, caller, partition_in_charge};
 use crate::coordinator::internal::OFFSETS_TOPIC;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
-use crate::partition::PartitionHandle;
+use crate::coordinator::verify::{Support, Unverified};
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 use crate::shard::Claim;
 
 pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+    let allowed = authorize(call, &request);
     let mut unknown = Vec::new();
-    {
+    if allowed.is_ok() {
         let published = call.ctx.published.load();
         request.topics.retain_mut(|topic| {
-            unknown.extend(take_unknown(&published, topic));
+            unknown.extend(take_refused(call, &published, topic));
             !topic.partitions.is_empty()
         });
     }
@@ -36,7 +39,11 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
         return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
     }
     let asked: Vec<TxnOffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
-    let mut topics = match commit(call, request).await {
+    let answer = match allowed {
+        Ok(()) => commit(call, request).await,
+        Err(code) => Err(code),
+    };
+    let mut topics = match answer {
         Ok(response) => response.topics,
         Err(code) => refuse(asked, as_known(code)),
     };
@@ -49,6 +56,12 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
     TxnOffsetCommitResponse { topics, ..Default::default() }
 }
 
+/// What the whole request takes.
+fn authorize(call: &Call<'_>, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    call.authorize(Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
+    call.authorize(Operation::Read, Resource::Group(&request.group_id))
+}
+
 async fn commit(
     call: &Call<'_>,
     request: TxnOffsetCommitRequest,
@@ -56,9 +69,10 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }
-    let index = partition_in_charge(call.ctx, &request.group_id).await?;
+    let index = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
     let proof = prove(call, &request, index).await?;
-    ask_partition(call.ctx, index, caller(call), TxnOffsetCommit(request), Some(proof)).await
+    let groups = call.ctx.coordinators.groups();
+    groups.ask_at(index, call.caller(), request, Some(proof)).await
 }
 
 /// Makes sure that the partition that keeps the group is part of the transaction.
@@ -77,32 +91,15 @@ async fn prove(
     }
     let partition = call.ctx.published.load().partition(OFFSETS_TOPIC, index).cloned();
     let partition = partition.map_err(|_| ErrorCode::NotCoordinator)?;
-    let mut guard = first_guard(&partition, claim).await;
-    if guard.is_some() {
-        let question = Question {
-            transactional_id: &request.transactional_id,
-            claim,
-            support,
-            partitions: &[(Str::from_static(OFFSETS_TOPIC), index)],
-        };
-        match add_or_verify(call.ctx, &question).await.first() {
-            Some(ErrorCode::None) if support.bumps_epochs() => {
-                guard = first_guard(&partition, claim).await;
-            }
-            Some(ErrorCode::None) => {}
-            Some(code) => return Err(*code),
-            None => return Err(ErrorCode::UnknownServerError),
-        }
-    }
+    let write =
+        Unverified { partition: &partition, transactional_id: &request.transactional_id, claim, support };
+    let verified = call.ctx.coordinators.verify(&[write]).await.pop();
+    let guard = verified.unwrap_or(Err(ErrorCode::UnknownServerError))?;
     Ok(Proof { claim, verify, guard })
 }
 
-async fn first_guard(partition: &PartitionHandle, claim: Claim) -> Option<VerificationGuard> {
-    begin([(partition, claim)].into_iter()).await.into_iter().next().flatten()
-}
-
-/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients take
-/// CONCURRENT_TRANSACTIONS for fatal here.
+/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients
+/// take CONCURRENT_TRANSACTIONS for fatal here.
 fn as_known(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::ConcurrentTransactions => ErrorCode::CoordinatorLoadInProgress,
@@ -111,11 +108,17 @@ fn as_known(code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Takes the partitions that are not there out of the request, and answers for them.
-fn take_unknown(
+/// Takes the partitions that are not there or may not be read out of the request, and answers for them.
+fn take_refused(
+    call: &Call<'_>,
     published: &Published,
     topic: &mut TxnOffsetCommitRequestTopic,
 ) -> Option<TxnOffsetCommitResponseTopic> {
+    if let Err(code) = call.authorize(Operation::Read, Resource::Topic(&topic.name)) {
+        let answer = unanswered(topic);
+        topic.partitions.clear();
+        return refuse(vec![answer], code).pop();
+    }
     let known = published.image.topic(&topic.name);
     let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);
     let answer = |index| answer_for(index, ErrorCode::UnknownTopicOrPartition);

@@ -1,15 +1,11 @@
 //! What clients hear of a disk that stands still, and of one that rots.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use ottla_controller::image::Endpoint;
-use ottla_log::{DataDir, DirOptions, Disk, Faults, Identity, MemDisk};
-use ottla_net::{ConnectionId, Frame, Part, Peer, Principal, Responses, SecurityProtocol, Service};
-use ottla_settings::BrokerSettings;
-use ottla_wire::batch::{BatchBuilder, BatchHeader, batches};
+use ottla_log::Faults;
+use ottla_wire::Offset;
+use ottla_wire::batch::{BatchHeader, batches};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_wire::messages::fetch_response::PartitionData;
@@ -17,19 +13,12 @@ use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffse
 use ottla_wire::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
-    ListOffsetsResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse,
 };
-use ottla_wire::primitives::{Message, Reader, Records, encode_to_bytes};
-use ottla_wire::protocol::{ApiKey, ErrorCode, request_header_version, response_header_version};
-use ottla_wire::{Offset, Timestamp};
+use ottla_wire::primitives::Records;
+use ottla_wire::protocol::ErrorCode;
 
-use super::node::Node;
-use super::registration::Membership;
-use crate::api::Session;
-use crate::clock::Clock;
-use crate::metadata::RecoveryProgress;
-use crate::service::KafkaService;
+use super::stage::{Connection, Stage, batch};
 
 const FETCH_VERSION: i16 = 12;
 const LIST_OFFSETS_VERSION: i16 = 7;
@@ -41,41 +30,17 @@ const FIRST_SEGMENT: &str = "t-0/00000000000000000000.log";
 /// How long the disk is stuck if nobody frees it: a test that waits for it on its own thread fails instead of hanging.
 const STUCK_MAX: Duration = Duration::from_secs(120);
 
-/// A broker on a disk in memory, without a network.
-struct Stage {
-    service: KafkaService,
-    disk: MemDisk,
-    _node: Node,
-    metadata: tempfile::TempDir,
+/// A topic with records in it, on a disk that can be stuck.
+struct Library {
+    stage: Stage,
 }
 
-impl Stage {
-    async fn with_records() -> Stage {
-        let metadata = tempfile::tempdir().unwrap();
-        let settings = BrokerSettings::from_pairs([("node.id", "1")]).unwrap();
-        let disk = MemDisk::new();
-        // The metadata log has a disk of its own: its folder is a real one of the same name.
-        let path = metadata.path();
-        let above: Vec<_> = path.ancestors().skip(1).filter(|folder| folder.parent().is_some()).collect();
-        above.iter().rev().for_each(|folder| disk.create_dir(folder).unwrap());
-        let options = DirOptions {
-            disk: Arc::new(disk.clone()),
-            background: false,
-            checkpoint_interval: Duration::from_secs(3600),
-        };
-        let identity = Identity { node_id: Some(1), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
-        let dir = DataDir::open_with(path, &identity, options).unwrap();
-        let directory = dir.meta().directory_id;
-        let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress).await.unwrap();
-        let endpoint =
-            Endpoint { name: "PLAINTEXT".into(), host: "localhost".into(), port: 9092, security_protocol: 0 };
-        Membership::join(node.ctx.clone(), vec![endpoint], vec![directory], None).await.unwrap();
-        let service = KafkaService::new(node.ctx.clone());
-        let stage = Stage { service, disk, _node: node, metadata };
-        stage.create_topic().await;
-        stage.produce().await;
-        stage
+impl Library {
+    async fn new() -> Library {
+        let library = Library { stage: Stage::new().await };
+        library.create_topic().await;
+        library.produce().await;
+        library
     }
 
     async fn create_topic(&self) {
@@ -87,17 +52,13 @@ impl Stage {
             configs: vec![segments],
             ..Default::default()
         };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
-        let response: CreateTopicsResponse = self.connection().ask(ApiKey::CreateTopics, 7, &request).await;
-        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+        self.stage.create(topic).await;
     }
 
     async fn produce(&self) {
-        let mut connection = self.connection();
+        let mut connection = self.stage.connection();
         for time in 0..BATCHES {
-            let mut batch = BatchBuilder::new();
-            batch.push(Timestamp(1000 + time), None, Some(&vec![b'v'; VALUE_BYTES]));
-            let records = Some(Records::Bytes(batch.build().unwrap()));
+            let records = Some(Records::Bytes(batch(&vec![b'v'; VALUE_BYTES], 1000 + time)));
             let data = PartitionProduceData { index: 0, records };
             let topic =
                 TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
@@ -107,29 +68,21 @@ impl Stage {
                 topic_data: vec![topic],
                 ..Default::default()
             };
-            let response: ProduceResponse = connection.ask(ApiKey::Produce, 9, &request).await;
+            let response: ProduceResponse = connection.ask(9, &request).await.unwrap();
             assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
         }
     }
 
-    fn connection(&self) -> Connection {
-        let any = ([127, 0, 0, 1], 1).into();
-        let peer = Peer {
-            addr: any,
-            local: any,
-            listener: "PLAINTEXT".into(),
-            security_protocol: SecurityProtocol::Plaintext,
-            principal: Principal::ANONYMOUS,
-            connection: ConnectionId(1),
-        };
-        Connection { session: self.service.open(&peer), service: self.service.clone() }
+    fn reader(&self) -> Borrower {
+        Borrower { connection: self.stage.connection() }
     }
 
     /// Makes the disk stuck until the guard is dropped, and takes bytes of the first segment out of memory.
     fn stick(&self, cold: std::ops::Range<usize>) -> Stuck {
-        self.disk.evict(&self.metadata.path().join(FIRST_SEGMENT), cold).unwrap();
-        self.disk.set_faults(Faults { reads_stall: true, ..Faults::default() });
-        let (disk, (free, freed)) = (self.disk.clone(), mpsc::channel());
+        let disk = self.stage.disk.clone();
+        disk.evict(&self.stage.path().join(FIRST_SEGMENT), cold).unwrap();
+        disk.set_faults(Faults { reads_stall: true, ..Faults::default() });
+        let (free, freed) = mpsc::channel();
         std::thread::spawn(move || {
             let _dropped_or_late = freed.recv_timeout(STUCK_MAX);
             disk.set_faults(Faults::default());
@@ -142,40 +95,12 @@ struct Stuck {
     _free: mpsc::Sender<()>,
 }
 
-struct Connection {
-    service: KafkaService,
-    session: Session,
+/// Reads the topic.
+struct Borrower {
+    connection: Connection,
 }
 
-impl Connection {
-    async fn ask<R: Message>(&mut self, key: ApiKey, version: i16, request: &impl Message) -> R {
-        let header = RequestHeader {
-            request_api_key: key.code(),
-            request_api_version: version,
-            correlation_id: 7,
-            client_id: None,
-        };
-        let header = encode_to_bytes(&header, request_header_version(key, version)).unwrap();
-        let frame = [header, encode_to_bytes(request, version).unwrap()].concat();
-        let mut frames = VecDeque::from([Frame::unmetered(frame.into())]);
-        let responses = match self.service.serve(&mut self.session, &mut frames).await.unwrap() {
-            Responses::Ready(responses) => responses,
-            Responses::Later(later) => later.await.unwrap(),
-        };
-        let mut bytes = Vec::new();
-        for part in &responses[0].parts {
-            match part {
-                Part::Bytes(part) => bytes.extend_from_slice(part),
-                Part::File { .. } => panic!("a disk in memory has no files to send"),
-            }
-        }
-        // Responses of a run come with their lengths.
-        let start = if responses[0].framed.is_some() { 4 } else { 0 };
-        let mut reader = Reader::new(Bytes::from(bytes).slice(start..));
-        ResponseHeader::decode(&mut reader, response_header_version(key, version)).unwrap();
-        R::decode(&mut reader, version).unwrap()
-    }
-
+impl Borrower {
     async fn fetch(&mut self, offset: i64, committed: bool) -> Vec<BatchHeader> {
         let partition = self.fetch_partition(offset, committed).await;
         assert_eq!(partition.error_code, 0, "{partition:?}");
@@ -202,7 +127,7 @@ impl Connection {
             topics: vec![topic],
             ..Default::default()
         };
-        let mut response: FetchResponse = self.ask(ApiKey::Fetch, FETCH_VERSION, &request).await;
+        let mut response: FetchResponse = self.connection.ask(FETCH_VERSION, &request).await.unwrap();
         response.responses.remove(0).partitions.remove(0)
     }
 
@@ -211,40 +136,40 @@ impl Connection {
         let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] };
         let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
         let mut response: ListOffsetsResponse =
-            self.ask(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await;
+            self.connection.ask(LIST_OFFSETS_VERSION, &request).await.unwrap();
         response.topics.remove(0).partitions.remove(0)
     }
 }
 
 /// What `ask` hears once the disk answers. Others are served meanwhile, on the one thread that there is.
 async fn served_meanwhile<T: Send + 'static>(
-    stage: &Stage,
+    library: &Library,
     cold: std::ops::Range<usize>,
-    ask: impl AsyncFnOnce(Connection) -> T,
+    ask: impl AsyncFnOnce(Borrower) -> T,
 ) -> T {
-    let stuck = stage.stick(cold);
+    let stuck = library.stick(cold);
     let other = async {
         let stalls = async {
-            while stage.disk.reads_stalled() == 0 {
+            while library.stage.disk.reads_stalled() == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(STUCK_MAX, stalls).await.expect("it waits, and not on this thread");
-        let mut connection = stage.connection();
-        assert_eq!(connection.fetch(BATCHES - 1, false).await[0].base_offset, Offset(BATCHES - 1));
-        assert_eq!(stage.disk.reads_stalled(), 1, "the first one still waits");
+        let mut reader = library.reader();
+        assert_eq!(reader.fetch(BATCHES - 1, false).await[0].base_offset, Offset(BATCHES - 1));
+        assert_eq!(library.stage.disk.reads_stalled(), 1, "the first one still waits");
         drop(stuck);
     };
-    let (answer, ()) = tokio::join!(ask(stage.connection()), other);
+    let (answer, ()) = tokio::join!(ask(library.reader()), other);
     answer
 }
 
 #[tokio::test]
 async fn a_fetch_whose_batches_must_be_looked_up_on_the_disk() {
-    let stage = Stage::with_records().await;
+    let library = Library::new().await;
     for committed in [false, true] {
-        let found = served_meanwhile(&stage, 0..1 << 20, async |mut connection: Connection| {
-            connection.fetch(3, committed).await
+        let found = served_meanwhile(&library, 0..1 << 20, async |mut reader: Borrower| {
+            reader.fetch(3, committed).await
         });
         let found = found.await;
         assert_eq!((found.len(), found[0].base_offset), (1, Offset(3)));
@@ -254,9 +179,9 @@ async fn a_fetch_whose_batches_must_be_looked_up_on_the_disk() {
 /// The header of the batch is in memory, what comes after is not.
 #[tokio::test]
 async fn a_fetch_whose_bytes_are_on_the_disk() {
-    let stage = Stage::with_records().await;
-    let found = served_meanwhile(&stage, 8192..VALUE_BYTES, async |mut connection: Connection| {
-        connection.fetch(0, false).await
+    let library = Library::new().await;
+    let found = served_meanwhile(&library, 8192..VALUE_BYTES, async |mut reader: Borrower| {
+        reader.fetch(0, false).await
     });
     let found = found.await;
     assert_eq!((found.len(), found[0].base_offset), (1, Offset(0)));
@@ -264,10 +189,9 @@ async fn a_fetch_whose_bytes_are_on_the_disk() {
 
 #[tokio::test]
 async fn a_search_by_time_that_reads_the_disk() {
-    let stage = Stage::with_records().await;
-    let found = served_meanwhile(&stage, 0..1 << 20, async |mut connection: Connection| {
-        connection.offset_at(1005).await
-    });
+    let library = Library::new().await;
+    let found =
+        served_meanwhile(&library, 0..1 << 20, async |mut reader: Borrower| reader.offset_at(1005).await);
     assert_eq!(found.await.offset, 5);
 }
 
@@ -275,12 +199,12 @@ async fn a_search_by_time_that_reads_the_disk() {
 /// that has failed.
 #[tokio::test]
 async fn a_damaged_batch_is_a_corrupt_message() {
-    let stage = Stage::with_records().await;
-    let mut connection = stage.connection();
-    let first = connection.fetch(0, false).await[0];
+    let library = Library::new().await;
+    let mut reader = library.reader();
+    let first = reader.fetch(0, false).await[0];
     let second = first.total_len();
-    stage.disk.corrupt(&stage.metadata.path().join(FIRST_SEGMENT), second, &[0; 8]).unwrap();
-    assert_eq!(connection.fetch(0, false).await[0], first);
-    assert_eq!(connection.fetch_partition(1, false).await.error_code, ErrorCode::CorruptMessage.code());
-    assert_eq!(connection.offset_at(1001).await.error_code, ErrorCode::CorruptMessage.code());
+    library.stage.disk.corrupt(&library.stage.path().join(FIRST_SEGMENT), second, &[0; 8]).unwrap();
+    assert_eq!(reader.fetch(0, false).await[0], first);
+    assert_eq!(reader.fetch_partition(1, false).await.error_code, ErrorCode::CorruptMessage.code());
+    assert_eq!(reader.offset_at(1001).await.error_code, ErrorCode::CorruptMessage.code());
 }

@@ -1,5 +1,5 @@
-//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log, shards,
-//! controller, publisher.
+//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log,
+//! shards, controller, publisher.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use ottla_controller::Image;
 use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
@@ -23,16 +22,16 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
-use crate::coordinator::internal::InternalTopics;
-use crate::coordinator::outside::Outside;
-use crate::coordinator::{Kit, World};
+use crate::coordinator::Coordinators;
+use crate::door::Door;
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
 
-/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a number.
+/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a
+/// number.
 const METADATA_DIR: &str = "__cluster_metadata";
 
 /// Node id of a new data directory when none is set.
@@ -60,6 +59,7 @@ impl Node {
         dir: DataDir,
         clock: Clock,
         progress: Arc<RecoveryProgress>,
+        door: Door,
     ) -> Result<Node, StartError> {
         let id = dir.meta().node_id;
         let settings =
@@ -73,8 +73,13 @@ impl Node {
         let found = found_partitions(&dir, applied.load().index)?;
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (controller, asked) = ControllerHandle::new();
-        let outside = Outside::new(node, clock.clone(), published.clone(), controller.clone());
-        let coordinators = Arc::new(Kit::new(World::new(&settings, &Image::default()), outside));
+        let coordinators = Arc::new(Coordinators::new(
+            node,
+            settings.clone(),
+            clock.clone(),
+            published.clone(),
+            controller.clone(),
+        ));
         let shards = start_shards(&settings, &clock, &coordinators)?;
         let opener = Opener {
             node,
@@ -100,7 +105,7 @@ impl Node {
         wait_for(published_index.clone(), applied.load().index).await?;
 
         let task = ControllerTask {
-            quorum: quorum.clone(),
+            log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
@@ -108,7 +113,7 @@ impl Node {
             published: published_index.clone(),
         };
         tokio::spawn(task.run(asked));
-        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir));
+        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir, door));
         Ok(Node { ctx, dir, quorum, shards, published: published_index, publisher: Some(publisher) })
     }
 }
@@ -181,7 +186,7 @@ fn list_of(path: &Path) -> String {
 fn start_shards(
     settings: &BrokerSettings,
     clock: &Clock,
-    coordinators: &Arc<Kit>,
+    coordinators: &Arc<Coordinators>,
 ) -> Result<Shards, StartError> {
     let flusher = Flusher::start(FLUSH_THREADS);
     let flusher =
@@ -227,14 +232,16 @@ fn context(
     node: BrokerId,
     settings: Arc<BrokerSettings>,
     clock: Clock,
-    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Kit>),
+    (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
     dir: &DataDir,
+    door: Door,
 ) -> Context {
     let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
         served: api::SERVED,
+        door,
         limits: Limits::default(),
         fetch_bytes_max: settings.read(key::FETCH_MAX_BYTES),
         started_with: settings,
@@ -245,7 +252,6 @@ fn context(
         cold_reads: ColdReads::of_fetches(),
         searches: ColdReads::of_searches(),
         coordinators,
-        internal_topics: InternalTopics::default(),
         data_dirs: Arc::new([dir.clone()]),
         metrics: Arc::new(Metrics::new(api::SERVED)),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_controller::controller::IdSource;
+use ottla_controller::controller::{IdSource, Request, Response};
 use ottla_controller::image::{Endpoint, Feature};
 use ottla_settings::key;
 use ottla_wire::messages::broker_registration_request::{Feature as SupportedFeature, Listener};
@@ -16,7 +16,7 @@ use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::StartError;
 use crate::context::Context;
-use crate::controllers::Random;
+use crate::controllers::{AskError, Random};
 
 /// How long a controlled shutdown waits for the controller.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
@@ -40,13 +40,12 @@ impl Membership {
         previous_epoch: Option<BrokerEpoch>,
     ) -> Result<Membership, StartError> {
         let request = registration(&ctx, endpoints, directories, previous_epoch);
-        let response: BrokerRegistrationResponse =
-            ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        let response: BrokerRegistrationResponse = ask(&ctx, request).await?;
         if let Some(code) = failure(response.error_code) {
             return Err(StartError::Join(format!("the registration was refused: {code}")));
         }
         // The registration is the newest entry of the metadata log, and it is published.
-        ctx.coordinators.outside.set_caught_up();
+        ctx.coordinators.set_caught_up();
         let membership = Membership { ctx, epoch: BrokerEpoch(response.broker_epoch) };
         while membership.beat(false).await?.is_fenced {
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -70,8 +69,12 @@ impl Membership {
         }
     }
 
-    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`].
+    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`]. Without
+    /// `controlled.shutdown.enable` the controller finds out by the silence.
     pub async fn leave(&self) {
+        if !self.ctx.started_with.read(key::CONTROLLED_SHUTDOWN_ENABLE) {
+            return;
+        }
         let leaving = async {
             while !self.beat(true).await.is_ok_and(|answer| answer.should_shut_down) {
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -93,11 +96,29 @@ impl Membership {
             offline_log_dirs: offline.map(|dir| dir.meta().directory_id).collect(),
             ..Default::default()
         };
-        let response: BrokerHeartbeatResponse =
-            self.ctx.controller.ask(request).await.map_err(|error| StartError::Join(error.to_string()))?;
+        let response: BrokerHeartbeatResponse = ask(&self.ctx, request).await?;
         match failure(response.error_code) {
             None => Ok(response),
             Some(code) => Err(StartError::Join(format!("the heartbeat was refused: {code}"))),
+        }
+    }
+}
+
+/// Asks the controller, and again while none is in charge: one will be.
+async fn ask<R: TryFrom<Response>>(
+    ctx: &Context,
+    request: impl Into<Request> + Clone,
+) -> Result<R, StartError> {
+    let mut told = false;
+    loop {
+        match ctx.controller.ask(request.clone()).await {
+            Err(error @ AskError::NotController { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "waiting for a controller");
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            answer => return answer.map_err(|error| StartError::Join(error.to_string())),
         }
     }
 }
@@ -137,5 +158,33 @@ fn failure(error_code: i16) -> Option<String> {
         Some(ErrorCode::None) => None,
         Some(code) => Some(code.name().to_owned()),
         None => Some(format!("error {error_code}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use ottla_settings::BrokerSettings;
+
+    use crate::Broker;
+
+    /// `controlled.shutdown.enable`: whether the cluster is told before a broker goes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_says_that_it_leaves_unless_it_is_set_not_to() {
+        for (set, told) in [("true", true), ("false", false)] {
+            let data = tempfile::tempdir().unwrap();
+            let settings = [
+                ("log.dirs", data.path().to_str().unwrap()),
+                ("listeners", "PLAINTEXT://127.0.0.1:0"),
+                ("controlled.shutdown.enable", set),
+            ];
+            let broker = Broker::start(BrokerSettings::from_pairs(settings).unwrap()).await.unwrap();
+            let ctx = broker.node.ctx.clone();
+            broker.shutdown(pending()).await.unwrap();
+            let image = &ctx.published.load().image;
+            let known = image.broker(ctx.node).unwrap();
+            assert_eq!(known.fenced || known.in_controlled_shutdown, told, "{set}: {known:?}");
+        }
     }
 }

@@ -7,16 +7,14 @@ use ottla_wire::PartitionIndex;
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
-use super::internal;
+use super::desk::Coordinators;
 use super::kind::{Asked, Kind, Letter, Proof, Unserved};
-use super::route::partition_of;
-use crate::context::Context;
 use crate::shard::Letters;
 
 /// As Kafka says it: clients of any age look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
-/// One thing that coordinators of a kind are asked. Each kind has a table of them.
+/// One thing that coordinators of a kind are asked.
 pub trait Ask {
     type Kind: Kind;
 
@@ -39,7 +37,7 @@ macro_rules! asks {
             type Answer = $answer;
 
             fn question(self) -> $question {
-                $question::$name(self.0.into())
+                $question::$name(self.0)
             }
 
             fn answer(answer: $response) -> Option<$answer> {
@@ -50,40 +48,60 @@ macro_rules! asks {
 }
 pub(super) use asks;
 
-/// The partition that is in charge of an id. Its topic is created on first need.
-pub async fn in_charge<K: Kind>(ctx: &Context, id: &str) -> Result<PartitionIndex, ErrorCode> {
-    let partitions = internal::partitions_of(ctx, K::TOPIC).await?;
-    Ok(partition_of(id, partitions))
-}
+impl Coordinators {
+    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been
+    /// sent.
+    pub(super) fn write_to<A: Ask>(
+        &self,
+        letters: &mut Letters,
+        index: PartitionIndex,
+        request: <A::Kind as Coordinator>::Request,
+        proof: Option<Proof>,
+    ) -> Result<Answer<A>, ErrorCode> {
+        let published = self.published.load();
+        let topic = A::Kind::TOPIC.topic();
+        let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
+        let (answer, answered) = oneshot::channel();
+        let asked = Box::new(Asked { request, proof, answer });
+        letters.add(partition, A::Kind::mail(Letter::Ask(asked)));
+        Ok(Answer(answered))
+    }
 
-/// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
-pub fn write_to<A: Ask>(
-    ctx: &Context,
-    letters: &mut Letters,
-    index: PartitionIndex,
-    request: <A::Kind as Coordinator>::Request,
-    proof: Option<Proof>,
-) -> Result<Answer<A>, ErrorCode> {
-    let published = ctx.published.load();
-    let topic = A::Kind::TOPIC.topic();
-    let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
-    let (answer, answered) = oneshot::channel();
-    let asked = Box::new(Asked { request, proof, answer });
-    letters.add(partition, A::Kind::mail(Letter::Ask(asked)));
-    Ok(Answer(answered))
-}
+    /// Sends a request to the coordinator of a partition.
+    pub(super) async fn send_to<A: Ask>(
+        &self,
+        index: PartitionIndex,
+        request: <A::Kind as Coordinator>::Request,
+        proof: Option<Proof>,
+    ) -> Result<Answer<A>, ErrorCode> {
+        let mut letters = Letters::default();
+        let answer = self.write_to(&mut letters, index, request, proof)?;
+        letters.send().await;
+        Ok(answer)
+    }
 
-/// Sends a request to the coordinator of a partition.
-pub async fn send_to<A: Ask>(
-    ctx: &Context,
-    index: PartitionIndex,
-    request: <A::Kind as Coordinator>::Request,
-    proof: Option<Proof>,
-) -> Result<Answer<A>, ErrorCode> {
-    let mut letters = Letters::default();
-    let answer = write_to(ctx, &mut letters, index, request, proof)?;
-    letters.send().await;
-    Ok(answer)
+    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What
+    /// it does delays the partitions that share the shard.
+    pub async fn look<K: Kind, T: Send + 'static>(
+        &self,
+        look: impl Fn(&K) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let mut seen = Vec::new();
+        for index in self.led_here(K::TOPIC) {
+            let partition = self.published.load().partition(K::TOPIC.topic(), index).cloned();
+            let Ok(partition) = partition else { continue };
+            let (told, hears) = oneshot::channel();
+            let look = look.clone();
+            let letter = Letter::Look(Box::new(move |core: &K| {
+                let _gone = told.send(look(core));
+            }));
+            let mut letters = Letters::default();
+            letters.add(&partition, K::mail(letter));
+            letters.send().await;
+            seen.extend(hears.await);
+        }
+        seen
+    }
 }
 
 /// An answer that is awaited.
@@ -106,38 +124,4 @@ impl<A: Ask> Answer<A> {
     pub async fn come_within(self, patience: Duration) -> Result<A::Answer, ErrorCode> {
         tokio::time::timeout(patience, self.come()).await.unwrap_or(Err(TOO_LATE))
     }
-}
-
-/// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What it does delays
-/// the partitions that share the shard.
-pub async fn look<K: Kind, T: Send + 'static>(
-    ctx: &Context,
-    look: impl Fn(&K) -> T + Clone + Send + 'static,
-) -> Vec<T> {
-    let mut seen = Vec::new();
-    for index in led_here::<K>(ctx) {
-        let partition = ctx.published.load().partition(K::TOPIC.topic(), index).cloned();
-        let Ok(partition) = partition else { continue };
-        let (told, hears) = oneshot::channel();
-        let look = look.clone();
-        let letter = Letter::Look(Box::new(move |core: &K| {
-            let _gone = told.send(look(core));
-        }));
-        let mut letters = Letters::default();
-        letters.add(&partition, K::mail(letter));
-        letters.send().await;
-        seen.extend(hears.await);
-    }
-    seen
-}
-
-/// The partitions of a kind's topic that this broker leads. There are none before the topic is needed.
-pub fn led_here<K: Kind>(ctx: &Context) -> Vec<PartitionIndex> {
-    let published = ctx.published.load();
-    let topic = published.topic(K::TOPIC.topic());
-    let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
-    partitions
-        .filter(|partition| partition.leader_view(None).is_ok())
-        .map(|partition| partition.index)
-        .collect()
 }

@@ -1,21 +1,19 @@
 //! The group coordinator as a kind, and how to ask it.
 
 use ottla_coordinator::{Frame, Moment};
-use ottla_group::history::Rebalance;
-use ottla_group::request::FetchOfGroup;
+use ottla_group::request::Declared;
 use ottla_group::{Call, Caller, GroupConfig, GroupCoordinator, Reply, Request, Response};
 use ottla_wire::compress::Codec;
-use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
-use super::ask::{Ask, asks, in_charge, send_to};
+use super::ask::{Answer, Ask};
+use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
 use super::metered::Metered;
-use crate::api;
-use crate::context::Context;
+use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
@@ -54,74 +52,92 @@ impl Kind for GroupCoordinator {
     }
 }
 
-asks! { GroupCoordinator, Request, Response:
-    JoinGroup(JoinGroupRequest) => JoinGroupResponse,
-    SyncGroup(SyncGroupRequest) => SyncGroupResponse,
-    Heartbeat(HeartbeatRequest) => HeartbeatResponse,
-    LeaveGroup(LeaveGroupRequest) => LeaveGroupResponse,
-    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) => ConsumerGroupHeartbeatResponse,
-    OffsetCommit(OffsetCommitRequest) => OffsetCommitResponse,
-    TxnOffsetCommit(TxnOffsetCommitRequest) => TxnOffsetCommitResponse,
-    OffsetFetch(FetchOfGroup) => offset_fetch_response::OffsetFetchResponseGroup,
-    OffsetDelete(OffsetDeleteRequest) => OffsetDeleteResponse,
-    ListGroups(ListGroupsRequest) => ListGroupsResponse,
-    DescribeGroup(Str) => describe_groups_response::DescribedGroup,
-    ConsumerGroupDescribe(Str) => consumer_group_describe_response::DescribedGroup,
-    DeleteGroup(Str) => delete_groups_response::DeletableGroupResult,
-    History(Str) => Vec<Rebalance>,
-}
+/// Whatever group coordinators declare can be asked of them.
+impl<R: Declared> Ask for R {
+    type Kind = GroupCoordinator;
+    type Answer = R::Response;
 
-/// Who makes a request, as members are described.
-pub fn caller(call: &api::Call<'_>) -> Caller {
-    caller_of(call.session, call.version)
-}
+    fn question(self) -> Request {
+        self.into()
+    }
 
-/// As [`caller`], for requests that are served in runs.
-pub fn caller_of(session: &api::Session, version: i16) -> Caller {
-    Caller {
-        client_id: session.client_id.clone().unwrap_or_default(),
-        client_host: session.client_host.clone(),
-        version,
+    fn answer(answer: Response) -> Option<R::Response> {
+        R::response(answer)
     }
 }
 
-/// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
-/// had. Safe to drop: the request may have been carried out, and nobody hears of it.
-pub async fn ask<A: Ask<Kind = GroupCoordinator>>(
-    call: &api::Call<'_>,
-    group: &str,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let index = partition_in_charge(call.ctx, group).await?;
-    ask_partition(call.ctx, index, caller(call), asked, None).await
+/// Group coordinators, for those who ask.
+#[derive(Clone, Copy)]
+pub struct Groups<'a> {
+    desk: &'a Coordinators,
 }
 
-/// As [`ask`], what waits for other members: as long as the group's own timeouts let it.
-pub async fn ask_with_others<A: Ask<Kind = GroupCoordinator>>(
-    call: &api::Call<'_>,
-    group: &str,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let index = partition_in_charge(call.ctx, group).await?;
-    let asked = Call { caller: caller(call), request: asked.question() };
-    send_to::<A>(call.ctx, index, asked, None).await?.come().await
+impl Coordinators {
+    pub fn groups(&self) -> Groups<'_> {
+        Groups { desk: self }
+    }
 }
 
-/// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at the
-/// most. `proof` is for a request that is part of a producer's transaction.
-pub async fn ask_partition<A: Ask<Kind = GroupCoordinator>>(
-    ctx: &Context,
-    index: PartitionIndex,
-    caller: Caller,
-    asked: A,
-    proof: Option<Proof>,
-) -> Result<A::Answer, ErrorCode> {
-    let asked = Call { caller, request: asked.question() };
-    let patience = ctx.coordinators.world().commit_timeout;
-    send_to::<A>(ctx, index, asked, proof).await?.come_within(patience).await
+impl Groups<'_> {
+    /// Asks the coordinator of the group that the request is for. The error is that of the coordinator as
+    /// such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out,
+    /// and nobody hears of it.
+    pub async fn ask<R: Declared>(self, caller: Caller, request: R) -> Result<R::Response, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        self.ask_at(index, caller, request, None).await
+    }
+
+    /// As [`Groups::ask`], what waits for other members: as long as the group's own timeouts let it.
+    pub async fn ask_with_others<R: Declared>(
+        self,
+        caller: Caller,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        let call = Call { caller, request: request.into() };
+        self.desk.send_to::<R>(index, call, None).await?.come().await
+    }
+
+    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for
+    /// `offsets.commit.timeout.ms` at the most. `proof` is for a request that is part of a producer's
+    /// transaction.
+    pub async fn ask_at<R: Declared>(
+        self,
+        index: PartitionIndex,
+        caller: Caller,
+        request: R,
+        proof: Option<Proof>,
+    ) -> Result<R::Response, ErrorCode> {
+        let call = Call { caller, request: request.into() };
+        let patience = self.desk.world().commit_timeout;
+        self.desk.send_to::<R>(index, call, proof).await?.come_within(patience).await
+    }
+
+    /// Adds a request to the coordinator of its group to `letters`. Its answer comes when they have been
+    /// sent.
+    pub async fn write_to<R: Declared>(
+        self,
+        letters: &mut Letters,
+        caller: Caller,
+        request: R,
+    ) -> Result<Answer<R>, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        self.desk.write_to(letters, index, Call { caller, request: request.into() }, None)
+    }
+
+    /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
+    pub async fn partition_for(self, group: &str) -> Result<PartitionIndex, ErrorCode> {
+        Ok(self.desk.partition_for(GroupCoordinator::TOPIC, group).await?)
+    }
+
+    /// The partitions of the offsets topic that this broker leads.
+    pub fn led_here(self) -> Vec<PartitionIndex> {
+        self.desk.led_here(GroupCoordinator::TOPIC)
+    }
 }
 
-/// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
-pub async fn partition_in_charge(ctx: &Context, group: &str) -> Result<PartitionIndex, ErrorCode> {
-    in_charge::<GroupCoordinator>(ctx, group).await
+/// The group that a request is for. One that is for no single group is asked of each partition:
+/// [`Groups::ask_at`].
+fn group_of(request: &impl Declared) -> Str {
+    request.group().cloned().unwrap_or_default()
 }

@@ -1,14 +1,16 @@
-//! The internal topics that coordinators keep their state in. They are made when they are needed first.
+//! The internal topics that coordinators keep their state in, and which of their partitions is in charge of
+//! an id. The topics are made when they are needed first.
+
+use std::time::Duration;
 
 use ottla_settings::{BrokerSettings, key};
 use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{Instant, InternalTopic};
-use tokio::sync::Mutex;
+use ottla_wire::{InternalTopic, PartitionIndex};
 
-use crate::context::Context;
+use super::desk::Coordinators;
 
 /// Where groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = InternalTopic::Offsets.topic();
@@ -20,14 +22,7 @@ pub const TRANSACTIONS_TOPIC: &str = InternalTopic::TransactionState.topic();
 const CREATE_TIMEOUT_MS: i32 = 10_000;
 
 /// How long nobody tries again after a creation has failed: what stands in its way does not pass at once.
-const CREATE_RETRY_MS: u64 = 1_000;
-
-/// Makes internal topics, one at a time.
-#[derive(Default)]
-pub struct InternalTopics {
-    /// When a creation failed last.
-    creating: Mutex<Option<Instant>>,
-}
+const CREATE_RETRY: Duration = Duration::from_secs(1);
 
 /// The topic is not there and cannot be made now. What stands in the way is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,44 +35,78 @@ impl From<NotAvailable> for ErrorCode {
     }
 }
 
-/// How many partitions an internal topic has. One that is not there is created, and can be used when this returns.
-pub async fn partitions_of(ctx: &Context, topic: InternalTopic) -> Result<i32, NotAvailable> {
-    let known = || ctx.published.load().image.topic(topic.topic()).map(|topic| topic.partition_count());
-    if let Some(count) = known() {
-        return Ok(count);
+impl Coordinators {
+    /// The partition of an internal topic that is in charge of an id. A topic that is not there is created,
+    /// and can be used when this returns.
+    pub async fn partition_for(
+        &self,
+        topic: InternalTopic,
+        id: &str,
+    ) -> Result<PartitionIndex, NotAvailable> {
+        if let Some(index) = self.known_partition_for(topic, id) {
+            return Ok(index);
+        }
+        self.create(topic).await?;
+        self.known_partition_for(topic, id).ok_or(NotAvailable)
     }
-    let mut failed = ctx.internal_topics.creating.lock().await;
-    // Whoever had the lock before may have made it.
-    if let Some(count) = known() {
-        return Ok(count);
+
+    /// As [`Coordinators::partition_for`], of a topic that is there.
+    pub fn known_partition_for(&self, topic: InternalTopic, id: &str) -> Option<PartitionIndex> {
+        let published = self.published.load();
+        let partitions = published.image.topic(topic.topic())?.partition_count();
+        Some(partition_of(id, partitions))
     }
-    let now = ctx.clock.now();
-    if failed.is_some_and(|at| now.since(at).as_millis() < u128::from(CREATE_RETRY_MS)) {
-        return Err(NotAvailable);
+
+    /// The partitions of an internal topic that this broker leads. There are none before the topic is needed.
+    pub fn led_here(&self, topic: InternalTopic) -> Vec<PartitionIndex> {
+        let published = self.published.load();
+        let partitions = published.topic(topic.topic()).into_iter().flat_map(|topic| topic.partitions());
+        let led = partitions.filter(|partition| partition.leader_view(None).is_ok());
+        led.map(|partition| partition.index).collect()
     }
-    match create(ctx, topic).await {
-        Ok(()) => known().ok_or(NotAvailable),
-        Err(why) => {
+
+    /// Creates an internal topic, unless somebody else does meanwhile; one at a time.
+    async fn create(&self, topic: InternalTopic) -> Result<(), NotAvailable> {
+        let mut failed = self.creation.lock().await;
+        if self.published.load().image.topic(topic.topic()).is_some() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        if failed.is_some_and(|at| now.since(at) < CREATE_RETRY) {
+            return Err(NotAvailable);
+        }
+        self.ask_to_create(topic).await.map_err(|why| {
             tracing::warn!(topic = topic.topic(), why, "an internal topic cannot be created");
             *failed = Some(now);
-            Err(NotAvailable)
+            NotAvailable
+        })
+    }
+
+    async fn ask_to_create(&self, topic: InternalTopic) -> Result<(), String> {
+        let brokers = self.published.load().image.alive_brokers().count();
+        let request = request(&self.settings(), topic, brokers);
+        let answer: Result<CreateTopicsResponse, _> =
+            self.controller.ask_within(CREATE_TIMEOUT_MS, request).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let Some(result) = answer.topics.into_iter().next() else { return Err("no answer".to_owned()) };
+        match ErrorCode::from_code(result.error_code) {
+            Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => Ok(()),
+            code => {
+                let message = result.error_message.unwrap_or_default();
+                Err(format!("{}: {message}", code.map_or("an unknown error", ErrorCode::name)))
+            }
         }
     }
 }
 
-async fn create(ctx: &Context, topic: InternalTopic) -> Result<(), String> {
-    let brokers = ctx.published.load().image.alive_brokers().count();
-    let request = request(&ctx.settings(), topic, brokers);
-    let answer: Result<CreateTopicsResponse, _> = ctx.controller.ask_within(CREATE_TIMEOUT_MS, request).await;
-    let answer = answer.map_err(|error| error.to_string())?;
-    let Some(result) = answer.topics.into_iter().next() else { return Err("no answer".to_owned()) };
-    match ErrorCode::from_code(result.error_code) {
-        Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => Ok(()),
-        code => {
-            let message = result.error_message.unwrap_or_default();
-            Err(format!("{}: {message}", code.map_or("an unknown error", ErrorCode::name)))
-        }
-    }
+/// The partition of `partitions` (at least one) that keeps the state of a group or transactional id, as every
+/// Kafka broker and tool computes it: Java's hash of the id's UTF-16 units, its absolute value, modulo.
+fn partition_of(id: &str, partitions: i32) -> PartitionIndex {
+    let hash =
+        id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    // The absolute value of the smallest number is 0 here, not that number.
+    let absolute = hash.checked_abs().unwrap_or(0);
+    PartitionIndex(absolute % partitions.max(1))
 }
 
 fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> CreateTopicsRequest {
@@ -111,4 +140,29 @@ fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> C
         ..Default::default()
     };
     CreateTopicsRequest { topics: vec![topic], timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `String.hashCode`.
+    #[test]
+    fn ids_are_hashed_as_java_does() {
+        let cases = [
+            ("", 0),
+            ("a", 97),
+            ("group", 98_629_247),
+            // Its hash is the smallest int.
+            ("polygenelubricants", 0),
+            // One character, two UTF-16 units: 0xd83d * 31 + 0xde00.
+            ("😀", 1_772_899),
+            ("é", 233),
+        ];
+        for (id, hash) in cases {
+            assert_eq!(partition_of(id, i32::MAX).0, hash, "{id}");
+        }
+        assert_eq!(partition_of("group", 50).0, 47);
+        assert_eq!(partition_of("anything", 1).0, 0);
+    }
 }

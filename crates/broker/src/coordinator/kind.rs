@@ -14,6 +14,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch};
 use tokio::sync::oneshot;
 
+use super::desk::Coordinators;
 use super::host::{Host, Hosted};
 use super::internal;
 use super::kit::{Kit, World};
@@ -59,6 +60,8 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
 pub struct Home {
     pub partition: Arc<PartitionHandle>,
     pub kit: Arc<Kit>,
+    /// Who carries out what the coordinator says to the outside.
+    pub desk: Arc<Coordinators>,
 }
 
 /// Something that a core is to do which no client has asked for.
@@ -135,8 +138,8 @@ pub enum Coordinating {
 
 impl Coordinating {
     /// The coordinator that lives in a partition; none if it belongs to another topic.
-    pub fn of(partition: &Arc<PartitionHandle>, kit: &Arc<Kit>) -> Option<Coordinating> {
-        let home = || Home { partition: partition.clone(), kit: kit.clone() };
+    pub fn of(partition: &Arc<PartitionHandle>, desk: &Arc<Coordinators>) -> Option<Coordinating> {
+        let home = || Home { partition: partition.clone(), kit: desk.kit().clone(), desk: desk.clone() };
         match &*partition.topic {
             internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Host::new(home())))),
             internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Host::new(home())))),

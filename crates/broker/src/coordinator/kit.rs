@@ -13,12 +13,11 @@ use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
 
 use super::group_config::group_config;
-use super::outside::Outside;
 use super::topics::ImageTopics;
 use super::txn_config::{Verification, txn_config};
 
-/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and threads to
-/// clients.
+/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and
+/// threads to clients.
 const LOADS_MAX: usize = 4;
 
 /// What coordinators know of the broker and its cluster. Immutable: a change is another value.
@@ -59,10 +58,9 @@ impl World {
     }
 }
 
-/// What is shared.
+/// What is shared by the coordinators in the shards.
 pub struct Kit {
     world: ArcSwap<World>,
-    pub outside: Outside,
     pub loads: Semaphore,
     pub counts: Counts,
 }
@@ -77,16 +75,16 @@ pub struct Counts {
     /// Coordinators that were loaded, and how long it took them all together.
     pub loads: AtomicU64,
     pub load_micros: AtomicU64,
-    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see [`super::metered`].
+    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see
+    /// [`super::metered`].
     pub group_bytes: AtomicUsize,
     pub groups_full: AtomicBool,
 }
 
 impl Kit {
-    pub fn new(world: World, outside: Outside) -> Kit {
+    pub fn new(world: World) -> Kit {
         Kit {
             world: ArcSwap::from_pointee(world),
-            outside,
             loads: Semaphore::new(LOADS_MAX),
             counts: Counts::default(),
         }

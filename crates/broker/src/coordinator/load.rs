@@ -74,7 +74,7 @@ pub async fn load<K: Kind>(mut load: Load<K>) {
 }
 
 async fn read_on<K: Kind>(load: &mut Load<K>) -> Result<(Frame<K>, Offset), LoadError> {
-    let Home { partition, kit } = load.home.clone();
+    let Home { partition, kit, .. } = load.home.clone();
     // The semaphore is never closed.
     let _room = kit.loads.acquire().await;
     let new = || (Frame::loading(K::create(&kit.world(), load.epoch)), partition.reader.log_start());

@@ -1,23 +1,27 @@
-//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and those who ask.
+//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and
+//! those who ask.
 //!
-//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long as this broker
-//! leads it. Nothing here knows how many brokers there are.
+//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long
+//! as this broker leads it. Nothing here knows how many brokers there are.
 //!
 //! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests in and
-//!   records and answers out.
+//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests
+//!   in and records and answers out.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
 //! - [`seal`]: the records of a turn as a batch.
 //! - [`metered`]: the memory of all groups of this broker.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
+//! - [`desk`]: where whoever wants something of a coordinator comes to.
 //! - [`ask`]: how a coordinator of any kind is asked.
 //! - [`groups`], [`transactions`]: each kind, and what is special in asking it.
-//! - [`outside`]: what coordinators have done for them outside of their shards; [`txn_markers`]: the ends of transactions.
+//! - [`txn_markers`]: the ends of transactions, on their way to partitions.
 //! - [`verify`]: whether partitions that are written to are part of a transaction.
-//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see them.
-//! - [`internal`], [`route`]: the internal topics, and which of their partitions is in charge of an id.
+//! - [`internal`]: the internal topics, and which of their partitions is in charge of an id.
+//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see
+//!   them.
 
 pub mod ask;
+mod desk;
 pub mod group_config;
 pub mod groups;
 mod host;
@@ -26,8 +30,6 @@ mod kind;
 mod kit;
 mod load;
 mod metered;
-pub mod outside;
-pub mod route;
 mod seal;
 pub mod topics;
 pub mod transactions;
@@ -38,6 +40,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use desk::Coordinators;
 pub use host::{Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail, Proof};
-pub use kit::{Kit, World};
+pub use kit::World;

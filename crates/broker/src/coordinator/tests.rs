@@ -32,9 +32,9 @@ use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
 use super::kind::{Asked, Kind, Letter, Proof, Unserved};
-use super::outside::Outside;
+use super::kit::Kit;
 use super::verify::begin;
-use super::{Kit, World};
+use super::{Coordinators, World};
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
 use crate::metadata::{Opener, RecoveryProgress, partition_state};
@@ -113,13 +113,16 @@ impl Partition {
         };
         let (clock, image) = (Clock::start(), image());
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
-        let outside = Outside::new(NODE, clock.clone(), published, ControllerHandle::new().0);
-        let kit = Arc::new(Kit::new(World::new(&settings, &image), outside));
+        let controller = ControllerHandle::new().0;
+        let desk = Coordinators::new(NODE, settings.clone(), clock.clone(), published, controller);
+        desk.set_world(World::new(&settings, &image));
+        let desk = Arc::new(desk);
+        let kit = desk.kit().clone();
         let shard = ShardSettings {
             clock,
             flusher: Arc::new(Flusher::start(1).unwrap()),
             retention_interval: Duration::from_secs(600),
-            coordinators: kit.clone(),
+            coordinators: desk,
         };
         let shards = Shards::new(vec![ShardHandle::spawn(0, shard)]);
         let driver = open_driver(dir, settings, &image, &shards).await;

@@ -12,12 +12,12 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
-use super::ask::{Ask, asks, in_charge, send_to};
+use super::ask::{Ask, asks};
+use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
 use super::kit::World;
 use super::metered::Metered;
 use super::txn_markers;
-use crate::context::Context;
 use crate::shard::Letters;
 
 /// How long a request waits for its records to be committed, and for a producer id if it needs one. Kafka's
@@ -78,35 +78,54 @@ asks! { TxnCoordinator, Request, Response:
     ListTransactions(ListTransactionsRequest) => ListTransactionsResponse,
 }
 
-/// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that of the coordinator
-/// as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out, and nobody hears
-/// of it.
-pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
-    ctx: &Context,
-    transactional_id: &str,
-    version: i16,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let index = in_charge::<TxnCoordinator>(ctx, transactional_id).await?;
-    ask_partition(ctx, index, version, asked).await
+/// Transaction coordinators, for those who ask.
+#[derive(Clone, Copy)]
+pub struct Transactions<'a> {
+    desk: &'a Coordinators,
 }
 
-/// Asks the coordinator that lives in one partition of the topic of transactions.
-pub async fn ask_partition<A: Ask<Kind = TxnCoordinator>>(
-    ctx: &Context,
-    index: PartitionIndex,
-    version: i16,
-    asked: A,
-) -> Result<A::Answer, ErrorCode> {
-    let call = Call { version, request: asked.question() };
-    send_to::<A>(ctx, index, call, None).await?.come_within(PATIENCE).await
+impl Coordinators {
+    pub fn transactions(&self) -> Transactions<'_> {
+        Transactions { desk: self }
+    }
+}
+
+impl Transactions<'_> {
+    /// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that
+    /// of the coordinator as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may
+    /// have been carried out, and nobody hears of it.
+    pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
+        self,
+        version: i16,
+        transactional_id: &str,
+        question: A,
+    ) -> Result<A::Answer, ErrorCode> {
+        let index = self.desk.partition_for(TxnCoordinator::TOPIC, transactional_id).await?;
+        self.ask_at(index, version, question).await
+    }
+
+    /// Asks the coordinator that lives in one partition of the topic of transactions.
+    pub async fn ask_at<A: Ask<Kind = TxnCoordinator>>(
+        self,
+        index: PartitionIndex,
+        version: i16,
+        question: A,
+    ) -> Result<A::Answer, ErrorCode> {
+        let call = Call { version, request: question.question() };
+        self.desk.send_to::<A>(index, call, None).await?.come_within(PATIENCE).await
+    }
+
+    /// The partitions of the topic of transactions that this broker leads.
+    pub fn led_here(self) -> Vec<PartitionIndex> {
+        self.desk.led_here(TxnCoordinator::TOPIC)
+    }
 }
 
 /// Gives the coordinator as many producer ids as can be had, up to `count`.
 async fn supply_producer_ids(home: Home, count: usize) {
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
-        match home.kit.outside.next_producer_id().await {
+        match home.desk.next_producer_id().await {
             Ok(id) => ids.push(id),
             Err(_) => break,
         }

@@ -1,8 +1,9 @@
 //! Whether the partitions that a producer writes to are part of its transaction (KIP-890).
 //!
-//! A write without this check could open a transaction in a partition that nobody ever ends. Clients of version 1 add
-//! partitions themselves, and the check asks whether they have; those of version 2 leave the adding to the broker. Between
-//! the question and the append a guard in the partition makes sure that the transaction has not ended meanwhile.
+//! A write without this check could open a transaction in a partition that nobody ever ends. Clients of
+//! version 1 add partitions themselves, and the check asks whether they have; those of version 2 leave the
+//! adding to the broker. Between the question and the append a guard in the partition makes sure that the
+//! transaction has not ended meanwhile.
 
 use ottla_replica::VerificationGuard;
 use ottla_wire::PartitionIndex;
@@ -16,9 +17,9 @@ use ottla_wire::protocol::ErrorCode::{
     ConcurrentTransactions, InvalidProducerEpoch, InvalidTxnState, ProducerFenced, TransactionAbortable,
 };
 
-use super::transactions::{AddPartitionsToTxn, ask};
+use super::desk::Coordinators;
+use super::transactions::AddPartitionsToTxn;
 use super::txn_config::Verification;
-use crate::context::Context;
 use crate::partition::PartitionHandle;
 use crate::shard::{Claim, ShardClaims};
 
@@ -53,9 +54,10 @@ impl Support {
         }
     }
 
-    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator has agreed is as
-    /// good as one from before, which the marker of the transaction before may have voided meanwhile: a marker that ends this
-    /// transaction makes the partition refuse the write by its epoch. For other clients only the guard from before shows it.
+    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator
+    /// has agreed is as good as one from before, which the marker of the transaction before may have voided
+    /// meanwhile: a marker that ends this transaction makes the partition refuse the write by its epoch. For
+    /// other clients only the guard from before shows it.
     pub fn bumps_epochs(self) -> bool {
         self == Support::Add
     }
@@ -66,11 +68,96 @@ impl Support {
     }
 }
 
-/// Asks partitions for guards, in order. For those that the coordinator has added since ([`Support::Add`]) it is to be asked
-/// again: the marker of the transaction before voids a guard, and a late marker of this one cannot do harm, because it
-/// leaves the partition with a higher epoch than the batch has; `None` where the transaction is open, which is proof enough, and of a partition
-/// that is gone, which the append will find.
-pub async fn begin<'a>(
+/// A write that is part of a transaction, as its producer says.
+pub struct Unverified<'a> {
+    pub partition: &'a PartitionHandle,
+    pub transactional_id: &'a Str,
+    pub claim: Claim,
+    pub support: Support,
+}
+
+/// A write may be made, with the guard of its partition; `None` where the transaction is open already, which
+/// is proof enough, and of a partition that is gone, which the write will find. Else the code of the
+/// transaction's coordinator.
+pub type Verified = Result<Option<VerificationGuard>, ErrorCode>;
+
+impl Coordinators {
+    /// Makes sure that the partitions of these writes are part of their transactions.
+    ///
+    /// Each partition is asked for a guard first. For the writes that have got one the coordinator is asked,
+    /// once for each transaction. Where it has added the partition, the marker of the transaction before may
+    /// have voided the guard meanwhile, so the partition is asked for another one. A late marker of this
+    /// transaction cannot do harm: it leaves the partition with a higher epoch than the write has.
+    pub async fn verify(&self, writes: &[Unverified<'_>]) -> Vec<Verified> {
+        let guards = begin(writes.iter().map(Unverified::claimed)).await;
+        let mut verified: Vec<Verified> = guards.into_iter().map(Ok).collect();
+        let mut added = Vec::new();
+        for transaction in by_transaction(writes, &verified) {
+            let codes = self.add_or_verify(&transaction).await;
+            for (at, code) in transaction.numbers.into_iter().zip(codes) {
+                match code {
+                    ErrorCode::None if transaction.first.support.bumps_epochs() => added.push(at),
+                    ErrorCode::None => {}
+                    code => verified[at] = Err(code),
+                }
+            }
+        }
+        let guards = begin(added.iter().map(|at| writes[*at].claimed())).await;
+        for (at, guard) in added.into_iter().zip(guards) {
+            verified[at] = Ok(guard);
+        }
+        verified
+    }
+
+    /// Asks the transaction's coordinator: the code for each partition. Those that may be written to have
+    /// none.
+    async fn add_or_verify(&self, transaction: &Transaction<'_>) -> Vec<ErrorCode> {
+        let verification = self.world().verification;
+        let since = self.clock.now();
+        loop {
+            let codes = self.add_or_verify_once(transaction).await;
+            let tired = self.clock.now().since(since) >= verification.retry_max;
+            let adds = transaction.first.support == Support::Add;
+            if tired || !adds || !codes.contains(&ConcurrentTransactions) {
+                return codes;
+            }
+            tokio::time::sleep(verification.retry_backoff).await;
+        }
+    }
+
+    async fn add_or_verify_once(&self, transaction: &Transaction<'_>) -> Vec<ErrorCode> {
+        let Transaction { first: Unverified { transactional_id, claim, support, .. }, partitions, .. } =
+            transaction;
+        let request = AddPartitionsToTxnTransaction {
+            transactional_id: (*transactional_id).clone(),
+            producer_id: claim.producer.id.0,
+            producer_epoch: claim.producer.epoch.0,
+            verify_only: !support.bumps_epochs(),
+            topics: by_topic(partitions),
+        };
+        match self.transactions().ask(BROKER_VERSION, transactional_id, AddPartitionsToTxn(request)).await {
+            Ok(result) => {
+                partitions.iter().map(|(topic, index)| code(&result, topic, *index, *support)).collect()
+            }
+            Err(code) => vec![code; partitions.len()],
+        }
+    }
+}
+
+impl Unverified<'_> {
+    fn claimed(&self) -> (&PartitionHandle, Claim) {
+        (self.partition, self.claim)
+    }
+
+    fn is_of(&self, other: &Unverified<'_>) -> bool {
+        self.transactional_id == other.transactional_id
+            && self.claim.producer == other.claim.producer
+            && self.support == other.support
+    }
+}
+
+/// Asks partitions for guards, in order.
+pub(super) async fn begin<'a>(
     claims: impl Iterator<Item = (&'a PartitionHandle, Claim)>,
 ) -> Vec<Option<VerificationGuard>> {
     let mut asked = ShardClaims::default();
@@ -83,43 +170,32 @@ pub async fn begin<'a>(
     guards
 }
 
-/// A transaction and the partitions whose guards were given out for it.
-pub struct Question<'a> {
-    pub transactional_id: &'a Str,
-    pub claim: Claim,
-    pub support: Support,
-    pub partitions: &'a [(Str, PartitionIndex)],
+/// The writes of one transaction that its coordinator must be asked about.
+struct Transaction<'a> {
+    first: &'a Unverified<'a>,
+    partitions: Vec<(Str, PartitionIndex)>,
+    /// Which of all writes go to these partitions.
+    numbers: Vec<usize>,
 }
 
-/// Asks the transaction's coordinator: the code for each partition. Those that may be written to have none.
-pub async fn add_or_verify(ctx: &Context, question: &Question<'_>) -> Vec<ErrorCode> {
-    let verification = ctx.coordinators.world().verification;
-    let since = ctx.clock.now();
-    loop {
-        let codes = ask_once(ctx, question).await;
-        let tired = ctx.clock.now().since(since) >= verification.retry_max;
-        if tired || question.support != Support::Add || !codes.contains(&ConcurrentTransactions) {
-            return codes;
+/// Sorts the writes that have got a guard by their transactions.
+fn by_transaction<'a>(writes: &'a [Unverified<'a>], verified: &[Verified]) -> Vec<Transaction<'a>> {
+    let mut transactions: Vec<Transaction> = Vec::new();
+    let guarded = writes.iter().zip(verified).enumerate().filter(|(_, (_, guard))| **guard != Ok(None));
+    for (number, (write, _)) in guarded {
+        let partition = (write.partition.topic.clone(), write.partition.index);
+        match transactions.iter_mut().find(|known| known.first.is_of(write)) {
+            Some(known) => {
+                known.partitions.push(partition);
+                known.numbers.push(number);
+            }
+            None => {
+                let (partitions, numbers) = (vec![partition], vec![number]);
+                transactions.push(Transaction { first: write, partitions, numbers });
+            }
         }
-        tokio::time::sleep(verification.retry_backoff).await;
     }
-}
-
-async fn ask_once(ctx: &Context, question: &Question<'_>) -> Vec<ErrorCode> {
-    let Question { transactional_id, claim, support, partitions } = question;
-    let request = AddPartitionsToTxnTransaction {
-        transactional_id: (*transactional_id).clone(),
-        producer_id: claim.producer.id.0,
-        producer_epoch: claim.producer.epoch.0,
-        verify_only: !support.bumps_epochs(),
-        topics: by_topic(partitions),
-    };
-    match ask(ctx, transactional_id, BROKER_VERSION, AddPartitionsToTxn(request)).await {
-        Ok(result) => {
-            partitions.iter().map(|(topic, index)| code(&result, topic, *index, *support)).collect()
-        }
-        Err(code) => vec![code; partitions.len()],
-    }
+    transactions
 }
 
 fn by_topic(partitions: &[(Str, PartitionIndex)]) -> Vec<AddPartitionsToTxnTopic> {

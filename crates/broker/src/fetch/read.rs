@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_log::{Cold, ReadError, ReadPlan};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{AbortedTxn, BrokerId, LeaderEpoch, Offset};
+use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};
 use crate::waiters::ReadLimit;
@@ -28,8 +28,14 @@ pub struct Asked {
 /// Who reads, and so how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    Consumer { committed_only: bool },
-    Follower(BrokerId),
+    Consumer {
+        committed_only: bool,
+    },
+    /// One incarnation of a broker (KIP-903); below every registered one if the request names none.
+    Follower {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    },
 }
 
 impl Reader {
@@ -37,7 +43,7 @@ impl Reader {
         match self {
             Reader::Consumer { committed_only: false } => ReadLimit::HighWatermark,
             Reader::Consumer { committed_only: true } => ReadLimit::LastStable,
-            Reader::Follower(_) => ReadLimit::LogEnd,
+            Reader::Follower { .. } => ReadLimit::LogEnd,
         }
     }
 }
@@ -61,6 +67,10 @@ pub enum ReadFailure {
     OutOfRange(Arc<PartitionView>),
     #[error("broker {0} holds no replica of the partition")]
     NotAReplica(BrokerId),
+    #[error("broker {broker} is not registered with epoch {epoch}, as far as is known here")]
+    NotRegistered { broker: BrokerId, epoch: BrokerEpoch },
+    #[error("the client may not read the topic")]
+    NotAuthorized,
     #[error("the log cannot be read: {0}")]
     Storage(ReadError),
 }
@@ -76,13 +86,16 @@ impl From<&ReadFailure> for ErrorCode {
         match failure {
             ReadFailure::Partition(error) => (*error).into(),
             ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
-            ReadFailure::NotAReplica(_) => ErrorCode::NotLeaderOrFollower,
+            // Kafka's code for a stale incarnation, too: the follower asks again until both know the same.
+            ReadFailure::NotAReplica(_) | ReadFailure::NotRegistered { .. } => ErrorCode::NotLeaderOrFollower,
+            ReadFailure::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
             ReadFailure::Storage(error) => unreadable(error),
         }
     }
 }
 
-/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to come back.
+/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to
+/// come back.
 pub fn unreadable(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
@@ -92,8 +105,8 @@ pub fn unreadable(error: &ReadError) -> ErrorCode {
     }
 }
 
-/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one. With
-/// [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
+/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one.
+/// With [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
 pub fn plan(
     partition: &PartitionHandle,
     asked: &Asked,
@@ -150,7 +163,7 @@ impl Found {
             Reader::Consumer { committed_only: true } => {
                 partition.reader.aborted_transactions(from, self.view.last_stable.offset, cold)?
             }
-            Reader::Consumer { .. } | Reader::Follower(_) => Vec::new(),
+            Reader::Consumer { .. } | Reader::Follower { .. } => Vec::new(),
         };
         let copied = self.plan.len() <= COPIED_BYTES_MAX || self.plan.file().is_none();
         let bytes = if copied { Some(self.plan.read(cold)?) } else { None };

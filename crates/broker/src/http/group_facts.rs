@@ -9,7 +9,6 @@ use ottla_wire::primitives::Str;
 use ottla_wire::{Offset, PartitionIndex};
 
 use crate::context::Context;
-use crate::coordinator::ask::look;
 
 /// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape stays small
 /// whatever clients commit.
@@ -65,9 +64,9 @@ struct Seen {
 impl GroupFacts {
     /// Asks the coordinators of this broker.
     pub async fn of(ctx: &Context) -> GroupFacts {
-        let seen = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
+        let seen = tokio::time::timeout(PATIENCE, ctx.coordinators.look(see)).await.unwrap_or_default();
         let mut facts = GroupFacts {
-            state_bytes: ctx.coordinators.counts.group_bytes.load(Ordering::Relaxed),
+            state_bytes: ctx.coordinators.counts().group_bytes.load(Ordering::Relaxed),
             coordinators: CoordinatorFacts::of(ctx),
             ..GroupFacts::default()
         };
@@ -88,7 +87,7 @@ impl GroupFacts {
 
 impl CoordinatorFacts {
     fn of(ctx: &Context) -> CoordinatorFacts {
-        let counts = &ctx.coordinators.counts;
+        let counts = ctx.coordinators.counts();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CoordinatorFacts {
             loading: read(&counts.loading),

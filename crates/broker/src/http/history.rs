@@ -2,14 +2,13 @@
 
 use ottla_group::Caller;
 use ottla_group::history::{Cause, Outcome, Phase, PhaseReport, Rebalance, Who};
+use ottla_group::request::History;
 use ottla_wire::InternalTopic;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::coordinator::groups::{History, ask_partition};
-use crate::coordinator::route::partition_of;
 
 /// Why a history cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,14 +27,12 @@ impl HistoryError {
 
 /// The rebalances that are remembered of a group, the newest last; none of a group that is not known.
 pub async fn history(ctx: &Context, group: &str) -> Result<String, HistoryError> {
-    let partitions = {
-        let published = ctx.published.load();
-        published.image.topic(InternalTopic::Offsets.topic()).map(|topic| topic.partition_count())
+    // Nobody may have needed the topic yet, and then there is no group: asking does not create it.
+    let Some(partition) = ctx.coordinators.known_partition_for(InternalTopic::Offsets, group) else {
+        return Ok(told(group, &[]));
     };
-    // Nobody has needed the topic yet, so there is no group: asking does not create it.
-    let Some(partitions) = partitions else { return Ok(told(group, &[])) };
-    let partition = partition_of(group, partitions);
-    match ask_partition(ctx, partition, Caller::default(), History(group.into()), None).await {
+    let groups = ctx.coordinators.groups();
+    match groups.ask_at(partition, Caller::default(), History::from(group), None).await {
         Ok(rebalances) => Ok(told(group, &rebalances)),
         Err(code) => Err(HistoryError::Coordinator(code)),
     }

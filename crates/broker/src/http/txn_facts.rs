@@ -7,7 +7,6 @@ use ottla_txn::{Facts, TxnCoordinator, TxnState};
 use ottla_wire::primitives::Str;
 
 use crate::context::Context;
-use crate::coordinator::ask::look;
 
 /// How long a scrape waits for the coordinators. One that is loading or whose shard is busy is left out.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,7 +26,8 @@ impl TxnFacts {
     /// Asks the coordinators of this broker.
     pub async fn of(ctx: &Context) -> TxnFacts {
         let see = |core: &TxnCoordinator| core.facts();
-        let seen: Vec<Facts> = tokio::time::timeout(PATIENCE, look(ctx, see)).await.unwrap_or_default();
+        let seen: Vec<Facts> =
+            tokio::time::timeout(PATIENCE, ctx.coordinators.look(see)).await.unwrap_or_default();
         let count = |state| seen.iter().map(|facts| facts.count(state) as u64).sum();
         let oldest = seen.iter().filter_map(|facts| facts.oldest_open).min();
         let age_ms = oldest.map_or(0, |began| ctx.clock.wall().0.saturating_sub(began.0).max(0));

@@ -17,7 +17,7 @@ use super::assignment::partition_state;
 use super::machine::{Inbox, News};
 use super::open::{Opener, log_config, replica_config, warn_of_compaction};
 use crate::broker::FatalError;
-use crate::coordinator::{Kit, World};
+use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
 use crate::published::{LocalTopic, Place, Published};
 use crate::shard::{Mail, Shards};
@@ -31,7 +31,7 @@ pub struct Publisher {
     pub index: watch::Sender<u64>,
     pub shards: Shards,
     pub opener: Opener,
-    pub coordinators: Arc<Kit>,
+    pub coordinators: Arc<Coordinators>,
 }
 
 impl Publisher {
@@ -218,10 +218,10 @@ impl Publisher {
             || !delta.brokers_changed.is_empty();
         if settings {
             let settings = self.opener.settings.with_dynamic(image);
-            self.coordinators.set_world(Arc::new(World::new(&settings, image)));
+            self.coordinators.set_world(World::new(&settings, image));
         } else if topics {
             let world = self.coordinators.world().with_topics(image);
-            self.coordinators.set_world(Arc::new(world));
+            self.coordinators.set_world(world);
         }
         settings || topics
     }

@@ -20,7 +20,7 @@ use super::mailbox::{Mail, ShardHandle};
 use super::slot::Slot;
 use super::vouching;
 use crate::clock::Clock;
-use crate::coordinator::{Hosted, Kit, moment};
+use crate::coordinator::{Coordinators, Hosted, moment};
 use crate::partition::{ByPartition, PartitionKey};
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
@@ -42,8 +42,8 @@ pub struct ShardSettings {
     pub flusher: Arc<Flusher>,
     /// `log.retention.check.interval.ms`
     pub retention_interval: Duration,
-    /// What the coordinators in the shards share.
-    pub coordinators: Arc<Kit>,
+    /// What the coordinators in the shards share, and who carries out what they say.
+    pub coordinators: Arc<Coordinators>,
 }
 
 type Flushed = (PartitionKey, FlushDone);

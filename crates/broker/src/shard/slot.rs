@@ -7,7 +7,7 @@ use ottla_partition::{Ended, Turn, Wish};
 use ottla_wire::Instant;
 
 use super::driver::{Partition, PartitionDriver};
-use crate::coordinator::{Coordinating, Kit};
+use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::PartitionHandle;
 
 /// A partition of the shard.
@@ -32,9 +32,9 @@ pub struct Left {
 }
 
 impl Slot {
-    pub fn new(driver: PartitionDriver, kit: &Arc<Kit>) -> Slot {
+    pub fn new(driver: PartitionDriver, desk: &Arc<Coordinators>) -> Slot {
         let PartitionDriver { handle, mut partition } = driver;
-        let coordinator = Coordinating::of(&handle, kit);
+        let coordinator = Coordinating::of(&handle, desk);
         if coordinator.is_some() {
             partition.house_lodger();
         }

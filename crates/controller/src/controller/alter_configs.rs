@@ -20,8 +20,8 @@ impl Controller {
     ) -> Outcome<AlterConfigsResponse> {
         let names: Vec<(i8, &str)> =
             request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
-        let (mut records, answers) =
-            config_change::each_once(&names, |at| replaced(call, &request.resources[at]));
+        let (changes, answers) =
+            config_change::each_once(call, &names, |at| replaced(call, &request.resources[at]));
         let responses = request.resources.iter().zip(answers).map(|(asked, (error_code, error_message))| {
             AlterConfigsResourceResponse {
                 error_code,
@@ -31,10 +31,7 @@ impl Controller {
             }
         });
         let response = AlterConfigsResponse { responses: responses.collect(), ..Default::default() };
-        if request.validate_only {
-            records.clear();
-        }
-        Outcome::new(records, response)
+        if request.validate_only { Outcome::only(response) } else { changes.outcome(response) }
     }
 }
 

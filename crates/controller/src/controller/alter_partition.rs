@@ -1,6 +1,8 @@
 //! AlterPartition (key 56): a leader asks for another ISR (KIP-497), naming the epochs of its members
 //! (KIP-903).
 
+use std::collections::BTreeSet;
+
 use ottla_wire::messages::alter_partition_request::PartitionData as Asked;
 use ottla_wire::messages::alter_partition_response::{PartitionData, TopicData};
 use ottla_wire::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord};
@@ -26,10 +28,18 @@ impl Controller {
             });
         }
         let mut records = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut response = AlterPartitionResponse::default();
         for topic in &request.topics {
+            let mut config = None;
             let partitions = topic.partitions.iter().map(|asked| {
-                let result = alter(call, BrokerId(request.broker_id), topic.topic_id, asked, &mut records);
+                // All are decided on one image, so a second change of a partition would not know of the
+                // first.
+                let result = if seen.insert((topic.topic_id, asked.partition_index)) {
+                    alter(call, BrokerId(request.broker_id), topic.topic_id, asked, &mut config, &mut records)
+                } else {
+                    Err(ErrorCode::InvalidRequest)
+                };
                 result.unwrap_or_else(|code| PartitionData {
                     partition_index: asked.partition_index,
                     error_code: code.code(),
@@ -39,16 +49,18 @@ impl Controller {
             let partitions = partitions.collect();
             response.topics.push(TopicData { topic_id: topic.topic_id, partitions });
         }
-        Outcome::new(records, response)
+        Outcome::cut(records, response)
     }
 }
 
-/// Decides on one partition; the record, if one is needed, goes to `records`.
+/// Decides on one partition; the record, if one is needed, goes to `records`, and the topic's settings, once
+/// worked out, to `config`.
 fn alter(
     call: &Call<'_>,
     leader: BrokerId,
     topic: TopicId,
     asked: &Asked,
+    config: &mut Option<TopicConfig>,
     records: &mut Vec<MetadataRecord>,
 ) -> Result<PartitionData, ErrorCode> {
     let topic = call.image.topic_by_id(topic).ok_or(ErrorCode::UnknownTopicId)?;
@@ -56,10 +68,10 @@ fn alter(
     let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let isr = check(call.image, leader, partition, asked)?;
     let recovery = check_recovery(partition, asked, &isr)?;
-    let config = TopicConfig::effective(call.image, call.settings, &topic.name);
+    let config = config.get_or_insert_with(|| TopicConfig::effective(call.image, call.settings, &topic.name));
     let may_lead = |broker| call.image.is_active(broker);
     let change =
-        Change::new(call.image, topic, index, partition, &config, &may_lead).isr(isr).recovery(recovery);
+        Change::new(call.image, topic, index, partition, config, &may_lead).isr(isr).recovery(recovery);
     let Some(record) = change.record() else { return Ok(described(index, partition)) };
     let MetadataRecord::PartitionChange(change) = &record else {
         unreachable!("a change of a partition is a PartitionChangeRecord")

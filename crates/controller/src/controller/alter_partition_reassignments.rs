@@ -43,7 +43,7 @@ impl Controller {
             let partitions = partitions.collect();
             response.responses.push(ReassignableTopicResponse { name: topic.name.clone(), partitions });
         }
-        Outcome::new(records, response)
+        Outcome::cut(records, response)
     }
 }
 
@@ -63,7 +63,7 @@ fn reassign(
     let may_lead = |broker| call.image.is_active(broker);
     let change = Change::new(call.image, topic, index, partition, &config, &may_lead);
     match target {
-        None => cancel(topic, index, partition, change, config.unclean_leader_election, &may_lead),
+        None => cancel(call, topic, index, partition, change, config.unclean_leader_election),
         Some(target) => {
             let target: Vec<BrokerId> = target.iter().copied().map(BrokerId).collect();
             check_target(call, partition, &target, may_change_factor)?;
@@ -81,12 +81,12 @@ fn reassign(
 
 /// Back to the replicas there were.
 fn cancel(
+    call: &Call<'_>,
     topic: &Topic,
     index: PartitionIndex,
     partition: &Partition,
     change: Change<'_>,
     unclean: bool,
-    may_lead: &dyn Fn(BrokerId) -> bool,
 ) -> Result<Option<MetadataRecord>, Failure> {
     if !partition.is_reassigning() {
         let why = "No partition reassignment is in progress.";
@@ -97,7 +97,10 @@ fn cancel(
         partition.isr.iter().copied().filter(|broker| replicas.contains(broker)).collect();
     // With nobody left in sync, one that is eligible or (where that is allowed) alive must be there to lead.
     let eligible = partition.elr.iter().any(|broker| replicas.contains(broker));
-    let electable = unclean && replicas.iter().any(|broker| may_lead(*broker));
+    let online = |broker: &BrokerId| {
+        call.image.is_active(*broker) && call.image.has_online_replica(partition, *broker)
+    };
+    let electable = unclean && replicas.iter().any(online);
     if isr.is_empty() && !eligible && !electable {
         let why = format!(
             "Unable to revert partition assignment for {}:{index} because it would require an unclean leader election.",

@@ -9,7 +9,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerEpoch, BrokerId};
 
 use super::leadership::{self, Turn};
-use super::{Call, Controller, Failure, Outcome};
+use super::{Call, Controller, Cuts, Entries, Failure, Outcome, broker_heartbeat};
 use crate::image::Registration;
 
 impl Controller {
@@ -26,7 +26,7 @@ impl Controller {
         match self.registered(call, request) {
             Ok((records, epoch)) => {
                 let response = BrokerRegistrationResponse { broker_epoch: epoch.0, ..Default::default() };
-                Outcome::new(records, response)
+                Outcome::cut(records, response)
             }
             Err(failure) => {
                 let response =
@@ -62,12 +62,12 @@ impl Controller {
         }
         check_features(call, request)?;
         check_directories(call, request)?;
-        let epoch = same_process.map_or_else(|| next_epoch(call), |broker| broker.epoch);
         let mut records = Vec::new();
         if let (Some(broker), None) = (before, same_process) {
-            records = partitions_of_old_process(call, broker, request);
+            records = end_of_old_process(call, broker, request);
             self.sessions.forget(id);
         }
+        let epoch = same_process.map_or_else(|| next_epoch(call, &records), |broker| broker.epoch);
         records.push(MetadataRecord::RegisterBroker(record(
             request,
             epoch,
@@ -77,23 +77,32 @@ impl Controller {
     }
 }
 
-/// Epochs only grow, over all brokers.
-fn next_epoch(call: &Call<'_>) -> BrokerEpoch {
+/// The epoch of a registration that is logged after `records`: its offset, by which a broker shows that it
+/// has seen it. Epochs only grow, over all brokers.
+fn next_epoch(call: &Call<'_>, records: &[MetadataRecord]) -> BrokerEpoch {
+    let mut entries = Entries::default();
+    // What cannot be logged is refused by whoever logs it.
+    let before = entries.add(records, &Cuts::Anywhere).map_or(0, |()| entries.count().saturating_sub(1));
+    let offset = call.next_offset.saturating_add(i64::try_from(before).unwrap_or(i64::MAX));
     let highest = call.image.brokers.values().map(|broker| broker.epoch.0).max().unwrap_or(-1);
-    BrokerEpoch(call.next_offset.max(highest + 1))
+    BrokerEpoch(offset.max(highest + 1))
 }
 
-/// A process has gone and another taken its place: it leads nothing until it is unfenced.
-fn partitions_of_old_process(
+/// A process has gone and another taken its place: it leads nothing until it is unfenced. The registration
+/// comes after this, because with it goes what is known of the old process.
+fn end_of_old_process(
     call: &Call<'_>,
     broker: &Registration,
     request: &BrokerRegistrationRequest,
 ) -> Vec<MetadataRecord> {
     let kept_all = request.previous_broker_epoch == broker.epoch.0;
-    match (kept_all, call.image.features.eligible_leader_replicas()) {
-        (false, true) => leadership::records(call, Turn::LostData(broker.id)),
-        _ => leadership::records(call, Turn::Leaves(broker.id)),
-    }
+    let turn = match (kept_all, call.image.features.eligible_leader_replicas()) {
+        (false, true) => Turn::LostData(broker.id),
+        _ => Turn::Leaves(broker.id),
+    };
+    let mut records: Vec<MetadataRecord> = broker_heartbeat::fenced(broker).into_iter().collect();
+    records.extend(leadership::records(call.image, call.settings, turn));
+    records
 }
 
 fn check_features(call: &Call<'_>, request: &BrokerRegistrationRequest) -> Result<(), Failure> {

@@ -2,13 +2,14 @@
 //! become together.
 //!
 //! The rules are Kafka's: an ISR of the minimal size empties the ELR; who leaves a smaller one joins it
-//! (KIP-966); a reassignment is complete when all that it adds are in sync (KIP-455); a leader is taken from
-//! the ISR, then the ELR, and from elsewhere only where that is allowed.
+//! (KIP-966); a reassignment is complete when all replicas that it leads to are in sync (KIP-455); a leader
+//! is taken from the ISR, from the ELR if the ISR is empty, and from elsewhere only where that is allowed. A
+//! replica in a directory that is not online does not lead (KIP-858).
 
 use ottla_wire::messages::{MetadataRecord, PartitionChangeRecord};
-use ottla_wire::{BrokerId, PartitionIndex, TopicId};
+use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
 
-use crate::image::{Image, LeaderRecovery, Partition, Topic, numbers};
+use crate::image::{Image, LeaderRecovery, Partition, Topic, moved_directories, numbers};
 use ottla_settings::TopicConfig;
 
 /// How hard to look for a leader.
@@ -24,6 +25,7 @@ pub(super) enum Election {
 
 /// What a partition is to become. Made from how it is now; say what is different, then [`Change::record`].
 pub(super) struct Change<'a> {
+    image: &'a Image,
     topic: TopicId,
     index: PartitionIndex,
     now: &'a Partition,
@@ -40,7 +42,7 @@ impl<'a> Change<'a> {
     /// `may_lead` says which brokers are alive and staying. An unclean election is made if the topic allows
     /// it.
     pub(super) fn new(
-        image: &Image,
+        image: &'a Image,
         topic: &Topic,
         index: PartitionIndex,
         now: &'a Partition,
@@ -48,6 +50,7 @@ impl<'a> Change<'a> {
         may_lead: &'a dyn Fn(BrokerId) -> bool,
     ) -> Change<'a> {
         Change {
+            image,
             topic: topic.id,
             index,
             now,
@@ -89,9 +92,17 @@ impl<'a> Change<'a> {
         adding: Vec<BrokerId>,
         removing: Vec<BrokerId>,
     ) -> Self {
-        self.next.replicas = replicas;
+        self.set_replicas(replicas);
         self.next.adding = adding;
         self.next.removing = removing;
+        self
+    }
+
+    /// The replica of `broker` is in `directory` now.
+    pub(super) fn directory(mut self, broker: BrokerId, directory: Uuid) -> Self {
+        if let Some(at) = self.next.replicas.iter().position(|replica| *replica == broker) {
+            self.next.directories[at] = directory;
+        }
         self
     }
 
@@ -115,14 +126,21 @@ impl<'a> Change<'a> {
         let stays = |broker: &BrokerId| !self.next.removing.contains(broker);
         let isr: Vec<BrokerId> = self.next.isr.iter().copied().filter(stays).collect();
         let replicas: Vec<BrokerId> = self.next.replicas.iter().copied().filter(stays).collect();
-        if isr.is_empty() || !self.next.adding.iter().all(|broker| isr.contains(broker)) {
+        // Whoever goes may hold what a replica that stays still lacks: all that stay must be in sync first.
+        if isr.is_empty() || !replicas.iter().all(|broker| isr.contains(broker)) {
             return;
         }
         self.next.elr.retain(|broker| replicas.contains(broker));
         self.next.isr = isr;
-        self.next.replicas = replicas;
+        self.set_replicas(replicas);
         self.next.adding.clear();
         self.next.removing.clear();
+    }
+
+    /// Replicas that stay keep their directory.
+    fn set_replicas(&mut self, replicas: Vec<BrokerId>) {
+        self.next.directories = moved_directories(&self.next, &replicas);
+        self.next.replicas = replicas;
     }
 
     fn maintain_elr(&mut self) {
@@ -131,7 +149,6 @@ impl<'a> Change<'a> {
         }
         if self.next.isr.len() >= self.min_isr.min(self.next.replicas.len()) {
             self.next.elr.clear();
-            self.next.last_known_elr.clear();
             return;
         }
         let mut elr = Vec::new();
@@ -146,55 +163,58 @@ impl<'a> Change<'a> {
 
     fn elect(&mut self) {
         let in_sync = |broker: &BrokerId| self.next.isr.contains(broker);
-        let eligible = |broker: &BrokerId| self.elr_enabled && self.next.elr.contains(broker);
-        let clean = self.first(in_sync).or_else(|| self.first(eligible));
+        let eligible = |broker: &BrokerId| self.next.elr.contains(broker);
+        let from_elr = self.elr_enabled && self.next.isr.is_empty();
+        let clean = self.first(in_sync).or_else(|| self.first(eligible).filter(|_| from_elr));
         let leader = clean.or_else(|| self.unclean_candidate());
         if let Some(broker) = leader.filter(|broker| !self.next.isr.contains(broker)) {
-            let left = std::mem::replace(&mut self.next.isr, vec![broker]);
-            if clean.is_some() {
-                self.next.elr.extend(left);
-            }
+            self.next.isr = vec![broker];
             self.next.elr.retain(|one| *one != broker);
         }
         if clean.is_none() && leader.is_some() {
             self.next.recovery = LeaderRecovery::Recovering;
             // What the others hold is measured by the new leader's log from now on.
             self.next.elr.clear();
-            self.next.last_known_elr.clear();
         }
         self.next.leader = leader;
     }
 
-    /// The first replica that may lead and passes: by preference if that is asked for, else the leader of
+    /// The first replica that can lead and passes: by preference if that is asked for, else the leader of
     /// now.
     fn first(&self, pass: impl Fn(&BrokerId) -> bool) -> Option<BrokerId> {
         let preferred = self.next.preferred_leader().filter(|_| self.election == Election::Preferred);
         let candidates =
             preferred.into_iter().chain(self.now.leader).chain(self.next.replicas.iter().copied());
-        let is_replica = |broker: &BrokerId| self.next.replicas.contains(broker);
-        candidates.into_iter().find(|broker| is_replica(broker) && pass(broker) && (self.may_lead)(*broker))
+        candidates.into_iter().find(|broker| pass(broker) && self.can_lead(broker))
+    }
+
+    /// A replica whose broker may lead and whose directory is online.
+    fn can_lead(&self, broker: &BrokerId) -> bool {
+        (self.may_lead)(*broker) && self.image.has_online_replica(&self.next, *broker)
     }
 
     fn unclean_candidate(&self) -> Option<BrokerId> {
-        let alive = |broker: &BrokerId| self.next.replicas.contains(broker) && (self.may_lead)(*broker);
         // Nobody is known to be better than the last leader once ISR and ELR are both empty.
         if self.elr_enabled
             && self.next.isr.is_empty()
             && self.next.elr.is_empty()
             && let [last] = self.next.last_known_elr[..]
-            && alive(&last)
+            && self.can_lead(&last)
         {
             return Some(last);
         }
         if self.election != Election::Unclean {
             return None;
         }
-        self.next.replicas.iter().copied().find(alive)
+        self.next.replicas.iter().copied().find(|broker| self.can_lead(broker))
     }
 
-    /// The first time a partition has nobody in sync, its last leader is kept in mind.
+    /// The first time a partition has nobody in sync, its last leader is kept in mind, until there is a
+    /// leader.
     fn remember_leader(&mut self) {
-        if self.elr_enabled
+        if self.next.leader.is_some() {
+            self.next.last_known_elr.clear();
+        } else if self.elr_enabled
             && self.next.isr.is_empty()
             && let Some(leader) = self.now.leader
         {
@@ -213,6 +233,8 @@ impl<'a> Change<'a> {
             removing_replicas: list(&now.removing, &next.removing),
             eligible_leader_replicas: list(&now.elr, &next.elr),
             last_known_elr: list(&now.last_known_elr, &next.last_known_elr),
+            directories: (next.directories != moved_directories(now, &next.replicas))
+                .then(|| next.directories.clone()),
             ..PartitionChangeRecord::default()
         };
         if next.recovery != now.recovery {

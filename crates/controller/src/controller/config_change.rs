@@ -8,10 +8,10 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::change::Change;
-use super::{Call, Failure, parts, topic_names};
-use crate::image::{ConfigResource, Image, ResourceKind};
+use super::{Call, Cuts, Failure, Outcome, leadership, parts, topic_names};
+use crate::image::{ConfigResource, Image, Partition, ResourceKind};
 use ottla_settings::{
-    ConfigError, Definition, Layers, Scope, Table, TopicConfig, Unit, check_support, tables, topic_synonyms,
+    ConfigError, Definition, Layers, Scope, Table, Unit, check_support, tables, topic_synonyms,
     validate_group, validate_topic,
 };
 
@@ -21,21 +21,42 @@ const VALUE_BYTES_MAX: usize = 32 * 1024;
 /// Settings of a resource as they are to be; `None` takes one away. What is not named stays.
 pub(super) type Wanted = BTreeMap<Str, Option<Str>>;
 
-/// Decides on each resource of a request, given by type and name; one that is named more than once is refused. Gives the
-/// records, and for each resource the error code and message of its answer.
+/// What the changes of a request come to.
+pub(super) struct Changes {
+    records: Vec<MetadataRecord>,
+    /// Where each resource's records begin.
+    starts: Vec<usize>,
+}
+
+impl Changes {
+    /// Each resource is changed whole or not at all.
+    pub(super) fn outcome<R>(self, response: R) -> Outcome<R> {
+        Outcome { records: self.records, cuts: Cuts::Before(self.starts), response }
+    }
+}
+
+/// Decides on each resource of a request, given by type and name; one that is named more than once is
+/// refused. Gives the changes, and for each resource the error code and message of its answer.
 pub(super) fn each_once(
+    call: &Call<'_>,
     names: &[(i8, &str)],
     mut decide: impl FnMut(usize) -> Result<Vec<MetadataRecord>, Failure>,
-) -> (Vec<MetadataRecord>, Vec<(i16, Option<Str>)>) {
+) -> (Changes, Vec<(i16, Option<Str>)>) {
     let mut seen = BTreeSet::new();
     let repeated: BTreeSet<_> = names.iter().filter(|name| !seen.insert(**name)).collect();
-    let mut records = Vec::new();
+    let mut changes: Vec<Vec<MetadataRecord>> = Vec::new();
     let answers = names.iter().enumerate().map(|(at, name)| match repeated.contains(name) {
         true => Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
-        false => decide(at).map(|new| records.extend(new)),
+        false => decide(at).map(|new| changes.push(new)),
     });
     let answers = answers.map(parts).collect();
-    (records, answers)
+    let mut records = elr_records(call, &changes);
+    let mut starts: Vec<usize> = (0..records.len()).collect();
+    for change in changes {
+        starts.push(records.len());
+        records.extend(change);
+    }
+    (Changes { records, starts }, answers)
 }
 
 /// The resource that a request names, if it can have settings and is there.
@@ -127,7 +148,7 @@ pub(super) fn records(
     }
     check_together(call, resource, wanted)?;
     let changed = wanted.iter().filter(|(name, value)| value_now(name) != value.as_ref());
-    let mut records: Vec<MetadataRecord> = changed
+    let records = changed
         .map(|(name, value)| {
             MetadataRecord::Config(ConfigRecord {
                 resource_type: resource.kind.code(),
@@ -137,10 +158,6 @@ pub(super) fn records(
             })
         })
         .collect();
-    if !records.is_empty() && wanted.contains_key("min.insync.replicas") {
-        let elr = elr_records(call, resource, &records);
-        records.extend(elr);
-    }
     Ok(records)
 }
 
@@ -243,25 +260,23 @@ fn check_scopes(image: &Image, resource: &ConfigResource, wanted: &Wanted) -> Re
     Ok(())
 }
 
-/// Partitions whose ISR is large enough by the new `min.insync.replicas` need no ELR any more.
-fn elr_records(
-    call: &Call<'_>,
-    resource: &ConfigResource,
-    changes: &[MetadataRecord],
-) -> Vec<MetadataRecord> {
-    let Ok((image, _)) = call.image.apply_all(changes) else { return Vec::new() };
-    let may_lead = |broker| call.image.is_active(broker);
-    let mut records = Vec::new();
-    for topic in image.topics() {
-        if resource.kind == ResourceKind::Topic && topic.name != resource.name {
-            continue;
-        }
-        let config = TopicConfig::effective(&image, call.settings, &topic.name);
-        for (index, partition) in topic.partitions.iter().filter(|(_, partition)| !partition.elr.is_empty()) {
-            records.extend(Change::new(&image, topic, *index, partition, &config, &may_lead).record());
-        }
+/// Partitions whose ISR is large enough by the new `min.insync.replicas` need no ELR any more. Its members
+/// may miss what is acknowledged from then on, so this is logged before the settings: a part of it alone does
+/// no harm.
+fn elr_records(call: &Call<'_>, changes: &[Vec<MetadataRecord>]) -> Vec<MetadataRecord> {
+    let is_min_isr = |record: &MetadataRecord| match record {
+        MetadataRecord::Config(config) => config.name.as_str() == "min.insync.replicas",
+        _ => false,
+    };
+    if !changes.iter().flatten().any(is_min_isr) {
+        return Vec::new();
     }
-    records
+    let Ok((image, _)) = call.image.apply_all(changes.iter().flatten()) else { return Vec::new() };
+    let may_lead = |broker| image.is_active(broker);
+    let has_elr = |partition: &Partition| !partition.elr.is_empty();
+    leadership::each(&image, call.settings, usize::MAX, has_elr, |topic, index, partition, config| {
+        Change::new(&image, topic, index, partition, config, &may_lead).record()
+    })
 }
 
 /// Kafka answers INVALID_CONFIG for topics and groups, and INVALID_REQUEST for values that a broker cannot

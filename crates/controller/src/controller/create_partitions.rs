@@ -10,7 +10,7 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::create_topics::{check_assignment, limit, new_partition};
 use super::placement::Placer;
-use super::{Call, Controller, Failure, Outcome, parts};
+use super::{Call, Controller, Cuts, Failure, Outcome, parts};
 use crate::image::Topic;
 
 impl Controller {
@@ -23,7 +23,7 @@ impl Controller {
         for topic in &request.topics {
             *mentions.entry(&topic.name).or_default() += 1;
         }
-        let mut records = Vec::new();
+        let (mut records, mut starts) = (Vec::new(), Vec::new());
         let mut response = CreatePartitionsResponse::default();
         let mut present = call.image.partition_count();
         for asked in &request.topics {
@@ -36,6 +36,7 @@ impl Controller {
                 }
                 _ => more_partitions(call, asked, present).map(|new| {
                     present += new.len();
+                    starts.push(records.len());
                     records.extend(new);
                 }),
             };
@@ -44,9 +45,10 @@ impl Controller {
             response.results.push(CreatePartitionsTopicResult { name, error_code, error_message });
         }
         if request.validate_only {
-            records.clear();
+            return Outcome::only(response);
         }
-        Outcome::new(records, response)
+        // A topic gets all of its new partitions or none.
+        Outcome { records, cuts: Cuts::Before(starts), response }
     }
 }
 

@@ -11,9 +11,13 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, Uuid};
 
 use super::placement::Placer;
-use super::{Call, Controller, Failure, Outcome, topic_names};
+use super::{Call, Controller, Cuts, Failure, Outcome, topic_names};
 use crate::image::{DIRECTORY_UNASSIGNED, Image, Partition, ResourceKind, partition_record};
 use ottla_settings::{ConfigMap, Definition, Layers, Source, key, tables, topic_synonyms, validate_topic};
+
+/// Partitions that a topic gets by one request. They come into being together, in one entry of the metadata
+/// log.
+const NEW_PARTITIONS_MAX: usize = 10_000;
 
 impl Controller {
     /// With `validate_only` everything is checked and nothing created: the answer has no topic ids then.
@@ -42,7 +46,7 @@ impl Controller {
             response.topics.iter_mut().for_each(|topic| topic.topic_id = Uuid::ZERO);
             return Outcome::only(response);
         }
-        Outcome::new(batch.records, response)
+        Outcome { records: batch.records, cuts: Cuts::Before(batch.starts), response }
     }
 }
 
@@ -50,6 +54,8 @@ impl Controller {
 #[derive(Default)]
 struct Batch {
     records: Vec<MetadataRecord>,
+    /// Where each topic's records begin: a topic is created whole or not at all.
+    starts: Vec<usize>,
     results: Vec<CreatableTopicResult>,
     /// Partitions of the cluster with those that are planned.
     partitions: usize,
@@ -88,6 +94,7 @@ impl Batch {
             configs: Some(described(call, &planned.own)),
             ..CreatableTopicResult::default()
         });
+        self.starts.push(self.records.len());
         self.records.push(MetadataRecord::Topic(TopicRecord { name: topic.name.clone(), topic_id: id }));
         self.records.extend(planned.own.into_iter().map(|(name, value)| {
             MetadataRecord::Config(ConfigRecord {
@@ -251,6 +258,12 @@ pub(super) fn limit(call: &Call<'_>, new: usize, total: usize, present: usize) -
         let why =
             format!("A topic may have {of_topic} partitions (topic.partitions.max); {total} were asked for.");
         return Err(Failure::new(ErrorCode::InvalidPartitions, why));
+    }
+    if new > NEW_PARTITIONS_MAX {
+        let why = format!(
+            "A topic may get {NEW_PARTITIONS_MAX} partitions at once, and {new} were asked for: create it with fewer and add the others."
+        );
+        return Err(Failure::new(ErrorCode::PolicyViolation, why));
     }
     let of_cluster = call.settings.read(key::PARTITIONS_MAX);
     if present.saturating_add(new) > of_cluster {

@@ -48,7 +48,7 @@ impl Controller {
             response.responses.push(result);
         }
         let record = |id| MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: id });
-        Outcome::new(deleted.into_iter().map(record).collect(), response)
+        Outcome::cut(deleted.into_iter().map(record).collect(), response)
     }
 }
 

@@ -1,5 +1,7 @@
 //! ElectLeaders (key 43): preferred elections, and unclean ones by hand (KIP-460).
 
+use std::collections::BTreeSet;
+
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use ottla_wire::messages::{ElectLeadersRequest, ElectLeadersResponse, MetadataRecord};
@@ -12,7 +14,8 @@ use crate::image::Partition;
 use ottla_settings::TopicConfig;
 
 impl Controller {
-    /// No list means every partition; those that need no election are left out of the answer then.
+    /// No list means every partition; those that need no election are left out of the answer then. A
+    /// partition is elected once, however often it is named: further mentions are refused.
     pub fn elect_leaders(
         &mut self,
         call: &mut Call<'_>,
@@ -35,11 +38,17 @@ impl Controller {
             }
         };
         let all = request.topic_partitions.is_none();
+        let mut seen = BTreeSet::new();
         let mut records = Vec::new();
         let mut response = ElectLeadersResponse::default();
         for (topic, partitions) in asked {
+            let mut config = None;
             let results = partitions.into_iter().filter_map(|partition_id| {
-                let result = elect(call, &topic, PartitionIndex(partition_id), election);
+                let result = if seen.insert((topic.clone(), partition_id)) {
+                    elect(call, &topic, PartitionIndex(partition_id), election, &mut config)
+                } else {
+                    Err(Failure::new(ErrorCode::InvalidRequest, "The partition is named more than once."))
+                };
                 let needless = |failure: &Failure| failure.code == ErrorCode::ElectionNotNeeded;
                 if all && result.as_ref().is_err_and(needless) {
                     return None;
@@ -52,15 +61,17 @@ impl Controller {
                 response.replica_election_results.push(ReplicaElectionResult { topic, partition_result });
             }
         }
-        Outcome::new(records, response)
+        Outcome::cut(records, response)
     }
 }
 
+/// Elects one partition; the topic's settings, once worked out, go to `config`.
 fn elect(
     call: &Call<'_>,
     topic: &str,
     index: PartitionIndex,
     election: Election,
+    config: &mut Option<TopicConfig>,
 ) -> Result<MetadataRecord, Failure> {
     let unknown = |what: String| Failure::new(ErrorCode::UnknownTopicOrPartition, what);
     let found = call.image.topic(topic).ok_or_else(|| unknown(format!("No such topic as {topic}")))?;
@@ -72,10 +83,10 @@ fn elect(
             "The partition has the leader that is asked for.",
         ));
     }
-    let config = TopicConfig::effective(call.image, call.settings, topic);
+    let config = config.get_or_insert_with(|| TopicConfig::effective(call.image, call.settings, topic));
     let may_lead = |broker| call.image.is_active(broker);
     let record =
-        Change::new(call.image, found, index, partition, &config, &may_lead).election(election).record();
+        Change::new(call.image, found, index, partition, config, &may_lead).election(election).record();
     record.filter(elects).ok_or_else(|| match election {
         Election::Preferred => {
             Failure::new(ErrorCode::PreferredLeaderNotAvailable, "The preferred leader was not available.")
@@ -93,6 +104,6 @@ fn is_needed(partition: &Partition, election: Election) -> bool {
     }
 }
 
-fn elects(record: &MetadataRecord) -> bool {
+pub(super) fn elects(record: &MetadataRecord) -> bool {
     matches!(record, MetadataRecord::PartitionChange(change) if change.leader >= 0)
 }

@@ -1,12 +1,13 @@
 //! The controller: every decision about the cluster's metadata.
 //!
 //! A request comes with the image it is decided on; the answer comes with the records that make it true. The
-//! driver proposes the records to the metadata log as one entry and gives the response away when they are
-//! applied. Decisions are taken one after the other: the image of the next call MUST hold the records of the
-//! one before (applied, or as [`Image::apply_all`] foresees it).
+//! driver proposes the records to the metadata log, cut into [`Entries`], and gives the response away when
+//! they are applied. Decisions are taken one after the other: the image of the next call MUST hold the
+//! records of the one before (applied, or as [`Image::apply_all`] foresees it).
 //!
 //! All state that must survive is in the image. [`Controller`] itself only remembers when it last heard of
-//! each broker.
+//! each broker. It is made anew for each leadership of the metadata quorum, and whenever it is unknown what
+//! became of a decision: what was only half logged it then makes whole.
 
 mod allocate_producer_ids;
 mod alter_configs;
@@ -23,6 +24,7 @@ mod create_topics;
 mod delete_topics;
 mod describe_configs;
 mod elect_leaders;
+mod entries;
 mod incremental_alter_configs;
 mod leadership;
 mod list_config_resources;
@@ -46,6 +48,7 @@ use ottla_settings::BrokerSettings;
 pub use allocate_producer_ids::PRODUCER_ID_BLOCK_LEN;
 pub use bootstrap::bootstrap_records;
 pub use describe_configs::describe_configs;
+pub use entries::{Cuts, ENTRY_BYTES_MAX, Entries, Entry, EntryError, UNIT_BYTES_MAX};
 pub use list_config_resources::list_config_resources;
 pub use list_partition_reassignments::list_partition_reassignments;
 pub use requests::{Request, Response};
@@ -55,6 +58,8 @@ pub use topic_names::is_topic_name;
 #[derive(Debug, Default)]
 pub struct Controller {
     sessions: sessions::Sessions,
+    /// What another controller began has not been looked at yet.
+    repair_due: bool,
 }
 
 /// What a decision is based on.
@@ -68,6 +73,8 @@ pub struct Call<'a> {
     /// The metadata-log offset that the first record of the decision will have at least. It becomes the epoch
     /// of a broker that registers.
     pub next_offset: i64,
+    /// The metadata-log offset of the newest record that `image` holds.
+    pub image_offset: i64,
     pub ids: &'a mut dyn IdSource,
 }
 
@@ -83,6 +90,8 @@ pub trait IdSource {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome<R> {
     pub records: Vec<MetadataRecord>,
+    /// Where the records may be cut into several entries of the metadata log.
+    pub cuts: Cuts,
     pub response: R,
 }
 
@@ -94,17 +103,23 @@ pub(crate) struct Failure {
 }
 
 impl<R> Outcome<R> {
+    /// A decision that is made whole or not at all.
     fn new(records: Vec<MetadataRecord>, response: R) -> Outcome<R> {
-        Outcome { records, response }
+        Outcome { records, cuts: Cuts::Nowhere, response }
+    }
+
+    /// A decision whose records are each good by themselves, in their order.
+    fn cut(records: Vec<MetadataRecord>, response: R) -> Outcome<R> {
+        Outcome { records, cuts: Cuts::Anywhere, response }
     }
 
     /// An answer that changes nothing.
     fn only(response: R) -> Outcome<R> {
-        Outcome { records: Vec::new(), response }
+        Outcome::new(Vec::new(), response)
     }
 
     fn map<S>(self, to: impl FnOnce(R) -> S) -> Outcome<S> {
-        Outcome { records: self.records, response: to(self.response) }
+        Outcome { records: self.records, cuts: self.cuts, response: to(self.response) }
     }
 }
 
@@ -127,10 +142,15 @@ fn parts(result: Result<(), Failure>) -> (i16, Option<Str>) {
     }
 }
 
+/// The image that the records of a decision lead to. If they contradict `image`, whoever logs them finds out.
+fn foreseen(image: &Image, records: &[MetadataRecord]) -> Image {
+    image.apply_all(records).map_or_else(|_| image.clone(), |(next, _)| next)
+}
+
 impl Controller {
     /// A controller that comes into charge at `now`: every broker that is not fenced gets a whole session to
     /// be heard of.
     pub fn new(now: Instant, image: &Image) -> Controller {
-        Controller { sessions: sessions::Sessions::new(now, image) }
+        Controller { sessions: sessions::Sessions::new(now, image), repair_due: true }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_wire::{BrokerEpoch, BrokerId, Instant};
 
+use super::Call;
 use crate::image::Image;
 
 /// What is remembered of brokers between heartbeats. Lost with the controller, which costs no more than a
@@ -26,7 +27,7 @@ struct Session {
     heard: bool,
     /// How far the broker has applied the metadata log, by its own word.
     metadata_offset: i64,
-    /// The metadata-log offset that moved its leaderships away, once it is shutting down.
+    /// The metadata-log offset by which it led nothing any more, once it is shutting down.
     shutdown_offset: Option<i64>,
 }
 
@@ -77,19 +78,13 @@ impl Sessions {
         expired
     }
 
-    pub(super) fn begin_shutdown(&mut self, id: BrokerId, offset: i64) {
-        if let Some(session) = self.brokers.get_mut(&id) {
-            session.shutdown_offset.get_or_insert(offset);
-        }
-    }
-
-    /// Whether all other active brokers know that `id` leads nothing any more.
-    pub(super) fn may_shut_down(&self, id: BrokerId, image: &Image) -> bool {
-        let Some(offset) = self.brokers.get(&id).and_then(|session| session.shutdown_offset) else {
-            return true;
-        };
+    /// Whether all other active brokers know that `id`, which is shutting down, leads nothing any more: as it
+    /// was first seen to do so in the image of `call`.
+    pub(super) fn may_shut_down(&mut self, id: BrokerId, call: &Call<'_>) -> bool {
+        let Some(session) = self.brokers.get_mut(&id) else { return false };
+        let offset = *session.shutdown_offset.get_or_insert(call.image_offset);
         let knows = |session: &Session| session.metadata_offset >= offset;
-        let mut others = self.brokers.iter().filter(|(other, _)| **other != id && image.is_active(**other));
-        others.all(|(_, session)| knows(session))
+        let mut others = call.image.brokers.values().filter(|other| other.id != id && other.is_active());
+        others.all(|other| self.brokers.get(&other.id).is_some_and(knows))
     }
 }

@@ -7,8 +7,7 @@ use ottla_wire::messages::{
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::leadership::{self, Turn};
-use super::{Call, Controller, Outcome};
+use super::{Call, Controller, Outcome, broker_heartbeat};
 
 impl Controller {
     /// Its replicas stay assigned to it until they are reassigned; they are in no ISR any more.
@@ -18,7 +17,7 @@ impl Controller {
         request: &UnregisterBrokerRequest,
     ) -> Outcome<UnregisterBrokerResponse> {
         let id = BrokerId(request.broker_id);
-        let Some(epoch) = call.image.broker_epoch(id) else {
+        let Some(broker) = call.image.broker(id) else {
             return Outcome::only(UnregisterBrokerResponse {
                 error_code: ErrorCode::BrokerIdNotRegistered.code(),
                 error_message: Some(Str::from(format!("Broker ID {id} is not currently registered"))),
@@ -26,11 +25,11 @@ impl Controller {
             });
         };
         self.sessions.forget(id);
-        let mut records = leadership::records(call, Turn::Leaves(id));
+        let mut records = broker_heartbeat::fence(call.image, call.settings, broker);
         records.push(MetadataRecord::UnregisterBroker(UnregisterBrokerRecord {
             broker_id: id.0,
-            broker_epoch: epoch.0,
+            broker_epoch: broker.epoch.0,
         }));
-        Outcome::new(records, UnregisterBrokerResponse::default())
+        Outcome::cut(records, UnregisterBrokerResponse::default())
     }
 }

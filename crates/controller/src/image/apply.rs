@@ -405,8 +405,8 @@ pub(crate) fn changed_partition(
     Ok(next)
 }
 
-/// Replicas that stay keep their directory.
-fn moved_directories(partition: &Partition, replicas: &[BrokerId]) -> Vec<Uuid> {
+/// The directories of `partition` once it has these `replicas`: those that stay keep theirs.
+pub(crate) fn moved_directories(partition: &Partition, replicas: &[BrokerId]) -> Vec<Uuid> {
     replicas.iter().map(|broker| partition.directory_of(*broker).unwrap_or(DIRECTORY_UNASSIGNED)).collect()
 }
 

@@ -63,6 +63,11 @@ impl Registration {
         self.listeners.iter().find(|listener| listener.name.as_str() == name)
     }
 
+    /// Whether `directory` is online here. A registration from before KIP-858 names none and vouches for all.
+    pub fn has_online_dir(&self, directory: Uuid) -> bool {
+        self.log_dirs.is_empty() || self.log_dirs.contains(&directory)
+    }
+
     /// Whether every online directory is closed to new replicas.
     pub fn is_cordoned(&self) -> bool {
         let Some(cordoned) = &self.cordoned_log_dirs else { return false };

@@ -21,8 +21,8 @@ use ottla_wire::messages::{AccessControlEntryRecord, DelegationTokenRecord, User
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerEpoch, BrokerId, PartitionIndex, ProducerId, TopicId, Uuid};
 
-pub(crate) use apply::changed_partition;
 pub use apply::{ApplyError, ImageBuilder};
+pub(crate) use apply::{changed_partition, moved_directories};
 pub use broker::{ControllerRegistration, Endpoint, Registration, SupportedFeature};
 pub use delta::Delta;
 pub use features::{ELIGIBLE_LEADER_REPLICAS, Feature, Features, METADATA_VERSION, MetadataVersion};
@@ -102,6 +102,14 @@ impl Image {
     /// May `broker` lead partitions now?
     pub fn is_active(&self, broker: BrokerId) -> bool {
         self.brokers.get(&broker).is_some_and(|registration| registration.is_active())
+    }
+
+    /// Whether `broker` is registered and has a replica of `partition` in a directory that is online
+    /// (KIP-858).
+    pub fn has_online_replica(&self, partition: &Partition, broker: BrokerId) -> bool {
+        let directory = partition.directory_of(broker);
+        partition.is_replica(broker)
+            && self.brokers.get(&broker).is_some_and(|one| directory.is_none_or(|id| one.has_online_dir(id)))
     }
 
     /// The epoch of `broker`'s registration, if there is one.

@@ -10,7 +10,7 @@ use ottla_wire::messages::{
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, ProducerId, Uuid};
 
-use crate::world::{CLUSTER, World, expect, ids};
+use crate::world::{CLUSTER, World, dir, expect, ids};
 
 const SESSION: Duration = Duration::from_secs(9);
 
@@ -100,7 +100,7 @@ fn epochs_grow_and_old_processes_are_refused() {
 fn a_new_controller_lets_a_restarted_broker_in_at_once() {
     let mut world = World::new(1);
     world.place("t", &[1], &[]);
-    world.controller = ottla_controller::Controller::new(world.now, &world.image);
+    world.fail_over();
     assert_eq!(world.register(1, 1).error_code, 0);
     assert_eq!(world.partition("t").leader, None);
     world.heartbeat(1);
@@ -151,6 +151,7 @@ fn eligible_leader_replicas() {
     let partition = world.partition("t");
     assert_eq!((partition.leader, partition.isr, partition.elr), (Some(BrokerId(2)), ids(&[2]), ids(&[3])));
     assert_eq!(partition.recovery, LeaderRecovery::Recovered);
+    assert_eq!(partition.last_known_elr, ids(&[]), "there is a leader again");
 }
 
 #[test]
@@ -281,6 +282,84 @@ fn failed_and_cordoned_directories_are_noted() {
     expect(response.topics[0].error_code, ErrorCode::InvalidReplicationFactor, &response);
     world.heartbeat_with(2, |request| request.cordoned_log_dirs = Some(vec![]));
     assert!(!world.image.broker(BrokerId(2)).unwrap().is_cordoned());
+}
+
+/// Kafka's `handleDirectoriesOffline`: what is in a failed directory moves, the rest stays.
+#[test]
+fn what_is_in_a_failed_directory_moves() {
+    let spare = Uuid([77; 16]);
+    let mut world = World::new(2);
+    let mut request = world.registration(1, 0, -1);
+    request.log_dirs.push(spare);
+    let _: BrokerRegistrationResponse = world.ask(request);
+    for topic in ["moves", "stays", "alone"] {
+        world.place(topic, if topic == "alone" { &[1] } else { &[1, 2] }, &[]);
+    }
+    for (topic, directory) in [("moves", dir(1)), ("stays", spare), ("alone", dir(1))] {
+        world.assign(1, topic, directory);
+        assert_eq!(world.partition(topic).leader, Some(BrokerId(1)));
+    }
+    world.heartbeat_with(1, |request| request.offline_log_dirs = vec![dir(1)]);
+    assert_eq!(world.image.broker(BrokerId(1)).unwrap().log_dirs, [spare]);
+    let moved = world.partition("moves");
+    assert_eq!((moved.leader, moved.isr), (Some(BrokerId(2)), ids(&[2])));
+    let alone = world.partition("alone");
+    assert_eq!((alone.leader, alone.elr), (None, ids(&[1])));
+    let stayed = world.partition("stays");
+    assert_eq!((stayed.leader, stayed.isr, stayed.leader_epoch.0), (Some(BrokerId(1)), ids(&[1, 2]), 0));
+    // What is said again changes nothing.
+    world.heartbeat_with(1, |request| request.offline_log_dirs = vec![dir(1)]);
+    assert!(world.records.is_empty());
+    // With the last directory it can serve nothing more, and stays fenced.
+    for _ in 0..2 {
+        let answer = world.heartbeat_with(1, |request| request.offline_log_dirs = vec![dir(1), spare]);
+        assert!(answer.is_fenced);
+    }
+    assert_eq!(world.partition("stays").leader, Some(BrokerId(2)));
+}
+
+/// A directory that fails while its broker waits to be let in: what is there is not handed back.
+#[test]
+fn a_broker_comes_back_without_a_directory() {
+    let spare = Uuid([77; 16]);
+    let mut world = World::new(1);
+    let mut request = world.registration(1, 0, -1);
+    request.log_dirs.push(spare);
+    let _: BrokerRegistrationResponse = world.ask(request);
+    world.place("t", &[1], &[]);
+    world.assign(1, "t", dir(1));
+    world.fence(1);
+    let answer = world.heartbeat_with(1, |request| request.offline_log_dirs = vec![dir(1)]);
+    assert!(!answer.is_fenced);
+    assert_eq!(world.partition("t").leader, None);
+}
+
+/// A new controller has heard of nobody: it does not let a broker go before the others have told how far they
+/// are.
+#[test]
+fn a_controlled_shutdown_outlives_its_controller() {
+    let mut world = World::new(2);
+    world.place("t", &[1, 2], &[]);
+    let leave = |request: &mut BrokerHeartbeatRequest| request.want_shut_down = true;
+    world.heartbeat_with(1, leave);
+    world.fail_over();
+    assert!(!world.heartbeat_with(1, leave).should_shut_down);
+    world.heartbeat_with(2, |request| request.current_metadata_offset -= 2);
+    assert!(!world.heartbeat_with(1, leave).should_shut_down);
+    world.heartbeat(2);
+    assert!(world.heartbeat_with(1, leave).should_shut_down);
+}
+
+#[test]
+fn all_brokers_that_are_silent_are_fenced_by_the_same_tick() {
+    let mut world = World::new(4);
+    world.place("t", &[1, 2, 3, 4], &[]);
+    world.after(SESSION);
+    world.heartbeat(4);
+    world.tick();
+    let fenced = |id: i32| world.image.broker(BrokerId(id)).unwrap().fenced;
+    assert_eq!([1, 2, 3, 4].map(fenced), [true, true, true, false]);
+    assert_eq!((world.partition("t").leader, world.partition("t").isr), (Some(BrokerId(4)), ids(&[4])));
 }
 
 #[test]

@@ -202,6 +202,25 @@ fn min_isr_changes_the_elr() {
     assert_eq!(world.partition("t").elr, ids(&[]));
 }
 
+/// What several changes of one request lead to together counts, not what each would alone: a member that
+/// stayed eligible would miss what the smaller ISR acknowledges.
+#[test]
+fn min_isr_that_changes_in_two_layers_changes_the_elr() {
+    let mut world = World::new(3);
+    alter(&mut world, resource(4, "", &[(SET, "min.insync.replicas", Some("2"))]));
+    world.place("t", &[1, 2, 3], &[("min.insync.replicas", "2")]);
+    assert_eq!(world.grow_isr("t", &[1]), 0);
+    assert_eq!(world.partition("t").elr, ids(&[2, 3]));
+    let resources = vec![
+        resource(2, "t", &[(DELETE, "min.insync.replicas", None)]),
+        resource(4, "", &[(SET, "min.insync.replicas", Some("1"))]),
+    ];
+    let response: IncrementalAlterConfigsResponse =
+        world.ask(IncrementalAlterConfigsRequest { resources, validate_only: false });
+    assert!(response.responses.iter().all(|one| one.error_code == 0), "{response:?}");
+    assert_eq!(world.partition("t").elr, ids(&[]));
+}
+
 #[test]
 fn layers_of_topic_settings() {
     let mut world = World::with(1, &[("log.retention.minutes", "2"), ("log.retention.hours", "9")]);

@@ -23,10 +23,10 @@ use proptest::test_runner::RngSeed;
 use crate::world::{World, topic};
 
 const TOPICS: [&str; 3] = ["a", "b.c", "d"];
-const BROKERS: i32 = 4;
+pub const BROKERS: i32 = 4;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Register { broker: i32, process: u8, clean: bool },
     Heartbeat { broker: i32, fence: bool, shut_down: bool },
     Unregister { broker: i32 },
@@ -41,7 +41,7 @@ enum Step {
     ProducerIds { broker: i32 },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let broker = || 1..=BROKERS;
     let topic = || 0..TOPICS.len();
     let brokers = || vec(1..=BROKERS + 1, 0..4);
@@ -69,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(world: &mut World, step: Step) {
+pub fn take(world: &mut World, step: Step) {
     world.records.clear();
     match step {
         Step::Register { broker, process, clean } => {

@@ -5,6 +5,7 @@
 
 mod brokers;
 mod configs;
+mod entries;
 mod features;
 mod laws;
 mod partitions;

@@ -10,13 +10,13 @@ use ottla_wire::messages::elect_leaders_request::TopicPartitions;
 use ottla_wire::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use ottla_wire::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest,
-    AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, ElectLeadersRequest,
-    ElectLeadersResponse, ListPartitionReassignmentsRequest,
+    AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerRegistrationResponse, ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest,
 };
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, PartitionIndex, Uuid};
 
-use crate::world::{World, expect, ids, topic};
+use crate::world::{World, dir, expect, ids, topic};
 
 impl World {
     /// The request by which the leader of `topic` asks for `isr`.
@@ -47,6 +47,19 @@ impl World {
         let request = self.isr_request(topic, isr);
         let response: AlterPartitionResponse = self.ask(request);
         response.topics[0].partitions[0].error_code
+    }
+
+    /// `broker` says which directory its replica of `topic` is in.
+    pub fn assign(&mut self, broker: i32, topic: &str, directory: Uuid) {
+        let partitions = vec![Placed { partition_index: 0 }];
+        let topics = vec![PlacedTopic { topic_id: self.image.topic_id(topic).unwrap(), partitions }];
+        let request = AssignReplicasToDirsRequest {
+            broker_id: broker,
+            broker_epoch: self.image.broker_epoch(BrokerId(broker)).unwrap().0,
+            directories: vec![DirectoryData { id: directory, topics }],
+        };
+        let response: AssignReplicasToDirsResponse = self.ask(request);
+        assert_eq!(response.directories[0].topics[0].partitions[0].error_code, 0);
     }
 
     fn reassign(&mut self, topic: &str, replicas: Option<&[i32]>) -> i16 {
@@ -229,8 +242,36 @@ fn a_reassignment_moves_replicas_when_the_new_ones_are_in_sync() {
     assert_eq!((partition.leader, partition.leader_epoch.0), (Some(BrokerId(3)), 1));
 }
 
+/// Whoever goes may be the only one to hold what a replica that stays lacks.
 #[test]
-fn a_smaller_set_of_replicas_is_taken_at_once_and_is_a_new_epoch() {
+fn a_reassignment_is_complete_when_all_of_its_replicas_are_in_sync() {
+    // The target, and who must catch up for it besides broker 2, which has fallen behind.
+    let cases: [(&str, &[i32], &[i32]); 3] = [
+        ("one is replaced", &[1, 2, 4], &[4]),
+        ("one is added", &[1, 2, 3, 4], &[4]),
+        ("one goes", &[1, 2], &[]),
+    ];
+    for (what, target, new) in cases {
+        let mut world = World::new(4);
+        world.place("t", &[1, 2, 3], &[]);
+        assert_eq!(world.grow_isr("t", &[1, 3]), 0);
+        assert_eq!(world.reassign("t", Some(target)), 0);
+        let in_sync: Vec<i32> = [1, 3].iter().chain(new).copied().collect();
+        world.grow_isr("t", &in_sync);
+        let partition = world.partition("t");
+        assert!(partition.is_reassigning(), "{what}");
+        assert_eq!(partition.isr, ids(&in_sync), "{what}");
+        let all: Vec<i32> = [1, 2, 3].iter().chain(new).copied().collect();
+        assert_eq!(world.grow_isr("t", &all), 0);
+        let partition = world.partition("t");
+        assert_eq!((partition.adding, partition.removing), (ids(&[]), ids(&[])), "{what}");
+        assert_eq!(partition.replicas, ids(target), "{what}");
+        assert_eq!(partition.isr.len(), target.len(), "{what}");
+    }
+}
+
+#[test]
+fn a_smaller_set_of_replicas_that_is_in_sync_is_taken_at_once_and_is_a_new_epoch() {
     let mut world = World::new(3);
     world.place("t", &[1, 2, 3], &[]);
     assert_eq!(world.reassign("t", Some(&[1, 2])), 0);
@@ -290,21 +331,73 @@ fn directories_of_replicas() {
             broker_id: broker,
             broker_epoch: world.image.broker_epoch(BrokerId(broker)).unwrap().0,
             directories: vec![DirectoryData {
-                id: Uuid([5; 16]),
+                id: Uuid([7; 16]),
                 topics: vec![PlacedTopic { topic_id, partitions }],
             }],
         };
         let response: AssignReplicasToDirsResponse = world.ask(request);
         response.directories[0].topics[0].partitions[0].error_code
     };
+    let both = vec![dir(leader.0), Uuid([7; 16])];
+    let mut request = world.registration(leader.0, 0, -1);
+    request.log_dirs = both;
+    let _: BrokerRegistrationResponse = world.ask(request);
     let id = world.image.topic_id("t").unwrap();
     expect(ask(&mut world, Uuid([8; 16]), 0, leader.0), ErrorCode::UnknownTopicId, "topic");
     expect(ask(&mut world, id, 3, leader.0), ErrorCode::UnknownTopicOrPartition, "partition");
     expect(ask(&mut world, id, 0, 3 - leader.0), ErrorCode::NotLeaderOrFollower, "broker");
     expect(ask(&mut world, id, 0, leader.0), ErrorCode::None, "right");
     let partition = world.image.partition(id, PartitionIndex(0)).unwrap();
-    assert_eq!(partition.directories, [Uuid([5; 16])]);
+    assert_eq!(partition.directories, [Uuid([7; 16])]);
     assert_eq!((partition.leader_epoch.0, partition.partition_epoch.0), (0, 1));
+}
+
+/// How a broker gives up a partition that it cannot serve, and takes it on again.
+#[test]
+fn a_replica_in_a_directory_that_is_not_online_does_not_lead() {
+    const LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let mut world = World::new(2);
+    world.place("t", &[1, 2], &[]);
+    world.place("alone", &[1], &[]);
+    world.assign(1, "t", LOST);
+    let partition = world.partition("t");
+    assert_eq!((partition.leader, &partition.isr), (Some(BrokerId(2)), &ids(&[2])));
+    assert_eq!((partition.leader_epoch.0, partition.directory_of(BrokerId(1))), (1, Some(LOST)));
+    world.assign(1, "alone", LOST);
+    let partition = world.partition("alone");
+    assert_eq!((partition.leader, &partition.isr, &partition.elr), (None, &ids(&[]), &ids(&[1])));
+    // No election takes it, whatever kind.
+    world.fence(2);
+    world.fence(1);
+    world.heartbeat(1);
+    for election_type in [0, 1] {
+        let request = ElectLeadersRequest { election_type, topic_partitions: None, ..Default::default() };
+        let _: ElectLeadersResponse = world.ask(request);
+    }
+    assert_eq!((world.partition("t").leader, world.partition("alone").leader), (None, None));
+    world.assign(1, "alone", dir(1));
+    let partition = world.partition("alone");
+    assert_eq!((partition.leader, partition.isr), (Some(BrokerId(1)), ids(&[1])));
+}
+
+/// All of a request is decided on one image: what is named twice would be decided as if it had not changed.
+#[test]
+fn a_partition_is_changed_once_in_a_request() {
+    let mut world = World::new(3);
+    world.place("t", &[1, 2, 3], &[("min.insync.replicas", "2")]);
+    let mut request = world.isr_request("t", &[1]);
+    let again = world.isr_request("t", &[1, 2]).topics.remove(0).partitions.remove(0);
+    request.topics[0].partitions.push(again);
+    let response: AlterPartitionResponse = world.ask(request);
+    let codes: Vec<i16> = response.topics[0].partitions.iter().map(|one| one.error_code).collect();
+    assert_eq!(codes, [0, ErrorCode::InvalidRequest.code()]);
+    assert_eq!((world.partition("t").isr, world.partition("t").elr), (ids(&[1]), ids(&[2, 3])));
+    world.heartbeat_with(1, |request| request.want_fence = true);
+    let twice = TopicPartitions { topic: "t".into(), partitions: vec![0, 0] };
+    let request = ElectLeadersRequest { topic_partitions: Some(vec![twice]), ..Default::default() };
+    let response: ElectLeadersResponse = world.ask(request);
+    let results = &response.replica_election_results[0].partition_result;
+    expect(results[1].error_code, ErrorCode::InvalidRequest, &response);
 }
 
 #[test]

@@ -88,6 +88,19 @@ fn create_topics_refuses() {
     }
 }
 
+/// A topic's partitions come into being in one entry of the metadata log, which is bounded.
+#[test]
+fn partitions_that_a_topic_gets_at_once() {
+    let mut world = World::new(1);
+    let response = world.create(topic("t", 10_001, 1, &[]));
+    expect(response.topics[0].error_code, ErrorCode::PolicyViolation, &response.topics[0].error_message);
+    world.create(topic("t", 2, 1, &[]));
+    let topics = vec![CreatePartitionsTopic { name: "t".into(), count: 10_003, assignments: None }];
+    let response: CreatePartitionsResponse =
+        world.ask(CreatePartitionsRequest { topics, ..Default::default() });
+    expect(response.results[0].error_code, ErrorCode::PolicyViolation, &response);
+}
+
 #[test]
 fn create_topics_needs_a_broker() {
     let mut world = World::new(1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_controller::{Call, Controller, Delta, IdSource, Image, Partition, Request, Response};
+use ottla_controller::{Call, Controller, Delta, IdSource, Image, Outcome, Partition, Request, Response};
 use ottla_settings::BrokerSettings;
 use ottla_wire::messages::broker_registration_request::{Feature, Listener};
 use ottla_wire::messages::create_topics_request::{
@@ -87,10 +87,36 @@ impl World {
         response
     }
 
-    pub fn tick(&mut self) {
+    /// What a request would lead to.
+    pub fn decide(&mut self, request: impl Into<Request>) -> Outcome<Response> {
         let mut call = call(&self.image, &self.settings, self.now, self.offset, &mut self.ids);
-        let outcome = self.controller.tick(&mut call);
-        self.apply(outcome.records);
+        self.controller.handle(&mut call, &request.into())
+    }
+
+    /// All that is due, as the log holds it.
+    pub fn tick(&mut self) {
+        let mut all = Vec::new();
+        loop {
+            let mut call = call(&self.image, &self.settings, self.now, self.offset, &mut self.ids);
+            let records = self.controller.tick(&mut call).records;
+            if records.is_empty() {
+                self.records = all;
+                return;
+            }
+            self.apply(records);
+            all.append(&mut self.records);
+        }
+    }
+
+    /// Another controller takes over.
+    pub fn fail_over(&mut self) {
+        self.controller = Controller::new(self.now, &self.image);
+    }
+
+    /// Logs a part of a decision, after which not everything holds that [`World::check`] asks for.
+    pub fn apply_part(&mut self, records: &[MetadataRecord]) {
+        (self.image, self.delta) = self.image.apply_all(records).unwrap();
+        self.offset += records.len() as i64;
     }
 
     pub fn after(&mut self, time: Duration) {
@@ -109,14 +135,17 @@ impl World {
         self.check();
     }
 
-    /// What holds always.
-    fn check(&self) {
+    /// What holds after every decision that was logged whole.
+    pub fn check(&self) {
         for topic in self.image.topics() {
             for (index, partition) in &topic.partitions {
                 let at = format!("{}-{index}: {partition:?}", topic.name);
                 assert!(index.0 < topic.partition_count(), "{at}");
                 assert!(partition.leader.is_none_or(|leader| partition.isr.contains(&leader)), "{at}");
                 assert!(partition.leader.is_none_or(|leader| self.image.is_active(leader)), "{at}");
+                let online = |broker| self.image.has_online_replica(partition, broker);
+                assert!(partition.leader.is_none_or(online), "{at}");
+                assert!(partition.leader.is_none() || partition.last_known_elr.is_empty(), "{at}");
                 assert!(partition.isr.iter().all(|broker| partition.replicas.contains(broker)), "{at}");
                 assert!(partition.elr.iter().all(|broker| !partition.isr.contains(broker)), "{at}");
                 assert!(partition.elr.iter().all(|broker| partition.replicas.contains(broker)), "{at}");
@@ -140,12 +169,22 @@ impl World {
         process: u8,
         previous_broker_epoch: i64,
     ) -> BrokerRegistrationResponse {
+        let request = self.registration(id, process, previous_broker_epoch);
+        self.ask(request)
+    }
+
+    pub fn registration(
+        &self,
+        id: i32,
+        process: u8,
+        previous_broker_epoch: i64,
+    ) -> BrokerRegistrationRequest {
         let feature = |feature: &ottla_controller::image::Feature| Feature {
             name: feature.name.into(),
             min_supported_version: feature.min,
             max_supported_version: feature.max,
         };
-        self.ask(Request::from(BrokerRegistrationRequest {
+        BrokerRegistrationRequest {
             broker_id: id,
             cluster_id: CLUSTER.into(),
             incarnation_id: Uuid([process + 1; 16]),
@@ -157,10 +196,10 @@ impl World {
             }],
             features: ottla_controller::image::Feature::ALL.iter().map(feature).collect(),
             rack: Some(format!("r{}", id % 3).into()),
-            log_dirs: vec![Uuid([id as u8 + 100; 16])],
+            log_dirs: vec![dir(id)],
             previous_broker_epoch,
             ..BrokerRegistrationRequest::default()
-        }))
+        }
     }
 
     pub fn heartbeat(&mut self, id: i32) -> BrokerHeartbeatResponse {
@@ -172,6 +211,15 @@ impl World {
         id: i32,
         set: impl FnOnce(&mut BrokerHeartbeatRequest),
     ) -> BrokerHeartbeatResponse {
+        let request = self.heartbeat_request(id, set);
+        self.ask(request)
+    }
+
+    pub fn heartbeat_request(
+        &self,
+        id: i32,
+        set: impl FnOnce(&mut BrokerHeartbeatRequest),
+    ) -> BrokerHeartbeatRequest {
         let mut request = BrokerHeartbeatRequest {
             broker_id: id,
             broker_epoch: self.image.broker_epoch(BrokerId(id)).map_or(-1, |epoch| epoch.0),
@@ -179,7 +227,7 @@ impl World {
             ..BrokerHeartbeatRequest::default()
         };
         set(&mut request);
-        self.ask(request)
+        request
     }
 
     pub fn fence(&mut self, id: i32) {
@@ -215,7 +263,8 @@ fn call<'a>(
     next_offset: i64,
     ids: &'a mut Ids,
 ) -> Call<'a> {
-    Call { now, wall: Timestamp(0), image, settings, cluster_id: CLUSTER, next_offset, ids }
+    let image_offset = next_offset - 1;
+    Call { now, wall: Timestamp(0), image, settings, cluster_id: CLUSTER, next_offset, image_offset, ids }
 }
 
 pub fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> CreatableTopic {
@@ -234,6 +283,11 @@ pub fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)
 
 pub fn ids(numbers: &[i32]) -> Vec<BrokerId> {
     numbers.iter().copied().map(BrokerId).collect()
+}
+
+/// The directory of broker `id`.
+pub fn dir(id: i32) -> Uuid {
+    Uuid([id as u8 + 100; 16])
 }
 
 #[track_caller]

@@ -25,8 +25,10 @@ impl Leader {
         effects: &mut Vec<Effect>,
     ) {
         let (acks, reply, deadline) = (append.acks, append.reply, append.deadline);
+        let end = local.log_end;
         match self.take(wall, local, append, effects) {
             Ok(appended) => {
+                self.followers.stood_at(end, now);
                 let waiter = Waiter { reply, deadline, appended };
                 match acks {
                     Acks::None => effects.push(waiter.answer(Ok(appended))),
@@ -48,8 +50,10 @@ impl Leader {
         marker: WriteMarker,
         effects: &mut Vec<Effect>,
     ) {
+        let end = local.log_end;
         match self.take_marker(wall, local, &marker, effects) {
             Ok(appended) => {
+                self.followers.stood_at(end, now);
                 self.waiters.wait_in_sync(Waiter {
                     reply: marker.reply,
                     deadline: marker.deadline,

@@ -25,7 +25,7 @@ pub(super) struct Follower {
     /// Its broker as the metadata knows it.
     registered: ReplicaBroker,
     /// The incarnation that has fetched; `None` before its first fetch.
-    fetched_as: Option<Option<BrokerEpoch>>,
+    fetched_as: Option<BrokerEpoch>,
     log_start: Offset,
     log_end: Offset,
     /// The last time at which it held all that the leader had.
@@ -69,6 +69,14 @@ impl Followers {
         }
     }
 
+    /// The leader has appended at `end`: a follower that stood there held all that there was until now. Without this
+    /// rule every follower of an idle partition would have to fetch, only to show that it is still there.
+    pub fn stood_at(&mut self, end: Offset, now: Instant) {
+        for follower in self.all.iter_mut().filter(|follower| follower.log_end == end) {
+            follower.caught_up_at = Some(now);
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -90,7 +98,7 @@ impl Followers {
         if broker == self.me.broker {
             return self.me;
         }
-        let epoch = self.get(broker).and_then(|follower| follower.fetched_as).flatten();
+        let epoch = self.get(broker).and_then(|follower| follower.fetched_as);
         ProposedReplica { broker, epoch }
     }
 }
@@ -126,10 +134,10 @@ impl Follower {
         self.log_end
     }
 
-    /// Takes in a fetch. Returns whether it counts: one of an older incarnation of the broker does not (KIP-903).
+    /// Takes in a fetch. Returns whether it counts: only one of the incarnation that is registered does (KIP-903). An
+    /// older one may have held what this one has lost, and a newer one is not known here yet.
     pub fn fetched(&mut self, now: Instant, leader_end: Offset, fetch: &FollowerFetch) -> bool {
-        if self.fetched_as.flatten().is_some_and(|seen| fetch.broker_epoch.is_some_and(|epoch| epoch < seen))
-        {
+        if self.registered.epoch != Some(fetch.broker_epoch) {
             return false;
         }
         if fetch.offset >= leader_end {
@@ -153,11 +161,7 @@ impl Follower {
     /// Whether the controller would take it into the ISR: an active broker, and the incarnation that has fetched is the
     /// one that is registered (KIP-903).
     pub fn may_join(&self) -> bool {
-        let same = match (self.fetched_as, self.registered.epoch) {
-            (Some(Some(fetched)), Some(registered)) => fetched == registered,
-            (Some(None), Some(_)) => true, // too old to say
-            (None, _) | (_, None) => false,
-        };
+        let same = self.fetched_as.is_some() && self.fetched_as == self.registered.epoch;
         same && self.registered.standing == Standing::Active
     }
 }

@@ -281,6 +281,54 @@ proptest! {
     }
 }
 
+/// What a follower and its leader do, as far as it has to do with lag.
+#[derive(Clone, Copy, Debug)]
+enum Lag {
+    Append,
+    Replicate,
+    Wait(u64),
+}
+
+fn lag() -> impl Strategy<Value = Lag> {
+    prop_oneof![
+        2 => Just(Lag::Append),
+        1 => Just(Lag::Replicate),
+        3 => (1..40_000u64).prop_map(Lag::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_follower_is_asked_out_exactly_when_it_has_held_too_little_for_too_long(
+        steps in prop::collection::vec(lag(), 0..60)
+    ) {
+        let mut p = Partition::of(["leader", "follower"]);
+        p.replicate("follower");
+        let lag_max = p.config.lag_max;
+        let mut behind_since = None;
+        for step in steps {
+            match step {
+                Lag::Append => {
+                    p.append("a");
+                    behind_since = behind_since.or(Some(p.now));
+                }
+                Lag::Replicate => {
+                    p.replicate("follower");
+                    behind_since = None;
+                }
+                Lag::Wait(ms) => p.after(Duration::from_millis(ms)),
+            }
+            let slow = behind_since.is_some_and(|then| p.now.since(then) > lag_max);
+            prop_assert_eq!(p.proposed(), slow.then(|| vec![0]));
+            if slow {
+                break;
+            }
+        }
+    }
+}
+
 /// The same without power loss under Kafka's own rule: what is written survives the process.
 #[test]
 fn the_page_cache_rule_survives_a_killed_process() {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ottla_replica::{
     Acks, AppendError, Durability, Event, FollowerFetch, IsrAnswer, IsrRefusal, ReplicaBroker, ReplicaConfig,
-    Standing,
+    ReplyId, Standing, WriteMarker,
 };
 use ottla_wire::batch::TimestampType;
-use ottla_wire::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, Timestamp};
+use ottla_wire::{BrokerEpoch, BrokerId, Instant, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::batches::{Produced, plain};
 use crate::partition::Partition;
@@ -119,6 +119,36 @@ fn slow_follower_leaves_the_isr_and_comes_back() {
     assert_eq!(p.acked(b), Some(1));
 }
 
+/// Nobody need fetch while nothing is written: a follower that stood at the end was caught up until the append.
+#[test]
+fn an_append_after_a_long_silence_makes_nobody_slow() {
+    let marker = WriteMarker {
+        producer: ProducerId(7),
+        producer_epoch: ProducerEpoch(0),
+        coordinator_epoch: 0,
+        commit: true,
+        transaction_version: 0,
+        deadline: Instant(0),
+        reply: ReplyId(0),
+    };
+    for case in ["batch", "marker"] {
+        let mut p = Partition::of(THREE);
+        p.replicate("fast");
+        p.replicate("slow");
+        p.after(Duration::from_secs(3_600));
+        let written = if case == "batch" { p.append("a") } else { p.marker(marker) };
+        p.after(Duration::from_secs(30));
+        assert_eq!(
+            (p.proposed(), p.outcome(written)),
+            (None, None),
+            "{case}: they have 30 seconds from now on"
+        );
+        p.replicate("fast");
+        p.after(Duration::from_millis(1));
+        assert_eq!(p.proposed(), Some(vec![0, 1]), "{case}: and not longer");
+    }
+}
+
 #[test]
 fn only_one_proposal_is_under_way() {
     let mut p = Partition::of(THREE);
@@ -218,7 +248,7 @@ fn a_fetch_of_another_epoch_or_beyond_the_log_moves_nothing() {
         p.elect("leader");
         let fetch = FollowerFetch {
             broker: BrokerId(1),
-            broker_epoch: Some(BrokerEpoch(100)),
+            broker_epoch: BrokerEpoch(100),
             epoch: LeaderEpoch(epoch),
             offset: Offset(offset),
             log_start: Offset(0),
@@ -228,23 +258,24 @@ fn a_fetch_of_another_epoch_or_beyond_the_log_moves_nothing() {
     }
 }
 
-/// A broker that has registered again may have lost its log: what its last incarnation said does not count (KIP-903).
+/// A broker that has registered again may have lost its log: only what the registered incarnation says counts (KIP-903).
 #[test]
-fn a_fetch_of_an_older_incarnation_moves_nothing() {
-    let mut p = Partition::of(["leader", "follower"]);
-    let fetch = |broker_epoch, offset| FollowerFetch {
-        broker: BrokerId(1),
-        broker_epoch: Some(BrokerEpoch(broker_epoch)),
-        epoch: LeaderEpoch(1),
-        offset: Offset(offset),
-        log_start: Offset(0),
-    };
-    let a = p.append("a");
-    p.step(0, Event::FollowerFetched(fetch(101, 0)));
-    p.step(0, Event::FollowerFetched(fetch(100, 1)));
-    assert_eq!(p.acked(a), None);
-    p.step(0, Event::FollowerFetched(fetch(101, 1)));
-    assert_eq!(p.acked(a), Some(0));
+fn a_fetch_of_another_incarnation_than_the_registered_one_moves_nothing() {
+    for (broker_epoch, counts) in [(-1, false), (100, false), (101, true), (102, false)] {
+        let mut p = Partition::of(["leader", "follower"]);
+        p.registered(BrokerId(1)).epoch = Some(BrokerEpoch(101));
+        p.spread_state();
+        let a = p.append("a");
+        let fetch = FollowerFetch {
+            broker: BrokerId(1),
+            broker_epoch: BrokerEpoch(broker_epoch),
+            epoch: LeaderEpoch(1),
+            offset: Offset(1),
+            log_start: Offset(0),
+        };
+        p.step(0, Event::FollowerFetched(fetch));
+        assert_eq!(p.acked(a).is_some(), counts, "as {broker_epoch}");
+    }
 }
 
 #[test]
@@ -271,7 +302,7 @@ fn who_may_join_is_an_active_broker_in_the_incarnation_that_fetches() {
         p.spread_state();
         let fetch = FollowerFetch {
             broker: BrokerId(1),
-            broker_epoch: Some(BrokerEpoch(100)),
+            broker_epoch: BrokerEpoch(100),
             epoch: LeaderEpoch(1),
             offset: Offset(0),
             log_start: Offset(0),

@@ -181,10 +181,11 @@ impl Partition {
             if self.nodes[leader].alive { self.nodes[leader].read(&fetch) } else { LeaderReply::Failed };
         if matches!(reply, LeaderReply::Records { .. }) {
             let broker = self.nodes[node].broker;
-            let broker_epoch = self.registered(broker).epoch;
             let (epoch, offset, log_start) = (fetch.epoch, fetch.offset, fetch.log_start);
-            let fetched = FollowerFetch { broker, broker_epoch, epoch, offset, log_start };
-            self.step(leader, Event::FollowerFetched(fetched));
+            if let Some(broker_epoch) = self.registered(broker).epoch {
+                let fetched = FollowerFetch { broker, broker_epoch, epoch, offset, log_start };
+                self.step(leader, Event::FollowerFetched(fetched));
+            }
         }
         self.nodes[node].in_flight = Some(LeaderAnswer { epoch: fetch.epoch, offset: fetch.offset, reply });
     }

@@ -1,19 +1,19 @@
 //! Batches of transactions on their way into a log: each partition must be part of its transaction (KIP-890).
 //!
-//! The connection waits for the coordinator here, so that what follows does not overtake. Where the transaction is open in
-//! a partition already, nobody is asked.
+//! The connection waits for the coordinator here, so that what follows does not overtake. Where the
+//! transaction is open in a partition already, nobody is asked.
 
 use std::collections::BTreeMap;
 
 use ottla_coordinator::Producer;
 use ottla_replica::AppendError;
+use ottla_wire::ProducerId;
 use ottla_wire::batch::ValidatedBatch;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{PartitionIndex, ProducerId};
 
 use crate::context::Context;
-use crate::coordinator::verify::{Question, Support, add_or_verify, begin};
+use crate::coordinator::verify::{Support, Unverified};
 use crate::partition::PartitionHandle;
 use crate::shard::{AppendRequest, Claim};
 
@@ -34,14 +34,6 @@ pub struct TransactionalWrite {
     append: usize,
 }
 
-/// The writes of one transaction that must be confirmed with its coordinator.
-struct Open<'a> {
-    write: &'a TransactionalWrite,
-    partitions: Vec<(Str, PartitionIndex)>,
-    /// The append of each partition.
-    appends: Vec<usize>,
-}
-
 type Appends<'a> = [(&'a PartitionHandle, AppendRequest)];
 
 impl TransactionalWrite {
@@ -59,16 +51,10 @@ impl TransactionalWrite {
         let claim = Claim { producer, sequence: header.base_sequence, bumps_epochs };
         TransactionalWrite { transactional_id: transactional_id.clone(), claim, support, request, append }
     }
-
-    fn is_of(&self, other: &TransactionalWrite) -> bool {
-        self.transactional_id == other.transactional_id
-            && self.claim.producer == other.claim.producer
-            && self.support == other.support
-    }
 }
 
-/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells which appends
-/// are not to be made.
+/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells
+/// which appends are not to be made.
 pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends<'_>) -> Refused {
     let mut refused = of_several_producers(writes);
     let verification = ctx.coordinators.world().verification;
@@ -76,47 +62,20 @@ pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut 
         !refused.contains_key(&write.append) && write.support.is_due(&verification)
     };
     let due: Vec<&TransactionalWrite> = writes.iter().filter(due).collect();
-    let guards = begin(due.iter().map(|write| (appends[write.append].0, write.claim))).await;
-    let mut opens: Vec<Open> = Vec::new();
-    for (write, guard) in due.into_iter().zip(guards) {
-        let (partition, append) = &mut appends[write.append];
-        append.verified = guard;
-        if guard.is_some() {
-            add(&mut opens, write, partition);
+    let unverified = due.iter().map(|write| Unverified {
+        partition: appends[write.append].0,
+        transactional_id: &write.transactional_id,
+        claim: write.claim,
+        support: write.support,
+    });
+    let verified = ctx.coordinators.verify(&unverified.collect::<Vec<_>>()).await;
+    for (write, verified) in due.into_iter().zip(verified) {
+        match verified {
+            Ok(guard) => appends[write.append].1.verified = guard,
+            Err(code) => drop(refused.insert(write.append, refusal(code))),
         }
-    }
-    let mut added: Vec<(Claim, usize)> = Vec::new();
-    for open in opens {
-        let Open { write, partitions, appends: numbers } = open;
-        let TransactionalWrite { transactional_id, claim, support, .. } = write;
-        let question =
-            Question { transactional_id, claim: *claim, support: *support, partitions: &partitions };
-        let codes = add_or_verify(ctx, &question).await;
-        for (number, code) in numbers.into_iter().zip(codes) {
-            match code {
-                ErrorCode::None if support.bumps_epochs() => added.push((*claim, number)),
-                ErrorCode::None => {}
-                code => drop(refused.insert(number, refusal(code))),
-            }
-        }
-    }
-    // The marker of the transaction before may have come while the coordinator was asked, and has voided the guard.
-    let guards = begin(added.iter().map(|(claim, number)| (appends[*number].0, *claim))).await;
-    for ((_, number), guard) in added.into_iter().zip(guards) {
-        appends[number].1.verified = guard;
     }
     refused
-}
-
-fn add<'a>(opens: &mut Vec<Open<'a>>, write: &'a TransactionalWrite, partition: &PartitionHandle) {
-    let place = (partition.topic.clone(), partition.index);
-    match opens.iter_mut().find(|open| open.write.is_of(write)) {
-        Some(open) => {
-            open.partitions.push(place);
-            open.appends.push(write.append);
-        }
-        None => opens.push(Open { write, partitions: vec![place], appends: vec![write.append] }),
-    }
 }
 
 /// The transactional batches of one request are of one producer.
@@ -132,8 +91,8 @@ fn of_several_producers(writes: &[TransactionalWrite]) -> Refused {
     refused
 }
 
-/// The code as producers know it from Produce: what passes is NOT_ENOUGH_REPLICAS, which clients of any age retry without
-/// looking for another leader.
+/// The code as producers know it from Produce: what passes is NOT_ENOUGH_REPLICAS, which clients of any age
+/// retry without looking for another leader.
 fn refusal(code: ErrorCode) -> (ErrorCode, &'static str) {
     match code {
         ErrorCode::ConcurrentTransactions

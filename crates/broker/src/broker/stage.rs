@@ -1,0 +1,246 @@
+//! A broker on a disk in memory, without a network: what tests of the whole broker stand on. Other brokers of
+//! its cluster are records of the metadata log.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_controller::image::Endpoint;
+use ottla_log::{DataDir, DirOptions, Disk, Identity, MemDisk};
+use ottla_net::{
+    CloseReason, ConnectionId, Frame, Part, Peer, Principal, Response, Responses, SecurityProtocol, Service,
+};
+use ottla_quorum::MetadataLog;
+use ottla_settings::BrokerSettings;
+use ottla_wire::batch::BatchBuilder;
+use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use ottla_wire::messages::register_broker_record::BrokerEndpoint;
+use ottla_wire::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
+    RequestHeader, ResponseHeader,
+};
+use ottla_wire::primitives::{Message, Reader, Request, encode_to_bytes};
+use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
+use ottla_wire::{Timestamp, TopicId, Uuid};
+
+use super::node::Node;
+use super::registration::Membership;
+use crate::clock::Clock;
+use crate::door::{Door, Session};
+use crate::metadata::RecoveryProgress;
+use crate::service::KafkaService;
+
+/// The id of the broker on the stage.
+pub const ME: i32 = 1;
+
+/// The listener by which clients come.
+const LISTENER: &str = "PLAINTEXT";
+
+/// How long a test waits for what it needs: others may have the machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker, and what survives it.
+pub struct Stage {
+    pub node: Node,
+    pub disk: MemDisk,
+    service: KafkaService,
+    metadata: tempfile::TempDir,
+}
+
+impl Stage {
+    /// A new broker that its cluster knows.
+    pub async fn new() -> Stage {
+        Stage::behind(Door::open()).await
+    }
+
+    /// As [`Stage::new`], with others at the door.
+    pub async fn behind(door: Door) -> Stage {
+        let metadata = tempfile::tempdir().unwrap();
+        let disk = MemDisk::new();
+        // The metadata log has a disk of its own: its folder is a real one of the same name.
+        let above: Vec<_> =
+            metadata.path().ancestors().skip(1).filter(|folder| folder.parent().is_some()).collect();
+        above.iter().rev().for_each(|folder| disk.create_dir(folder).unwrap());
+        let stage = Stage::open_behind(door, disk, metadata).await;
+        stage.join().await;
+        stage
+    }
+
+    /// A broker that its cluster does not know yet.
+    async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
+        // Brokers that are only records send no heartbeats, and are not to be missed.
+        let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
+        let settings = BrokerSettings::from_pairs(settings).unwrap();
+        let options = DirOptions {
+            disk: Arc::new(disk.clone()),
+            background: false,
+            checkpoint_interval: Duration::from_secs(3600),
+        };
+        let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
+        let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
+        let progress = Arc::new(RecoveryProgress::default());
+        let node = Node::open(&settings, dir, Clock::start(), progress, door).await.unwrap();
+        let service = KafkaService::new(node.ctx.clone());
+        Stage { node, disk, service, metadata }
+    }
+
+    /// Registers the broker, and waits until it may lead.
+    pub async fn join(&self) {
+        let directory = self.node.dir.meta().directory_id;
+        let endpoint =
+            Endpoint { name: LISTENER.into(), host: "localhost".into(), port: 9092, security_protocol: 0 };
+        let previous = super::previous_epoch(&self.node);
+        Membership::join(self.node.ctx.clone(), vec![endpoint], vec![directory], previous).await.unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.metadata.path()
+    }
+
+    /// A topic with these replicas for each of its partitions; the first one leads.
+    pub async fn create_topic(&self, name: &str, replicas: &[&[i32]]) -> TopicId {
+        let assignment = |(index, brokers): (usize, &&[i32])| CreatableReplicaAssignment {
+            partition_index: index as i32,
+            broker_ids: brokers.to_vec(),
+        };
+        let topic = CreatableTopic {
+            name: name.to_owned().into(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: replicas.iter().enumerate().map(assignment).collect(),
+            ..Default::default()
+        };
+        self.create(topic).await
+    }
+
+    pub async fn create(&self, topic: CreatableTopic) -> TopicId {
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
+        let response: CreateTopicsResponse = self.connection().ask(7, &request).await.unwrap();
+        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+        TopicId::from(response.topics[0].topic_id)
+    }
+
+    /// Another broker joins the cluster. It is a record, and never says anything.
+    pub async fn register(&self, broker: i32, epoch: i64) {
+        let endpoint = BrokerEndpoint {
+            name: LISTENER.into(),
+            host: format!("host-{broker}").into(),
+            port: 9092,
+            security_protocol: 0,
+        };
+        self.propose(MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+            broker_id: broker,
+            incarnation_id: Uuid([broker as u8; 16]),
+            broker_epoch: epoch,
+            end_points: vec![endpoint],
+            fenced: false,
+            log_dirs: vec![Uuid([0x40 | broker as u8; 16])],
+            ..Default::default()
+        }))
+        .await;
+    }
+
+    /// A partition moves to other brokers, the first of which leads it.
+    pub async fn move_to(&self, topic: TopicId, partition: i32, brokers: &[i32]) {
+        self.propose(MetadataRecord::PartitionChange(PartitionChangeRecord {
+            partition_id: partition,
+            topic_id: topic,
+            isr: Some(brokers.to_vec()),
+            leader: brokers[0],
+            replicas: Some(brokers.to_vec()),
+            ..Default::default()
+        }))
+        .await;
+    }
+
+    /// Writes a record to the metadata log, and waits until it is published.
+    pub async fn propose(&self, record: MetadataRecord) {
+        let index = self.node.quorum.propose(vec![record.to_frame().unwrap()]).await.unwrap();
+        let mut published = self.node.published.clone();
+        let published = published.wait_for(|at| *at >= index);
+        tokio::time::timeout(PATIENCE, published).await.expect("it is published").unwrap();
+    }
+
+    pub fn connection(&self) -> Connection {
+        let any = ([127, 0, 0, 1], 1).into();
+        let peer = Peer {
+            addr: any,
+            local: any,
+            listener: LISTENER.into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            principal: Principal::ANONYMOUS,
+            connection: ConnectionId(1),
+        };
+        Connection { session: self.service.open(&peer), service: self.service.clone() }
+    }
+}
+
+/// A client's connection.
+pub struct Connection {
+    service: KafkaService,
+    session: Session,
+}
+
+impl Connection {
+    /// Asks, and reads the answer; an error is why the broker would have closed the connection.
+    pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, CloseReason> {
+        Ok(self.ask_muted(version, request).await?.0)
+    }
+
+    /// As [`Connection::ask`], with how long the connection is not to be read.
+    pub async fn ask_muted<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<(R::Response, Duration), CloseReason> {
+        let responses = self.send(version, request).await?;
+        Ok((read(R::KEY, version, &responses[0]), responses[0].mute))
+    }
+
+    /// Asks; the answers are as the network gets them.
+    pub async fn send<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<Vec<Response>, CloseReason> {
+        let header = RequestHeader {
+            request_api_key: R::KEY.code(),
+            request_api_version: version,
+            correlation_id: 7,
+            client_id: None,
+        };
+        let header = encode_to_bytes(&header, request_header_version(R::KEY, version)).unwrap();
+        let frame = [header, encode_to_bytes(request, version).unwrap()].concat();
+        let mut frames = VecDeque::from([Frame::unmetered(frame.into())]);
+        match self.service.serve(&mut self.session, &mut frames).await? {
+            Responses::Ready(responses) => Ok(responses),
+            Responses::Later(later) => later.await,
+        }
+    }
+}
+
+fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
+    let mut bytes = Vec::new();
+    for part in &response.parts {
+        match part {
+            Part::Bytes(part) => bytes.extend_from_slice(part),
+            Part::File { .. } => panic!("a disk in memory has no files to send"),
+        }
+    }
+    // Responses of a run come with their lengths.
+    let start = if response.framed.is_some() { 4 } else { 0 };
+    let mut reader = Reader::new(Bytes::from(bytes).slice(start..));
+    ResponseHeader::decode(&mut reader, response_header_version(key, version)).unwrap();
+    let response = R::decode(&mut reader, version).unwrap();
+    reader.finish(key.name()).unwrap();
+    response
+}
+
+/// A batch of one record.
+pub fn batch(value: &[u8], at: i64) -> Bytes {
+    let mut batch = BatchBuilder::new();
+    batch.push(Timestamp(at), None, Some(value));
+    batch.build().unwrap()
+}

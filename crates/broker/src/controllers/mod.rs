@@ -1,0 +1,146 @@
+//! The controller at work: requests from a queue, decided by the pure core, made true by the metadata log.
+//!
+//! - [`ControllerHandle`]: the way to the controller, for everything in this broker.
+//! - [`ControllerTask`]: serves the queue while this node leads the metadata log, and turns requests away
+//!   while it does not.
+//! - `round`: decisions that are logged together, and who waits for them.
+
+mod round;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use ottla_controller::controller::{EntryError, IdSource, Request, Response};
+use ottla_quorum::ProposeError;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, Uuid};
+use tokio::sync::{mpsc, oneshot};
+
+pub use task::ControllerTask;
+
+/// Requests that may wait for the controller. Whoever asks waits for room.
+const QUEUE_LEN: usize = 256;
+
+/// The way to the controller. Cheap to clone.
+#[derive(Clone)]
+pub struct ControllerHandle {
+    queue: mpsc::Sender<Asked>,
+}
+
+/// A request and who waits for its answer.
+pub struct Asked {
+    request: Request,
+    answer: Waiter,
+}
+
+/// Who waits for an answer.
+type Waiter = oneshot::Sender<Result<Response, AskError>>;
+
+/// Why the controller gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("this node does not lead the metadata log now{}; try again", leader.map(|id| format!(", node {id} does")).unwrap_or_default())]
+    NotController { leader: Option<BrokerId> },
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("it is unknown whether the change will be made: {0}")]
+    Unknown(String),
+    #[error("the change was not made within the timeout of the request; it may be made yet")]
+    TimedOut,
+    #[error("the controller contradicts itself, and has changed nothing: {0}")]
+    Contradiction(String),
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+impl From<AskError> for ErrorCode {
+    fn from(error: AskError) -> ErrorCode {
+        match error {
+            AskError::NotController { .. } => ErrorCode::NotController,
+            AskError::TooLarge(_) => ErrorCode::PolicyViolation,
+            AskError::Unknown(_) | AskError::TimedOut => ErrorCode::RequestTimedOut,
+            AskError::Contradiction(_) => ErrorCode::UnknownServerError,
+            AskError::Stopping => ErrorCode::BrokerNotAvailable,
+        }
+    }
+}
+
+impl From<EntryError> for AskError {
+    fn from(error: EntryError) -> AskError {
+        match error {
+            EntryError::TooLarge { .. } => AskError::TooLarge(error.to_string()),
+            EntryError::Record(_) => AskError::Contradiction(error.to_string()),
+        }
+    }
+}
+
+impl From<ProposeError> for AskError {
+    fn from(error: ProposeError) -> AskError {
+        match error {
+            ProposeError::NotLeader { leader } => AskError::NotController { leader },
+            ProposeError::TooLarge { .. } => AskError::TooLarge(error.to_string()),
+            ProposeError::Unavailable | ProposeError::Storage(_) => AskError::Unknown(error.to_string()),
+            ProposeError::ShuttingDown => AskError::Stopping,
+        }
+    }
+}
+
+impl ControllerHandle {
+    pub fn new() -> (ControllerHandle, mpsc::Receiver<Asked>) {
+        let (queue, asked) = mpsc::channel(QUEUE_LEN);
+        (ControllerHandle { queue }, asked)
+    }
+
+    /// Asks and waits until the answer is true on this broker.
+    pub async fn ask<R: TryFrom<Response>>(&self, request: impl Into<Request>) -> Result<R, AskError> {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { request: request.into(), answer };
+        self.queue.send(asked).await.map_err(|_| AskError::Stopping)?;
+        let response = answered.await.map_err(|_| AskError::Stopping)??;
+        R::try_from(response).map_err(|_| AskError::Unknown("the controller answered something else".into()))
+    }
+
+    /// Asks if there is room, and does not wait for the answer. False: there was none.
+    pub fn offer(&self, request: impl Into<Request>) -> bool {
+        self.queue.try_send(Asked { request: request.into(), answer: oneshot::channel().0 }).is_ok()
+    }
+
+    /// As [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may be made
+    /// all the same.
+    pub async fn ask_within<R: TryFrom<Response>>(
+        &self,
+        timeout_ms: i32,
+        request: impl Into<Request>,
+    ) -> Result<R, AskError> {
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+        tokio::time::timeout(timeout, self.ask(request)).await.unwrap_or(Err(AskError::TimedOut))
+    }
+}
+
+impl Asked {
+    fn refuse(self, error: AskError) {
+        // Nobody to hear it has stopped waiting.
+        let _gone = self.answer.send(Err(error));
+    }
+}
+
+/// Randomness for the controller's decisions.
+pub struct Random;
+
+impl IdSource for Random {
+    fn uuid(&mut self) -> Uuid {
+        loop {
+            let id = Uuid(rand::random());
+            // Kafka keeps the ids near zero for itself, and a leading dash is a nuisance on command lines.
+            if !id.is_zero() && id.0[0] >> 2 != 62 {
+                return id;
+            }
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+}

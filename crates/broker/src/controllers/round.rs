@@ -1,0 +1,130 @@
+//! Decisions that are logged together, and who waits for them.
+//!
+//! Requests that wait are decided in one round, each on the image that the ones before lead to: small changes
+//! share an entry of the metadata log, and so a flush. A large decision ends its round. Its entries are
+//! logged one after the other, so that none is on its way if the one before was not applied.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ottla_controller::Image;
+use ottla_controller::controller::{Entries, Entry, Outcome, Request, Response};
+use tokio::sync::watch;
+
+use super::{AskError, Waiter};
+use crate::metadata::Applied;
+
+/// The decisions of a round.
+pub(super) struct Round {
+    start: Arc<Applied>,
+    /// As all decisions together will leave it.
+    image: Image,
+    entries: Entries,
+    replies: Vec<Reply>,
+}
+
+/// What a request gets once so many entries are applied.
+pub(super) struct Reply {
+    after_entries: usize,
+    result: Result<Response, AskError>,
+}
+
+impl Round {
+    pub(super) fn new(start: Arc<Applied>) -> Round {
+        Round { image: start.image.clone(), start, entries: Entries::default(), replies: Vec::new() }
+    }
+
+    /// The image that the next decision is made on.
+    pub(super) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The metadata-log offset of the entry that comes next or is being filled.
+    pub(super) fn next_offset(&self) -> i64 {
+        offset(self.start.index).saturating_add(1)
+    }
+
+    /// The offset of the newest record that the image holds.
+    pub(super) fn image_offset(&self) -> i64 {
+        offset(self.start.index).saturating_add(i64::from(!self.entries.is_empty()))
+    }
+
+    /// Whether `request` may be decided in this round. A registration is the first of its entries: its epoch
+    /// is the offset of the last.
+    pub(super) fn takes(&self, request: &Request) -> bool {
+        let first = matches!(request, Request::BrokerRegistration(_));
+        self.entries.has_room() && (self.entries.is_empty() || !first)
+    }
+
+    /// Adds the records of a decision; nothing of it if they cannot be logged.
+    pub(super) fn add<R>(&mut self, outcome: &Outcome<R>) -> Result<(), AskError> {
+        if outcome.records.is_empty() {
+            return Ok(());
+        }
+        let next = self.image.apply_all(&outcome.records);
+        let (image, _delta) = next.map_err(|error| AskError::Contradiction(error.to_string()))?;
+        self.entries.add(&outcome.records, &outcome.cuts)?;
+        self.image = image;
+        Ok(())
+    }
+
+    /// Answers the next request, when all that was decided so far is applied.
+    pub(super) fn reply(&mut self, result: Result<Response, AskError>) {
+        self.replies.push(Reply { after_entries: self.entries.count(), result });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries to log, and the replies to `waiters`, who are in the order of the requests.
+    pub(super) fn finish(self, waiters: impl Iterator<Item = Waiter>) -> (Vec<Entry>, Replies) {
+        let index = self.start.index;
+        let waiting = waiters.zip(self.replies).collect();
+        (self.entries.into_entries(), Replies { entries: 0, index, waiting })
+    }
+}
+
+/// Replies that wait for entries.
+pub(super) struct Replies {
+    /// How many are applied, and the index of the last.
+    entries: usize,
+    index: u64,
+    waiting: VecDeque<(Waiter, Reply)>,
+}
+
+impl Replies {
+    /// The next entry is applied, as `index`.
+    pub(super) fn applied(&mut self, index: u64) {
+        self.index = index;
+        self.entries += 1;
+    }
+
+    /// Sends what waits for no more than the entries that are applied, once they are published.
+    pub(super) fn send(&mut self, published: &watch::Receiver<u64>) {
+        let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
+        if due == 0 {
+            return;
+        }
+        let due: Vec<(Waiter, Reply)> = self.waiting.drain(..due).collect();
+        let (mut published, index) = (published.clone(), self.index);
+        tokio::spawn(async move {
+            let there = published.wait_for(|at| *at >= index).await.is_ok();
+            for (waiter, reply) in due {
+                // Nobody to hear it has stopped waiting.
+                let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
+            }
+        });
+    }
+
+    /// Refuses whatever still waits.
+    pub(super) fn refuse(self, error: &AskError) {
+        for (waiter, _) in self.waiting {
+            let _gone = waiter.send(Err(error.clone()));
+        }
+    }
+}
+
+fn offset(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,307 @@
+//! The controller's task on a metadata log that does as it is told.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_controller::controller::{ENTRY_BYTES_MAX, bootstrap_records};
+use ottla_controller::image::Feature;
+use ottla_quorum::{Leadership, MetadataLog, ProposeError, StateMachine};
+use ottla_settings::BrokerSettings;
+use ottla_wire::messages::broker_registration_request::Feature as SupportedFeature;
+use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::{
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    CreateTopicsRequest, CreateTopicsResponse,
+};
+use ottla_wire::primitives::Str;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, Uuid};
+use tokio::sync::watch;
+
+use super::{AskError, ControllerHandle, ControllerTask};
+use crate::clock::Clock;
+use crate::metadata::{Applied, Inbox, Machine};
+
+const CLUSTER: &str = "cluster";
+
+/// What becomes of a proposal that is none of those that are simply applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Applied,
+    /// It is applied, and then another node leads.
+    AppliedLast,
+    /// Its proposer hears nothing in time; it is applied before the next.
+    Late,
+}
+
+/// A metadata log without files or voters.
+struct FakeLog {
+    leadership: watch::Sender<Leadership>,
+    published: watch::Sender<u64>,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    machine: Machine,
+    index: u64,
+    fates: VecDeque<Fate>,
+    late: Vec<Vec<Bytes>>,
+    /// The bytes of each proposal that was applied.
+    sizes: Vec<usize>,
+}
+
+impl FakeLog {
+    fn lead(&self, epoch: u64, leader: i32) {
+        let leader = Some(BrokerId(leader));
+        self.leadership.send_replace(Leadership { leader, epoch, me: leader == Some(BrokerId(1)) });
+    }
+
+    fn next(&self, fates: &[Fate]) {
+        self.held.lock().unwrap().fates.extend(fates);
+    }
+
+    fn decide(&self, epoch: u64, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        let now = *self.leadership.borrow();
+        if !now.me || now.epoch != epoch {
+            return Err(ProposeError::NotLeader { leader: now.leader });
+        }
+        let mut held = self.held.lock().unwrap();
+        let fate = held.fates.pop_front().unwrap_or(Fate::Applied);
+        if fate == Fate::Late {
+            held.late.push(records);
+            return Err(ProposeError::Unavailable);
+        }
+        let proposals: Vec<Vec<Bytes>> = held.late.drain(..).chain([records]).collect();
+        for records in proposals {
+            held.index += 1;
+            held.sizes.push(records.iter().map(|record| record.len() + 4).sum());
+            let index = held.index;
+            held.machine.apply(index, records);
+        }
+        self.published.send_replace(held.index);
+        if fate == Fate::AppliedLast {
+            self.lead(epoch + 1, 2);
+        }
+        Ok(held.index)
+    }
+}
+
+impl MetadataLog for FakeLog {
+    async fn propose(&self, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        let epoch = self.leadership.borrow().epoch;
+        self.decide(epoch, records)
+    }
+
+    async fn propose_in(&self, epoch: u64, records: Vec<Bytes>) -> Result<u64, ProposeError> {
+        self.decide(epoch, records)
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    async fn shutdown(&self) {}
+}
+
+/// A task that runs, and what it works with.
+struct World {
+    log: Arc<FakeLog>,
+    controller: ControllerHandle,
+    applied: Arc<ArcSwap<Applied>>,
+}
+
+impl World {
+    /// A new cluster; this node is 1, and leads in epoch 1.
+    fn start(settings: &[(&str, &str)]) -> World {
+        let settings =
+            BrokerSettings::from_pairs([("node.id", "1")].iter().chain(settings).copied()).unwrap();
+        let applied = Arc::new(ArcSwap::from_pointee(Applied::default()));
+        let machine = Machine::new(applied.clone(), Arc::new(Inbox::default()));
+        let (leadership, _) = watch::channel(Leadership::default());
+        let (published, published_index) = watch::channel(0);
+        let held = Held { machine, index: 0, fates: VecDeque::new(), late: Vec::new(), sizes: Vec::new() };
+        let log = Arc::new(FakeLog { leadership, published, held: Mutex::new(held) });
+        log.lead(1, 1);
+        let frames = bootstrap_records(&settings).iter().map(|record| record.to_frame().unwrap()).collect();
+        log.decide(1, frames).unwrap();
+        let (controller, asked) = ControllerHandle::new();
+        let task = ControllerTask {
+            log: log.clone(),
+            settings: Arc::new(settings),
+            cluster_id: CLUSTER.to_owned(),
+            clock: Clock::start(),
+            applied: applied.clone(),
+            published: published_index,
+        };
+        tokio::spawn(task.run(asked));
+        World { log, controller, applied }
+    }
+
+    async fn register(&self, id: i32, process: u8) -> Result<i16, AskError> {
+        let feature = |feature: &Feature| SupportedFeature {
+            name: Str::from_static(feature.name),
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+        };
+        let request = BrokerRegistrationRequest {
+            broker_id: id,
+            cluster_id: CLUSTER.into(),
+            incarnation_id: Uuid([process; 16]),
+            features: Feature::ALL.iter().map(feature).collect(),
+            log_dirs: vec![Uuid([id as u8 + 100; 16])],
+            previous_broker_epoch: -1,
+            ..Default::default()
+        };
+        let response: BrokerRegistrationResponse = within(self.controller.ask(request)).await?;
+        Ok(response.error_code)
+    }
+
+    async fn heartbeat(&self, id: i32, want_fence: bool) -> Result<BrokerHeartbeatResponse, AskError> {
+        let applied = self.applied.load_full();
+        let request = BrokerHeartbeatRequest {
+            broker_id: id,
+            broker_epoch: applied.image.broker_epoch(BrokerId(id)).unwrap().0,
+            current_metadata_offset: applied.index as i64,
+            want_fence,
+            ..Default::default()
+        };
+        within(self.controller.ask(request)).await
+    }
+
+    /// Brokers that are registered and unfenced.
+    async fn join(&self, brokers: &[i32]) {
+        for id in brokers {
+            assert_eq!(self.register(*id, 1).await, Ok(0));
+            assert!(!self.heartbeat(*id, false).await.unwrap().is_fenced);
+        }
+    }
+
+    async fn create(&self, name: &str, partitions: i32, replicas: i16) -> Result<ErrorCode, AskError> {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: replicas,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let response: CreateTopicsResponse = within(self.controller.ask(request)).await?;
+        Ok(ErrorCode::from_code(response.topics[0].error_code).unwrap())
+    }
+
+    /// Waits until the image is as it should be.
+    async fn until(&self, is: impl Fn(&Applied) -> bool) {
+        let mut published = self.log.published.subscribe();
+        within(published.wait_for(|_| is(&self.applied.load()))).await.unwrap();
+    }
+
+    /// How many partitions each broker leads.
+    fn led_by(&self, id: i32) -> usize {
+        let applied = self.applied.load();
+        let partitions = applied.image.topics().flat_map(|topic| topic.partitions.values());
+        partitions.filter(|partition| partition.leader == Some(BrokerId(id))).count()
+    }
+}
+
+/// As long as a busy machine may take.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_does_not_lead_answers_nothing() {
+    let world = World::start(&[]);
+    world.join(&[1]).await;
+    world.log.lead(2, 2);
+    let elsewhere = AskError::NotController { leader: Some(BrokerId(2)) };
+    assert_eq!(elsewhere.to_string(), "this node does not lead the metadata log now, node 2 does; try again");
+    // Also what needs no record.
+    assert_eq!(world.heartbeat(1, false).await.unwrap_err(), elsewhere);
+    assert_eq!(world.create("t", 1, 1).await, Err(elsewhere));
+    world.log.lead(3, 1);
+    // It may not have heard yet.
+    while let Err(error) = world.heartbeat(1, false).await {
+        assert!(matches!(error, AskError::NotController { .. }));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.create("t", 1, 1).await, Ok(ErrorCode::None));
+}
+
+/// What a controller remembers of brokers may be long past when the same node leads again.
+#[tokio::test]
+async fn each_leadership_begins_anew() {
+    let world = World::start(&[]);
+    world.join(&[1, 2]).await;
+    assert_eq!(world.register(2, 2).await, Ok(ErrorCode::DuplicateBrokerRegistration.code()));
+    world.log.lead(2, 2);
+    assert!(matches!(world.register(2, 2).await, Err(AskError::NotController { .. })));
+    world.log.lead(3, 1);
+    while let Err(error) = world.register(2, 2).await {
+        assert!(matches!(error, AskError::NotController { .. }));
+        tokio::task::yield_now().await;
+    }
+    let incarnation = world.applied.load().image.broker(BrokerId(2)).unwrap().incarnation;
+    assert_eq!(incarnation, Uuid([2; 16]));
+}
+
+#[tokio::test]
+async fn all_brokers_that_are_silent_are_fenced() {
+    let world = World::start(&[("broker.session.timeout.ms", "1000")]);
+    for id in 1..=5 {
+        assert_eq!(world.register(id, 1).await, Ok(0));
+    }
+    for id in 1..=5 {
+        // One may be fenced again while others come.
+        world.heartbeat(id, false).await.unwrap();
+    }
+    world.until(|applied| applied.image.brokers.values().all(|broker| broker.fenced)).await;
+}
+
+#[tokio::test]
+async fn a_large_decision_is_logged_in_small_entries() {
+    let world = World::start(&[]);
+    world.join(&[1, 2]).await;
+    assert_eq!(world.create("t", 10_000, 2).await, Ok(ErrorCode::None));
+    let before = world.log.held.lock().unwrap().sizes.len();
+    assert!(world.led_by(1) > 4_000);
+    assert!(world.heartbeat(1, true).await.unwrap().is_fenced);
+    assert_eq!((world.led_by(1), world.led_by(2)), (0, 10_000), "the answer came too early");
+    let sizes = world.log.held.lock().unwrap().sizes.split_off(before);
+    assert!(sizes.len() > 1 && sizes.iter().all(|size| *size <= ENTRY_BYTES_MAX), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn what_a_deposed_controller_left_half_done_is_made_whole() {
+    let world = World::start(&[]);
+    world.join(&[1, 2]).await;
+    assert_eq!(world.create("t", 10_000, 2).await, Ok(ErrorCode::None));
+    world.log.next(&[Fate::AppliedLast]);
+    let error = world.heartbeat(1, true).await.unwrap_err();
+    assert!(matches!(error, AskError::NotController { .. } | AskError::Unknown(_)), "{error}");
+    assert!(world.applied.load().image.broker(BrokerId(1)).unwrap().fenced);
+    assert!(world.led_by(1) > 0, "nothing is left to do");
+    world.log.lead(3, 1);
+    world.until(|_| world.led_by(2) == 10_000).await;
+}
+
+/// A proposal that may yet be applied must not be decided around: what follows would contradict it.
+#[tokio::test]
+async fn nothing_is_decided_while_it_is_unknown_what_the_log_holds() {
+    let world = World::start(&[]);
+    world.join(&[1]).await;
+    world.log.next(&[Fate::Late, Fate::Late]);
+    assert!(matches!(world.create("t", 1, 1).await, Err(AskError::Unknown(_))));
+    let answer = loop {
+        match world.create("t", 1, 1).await {
+            Err(AskError::NotController { .. }) => tokio::task::yield_now().await,
+            answer => break answer,
+        }
+    };
+    assert_eq!(answer, Ok(ErrorCode::TopicAlreadyExists));
+}

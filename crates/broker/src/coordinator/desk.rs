@@ -1,0 +1,99 @@
+//! The desk: where whoever wants something of a coordinator comes to, and what coordinators have done for
+//! them outside of their shards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use ottla_controller::Image;
+use ottla_settings::BrokerSettings;
+use ottla_wire::protocol::ErrorCode;
+use ottla_wire::{BrokerId, Instant, ProducerId};
+use tokio::sync::Mutex;
+
+use super::kit::{Counts, Kit, World};
+use crate::clock::Clock;
+use crate::controllers::ControllerHandle;
+use crate::producer_ids::ProducerIds;
+use crate::published::Published;
+
+/// The coordinators of the cluster, as this broker reaches them. Groups are asked by
+/// [`Coordinators::groups`], transactional ids by [`Coordinators::transactions`], and transactional writes
+/// are confirmed by [`Coordinators::verify`].
+pub struct Coordinators {
+    node: BrokerId,
+    /// The settings of the start; dynamic ones are in the image.
+    settings: Arc<BrokerSettings>,
+    pub(super) clock: Clock,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) controller: ControllerHandle,
+    producer_ids: ProducerIds,
+    caught_up: AtomicBool,
+    /// Held while an internal topic is created: when a creation failed last.
+    pub(super) creation: Mutex<Option<Instant>>,
+    kit: Arc<Kit>,
+}
+
+impl Coordinators {
+    pub fn new(
+        node: BrokerId,
+        settings: Arc<BrokerSettings>,
+        clock: Clock,
+        published: Arc<ArcSwap<Published>>,
+        controller: ControllerHandle,
+    ) -> Coordinators {
+        let kit = Arc::new(Kit::new(World::new(&settings, &Image::default())));
+        Coordinators {
+            node,
+            settings,
+            clock,
+            published,
+            controller,
+            producer_ids: ProducerIds::default(),
+            caught_up: AtomicBool::new(false),
+            creation: Mutex::new(None),
+            kit,
+        }
+    }
+
+    /// What the coordinators in the shards of this broker share.
+    pub fn kit(&self) -> &Arc<Kit> {
+        &self.kit
+    }
+
+    /// What coordinators know of the cluster now.
+    pub fn world(&self) -> Guard<Arc<World>> {
+        self.kit.world()
+    }
+
+    pub fn set_world(&self, world: World) {
+        self.kit.set_world(Arc::new(world));
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.kit.counts
+    }
+
+    /// The settings that hold now: those of the start with the dynamic ones above them.
+    pub(super) fn settings(&self) -> BrokerSettings {
+        self.settings.with_dynamic(&self.published.load().image)
+    }
+
+    /// Whatever was in the metadata log when this broker started is published.
+    pub fn set_caught_up(&self) {
+        self.caught_up.store(true, Ordering::Release);
+    }
+
+    /// Before this, a topic that the image lacks is not known to be gone: partitions open before their image
+    /// is published.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// An id that no other producer has or will have.
+    pub async fn next_producer_id(&self) -> Result<ProducerId, ErrorCode> {
+        let epoch = self.published.load().image.broker_epoch(self.node);
+        let epoch = epoch.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        self.producer_ids.next(&self.controller, self.node, epoch).await
+    }
+}
