@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod door_tests;
 mod error;
 #[cfg(test)]
 mod leader_tests;
@@ -28,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
@@ -69,8 +72,8 @@ pub struct Listening {
 }
 
 impl Broker {
-    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once clients are
-    /// served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once
+    /// clients are served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
@@ -80,7 +83,7 @@ impl Broker {
         let dir = open_data_dir(&settings).await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress).await?;
+        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
@@ -130,8 +133,8 @@ impl Broker {
         }
     }
 
-    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves, it no longer
-    /// waits for clients.
+    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves,
+    /// it no longer waits for clients.
     pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
         self.status.stopping();
         let patient = async {
@@ -169,7 +172,8 @@ impl Broker {
 /// How often the health of the data directories is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata log.
+/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata
+/// log.
 async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
     let mut known = ctx.settings().into_owned();
     while published.changed().await.is_ok() {
@@ -235,8 +239,9 @@ impl Http {
     }
 }
 
-/// The epoch of this broker's last registration, if everything that it acknowledged then is still here: it stopped
-/// cleanly, or it had flushed all before it acknowledged, or nobody else could have it either (KIP-966).
+/// The epoch of this broker's last registration, if everything that it acknowledged then is still here: it
+/// stopped cleanly, or it had flushed all before it acknowledged, or nobody else could have it either
+/// (KIP-966).
 fn previous_epoch(node: &Node) -> Option<BrokerEpoch> {
     let clean = node.dir.clean_broker_epoch().filter(|_| node.dir.was_clean());
     let published = node.ctx.published.load();
@@ -263,7 +268,8 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     Ok(bound)
 }
 
-/// What clients are told of each listener: the advertised address, with the port that was found where none is set.
+/// What clients are told of each listener: the advertised address, with the port that was found where none is
+/// set.
 fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
     let known = settings.advertised_listeners();
     let of = |listener: &Listener| {

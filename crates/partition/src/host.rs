@@ -1,10 +1,10 @@
-//! A coordinator beside the replica of its partition: it follows the leadership, and carries requests in and records and
-//! answers out.
+//! A coordinator beside the replica of its partition: it follows the leadership, and carries requests in and
+//! records and answers out.
 //!
-//! When the replica becomes leader the log is read by the driver ([`HostEffect::Load`]); once everything that was read is
-//! committed, requests are served. The records of a turn become one batch, which is appended like a producer's with
-//! acks=all, and what hangs on it leaves when it is committed. An append that fails, whatever the reason, leaves the core
-//! ahead of its log: it is then given up and loaded anew.
+//! When the replica becomes leader the log is read by the driver ([`HostEffect::Load`]); once everything that
+//! was read is committed, requests are served. The records of a turn become one batch, which is appended like
+//! a producer's with acks=all, and what hangs on it leaves when it is committed. An append that fails,
+//! whatever the reason, leaves the core ahead of its log: it is then given up and loaded anew.
 
 use std::time::Duration;
 
@@ -35,11 +35,12 @@ pub trait Household {
     /// A core that knows the world and has nothing loaded, of a leader in this epoch.
     fn create(&self, epoch: LeaderEpoch) -> Self::Core;
 
-    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told
-    /// last, also where one of the same name has come.
+    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it
+    /// was told last, also where one of the same name has come.
     fn learn(&self, frame: &mut Frame<Self::Core>, at: &Moment, deleted: &[Str]);
 
-    /// Has a core and its driver tell each other what memory is taken, if it is metered. Before every request.
+    /// Has a core and its driver tell each other what memory is taken, if it is metered. Before every
+    /// request.
     fn meter(&mut self, core: &mut Self::Core);
 
     /// How its batches are packed.
@@ -180,8 +181,9 @@ impl<H: Household> Host<H> {
         self.effects.drain(..)
     }
 
-    /// A request. `claim` says whether the partition would take what is written for the producer of the request: what was
-    /// taken and then refused by the partition would cost the coordinator its state. The answer is among what the core says.
+    /// A request. `claim` says whether the partition would take what is written for the producer of the
+    /// request: what was taken and then refused by the partition would cost the coordinator its state. The
+    /// answer is among what the core says.
     pub fn ask(
         &mut self,
         at: &Moment,
@@ -200,7 +202,8 @@ impl<H: Household> Host<H> {
         }
     }
 
-    /// Has the core do something that no client has asked for. Nothing is done if it cannot write now: it then asks again.
+    /// Has the core do something that no client has asked for. Nothing is done if it cannot write now: it
+    /// then asks again.
     pub fn act(&mut self, act: impl FnOnce(&mut H::Core, &mut Output<<H::Core as Coordinator>::Outbound>)) {
         if let Stage::Serving { frame, .. } = &mut self.stage {
             frame.act(act);
@@ -225,7 +228,8 @@ impl<H: Household> Host<H> {
     /// The world has changed, and these topics are gone.
     pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         self.news = true;
-        // Those of a partition that nobody serves are of no interest; more than there is room for expire by retention.
+        // Those of a partition that nobody serves are of no interest; more than there is room for expire by
+        // retention.
         if self.epoch().is_some() {
             let room = DELETED_MAX.saturating_sub(self.deleted.len());
             self.deleted.extend(deleted.iter().take(room).cloned());

@@ -1,16 +1,19 @@
-//! One partition of a broker as one synchronous machine: the replica's core, its log, and the turns between them.
+//! One partition of a broker as one synchronous machine: the replica's core, its log, and the turns between
+//! them.
 //!
 //! A shard of the broker and a node of the simulator run the same machine. Its driver
 //!
 //! 1. opens it ([`open()`] or [`create`], then [`Partition::new`]) and publishes [`Partition::view`];
-//! 2. feeds what has happened: appends, markers, answers of the leader, [`Partition::step`] for events that need no more;
-//! 3. ends the turn ([`Partition::end_turn`]) and carries out what [`Ended`] says, in the order of its fields;
+//! 2. feeds what has happened: appends, markers, answers of the leader, [`Partition::step`] for events that
+//!    need no more;
+//! 3. ends the turn ([`Partition::end_turn`]) and carries out what [`Ended`] says, in the order of its
+//!    fields;
 //! 4. runs a flush that was begun and brings back what came of it ([`Partition::flushed`]).
 //!
 //! Where somebody lives beside the replica (a [`Lodger`]) the driver runs a [`Slot`], which is both.
 //!
-//! Several events may share a turn, and with it one write and one flush. Who waits for a reply is whatever the driver
-//! says: it is given back with the outcome and never looked into.
+//! Several events may share a turn, and with it one write and one flush. Who waits for a reply is whatever
+//! the driver says: it is given back with the outcome and never looked into.
 //!
 //! No async, no threads, no clock, no randomness. The files are the log's.
 //!

@@ -1,4 +1,5 @@
-//! Who lives beside a replica and writes to its log: the coordinator of a partition of an internal topic, for one.
+//! Who lives beside a replica and writes to its log: the coordinator of a partition of an internal topic, for
+//! one.
 
 use ottla_coordinator::Moment;
 use ottla_replica::View;
@@ -32,13 +33,15 @@ pub struct Seen<'a> {
     pub ended: &'a [Marker],
 }
 
-/// In a turn: whatever happens to it and ticks, then [`Lodger::next_batch`] until there is none, the turn of the partition,
-/// [`Lodger::appended`] for what became of batches of this turn and of earlier ones, and [`Lodger::settle`].
+/// In a turn: whatever happens to it and ticks, then [`Lodger::next_batch`] until there is none, the turn of
+/// the partition, [`Lodger::appended`] for what became of batches of this turn and of earlier ones, and
+/// [`Lodger::settle`].
 pub trait Lodger {
     /// The next batch that it wants appended.
     fn next_batch(&mut self, turn: Turn) -> Option<LodgerAppend>;
 
-    /// What became of a batch. Batches of one life are told of in order, but for those that were refused at once.
+    /// What became of a batch. Batches of one life are told of in order, but for those that were refused at
+    /// once.
     fn appended(&mut self, generation: Generation, outcome: AppendOutcome);
 
     /// Takes in what the turn has come to. True: there is more to write, so another turn is due at once.

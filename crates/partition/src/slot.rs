@@ -75,8 +75,8 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         }
     }
 
-    /// Ends the turn: what lodgers have written goes to the partition, the partition writes, and what came of it goes
-    /// back.
+    /// Ends the turn: what lodgers have written goes to the partition, the partition writes, and what came of
+    /// it goes back.
     pub fn end_turn(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) -> SlotEnded<'_, W, D> {
         self.write_lodgers(turn);
         let ended = self.partition.is_touched().then(|| self.partition.finish_turn(turn));
@@ -102,7 +102,8 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         let led = (view.role == ViewRole::Leader).then_some(view.leader_epoch);
         if led != self.led {
             self.led = led;
-            // What this replica has written and not committed before may be cut off: the log says what is left.
+            // What this replica has written and not committed before may be cut off: the log says what is
+            // left.
             self.partition.forget_markers();
         }
         self.partition.take_outcomes(&mut self.outcomes);

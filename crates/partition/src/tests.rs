@@ -73,7 +73,8 @@ fn flush(log: &mut Log) {
     log.finish_flush(flushed);
 }
 
-/// A replica with this log, of which the records before `high_watermark` are committed, each epoch with ten records.
+/// A replica with this log, of which the records before `high_watermark` are committed, each epoch with ten
+/// records.
 fn replica(mut log: Log, config: ReplicaConfig, high_watermark: Offset) -> Partition {
     let mut rebuilt = Rebuilt::new(&config);
     log.replay(&mut rebuilt).unwrap();
@@ -201,7 +202,8 @@ fn a_disk_that_fails_at_it_takes_the_partition_offline() {
     assert!(partition.failure().is_some());
 }
 
-/// The core is past a whole run when the log gets to its first batch: a segment is started before a run, never in it.
+/// The core is past a whole run when the log gets to its first batch: a segment is started before a run,
+/// never in it.
 #[test]
 fn of_what_a_leader_sends_a_follower_takes_what_fits_into_a_segment() {
     let batch_len = ten_records(Offset(0), 3, 0).len() as u64;

@@ -1,4 +1,5 @@
-//! A coordinator in its shard: its host (`ottla-partition`), who waits for its answers, and what is done for it.
+//! A coordinator in its shard: its host (`ottla-partition`), who waits for its answers, and what is done for
+//! it.
 
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
@@ -67,8 +68,8 @@ impl<K: Kind> Hosted<K> {
         self.host.learn(at, deleted);
     }
 
-    /// Carries out what the coordinator wants. To be called after every turn, when what came of the partition's turn is
-    /// published.
+    /// Carries out what the coordinator wants. To be called after every turn, when what came of the
+    /// partition's turn is published.
     pub fn carry_out(&mut self) {
         self.tally();
         let Hosted { host, home, waiting, .. } = self;

@@ -38,11 +38,12 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// A core that knows the world and has nothing loaded, of a leader in this epoch.
     fn create(world: &World, epoch: LeaderEpoch) -> Self;
 
-    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told last,
-    /// also where one of the same name has come.
+    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it
+    /// was told last, also where one of the same name has come.
     fn learn(frame: &mut Frame<Self>, at: &Moment, world: &World, deleted: &[Str]);
 
-    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every request.
+    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every
+    /// request.
     fn meter(core: &mut Self, metered: &mut Metered);
 
     /// How its batches are packed.
@@ -78,7 +79,8 @@ pub enum Letter<K: Kind> {
     Loaded(Box<Loaded<K>>),
 }
 
-/// A request and who waits for the answer. Dropped unanswered, it says that this broker is not the coordinator.
+/// A request and who waits for the answer. Dropped unanswered, it says that this broker is not the
+/// coordinator.
 pub struct Asked<K: Kind> {
     pub request: K::Request,
     /// For a write that is part of a producer's transaction: that this partition is part of it, too.
@@ -97,7 +99,8 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator its state.
+    /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator
+    /// its state.
     pub fn check(&self, partition: &Partition) -> Result<(), AppendError> {
         partition.check_claim(&self.claim, self.guard, self.verify)
     }

@@ -24,8 +24,9 @@ enum Failed {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Reads the log to its end and sends the shard what came of it. Ends in silence when this broker does not lead in that
-/// epoch any more; what cannot be read is tried again: a coordinator that lacks records would answer wrongly.
+/// Reads the log to its end and sends the shard what came of it. Ends in silence when this broker does not
+/// lead in that epoch any more; what cannot be read is tried again: a coordinator that lacks records would
+/// answer wrongly.
 pub async fn load<K: Kind>(home: Home, mut load: Load<K>) {
     while is_wanted(&home, &load) {
         match read_on(&home, &mut load).await {

@@ -1,8 +1,8 @@
 //! The turns of a shard.
 //!
-//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each partition
-//! that was touched: one write, the replies, one flush at the most, one publication. Batches that come while a partition
-//! is being flushed are covered by the next flush together: that is the group commit.
+//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each
+//! partition that was touched: one write, the replies, one flush at the most, one publication. Batches that
+//! come while a partition is being flushed are covered by the next flush together: that is the group commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ const DEADLINE_TICK: Duration = Duration::from_millis(100);
 /// How often all partitions hear that time has passed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so this is a bound
-/// on partitions, and never reached.
+/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so
+/// this is a bound on partitions, and never reached.
 const FLUSHES_DONE_MAX: usize = 1 << 20;
 
 /// What a shard works with.
@@ -287,8 +287,8 @@ impl Shard {
         }
     }
 
-    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a second, and
-    /// carries out retention when it is due.
+    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a
+    /// second, and carries out retention when it is due.
     fn tick(&mut self, turn: Turn) {
         self.tick_coordinators(turn);
         let mut due = Due { retention: false, vouching: None };

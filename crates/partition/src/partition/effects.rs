@@ -42,8 +42,8 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one and it is
-    /// done at once: that is a truncation, of which there is one at a time.
+    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one
+    /// and it is done at once: that is a truncation, of which there is one at a time.
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
             Effect::Write(batch) => {
@@ -81,8 +81,8 @@ impl<W, D> Partition<W, D> {
         Ok(None)
     }
 
-    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not listen to
-    /// it, and the next one writes the epochs as they are then.
+    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not
+    /// listen to it, and the next one writes the epochs as they are then.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
         let end = self.log.truncate_to(to)?;
         let mut rebuilt = Rebuilt::new(self.core.config());
@@ -90,7 +90,8 @@ impl<W, D> Partition<W, D> {
         Ok(Event::Truncated { end, producers: rebuilt.into_producers() })
     }
 
-    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said to others.
+    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said
+    /// to others.
     pub(super) fn storage_failed(&mut self, turn: Turn, error: LogError) {
         let mut effects = Vec::new();
         self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);

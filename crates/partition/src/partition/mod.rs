@@ -1,7 +1,7 @@
 //! The machine: feeds events to the core, carries its effects out on the log, and says what is to leave.
 //!
-//! A turn feeds some events and then ends. Only there the queued batches are written, in one call; what the core has
-//! promised meanwhile is held back until that write has succeeded.
+//! A turn feeds some events and then ends. Only there the queued batches are written, in one call; what the
+//! core has promised meanwhile is held back until that write has succeeded.
 
 mod effects;
 mod flush;
@@ -250,8 +250,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::Configured(replica));
     }
 
-    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Says whether anything
-    /// may have come of it.
+    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Says
+    /// whether anything may have come of it.
     pub fn tick(&mut self, turn: Turn, due: Due) -> bool {
         if due.retention {
             self.retain(turn);
@@ -316,8 +316,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::Append(append));
     }
 
-    /// Starts a segment if this batch, which comes next, does not fit into the one that grows, or that one is old. Before
-    /// the core takes the batch: the snapshot is of the producers as they are without it.
+    /// Starts a segment if this batch, which comes next, does not fit into the one that grows, or that one is
+    /// old. Before the core takes the batch: the snapshot is of the producers as they are without it.
     fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) {
         // Only the core gives a producer's batch its offset, but offsets count for whether it fits.
         let next = BatchHeader { base_offset: batch.base_offset.max(self.log.log_end()), ..*batch };
