@@ -84,7 +84,8 @@ impl ControllerNode {
         self.core = Controller::new(now, &self.image);
     }
 
-    /// The next decision that takes several entries of the log is the last of this core, and ends after some of them.
+    /// The next decision that takes several entries of the log is the last of this core, and ends after some
+    /// of them.
     pub fn break_off(&mut self) {
         self.breaks_off = true;
     }

@@ -59,8 +59,8 @@ pub enum Fault {
         slow_ms: u64,
         for_ms: u64,
     },
-    /// The disk is full, every write fails, or every fsync does. The process ends at the first failure, and is started
-    /// again once the disk is sound.
+    /// The disk is full, every write fails, or every fsync does. The process ends at the first failure, and
+    /// is started again once the disk is sound.
     BadDisk {
         node: usize,
         how: DiskFault,
