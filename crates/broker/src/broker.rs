@@ -3,6 +3,8 @@
 mod claims;
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod door_tests;
 mod error;
 #[cfg(test)]
 mod leader_tests;
@@ -28,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
@@ -72,8 +75,8 @@ pub struct Listening {
 }
 
 impl Broker {
-    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once clients are
-    /// served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once
+    /// clients are served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
@@ -83,7 +86,7 @@ impl Broker {
         let dir = open_data_dir(&settings).await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress).await?;
+        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
@@ -135,8 +138,8 @@ impl Broker {
         }
     }
 
-    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves, it no longer
-    /// waits for clients.
+    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves,
+    /// it no longer waits for clients.
     pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
         self.status.stopping();
         let patient = async {
@@ -175,7 +178,8 @@ impl Broker {
 /// How often the health of the data directories is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata log.
+/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata
+/// log.
 async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
     let mut known = ctx.settings().into_owned();
     while published.changed().await.is_ok() {
@@ -259,7 +263,8 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     Ok(bound)
 }
 
-/// What clients are told of each listener: the advertised address, with the port that was found where none is set.
+/// What clients are told of each listener: the advertised address, with the port that was found where none is
+/// set.
 fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
     let known = settings.advertised_listeners();
     let of = |listener: &Listener| {
@@ -301,6 +306,7 @@ fn net_settings(settings: &BrokerSettings) -> NetSettings {
     NetSettings {
         request_bytes_max: settings.read(key::SOCKET_REQUEST_MAX_BYTES),
         queued_bytes_max: settings.read(key::QUEUED_MAX_REQUEST_BYTES),
+        requests_in_flight_max: settings.read(key::MAX_REQUESTS_IN_FLIGHT_PER_CONNECTION),
         idle_max: settings.read(key::CONNECTIONS_MAX_IDLE_MS),
         send_buffer_bytes: settings.read(key::SOCKET_SEND_BUFFER_BYTES),
         receive_buffer_bytes: settings.read(key::SOCKET_RECEIVE_BUFFER_BYTES),
@@ -323,6 +329,14 @@ fn seconds_since_1970() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_of_a_connection_are_bounded_as_set() {
+        let limit =
+            |text: &str| net_settings(&BrokerSettings::parse(text, &[]).unwrap()).requests_in_flight_max;
+        assert_eq!(limit(""), NetSettings::default().requests_in_flight_max);
+        assert_eq!(limit("max.requests.in.flight.per.connection=7"), 7);
+    }
 
     /// -1 leaves a buffer to the operating system; what is set is what sockets get.
     #[test]

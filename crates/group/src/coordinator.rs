@@ -71,11 +71,6 @@ impl GroupCoordinator {
         self.groups.bytes() + self.offsets.bytes() + self.histories.bytes()
     }
 
-    /// The same, counted from scratch instead of kept up, to look at.
-    pub fn count_bytes(&self) -> usize {
-        self.groups.count_bytes() + self.offsets.count_bytes() + self.histories.count_bytes()
-    }
-
     /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same
     /// name has come since. To be called inside [`ottla_coordinator::Frame::act`].
     pub fn topics_changed(

@@ -13,7 +13,7 @@
 //! - [`topics`]: what a group must know of topics.
 //! - [`timers`]: deadlines of groups and members.
 //! - [`context`]: what a step is given.
-//! - [`memory`]: how many bytes the state takes, and may take.
+//! - [`memory`]: how many bytes the state takes, and may take; `counted`: maps that count them.
 //! - [`group`], [`groups`]: what a group of any type is to the coordinator, and all of them.
 //! - [`admin`]: what the administrator asks.
 //! - [`classic`]: groups whose members agree among themselves (JoinGroup, SyncGroup).
@@ -29,6 +29,7 @@ pub mod config;
 pub mod consumer;
 pub mod context;
 pub mod coordinator;
+mod counted;
 pub mod door;
 pub mod group;
 pub mod groups;

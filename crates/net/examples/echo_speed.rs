@@ -173,6 +173,7 @@ fn main() -> io::Result<()> {
     for load in LOADS.iter().filter(|load| load.name.contains(&chosen)) {
         run(load, Duration::from_secs(seconds))?;
     }
+    beside_silent_peers(1_000)?;
     idle(5_000)
 }
 
@@ -256,6 +257,42 @@ fn drive(load: &Load, addr: SocketAddr, done: &AtomicU64, stop: &AtomicBool) -> 
         done.fetch_add(load.pipelined as u64, Relaxed);
     }
     Ok(())
+}
+
+/// What peers cost an honest client that announce large requests and send nothing more.
+fn beside_silent_peers(peers: usize) -> io::Result<()> {
+    let (mut child, addr) = start()?;
+    let (alone, mut silent) = (honest(addr)?, Vec::new());
+    for at in 0..peers {
+        let mut stream = TcpStream::connect(addr)?;
+        stream.write_all(if at % 2 == 0 { &[3, 0, 0, 0x13] } else { &[5, 1, 0, 0] })?;
+        silent.push(stream);
+    }
+    thread::sleep(Duration::from_secs(1));
+    let beside = honest(addr)?;
+    for (name, [median, p99]) in [("alone", alone), ("beside silent peers", beside)] {
+        println!("200 kB in, 16 B out, {name}: median {median:?}, 99% below {p99:?}");
+    }
+    drop(silent);
+    drop(child.stdin.take());
+    child.wait().map(drop)
+}
+
+/// Median and 99th percentile of the time that a request of 200 kB takes.
+fn honest(addr: SocketAddr) -> io::Result<[Duration; 2]> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    let mut frame = 200_000_u32.to_be_bytes().to_vec();
+    frame.resize(200_004, Want::Ack as u8);
+    let mut times = Vec::new();
+    for _ in 0..2_000 {
+        let since = Instant::now();
+        stream.write_all(&frame)?;
+        stream.read_exact(&mut [0; 20])?;
+        times.push(since.elapsed());
+    }
+    times.sort();
+    Ok([times[times.len() / 2], times[times.len() / 100 * 99]])
 }
 
 /// Memory of connections that have been used and are idle.

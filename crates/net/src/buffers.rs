@@ -4,6 +4,7 @@
 //! fault and a cleared page every 4 KiB: for a request of 1 MB more than all else that is done with it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use tokio::time::Instant;
 
 /// The most memory that is kept in buffers which no request uses, for all connections of a server.
 pub(crate) const IDLE_BYTES_MAX: usize = 32 << 20;
+/// The most memory that is lent before the bytes for it have arrived, for all connections of a server. Beyond it a buffer has
+/// room for twice what has arrived, so what peers announce takes no memory, and few of them make requests move.
+pub(crate) const AHEAD_BYTES_MAX: usize = 32 << 20;
+/// The least room of a buffer.
+const ROOM_BYTES_MIN: usize = 16 << 10;
 /// A larger buffer than this is not kept.
 pub(crate) const KEPT_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// Sizes between two powers of two: a buffer is at most a quarter larger than its request, which is what admission counts.
@@ -23,6 +29,8 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     state: Mutex<State>,
+    /// Room that was lent ahead of its bytes.
+    ahead: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -43,21 +51,38 @@ struct Idle {
 }
 
 impl Buffers {
-    /// An empty buffer for `len` bytes. It has room for all of them if there is one that has, or if they are not more than
-    /// `fresh`; else for so many.
+    /// An empty buffer for a request of `len` bytes, of which `arrived` are here. It has room for all of them if there is one
+    /// that has, or if they are not more than `fresh`; else for so many. Where too much is lent already, for less.
     /// MUST be called within a tokio runtime.
-    pub(crate) fn lend(self: &Arc<Buffers>, len: usize, fresh: usize) -> LargeBuffer {
+    pub(crate) fn lend(self: &Arc<Buffers>, len: usize, arrived: usize, fresh: usize) -> LargeBuffer {
+        let full = size_for(len);
+        let room = if len <= fresh { full } else { fresh };
+        // What was used before and is kept has room for all.
+        let most = if full <= KEPT_BUFFER_BYTES_MAX { full } else { room };
+        let may_lend = self.count_ahead(most);
         let mut state = self.lock();
         state.lent += 1;
-        let kept = state.take(len);
+        let kept = if may_lend { state.take(len) } else { None };
         if !std::mem::replace(&mut state.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
         drop(state);
-        let room = if len <= fresh { size_for(len) } else { fresh };
+        let room = match &kept {
+            Some(kept) => kept.len(),
+            None if may_lend => room,
+            None => (2 * arrived).max(ROOM_BYTES_MIN).min(room),
+        };
+        let ahead = if may_lend { room.min(most) } else { 0 };
+        self.ahead.fetch_sub(if may_lend { most - ahead } else { 0 }, Relaxed);
         // New memory of this size is zeros already.
         let bytes = kept.unwrap_or_else(|| vec![0; room]);
-        LargeBuffer { bytes, filled: 0, home: self.clone() }
+        LargeBuffer { bytes, filled: 0, ahead, home: self.clone() }
+    }
+
+    /// Counts room that is ahead of its bytes, if there is not too much of it.
+    fn count_ahead(&self, bytes: usize) -> bool {
+        let add = |ahead: usize| (ahead + bytes <= AHEAD_BYTES_MAX).then_some(ahead + bytes);
+        self.ahead.fetch_update(Relaxed, Relaxed, add).is_ok()
     }
 
     fn take_back(&self, bytes: Vec<u8>) {
@@ -128,6 +153,8 @@ pub(crate) struct LargeBuffer {
     /// As long as there is room. What is not filled is zeros, or bytes of an earlier request.
     bytes: Vec<u8>,
     filled: usize,
+    /// What of the room is counted as lent ahead.
+    ahead: usize,
     home: Arc<Buffers>,
 }
 
@@ -158,8 +185,13 @@ impl LargeBuffer {
         self.filled = (self.filled + len).min(self.bytes.len());
     }
 
+    fn uncount_ahead(&mut self) {
+        self.home.ahead.fetch_sub(std::mem::take(&mut self.ahead), Relaxed);
+    }
+
     /// The bytes, to be shared. The last slice of them gives the buffer back.
-    pub(crate) fn freeze(self) -> Bytes {
+    pub(crate) fn freeze(mut self) -> Bytes {
+        self.uncount_ahead();
         Bytes::from_owner(self)
     }
 }
@@ -172,6 +204,7 @@ impl AsRef<[u8]> for LargeBuffer {
 
 impl Drop for LargeBuffer {
     fn drop(&mut self) {
+        self.uncount_ahead();
         self.home.take_back(std::mem::take(&mut self.bytes));
     }
 }
@@ -191,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn a_buffer_is_used_again() {
         let buffers = Arc::<Buffers>::default();
-        let mut first = buffers.lend(LEN, LEN);
+        let mut first = buffers.lend(LEN, 0, LEN);
         first.rest()[..7].copy_from_slice(b"request");
         first.fill(7);
         let (at, room) = (first.bytes.as_ptr(), first.room());
@@ -199,9 +232,9 @@ mod tests {
         assert_eq!((&slice[..], idle(&buffers)), (&b"ue"[..], (0, 0)));
         drop(slice);
         assert_eq!(idle(&buffers), (1, room));
-        let others = [LEN / 4 * 3, room + 1].map(|other| buffers.lend(other, other));
+        let others = [LEN / 4 * 3, room + 1].map(|other| buffers.lend(other, 0, other));
         assert!(others.iter().all(|other| other.bytes.as_ptr() != at));
-        let again = buffers.lend(LEN - 10, 0);
+        let again = buffers.lend(LEN - 10, 0, 0);
         assert_eq!((again.bytes.as_ptr(), again.len()), (at, 0));
     }
 
@@ -217,11 +250,11 @@ mod tests {
     #[tokio::test]
     async fn little_is_kept() {
         let buffers = Arc::<Buffers>::default();
-        let lent: Vec<_> = (0..100).map(|_| buffers.lend(LEN, LEN)).collect();
+        let lent: Vec<_> = (0..100).map(|_| buffers.lend(LEN, 0, LEN)).collect();
         drop(lent);
         let (count, bytes) = idle(&buffers);
         assert!(count >= 16 && bytes <= IDLE_BYTES_MAX, "{count} buffers of {bytes} bytes");
-        drop(buffers.lend(KEPT_BUFFER_BYTES_MAX + 1, usize::MAX));
+        drop(buffers.lend(KEPT_BUFFER_BYTES_MAX + 1, 0, usize::MAX));
         assert_eq!(idle(&buffers), (count, bytes));
     }
 
@@ -230,7 +263,7 @@ mod tests {
     async fn unused_buffers_are_given_back() {
         let buffers = Arc::<Buffers>::default();
         let later = |times: u32| Instant::now() + times * IDLE_MAX;
-        let lent = buffers.lend(LEN, LEN);
+        let lent = buffers.lend(LEN, 0, LEN);
         assert!(buffers.lock().is_swept);
         assert!(buffers.sweep(later(1)), "one is lent, and will come back");
         drop(lent);
@@ -239,5 +272,21 @@ mod tests {
         assert!(!buffers.sweep(later(1)));
         assert_eq!(idle(&buffers), (0, 0));
         assert!(!buffers.lock().is_swept, "the next one starts a task again");
+    }
+
+    /// What is announced and does not arrive takes a bounded part of memory, and whoever sends gets room all the same.
+    #[tokio::test]
+    async fn little_is_lent_ahead() {
+        let buffers = Arc::<Buffers>::default();
+        let lent: Vec<_> = (0..1_000).map(|_| buffers.lend(LEN, 100, LEN)).collect();
+        let full = lent.iter().filter(|one| one.room() == LEN).count();
+        assert_eq!(full, AHEAD_BYTES_MAX / LEN);
+        assert!(lent[full..].iter().all(|one| one.room() == ROOM_BYTES_MIN));
+        assert_eq!(buffers.lend(LEN, LEN / 4, LEN).room(), LEN / 2, "twice what has arrived");
+        drop(lent);
+        let mut whole = buffers.lend(LEN, 0, LEN);
+        whole.fill(LEN);
+        let _whole = whole.freeze();
+        assert_eq!(buffers.ahead.load(Relaxed), 0);
     }
 }

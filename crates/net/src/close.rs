@@ -15,14 +15,21 @@ pub enum CloseReason {
     /// The peer did not take its responses for too long.
     #[error("the peer did not read its responses for {0:?}")]
     Stalled(std::time::Duration),
-    /// A large request came in too slowly while others waited for the memory it was admitted to.
-    #[error("a request of {len} bytes took longer than {limit:?} to arrive while others waited for memory")]
+    /// The peer did not send a large request that it had begun, while others waited for the memory that it takes.
+    #[error(
+        "gave up a request of {len} bytes because others wait for memory: {arrived} bytes have come, and the peer was waited for {waited:?}"
+    )]
     SlowRequest {
         /// The length of the request.
         len: usize,
-        /// The time it had.
-        limit: std::time::Duration,
+        /// What has come of it.
+        arrived: usize,
+        /// For how long its peer was waited for.
+        waited: std::time::Duration,
     },
+    /// The peer speaks another protocol, which is counted as a length that is too large.
+    #[error("the peer began with {0}, and this listener speaks Kafka's protocol without TLS")]
+    OtherProtocol(&'static str),
     /// The length prefix is larger than `socket.request.max.bytes`.
     #[error("a request of {len} bytes is larger than socket.request.max.bytes={max}")]
     RequestTooLarge {
@@ -67,6 +74,7 @@ impl CloseReason {
         match self {
             CloseReason::Stalled(_)
             | CloseReason::SlowRequest { .. }
+            | CloseReason::OtherProtocol(_)
             | CloseReason::RequestTooLarge { .. }
             | CloseReason::NegativeLength(_)
             | CloseReason::ResponseTooLarge(_)
@@ -85,7 +93,7 @@ impl CloseReason {
             CloseReason::Idle => 1,
             CloseReason::Stalled(_) => 2,
             CloseReason::SlowRequest { .. } => 3,
-            CloseReason::RequestTooLarge { .. } => 4,
+            CloseReason::RequestTooLarge { .. } | CloseReason::OtherProtocol(_) => 4,
             CloseReason::NegativeLength(_) => 5,
             CloseReason::ResponseTooLarge(_) => 6,
             CloseReason::Responded => 7,

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::admission::{Control, READ_BUFFER_BYTES};
+use crate::admission::READ_BUFFER_BYTES;
 use crate::close::CloseReason;
+use crate::control::Control;
 use crate::frame::Frame;
 use crate::limits::Place;
 use crate::link::Link;
@@ -35,7 +36,7 @@ pub(crate) async fn run<S: Service, T: Transport>(open: Open<S>, socket: TcpStre
         Ok(stream) => stream,
         Err(reason) => return open.close(&reason),
     };
-    let mut link = Link::new(stream, open.shared.clone(), open.control.clone());
+    let mut link = Link::new(stream, open.shared.clone(), open.control.clone(), open.place.address());
     let reason = open.serve(&mut link).await;
     let stream = link.into_stream();
     open.close(&reason);
@@ -53,7 +54,7 @@ pub(crate) struct Open<S: Service> {
     /// None before the peer is known, and once the service has it back.
     session: Option<S::Session>,
     frames: VecDeque<Frame>,
-    _place: Place,
+    place: Place,
 }
 
 impl<S: Service> Open<S> {
@@ -61,7 +62,7 @@ impl<S: Service> Open<S> {
     pub(crate) fn new(service: Arc<S>, shared: Arc<Shared>, peer: Peer, place: Place) -> Open<S> {
         let control = Arc::new(Control::new(shared.settings.connection_queued_bytes_max));
         shared.register(peer.connection, control.clone());
-        Open { service, shared, control, peer, session: None, frames: VecDeque::new(), _place: place }
+        Open { service, shared, control, peer, session: None, frames: VecDeque::new(), place }
     }
 
     /// Brings the transport up and opens the session. A server that stops waits for nobody who is not known yet.
@@ -113,9 +114,9 @@ impl<S: Service> Open<S> {
                 };
                 match served {
                     Ok(_) if self.frames.len() >= before => {
-                        link.push(Err(CloseReason::refused("request was not taken")))
+                        link.push(Err(CloseReason::refused("request was not taken")), 0)
                     }
-                    Ok(responses) => link.push(responses),
+                    Ok(responses) => link.push(responses, before - self.frames.len()),
                     Err(reason) => return reason,
                 }
                 if link.is_finishing() {
@@ -150,9 +151,13 @@ impl<S: Service> Open<S> {
     /// Whether the peer may still be reading.
     fn lingers(&self, reason: &CloseReason) -> bool {
         match reason {
-            CloseReason::Eof | CloseReason::Idle | CloseReason::Stalled(_) | CloseReason::Io(_) => false,
-            CloseReason::SlowRequest { .. }
-            | CloseReason::RequestTooLarge { .. }
+            CloseReason::Eof
+            | CloseReason::Idle
+            | CloseReason::Stalled(_)
+            | CloseReason::SlowRequest { .. }
+            | CloseReason::OtherProtocol(_)
+            | CloseReason::Io(_) => false,
+            CloseReason::RequestTooLarge { .. }
             | CloseReason::NegativeLength(_)
             | CloseReason::ResponseTooLarge(_)
             | CloseReason::Responded

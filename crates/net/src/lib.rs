@@ -9,13 +9,17 @@
 //! - `transport`, `stream`: what a connection's bytes go through, plain TCP or another
 //! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how fast
 //! - `shared`: what connections share; `connection`: the loop of one; `link`: its stream, timers and pending answers
-//! - `reader`: bytes to frames; `admission`, `buffers`: memory for them; `writer`, `file_part`: responses to bytes
+//! - `reader`: bytes to frames; `foreign`: bytes that are none; `writer`, `file_part`: responses to bytes
+//! - `admission`, `pool`, `buffers`: memory for requests; `relief`: who is cut off for want of it; `control`: what others see of
+//!   a connection
 
 pub mod admission;
 mod buffers;
 mod close;
 mod connection;
+mod control;
 mod file_part;
+mod foreign;
 mod frame;
 mod limits;
 mod link;
@@ -23,7 +27,9 @@ mod listener;
 mod log_limit;
 mod metrics;
 mod peer;
+mod pool;
 mod reader;
+mod relief;
 mod server;
 mod service;
 mod settings;

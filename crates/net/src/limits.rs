@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::metrics::NetMetrics;
+use crate::pool::{AddressUse, Pool};
 use crate::settings::ConnectionLimits;
 
 /// Counts the connections of a server.
@@ -17,19 +18,34 @@ pub(crate) struct Limiter {
     counts: Mutex<Counts>,
     changed: Notify,
     metrics: Arc<NetMetrics>,
+    pool: Arc<Pool>,
 }
 
 struct Counts {
     limits: ConnectionLimits,
     open: usize,
-    per_ip: BTreeMap<IpAddr, usize>,
+    per_ip: BTreeMap<IpAddr, FromIp>,
     tokens: Tokens,
+}
+
+/// The connections of one address.
+struct FromIp {
+    open: usize,
+    memory: Arc<AddressUse>,
 }
 
 /// A place of a connection; free again when dropped.
 pub(crate) struct Place {
     limiter: Arc<Limiter>,
     ip: IpAddr,
+    memory: Arc<AddressUse>,
+}
+
+impl Place {
+    /// What the connections of its address hold of the admission pool.
+    pub(crate) fn address(&self) -> Arc<AddressUse> {
+        self.memory.clone()
+    }
 }
 
 /// There are as many connections from the address as it may have.
@@ -39,12 +55,13 @@ pub(crate) struct TooManyFromIp {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<NetMetrics>) -> Limiter {
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<NetMetrics>, pool: Arc<Pool>) -> Limiter {
         let tokens = Tokens { left: limits.creation_rate_max.unwrap_or(0).into(), at: Instant::now() };
         Limiter {
             counts: Mutex::new(Counts { limits, open: 0, per_ip: BTreeMap::new(), tokens }),
             changed: Notify::new(),
             metrics,
+            pool,
         }
     }
 
@@ -101,13 +118,15 @@ impl Limiter {
                 let counts = &mut *self.counts();
                 let max = counts.limits.per_ip_overrides.get(&ip).unwrap_or(&counts.limits.per_ip_max);
                 let max = *max;
-                if counts.per_ip.get(&ip).is_some_and(|count| *count >= max) || max == 0 {
+                if counts.per_ip.get(&ip).is_some_and(|from| from.open >= max) || max == 0 {
                     return Err(TooManyFromIp { max });
                 }
                 if counts.open < counts.limits.connections_max {
                     counts.open += 1;
-                    *counts.per_ip.entry(ip).or_insert(0) += 1;
-                    return Ok(Place { limiter: self.clone(), ip });
+                    let new = || FromIp { open: 0, memory: Arc::new(AddressUse::new(ip, self.pool.clone())) };
+                    let from = counts.per_ip.entry(ip).or_insert_with(new);
+                    from.open += 1;
+                    return Ok(Place { limiter: self.clone(), ip, memory: from.memory.clone() });
                 }
             }
             self.room().await;
@@ -142,9 +161,9 @@ impl Drop for Place {
         {
             let counts = &mut *self.limiter.counts();
             counts.open -= 1;
-            if let Some(count) = counts.per_ip.get_mut(&self.ip) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(from) = counts.per_ip.get_mut(&self.ip) {
+                from.open -= 1;
+                if from.open == 0 {
                     counts.per_ip.remove(&self.ip);
                 }
             }
@@ -180,7 +199,7 @@ mod tests {
     use super::*;
 
     fn limiter(limits: ConnectionLimits) -> Arc<Limiter> {
-        Arc::new(Limiter::new(limits, Arc::default()))
+        Arc::new(Limiter::new(limits, Arc::default(), Arc::new(Pool::new(1))))
     }
 
     #[tokio::test]

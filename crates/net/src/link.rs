@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::admission::Control;
 use crate::close::CloseReason;
+use crate::control::Control;
 use crate::frame::Frame;
+use crate::pool::AddressUse;
 use crate::reader::FrameReader;
 use crate::service::{LaterResponses, Response, Responses};
 use crate::shared::{Phase, Shared};
@@ -25,8 +26,6 @@ use crate::writer::ResponseWriter;
 const EOF_GRACE: Duration = Duration::from_secs(1);
 /// Buffers of a connection that has been quiet for so long are given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// How often a slow request is looked at once it is overdue.
-const SLOW_REQUEST_CHECK: Duration = Duration::from_secs(1);
 /// Without any deadline the timer still looks around, rarely.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -41,6 +40,8 @@ pub(crate) struct Link<T> {
     /// What was read while the service was busy.
     inbox: VecDeque<Frame>,
     groups: VecDeque<Group>,
+    /// The requests of all groups.
+    in_flight: usize,
     /// So many of the groups, from the front, have been polled.
     polled: usize,
     /// Nothing is read or served any more: the last group says why.
@@ -55,7 +56,13 @@ pub(crate) struct Link<T> {
 }
 
 /// The answers of one call of the service.
-enum Group {
+struct Group {
+    /// How many requests the call took.
+    requests: usize,
+    outcome: Outcome,
+}
+
+enum Outcome {
     Done(Result<Vec<Response>, CloseReason>),
     Later(LaterResponses),
 }
@@ -68,17 +75,23 @@ enum Busy {
 }
 
 impl<T: Stream> Link<T> {
-    pub(crate) fn new(stream: T, shared: Arc<Shared>, control: Arc<Control>) -> Link<T> {
+    pub(crate) fn new(
+        stream: T,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        address: Arc<AddressUse>,
+    ) -> Link<T> {
         let now = Instant::now();
         Link {
             stream,
-            reader: FrameReader::new(shared.clone(), control.clone()),
+            reader: FrameReader::new(shared.clone(), control.clone(), address),
             writer: ResponseWriter::new(shared.clone()),
             shared,
             control,
             timer: Timer::new(now),
             inbox: VecDeque::new(),
             groups: VecDeque::new(),
+            in_flight: 0,
             polled: 0,
             finishing: false,
             muted_until: None,
@@ -107,7 +120,7 @@ impl<T: Stream> Link<T> {
             }
             let over = self.inbox.is_empty() && self.may_read() && self.read(cx, Busy::No);
             if !self.inbox.is_empty() && self.may_serve() {
-                mem::swap(frames, &mut self.inbox);
+                self.hand_over(frames);
                 return Poll::Ready(Ok(()));
             }
             if !over {
@@ -143,15 +156,15 @@ impl<T: Stream> Link<T> {
         self.watch_time(cx, Busy::Serving)
     }
 
-    /// Takes what the service answered.
-    pub(crate) fn push(&mut self, answer: Result<Responses, CloseReason>) {
+    /// Takes what the service answered to so many requests.
+    pub(crate) fn push(&mut self, answered: Result<Responses, CloseReason>, requests: usize) {
         if self.writer.is_empty() {
             self.sent.0 = self.now;
         }
-        match answer {
+        match answered {
             Ok(Responses::Ready(responses)) if self.groups.is_empty() => self.writer.push_all(responses),
-            Ok(Responses::Ready(responses)) => self.groups.push_back(Group::Done(Ok(responses))),
-            Ok(Responses::Later(later)) => self.groups.push_back(Group::Later(later)),
+            Ok(Responses::Ready(responses)) => self.wait_for(requests, Outcome::Done(Ok(responses))),
+            Ok(Responses::Later(later)) => self.wait_for(requests, Outcome::Later(later)),
             Err(reason) => self.finish(reason),
         }
     }
@@ -165,13 +178,32 @@ impl<T: Stream> Link<T> {
     fn finish(&mut self, reason: CloseReason) {
         self.finishing = true;
         self.inbox.clear();
-        self.groups.push_back(Group::Done(Err(reason)));
+        self.wait_for(0, Outcome::Done(Err(reason)));
+    }
+
+    fn wait_for(&mut self, requests: usize, outcome: Outcome) {
+        self.in_flight += requests;
+        self.groups.push_back(Group { requests, outcome });
+    }
+
+    /// Moves what was read to `frames`, which is empty: not more than may be under way with what is.
+    fn hand_over(&mut self, frames: &mut VecDeque<Frame>) {
+        let room = self.in_flight_max().saturating_sub(self.in_flight);
+        if self.inbox.len() <= room {
+            mem::swap(frames, &mut self.inbox);
+        } else {
+            frames.extend(self.inbox.drain(..room));
+        }
+    }
+
+    fn in_flight_max(&self) -> usize {
+        self.shared.settings.requests_in_flight_max.max(1)
     }
 
     fn may_serve(&self) -> bool {
         !self.is_finishing()
             && !self.is_muted()
-            && self.groups.len() < self.shared.settings.groups_in_flight_max.max(1)
+            && self.in_flight < self.in_flight_max()
             && self.writer.has_room()
     }
 
@@ -254,13 +286,14 @@ impl<T: Stream> Link<T> {
     fn settle(&mut self, cx: &mut Context<'_>) -> bool {
         while self.writer.has_room() {
             let Some(front) = self.groups.front_mut() else { break };
-            let responses = match front {
-                Group::Done(responses) => mem::replace(responses, Ok(Vec::new())),
-                Group::Later(later) => match later.as_mut().poll(cx) {
+            let responses = match &mut front.outcome {
+                Outcome::Done(responses) => mem::replace(responses, Ok(Vec::new())),
+                Outcome::Later(later) => match later.as_mut().poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(responses) => responses,
                 },
             };
+            self.in_flight -= front.requests;
             self.groups.pop_front();
             self.polled = self.polled.saturating_sub(1);
             match responses {
@@ -271,14 +304,15 @@ impl<T: Stream> Link<T> {
         if self.writer.is_closing() {
             // Nothing behind the end of the connection will be sent.
             self.groups.clear();
+            self.in_flight = 0;
             self.inbox.clear();
         }
         self.polled = self.polled.min(self.groups.len());
         for group in self.groups.iter_mut().skip(self.polled) {
-            if let Group::Later(later) = group
+            if let Outcome::Later(later) = &mut group.outcome
                 && let Poll::Ready(responses) = later.as_mut().poll(cx)
             {
-                *group = Group::Done(responses);
+                group.outcome = Outcome::Done(responses);
             }
         }
         self.polled = self.groups.len();
@@ -313,15 +347,8 @@ impl<T: Stream> Link<T> {
                 return Poll::Ready(CloseReason::Idle);
             }
         }
-        if let Some((len, age)) = self.reader.body_age(self.now) {
-            let limit = settings.contended_read_max;
-            if age < limit {
-                next = next.min(self.now + (limit - age));
-            } else if self.shared.pool.contended() {
-                return Poll::Ready(CloseReason::SlowRequest { len, limit });
-            } else {
-                next = next.min(self.now + SLOW_REQUEST_CHECK);
-            }
+        if let Some(reason) = self.watch_body(busy) {
+            return Poll::Ready(reason);
         }
         if self.release_due() {
             self.reader.release();
@@ -333,6 +360,19 @@ impl<T: Stream> Link<T> {
         }
         self.timer.wake_by(cx, next);
         Poll::Pending
+    }
+
+    /// Lets others see how a large request comes in; a reason to close once it was given up for them.
+    fn watch_body(&mut self, busy: Busy) -> Option<CloseReason> {
+        let body = self.reader.body();
+        let is_read = self.may_read() && (busy == Busy::No || self.inbox.is_empty());
+        let awaits_peer = is_read && !self.reader.is_waiting();
+        let given_up = body.is_some() && self.control.is_given_up();
+        let pending = if given_up { self.control.pending(self.now) } else { None };
+        self.control.note_pace(body.map(|(arrived, _)| arrived), awaits_peer, self.now);
+        let ((arrived, len), waited) = (body?, pending?.waited);
+        // More may have come since the decision was taken.
+        self.control.is_given_up().then_some(CloseReason::SlowRequest { len, arrived, waited })
     }
 
     /// Whether nothing is in flight that would explain silence.

@@ -1,9 +1,13 @@
 //! Cuts the bytes of a connection into frames.
 //!
 //! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that does not fit
-//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the socket is read straight into: one that was used before, or a new
-//! one that grows as bytes arrive, so that a length alone takes no memory. While large requests follow each other the shared buffer is kept small, so that little of
-//! the next one is read (and copied) with it.
+//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the stream is read straight into: one that was used before, or a new
+//! one that grows as bytes arrive, so that a length alone takes no memory. While large requests follow each other the shared
+//! buffer is kept small, so that little of the next one is read (and copied) with it.
+//!
+//! A large request is admitted as it arrives: what a read may bring is taken from the pool before it, and what it did not
+//! bring goes back when the stream has no more. So neither a copy nor a call is added to what a request costs that is sent
+//! without a pause, and whoever announces much and sends little holds what they sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,17 +15,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
-use crate::admission::{Control, Permit, READ_BUFFER_BYTES, Wait};
+use crate::admission::{Permit, READ_BUFFER_BYTES};
 use crate::buffers::{KEPT_BUFFER_BYTES_MAX, LargeBuffer};
 use crate::close::CloseReason;
+use crate::control::Control;
+use crate::foreign;
 use crate::frame::Frame;
+use crate::pool::{AddressUse, Share, Turn};
+use crate::relief;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
@@ -33,6 +38,12 @@ const LARGE_FIRST_BYTES: usize = 256 << 10;
 /// A connection that has sent a large request in full is trusted with the same size again, up to this, which saves moving
 /// each request while its buffer grows.
 const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
+/// What has come of a large request before it gets a buffer, unless its connection is trusted. In bytes.
+const LARGE_START_BYTES: usize = READ_BUFFER_BYTES_MIN;
+/// What of a large request is waited for at a time when the pool is full, in bytes.
+const STEP_BYTES: usize = 128 << 10;
+/// The least that is worth a read, unless the request ends before. In bytes.
+const STEP_BYTES_MIN: usize = 4 << 10;
 /// How much is read of what follows a large request. In bytes.
 const NEXT_BYTES_MAX: usize = 1 << 10;
 const PREFIX_BYTES: usize = 4;
@@ -41,6 +52,7 @@ const PREFIX_BYTES: usize = 4;
 pub(crate) struct FrameReader {
     shared: Arc<Shared>,
     control: Arc<Control>,
+    address: Arc<AddressUse>,
     buffer: BytesMut,
     /// The size that the buffer is brought to before a read.
     buffer_bytes: usize,
@@ -56,26 +68,45 @@ pub(crate) struct FrameReader {
 struct Body {
     buffer: LargeBuffer,
     len: usize,
-    permit: Permit,
-    since: Instant,
+    /// What the pool gave: what has arrived, and what may arrive with the next read.
+    share: Share,
 }
 
-/// What waits for the pool: both stand at the front of the buffer.
+impl Body {
+    /// What may be read now.
+    fn may_read(&self) -> usize {
+        self.share.bytes().saturating_sub(self.buffer.len())
+    }
+
+    /// Takes what `wanted` bytes more need of the pool, or at least something of it. Whether anything may be read.
+    fn take(&mut self, wanted: usize) -> bool {
+        let target = self.buffer.len() + wanted;
+        let missing = target.saturating_sub(self.share.bytes());
+        // What has arrived with the length is not counted yet.
+        let owed = self.buffer.len().saturating_sub(self.share.bytes());
+        missing == 0
+            || self.share.try_grow(missing, owed + wanted.min(STEP_BYTES_MIN))
+            || self.may_read() >= wanted.min(STEP_BYTES_MIN)
+    }
+
+    /// What is to be waited for when nothing may be read.
+    fn step(&self, wanted: usize) -> usize {
+        (self.buffer.len() + wanted.min(STEP_BYTES)).saturating_sub(self.share.bytes())
+    }
+}
+
+/// What waits for the pool.
 struct Waiting {
-    wait: Wait,
+    turn: Turn,
     what: Admitting,
 }
 
 impl Waiting {
     /// What the pool gives, or nothing where it need not be asked any more.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        control: &Control,
-    ) -> Poll<Result<Option<OwnedSemaphorePermit>, CloseReason>> {
-        match self.wait.as_mut().poll(cx) {
-            Poll::Ready(share) => Poll::Ready(share.map(Some).ok_or(CloseReason::Shutdown)),
-            Poll::Pending if self.what.is_small() && control.holds_none_or_wake() => Poll::Ready(Ok(None)),
+    fn poll(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Option<Share>> {
+        match self.turn.poll(cx) {
+            Poll::Ready(share) => Poll::Ready(Some(share)),
+            Poll::Pending if self.what.is_small() && control.holds_none_or_wake() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -83,44 +114,38 @@ impl Waiting {
 
 #[derive(Clone, Copy)]
 enum Admitting {
-    /// Complete frames, so many bytes with their prefixes.
+    /// Complete frames at the front of the buffer, so many bytes with their prefixes.
     Frames { total: usize, count: usize },
-    /// The beginning of a large one.
-    Large { len: usize },
+    /// More of the large request.
+    Step,
 }
 
 impl Admitting {
-    /// The bytes that are admitted.
-    fn bytes(self) -> usize {
-        match self {
-            Admitting::Frames { total, .. } => total,
-            Admitting::Large { len } => len,
-        }
-    }
-
     /// Whether it lies in the read buffer, which is the connection's own.
     fn is_small(self) -> bool {
         match self {
             Admitting::Frames { .. } => true,
-            Admitting::Large { .. } => false,
+            Admitting::Step => false,
         }
     }
 }
 
 /// What stands at the front of the buffer.
 enum Front {
-    Admit(Admitting),
-    /// Not enough to say, or a small frame that is incomplete: `total` bytes are needed.
-    Incomplete {
-        total: usize,
-    },
+    /// Complete frames, so many bytes with their prefixes.
+    Frames { total: usize, count: usize },
+    /// The beginning of a large one.
+    Large { len: usize },
+    /// Not enough to say, or to begin with: `total` bytes are needed.
+    Incomplete { total: usize },
 }
 
 impl FrameReader {
-    pub(crate) fn new(shared: Arc<Shared>, control: Arc<Control>) -> FrameReader {
+    pub(crate) fn new(shared: Arc<Shared>, control: Arc<Control>, address: Arc<AddressUse>) -> FrameReader {
         FrameReader {
             shared,
             control,
+            address,
             buffer: BytesMut::new(),
             buffer_bytes: READ_BUFFER_BYTES_MIN,
             body: None,
@@ -138,38 +163,40 @@ impl FrameReader {
         inbox: &mut VecDeque<Frame>,
     ) -> Poll<Result<usize, CloseReason>> {
         loop {
-            let (what, share) = match &mut self.waiting {
-                Some(waiting) => {
-                    let share = ready!(waiting.poll(cx, &self.control))?;
-                    let what = waiting.what;
-                    self.waiting = None;
-                    (what, share)
-                }
-                None if self.body.is_some() => {
-                    if ready!(self.poll_body(cx, stream, inbox))? {
-                        return Poll::Ready(Ok(1));
+            if let Some(waiting) = &mut self.waiting {
+                let share = ready!(waiting.poll(cx, &self.control));
+                let what = waiting.what;
+                self.waiting = None;
+                match what {
+                    Admitting::Frames { total, count } => {
+                        self.cut(total, share, inbox);
+                        return Poll::Ready(Ok(count));
                     }
-                    return Poll::Ready(Ok(0));
+                    Admitting::Step => {
+                        if let (Some(body), Some(share)) = (&mut self.body, share) {
+                            body.share.join(share);
+                        }
+                    }
                 }
-                None => match self.front()? {
-                    Front::Admit(what) => match self.admit(what) {
-                        Some(share) => (what, share),
-                        None => continue,
-                    },
+            } else if self.body.is_some() {
+                if let Some(count) = ready!(self.poll_body(cx, stream, inbox))? {
+                    return Poll::Ready(Ok(count));
+                }
+            } else {
+                match self.front()? {
+                    Front::Frames { total, count } => {
+                        if let Some(share) = self.admit(total, count) {
+                            self.cut(total, share, inbox);
+                            return Poll::Ready(Ok(count));
+                        }
+                    }
+                    Front::Large { len } => self.start_body(len),
                     Front::Incomplete { total } => {
                         if ready!(self.poll_fill(cx, stream, total))? == 0 {
                             return Poll::Ready(Ok(0));
                         }
-                        continue;
                     }
-                },
-            };
-            match what {
-                Admitting::Frames { total, count } => {
-                    self.cut(total, share, inbox);
-                    return Poll::Ready(Ok(count));
                 }
-                Admitting::Large { len } => self.start_body(len, share),
             }
         }
     }
@@ -192,12 +219,17 @@ impl FrameReader {
             } else if count > 0 {
                 break;
             } else if PREFIX_BYTES + len > READ_BUFFER_BYTES {
-                return Ok(Front::Admit(Admitting::Large { len }));
+                let is_begun = self.trusted_bytes > LARGE_FIRST_BYTES || rest.len() >= LARGE_START_BYTES;
+                return Ok(if is_begun {
+                    Front::Large { len }
+                } else {
+                    Front::Incomplete { total: LARGE_START_BYTES }
+                });
             } else {
                 return Ok(Front::Incomplete { total: PREFIX_BYTES + len });
             }
         }
-        Ok(Front::Admit(Admitting::Frames { total, count }))
+        Ok(Front::Frames { total, count })
     }
 
     fn length(&self, bytes: &[u8]) -> Result<Option<usize>, CloseReason> {
@@ -205,27 +237,33 @@ impl FrameReader {
         let len = i32::from_be_bytes(*prefix);
         let max = self.shared.settings.request_bytes_max;
         match usize::try_from(len) {
-            Ok(len) if len > max => Err(CloseReason::RequestTooLarge { len, max }),
+            Ok(len) if len > max => Err(foreign::name(*prefix)
+                .map_or(CloseReason::RequestTooLarge { len, max }, CloseReason::OtherProtocol)),
             Ok(len) => Ok(Some(len)),
             Err(_) => Err(CloseReason::NegativeLength(len)),
         }
     }
 
-    /// What the pool gives; None when it makes the connection wait.
-    fn admit(&mut self, what: Admitting) -> Option<Option<OwnedSemaphorePermit>> {
-        if let Some(share) = self.shared.pool.try_take(what.bytes()) {
+    /// What the pool gives for complete frames; None when it makes the connection wait.
+    fn admit(&mut self, total: usize, count: usize) -> Option<Option<Share>> {
+        if let Some(share) = self.address.try_take(total) {
             return Some(Some(share));
         }
-        if what.is_small() && self.control.held() == 0 {
+        if self.control.held() == 0 {
             return Some(None);
         }
-        self.shared.metrics.admission_waits.fetch_add(1, Relaxed);
-        self.waiting = Some(Waiting { wait: self.shared.pool.wait(what.bytes()), what });
+        self.wait(total, Admitting::Frames { total, count });
         None
     }
 
+    fn wait(&mut self, bytes: usize, what: Admitting) {
+        self.shared.metrics.admission_waits.fetch_add(1, Relaxed);
+        self.waiting = Some(Waiting { turn: self.address.wait(bytes), what });
+        relief::call(&self.shared);
+    }
+
     /// Cuts the complete frames, which are the first `total` bytes of the buffer.
-    fn cut(&mut self, total: usize, share: Option<OwnedSemaphorePermit>, inbox: &mut VecDeque<Frame>) {
+    fn cut(&mut self, total: usize, share: Option<Share>, inbox: &mut VecDeque<Frame>) {
         let permit = Permit::grant(total, share, &self.control);
         let mut bytes = self.buffer.split_to(total).freeze();
         while bytes.len() >= PREFIX_BYTES {
@@ -235,11 +273,13 @@ impl FrameReader {
         }
     }
 
-    fn start_body(&mut self, len: usize, share: Option<OwnedSemaphorePermit>) {
-        let permit = Permit::grant(len, share, &self.control);
+    fn start_body(&mut self, len: usize) {
         self.buffer.advance(PREFIX_BYTES);
-        let mut buffer = self.shared.buffers.lend(len, self.trusted_bytes);
-        // It does not fit the read buffer, so all that is there is of it, and less than any buffer has room for.
+        let mut buffer = self.shared.buffers.lend(len, self.buffer.len(), self.trusted_bytes);
+        // It does not fit the read buffer, so this is all that is there of it.
+        while buffer.room() < self.buffer.len() {
+            buffer.grow(buffer.room());
+        }
         buffer.rest()[..self.buffer.len()].copy_from_slice(&self.buffer);
         buffer.fill(self.buffer.len());
         self.buffer.clear();
@@ -247,41 +287,56 @@ impl FrameReader {
         if self.buffer.capacity() > READ_BUFFER_BYTES_MIN {
             self.buffer = BytesMut::new();
         }
-        self.body = Some(Body { buffer, len, permit, since: Instant::now() });
+        let share = Share::none(&self.address);
+        self.body = Some(Body { buffer, len, share });
     }
 
-    /// Reads into the large request. False: the peer closed its side.
+    /// Reads into the large request. Ready with how many requests are whole now, none if the peer closed its side; with
+    /// nothing when it has begun to wait for the pool.
     fn poll_body<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut T,
         inbox: &mut VecDeque<Frame>,
-    ) -> Poll<Result<bool, CloseReason>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
+    ) -> Poll<Result<Option<usize>, CloseReason>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
         while body.buffer.len() < body.len {
             let missing = body.len - body.buffer.len();
             if body.buffer.len() == body.buffer.room() {
                 body.buffer.grow(missing.min(body.buffer.len()));
             }
-            let rest = body.buffer.rest();
-            let wanted = missing.min(rest.len());
+            let room = body.buffer.room() - body.buffer.len();
+            if !body.take(missing.min(room)) {
+                // Only who has something to read stands in line.
+                ready!(stream.poll_read_ready(cx))?;
+                let step = body.step(missing.min(room));
+                self.wait(step, Admitting::Step);
+                return Poll::Ready(Ok(None));
+            }
+            let wanted = missing.min(room).min(body.may_read());
             let mut next = [0; NEXT_BYTES_MAX];
             // The next request must not come before this one.
             let next = if wanted == missing { &mut next[..] } else { &mut [] };
-            let n = ready!(stream.poll_read_both(cx, &mut rest[..wanted], next))?;
+            let Poll::Ready(n) = stream.poll_read_both(cx, &mut body.buffer.rest()[..wanted], next) else {
+                body.share.shrink_to(body.buffer.len());
+                return Poll::Pending;
+            };
+            let n = n?;
             if n == 0 {
-                return Poll::Ready(Ok(false));
+                return Poll::Ready(Ok(Some(0)));
             }
             body.buffer.fill(n.min(wanted));
             self.buffer.extend_from_slice(&next[..n.saturating_sub(wanted)]);
             self.received += n as u64;
             self.shared.count_read(n);
         }
-        if let Some(body) = self.body.take() {
+        if let Some(mut body) = self.body.take() {
             self.trusted_bytes = self.trusted_bytes.max(body.len.min(LARGE_TRUSTED_BYTES_MAX));
-            inbox.push_back(Frame::new(body.buffer.freeze(), body.permit));
+            body.share.shrink_to(body.len);
+            let permit = Permit::grant(body.len, Some(body.share), &self.control);
+            inbox.push_back(Frame::new(body.buffer.freeze(), permit));
         }
-        Poll::Ready(Ok(true))
+        Poll::Ready(Ok(Some(1)))
     }
 
     /// One read into the buffer, after making room for `total` bytes at least.
@@ -321,12 +376,12 @@ impl FrameReader {
         self.received
     }
 
-    /// The length of the large request that is coming in, and for how long it has been.
-    pub(crate) fn body_age(&self, now: Instant) -> Option<(usize, Duration)> {
-        self.body.as_ref().map(|body| (body.len, now.saturating_duration_since(body.since)))
+    /// What has arrived of the large request that is coming in, and its length.
+    pub(crate) fn body(&self) -> Option<(usize, usize)> {
+        self.body.as_ref().map(|body| (body.buffer.len(), body.len))
     }
 
-    /// Whether a large request has been admitted and is coming in.
+    /// Whether a large request is coming in.
     pub(crate) fn is_in_body(&self) -> bool {
         self.body.is_some()
     }
@@ -363,6 +418,7 @@ fn poll_read<T: Stream>(
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::net::Ipv4Addr;
 
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
@@ -380,8 +436,9 @@ mod tests {
     #[tokio::test]
     async fn a_length_alone_takes_little_memory() {
         let (mut client, mut server) = pair().await;
-        let mut reader =
-            FrameReader::new(Arc::new(Shared::new(NetSettings::default())), Arc::new(Control::new(1)));
+        let shared = Arc::new(Shared::new(NetSettings::default()));
+        let address = Arc::new(AddressUse::new(Ipv4Addr::LOCALHOST.into(), shared.pool.clone()));
+        let mut reader = FrameReader::new(shared.clone(), Arc::new(Control::new(1)), address);
         let mut inbox = VecDeque::new();
         let body = vec![7; 3_000_000];
         let sending = tokio::spawn(async move {
@@ -395,6 +452,7 @@ mod tests {
             if let Some(body) = &reader.body {
                 assert!(body.buffer.room() <= LARGE_FIRST_BYTES.max(2 * body.buffer.len()));
                 most = most.max(body.buffer.room());
+                assert_eq!(shared.pool.used(), body.buffer.len(), "taken is what has arrived");
             }
             read
         })

@@ -14,8 +14,9 @@ pub struct NetSettings {
     pub queued_bytes_max: usize,
     /// The bytes of requests after which one connection is not read until some are served.
     pub connection_queued_bytes_max: usize,
-    /// The groups of responses that one connection may wait for (`Responses::Later`) before it is read no more.
-    pub groups_in_flight_max: usize,
+    /// The requests of one connection that may be under way (`Responses::Later`) before no more of them is served
+    /// (`max.requests.in.flight.per.connection`).
+    pub requests_in_flight_max: usize,
     /// The response bytes not yet taken by the peer after which nothing more is served on its connection. One group of
     /// responses may pass it.
     pub response_bytes_pending_max: usize,
@@ -26,7 +27,8 @@ pub struct NetSettings {
     pub write_stall_max: Duration,
     /// How long a connection's transport may take to come up (a TLS handshake).
     pub handshake_max: Duration,
-    /// How long a request too large for the read buffer may take to arrive while others wait for memory.
+    /// How long a peer may be waited for that has begun a request too large for its read buffer, while others wait for memory.
+    /// Less, down to a second, the more of the memory such requests take.
     pub contended_read_max: Duration,
     /// Reads of cold file pages that may be under way at once, all connections together.
     pub cold_reads_max: usize,
@@ -44,7 +46,7 @@ impl Default for NetSettings {
             request_bytes_max: 104_857_600,
             queued_bytes_max: 64 << 20,
             connection_queued_bytes_max: 16 << 20,
-            groups_in_flight_max: 256,
+            requests_in_flight_max: 128,
             response_bytes_pending_max: 2 << 20,
             idle_max: Some(Duration::from_secs(600)),
             write_stall_max: Duration::from_secs(600),

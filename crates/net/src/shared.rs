@@ -1,17 +1,18 @@
 //! What the connections of a server share, and what they may still do.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use crate::admission::{Control, Pool};
 use crate::buffers::Buffers;
+use crate::control::Control;
 use crate::limits::Limiter;
 use crate::log_limit::LogLimit;
 use crate::metrics::NetMetrics;
 use crate::peer::ConnectionId;
+use crate::pool::Pool;
 use crate::settings::NetSettings;
 
 /// What a connection may still do.
@@ -29,7 +30,9 @@ pub(crate) enum Phase {
 pub(crate) struct Shared {
     pub(crate) settings: NetSettings,
     pub(crate) metrics: Arc<NetMetrics>,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
+    /// A task looks after those who wait for the pool.
+    pub(crate) relief_runs: AtomicBool,
     /// Of large requests.
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) limiter: Arc<Limiter>,
@@ -45,16 +48,18 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: NetSettings) -> Shared {
         let metrics = Arc::<NetMetrics>::default();
+        let pool = Arc::new(Pool::new(settings.queued_bytes_max));
         Shared {
-            pool: Pool::new(settings.queued_bytes_max),
+            relief_runs: AtomicBool::new(false),
             buffers: Arc::default(),
             fault_log: LogLimit::default(),
-            limiter: Arc::new(Limiter::new(settings.limits.clone(), metrics.clone())),
+            limiter: Arc::new(Limiter::new(settings.limits.clone(), metrics.clone(), pool.clone())),
             cold_reads: Semaphore::new(settings.cold_reads_max.clamp(1, Semaphore::MAX_PERMITS)),
             phase: AtomicU8::new(Phase::Serving as u8),
             connections: Mutex::default(),
             last_connection: AtomicU64::new(0),
             metrics,
+            pool,
             settings,
         }
     }
@@ -73,6 +78,11 @@ impl Shared {
     pub(crate) fn unregister(&self, id: ConnectionId) {
         self.connections().remove(&id);
         self.metrics.connections_open.fetch_sub(1, Relaxed);
+    }
+
+    /// All connections.
+    pub(crate) fn controls(&self) -> Vec<Arc<Control>> {
+        self.connections().values().cloned().collect()
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -20,6 +20,8 @@ pub struct ReplicaConfig {
     pub lag_max: Duration,
     /// `producer.id.expiration.ms`: a producer that has been silent for this long is forgotten.
     pub producer_expiry: Duration,
+    /// `producer.id.expiration.check.interval.ms`: how often silent producers are looked for.
+    pub producer_expiry_check: Duration,
     /// `transaction.partition.verification.enable`: a transactional write from a client needs either an ongoing
     /// transaction here or a [`crate::VerificationGuard`] (KIP-890).
     pub verify_transactions: bool,
@@ -47,6 +49,7 @@ impl ReplicaConfig {
             timestamp_type: TimestampType::CreateTime,
             lag_max: Duration::from_secs(30),
             producer_expiry: Duration::from_secs(24 * 60 * 60),
+            producer_expiry_check: Duration::from_secs(600),
             verify_transactions: true,
             records_deletable: true,
             waiters_max: 65_536,

@@ -1,7 +1,6 @@
 //! What is true of this replica's own log, whatever its role: bounds, epochs, producers, the flush under way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord};
@@ -11,9 +10,6 @@ use crate::config::{Durability, ReplicaConfig};
 use crate::effect::Effect;
 use crate::epochs::Epochs;
 use crate::producer::ProducerTable;
-
-/// How often silent producers are looked for (`producer.id.expiration.check.interval.ms`), at most.
-const PRODUCER_EXPIRY_CHECK: Duration = Duration::from_secs(600);
 
 /// A control record has a key of 4 and a value of 6 bytes; nothing larger is unpacked to look for one.
 const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
@@ -217,8 +213,7 @@ impl Local {
 
     /// Forgets silent producers now and then.
     pub fn expire_producers(&mut self, wall: Timestamp) {
-        let every = PRODUCER_EXPIRY_CHECK.min(self.config.producer_expiry).as_millis();
-        let every = i64::try_from(every).unwrap_or(i64::MAX);
+        let every = i64::try_from(self.config.producer_expiry_check.as_millis()).unwrap_or(i64::MAX);
         if wall.0.saturating_sub(self.producers_checked_at.0) >= every {
             self.producers_checked_at = wall;
             self.producers.expire(wall, self.config.producer_expiry);

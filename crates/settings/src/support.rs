@@ -27,6 +27,7 @@ const SASL: &str = "SASL is not served yet";
 const REMOTE: &str = "tiered storage is not served yet";
 const QUOTAS: &str = "quotas are not served yet";
 const JAVA: &str = "it names a Java class, and none can be loaded here";
+const COMPACTION: &str = "compaction is not carried out yet";
 const NOT_YET: &str = "it is not served yet";
 
 /// Broker settings: a name, or a prefix that ends in `*`. The first that fits holds; one that fits nothing is
@@ -80,11 +81,7 @@ const BROKER: &[(&str, Support)] = &[
     ("leader.imbalance.check.interval.seconds", Served),
     ("listener.security.protocol.map", Served),
     ("listeners", Served),
-    ("log.cleaner.delete.retention.ms", Served),
-    ("log.cleaner.max.compaction.lag.ms", Served),
-    ("log.cleaner.min.cleanable.ratio", Served),
-    ("log.cleaner.min.compaction.lag.ms", Served),
-    ("log.cleaner.*", NoEffect("compaction paces itself")),
+    ("log.cleaner.*", NoEffect(COMPACTION)),
     ("log.dir.failure.timeout.ms", NoEffect(ONE_NODE)),
     (
         "log.flush.offset.checkpoint.interval.ms",
@@ -116,6 +113,8 @@ const BROKER: &[(&str, Support)] = &[
     ("min.insync.replicas", Served),
     ("node.id", Served),
     ("num.partitions", Served),
+    ("num.recovery.threads.per.data.dir", Served),
+    ("num.replica.*", NoEffect(ONE_NODE)),
     ("num.*", NoEffect(JVM)),
     ("offsets.load.buffer.size", NoEffect(JVM)),
     ("offset*", Served),
@@ -168,6 +167,10 @@ const BROKER: &[(&str, Support)] = &[
 
 /// Topic settings that are not served; all others are.
 const TOPIC: &[(&str, Support)] = &[
+    ("delete.retention.ms", NoEffect(COMPACTION)),
+    ("max.compaction.lag.ms", NoEffect(COMPACTION)),
+    ("min.cleanable.dirty.ratio", NoEffect(COMPACTION)),
+    ("min.compaction.lag.ms", NoEffect(COMPACTION)),
     ("follower.replication.throttled.replicas", Refused("throttled replication is not served yet")),
     ("leader.replication.throttled.replicas", Refused("throttled replication is not served yet")),
     ("internal.*", Refused("it is for Kafka's own tests")),

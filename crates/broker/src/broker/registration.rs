@@ -69,8 +69,12 @@ impl Membership {
         }
     }
 
-    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`].
+    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`]. Without
+    /// `controlled.shutdown.enable` the controller finds out by the silence.
     pub async fn leave(&self) {
+        if !self.ctx.started_with.read(key::CONTROLLED_SHUTDOWN_ENABLE) {
+            return;
+        }
         let leaving = async {
             while !self.beat(true).await.is_ok_and(|answer| answer.should_shut_down) {
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -154,5 +158,33 @@ fn failure(error_code: i16) -> Option<String> {
         Some(ErrorCode::None) => None,
         Some(code) => Some(code.name().to_owned()),
         None => Some(format!("error {error_code}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use ottla_settings::BrokerSettings;
+
+    use crate::Broker;
+
+    /// `controlled.shutdown.enable`: whether the cluster is told before a broker goes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_says_that_it_leaves_unless_it_is_set_not_to() {
+        for (set, told) in [("true", true), ("false", false)] {
+            let data = tempfile::tempdir().unwrap();
+            let settings = [
+                ("log.dirs", data.path().to_str().unwrap()),
+                ("listeners", "PLAINTEXT://127.0.0.1:0"),
+                ("controlled.shutdown.enable", set),
+            ];
+            let broker = Broker::start(BrokerSettings::from_pairs(settings).unwrap()).await.unwrap();
+            let ctx = broker.node.ctx.clone();
+            broker.shutdown(pending()).await.unwrap();
+            let image = &ctx.published.load().image;
+            let known = image.broker(ctx.node).unwrap();
+            assert_eq!(known.fenced || known.in_controlled_shutdown, told, "{set}: {known:?}");
+        }
     }
 }

@@ -181,6 +181,7 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
         },
         lag_max: settings.read(key::REPLICA_LAG_TIME_MAX_MS),
         producer_expiry: settings.read(key::PRODUCER_ID_EXPIRATION_MS),
+        producer_expiry_check: settings.read(key::PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS),
         verify_transactions: settings.read(key::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
         records_deletable: topic.cleanup_delete,
         hash_seed: rand::random(),

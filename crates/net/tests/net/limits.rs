@@ -9,7 +9,8 @@ use ottla_net::{ConnectionLimits, NetSettings};
 use tokio::time::{Instant, sleep};
 
 crate::on_every_stream! {
-    pending_groups_are_bounded_for_each_connection,
+    pending_requests_are_bounded_for_each_connection,
+    requests_that_come_together_count_one_by_one,
     a_slow_reader_is_bounded,
     a_peer_that_never_reads_is_closed,
     an_idle_connection_is_closed_and_a_waiting_one_is_not,
@@ -19,12 +20,11 @@ crate::on_every_stream! {
     small_requests_pass_a_full_pool_and_large_ones_wait,
     a_small_request_leaves_the_line_when_its_connection_holds_nothing,
     a_request_larger_than_the_pool_is_served_alone,
-    a_slow_large_request_is_shed_when_others_wait_for_its_memory,
     a_connection_that_holds_much_is_not_read,
 }
 
-async fn pending_groups_are_bounded_for_each_connection<W: Wire>() {
-    let stage = stage::<W>(NetSettings { groups_in_flight_max: 3, ..NetSettings::default() });
+async fn pending_requests_are_bounded_for_each_connection<W: Wire>() {
+    let stage = stage::<W>(NetSettings { requests_in_flight_max: 3, ..NetSettings::default() });
     let mut client = stage.connect().await;
     for n in 0..10 {
         client.send(&[format!("later:{n}").as_str()]).await;
@@ -38,6 +38,21 @@ async fn pending_groups_are_bounded_for_each_connection<W: Wire>() {
     for n in 0..10 {
         client.expect(&[format!("later:{n}").as_str()]).await;
     }
+}
+
+/// A call of the service may take many requests, and answers that wait behind others are under way, too.
+async fn requests_that_come_together_count_one_by_one<W: Wire>() {
+    let stage = stage::<W>(NetSettings { requests_in_flight_max: 4, ..NetSettings::default() });
+    let mut client = stage.connect().await;
+    let mut words = vec!["later:first"];
+    words.extend(["echo"; 10]);
+    client.send(&words).await;
+    until("four are served", || stage.script.served().len() == 4).await;
+    sleep(Duration::from_millis(30)).await;
+    assert_eq!(stage.script.served().len(), 4);
+    assert!(stage.script.offered.lock().unwrap().iter().all(|offered| *offered <= 4));
+    stage.script.open_gate("first");
+    client.expect(&words).await;
 }
 
 /// A peer that does not read is not served on: what it asked for stays in its own requests.
@@ -179,19 +194,6 @@ async fn a_request_larger_than_the_pool_is_served_alone<W: Wire>() {
     let mut client = stage.connect().await;
     client.send(&["x".repeat(1_000_000).as_str()]).await;
     assert_eq!(client.receive_bytes().await.len(), 1_000_000);
-}
-
-async fn a_slow_large_request_is_shed_when_others_wait_for_its_memory<W: Wire>() {
-    steady();
-    let stage = stage::<W>(NetSettings { contended_read_max: Duration::from_millis(200), ..small_pool() });
-    let (mut slow, mut other) = (stage.connect().await, stage.connect().await);
-    slow.send_bytes(&250_000_i32.to_be_bytes()).await;
-    until("it is admitted", || stage.server.admission().bytes() == 250_000).await;
-    sleep(Duration::from_millis(250)).await;
-    assert_eq!(stage.closed("slow_request"), 0, "nobody waits");
-    other.send(&["x".repeat(250_000).as_str()]).await;
-    assert_eq!(other.receive_bytes().await.len(), 250_000);
-    assert_eq!(stage.closed("slow_request"), 1);
 }
 
 async fn a_connection_that_holds_much_is_not_read<W: Wire>() {

@@ -7,6 +7,7 @@ mod files;
 mod frames;
 mod handshake;
 mod limits;
+mod silent;
 mod stage;
 mod steady;
 mod veiled;

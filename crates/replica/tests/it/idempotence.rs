@@ -134,6 +134,23 @@ fn a_silent_producer_expires() {
     assert_eq!(script.send(0, 77, 1), At(2), "with no state any sequence will do");
 }
 
+/// `producer.id.expiration.check.interval.ms`: between two looks a producer may stay longer than it must.
+#[test]
+fn silent_producers_are_looked_for_at_intervals() {
+    for (interval, left) in [(1, 0), (1_000, 1)] {
+        let mut script = Script::new(|config| {
+            config.producer_expiry = Duration::from_secs(10);
+            config.producer_expiry_check = Duration::from_secs(interval);
+        });
+        script.p.after(Duration::from_secs(1));
+        assert_eq!(script.send(0, 0, 1), At(0));
+        script.p.after(Duration::from_secs(11));
+        assert_eq!(script.p.nodes[0].replica.producers().len(), left, "every {interval} s");
+        script.p.after(Duration::from_secs(1_000));
+        assert!(script.p.nodes[0].replica.producers().is_empty());
+    }
+}
+
 #[test]
 fn retention_forgets_no_producer() {
     let mut script = Script::new(|_| {});
