@@ -143,9 +143,6 @@ pub trait Group: Any + Send {
 
     /// Bytes that it takes in memory, without its offsets and its history. Known at every moment.
     fn bytes(&self) -> usize;
-
-    /// The same, counted from scratch.
-    fn count_bytes(&self) -> usize;
 }
 
 /// The requests of members that speak the classic protocol. Each MUST be answered, now or later.

@@ -17,6 +17,9 @@ pub trait HasOffsets {
     fn has_offsets(&self, group: &Str) -> bool;
 }
 
+/// Up to this many groups debug builds check at each step that every change was settled.
+const CHECKED_LEN_MAX: usize = 32;
+
 /// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is
 /// joining it.
 #[derive(Default)]
@@ -79,13 +82,11 @@ impl Groups {
 
     /// Bytes that the groups take in memory, without their offsets and histories.
     pub fn bytes(&self) -> usize {
+        debug_assert!(
+            self.len() > CHECKED_LEN_MAX || self.by_id.values().all(|kept| kept.bytes == kept.group.bytes()),
+            "a group has changed and was not settled"
+        );
         self.bytes + of_map::<Str, Kept>(self.by_id.len())
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let groups: usize = self.iter().map(|(_, group)| group.count_bytes()).sum();
-        groups + of_map::<Str, Kept>(self.by_id.len())
     }
 
     pub fn len(&self) -> usize {

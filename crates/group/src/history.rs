@@ -162,49 +162,33 @@ impl History {
     pub fn enter(&mut self, at: &Moment, phase: Phase) {
         self.end_phase(at);
         self.phase_begun = at.now;
-        if let Some(running) = self.running() {
-            let report = PhaseReport { phase, took: None, slowest: None, absent: Vec::new(), absent_len: 0 };
-            let before = of_list::<PhaseReport>(running.phases.len());
-            running.phases.push(report);
-            let after = of_list::<PhaseReport>(running.phases.len());
-            self.bytes += after - before;
-        }
+        let report = PhaseReport { phase, took: None, slowest: None, absent: Vec::new(), absent_len: 0 };
+        self.change_running(|running| running.phases.push(report));
     }
 
     /// A member has done its part of the running phase.
     pub fn arrived(&mut self, at: &Moment, who: impl FnOnce() -> Who) {
         let after = at.now.since(self.phase_begun);
-        if let Some(phase) = self.running_phase() {
-            let who = who().cut();
-            let bytes = who.bytes();
-            let before = phase.slowest.replace((who, after));
-            self.bytes += bytes;
-            self.bytes -= before.map_or(0, |(before, _)| before.bytes());
-        }
+        self.change_phase(|phase| phase.slowest = Some((who().cut(), after)));
     }
 
     /// A member was waited for in vain in the running phase.
     pub fn absent(&mut self, who: impl FnOnce() -> Who) {
         let members_max = self.members_max;
-        if let Some(phase) = self.running_phase() {
+        self.change_phase(|phase| {
             phase.absent_len += 1;
             if phase.absent.len() < members_max {
-                let who = who().cut();
-                let before = of_list::<Who>(phase.absent.len());
-                let after = of_list::<Who>(phase.absent.len() + 1);
-                let bytes = who.bytes() + after - before;
-                phase.absent.push(who);
-                self.bytes += bytes;
+                phase.absent.push(who().cut());
             }
-        }
+        });
     }
 
     /// The generation or epoch that the running rebalance leads to, and its members.
     pub fn leads_to(&mut self, generation: i32, members: usize) {
-        if let Some(running) = self.running() {
+        self.change_running(|running| {
             running.generation_after = Some(generation);
             running.members_after = Some(members);
-        }
+        });
     }
 
     /// The running rebalance is through.
@@ -219,24 +203,31 @@ impl History {
 
     fn close(&mut self, at: &Moment, outcome: Outcome) {
         self.end_phase(at);
-        if let Some(running) = self.running() {
-            running.outcome = outcome;
-        }
+        self.change_running(|running| running.outcome = outcome);
     }
 
     fn end_phase(&mut self, at: &Moment) {
         let took = at.now.since(self.phase_begun);
-        if let Some(phase) = self.running_phase() {
-            phase.took = Some(took);
-        }
+        self.change_phase(|phase| phase.took = Some(took));
     }
 
-    fn running(&mut self) -> Option<&mut Rebalance> {
-        self.rebalances.back_mut().filter(|last| last.outcome == Outcome::Running)
+    fn change_phase(&mut self, change: impl FnOnce(&mut PhaseReport)) {
+        self.change_running(|running| {
+            if let Some(phase) = running.phases.last_mut() {
+                change(phase);
+            }
+        });
     }
 
-    fn running_phase(&mut self) -> Option<&mut PhaseReport> {
-        self.running()?.phases.last_mut()
+    /// Changes the rebalance that runs, if one does, and counts what it refers to anew.
+    fn change_running(&mut self, change: impl FnOnce(&mut Rebalance)) {
+        let Some(running) = self.rebalances.back_mut().filter(|last| last.outcome == Outcome::Running) else {
+            return;
+        };
+        let before = running.bytes();
+        change(running);
+        self.bytes += running.bytes();
+        self.bytes -= before;
     }
 }
 
@@ -344,6 +335,11 @@ impl Histories {
     /// Counts anew what a group's history takes in memory. Cheap: each history keeps it up.
     pub fn recount(&mut self, group: &str) {
         if let Some(history) = self.by_group.get_mut(group) {
+            debug_assert_eq!(
+                history.bytes,
+                of_text(&Str::from(group)) + history.rebalances.iter().map(Rebalance::bytes).sum::<usize>(),
+                "a rebalance has changed and was not counted"
+            );
             self.bytes -= history.counted;
             history.counted = history.bytes + of_list::<Rebalance>(history.rebalances.len());
             self.bytes += history.counted;
@@ -353,15 +349,6 @@ impl Histories {
     /// Bytes that the histories take in memory.
     pub fn bytes(&self) -> usize {
         self.bytes + of_map::<Str, History>(self.by_group.len())
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let histories = self.by_group.iter().map(|(id, history)| {
-            let rebalances: usize = history.rebalances.iter().map(Rebalance::bytes).sum();
-            of_text(id) + of_list::<Rebalance>(history.rebalances.len()) + rebalances
-        });
-        histories.sum::<usize>() + of_map::<Str, History>(self.by_group.len())
     }
 
     /// How many rebalances of all groups have begun.

@@ -64,11 +64,6 @@ pub const fn of_map<K, V>(len: usize) -> usize {
     places * (size_of::<K>() + size_of::<V>())
 }
 
-/// What a map of this length takes with one entry more.
-pub const fn of_one_more<K, V>(len: usize) -> usize {
-    of_map::<K, V>(len + 1) - of_map::<K, V>(len)
-}
-
 /// What a list that grows takes beside what its items refer to.
 pub const fn of_list<T>(len: usize) -> usize {
     /// Items that the first one makes room for.

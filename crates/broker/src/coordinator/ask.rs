@@ -14,7 +14,7 @@ use crate::shard::Letters;
 /// As Kafka says it: clients of any age look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
-/// One thing that coordinators of a kind are asked. Each kind has a table of them.
+/// One thing that coordinators of a kind are asked.
 pub trait Ask {
     type Kind: Kind;
 
@@ -37,7 +37,7 @@ macro_rules! asks {
             type Answer = $answer;
 
             fn question(self) -> $question {
-                $question::$name(self.0.into())
+                $question::$name(self.0)
             }
 
             fn answer(answer: $response) -> Option<$answer> {
@@ -49,7 +49,8 @@ macro_rules! asks {
 pub(super) use asks;
 
 impl Coordinators {
-    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
+    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been
+    /// sent.
     pub(super) fn write_to<A: Ask>(
         &self,
         letters: &mut Letters,
@@ -79,8 +80,8 @@ impl Coordinators {
         Ok(answer)
     }
 
-    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What it does delays
-    /// the partitions that share the shard.
+    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What
+    /// it does delays the partitions that share the shard.
     pub async fn look<K: Kind, T: Send + 'static>(
         &self,
         look: impl Fn(&K) -> T + Clone + Send + 'static,

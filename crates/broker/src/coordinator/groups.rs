@@ -1,16 +1,14 @@
 //! The group coordinator as a kind, and how to ask it.
 
 use ottla_coordinator::{Frame, Moment};
-use ottla_group::history::Rebalance;
-use ottla_group::request::FetchOfGroup;
+use ottla_group::request::Declared;
 use ottla_group::{Call, Caller, GroupConfig, GroupCoordinator, Reply, Request, Response};
 use ottla_wire::compress::Codec;
-use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
-use super::ask::{Answer, Ask, asks};
+use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
 use super::kit::World;
@@ -54,21 +52,18 @@ impl Kind for GroupCoordinator {
     }
 }
 
-asks! { GroupCoordinator, Request, Response:
-    JoinGroup(JoinGroupRequest) => JoinGroupResponse,
-    SyncGroup(SyncGroupRequest) => SyncGroupResponse,
-    Heartbeat(HeartbeatRequest) => HeartbeatResponse,
-    LeaveGroup(LeaveGroupRequest) => LeaveGroupResponse,
-    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) => ConsumerGroupHeartbeatResponse,
-    OffsetCommit(OffsetCommitRequest) => OffsetCommitResponse,
-    TxnOffsetCommit(TxnOffsetCommitRequest) => TxnOffsetCommitResponse,
-    OffsetFetch(FetchOfGroup) => offset_fetch_response::OffsetFetchResponseGroup,
-    OffsetDelete(OffsetDeleteRequest) => OffsetDeleteResponse,
-    ListGroups(ListGroupsRequest) => ListGroupsResponse,
-    DescribeGroup(Str) => describe_groups_response::DescribedGroup,
-    ConsumerGroupDescribe(Str) => consumer_group_describe_response::DescribedGroup,
-    DeleteGroup(Str) => delete_groups_response::DeletableGroupResult,
-    History(Str) => Vec<Rebalance>,
+/// Whatever group coordinators declare can be asked of them.
+impl<R: Declared> Ask for R {
+    type Kind = GroupCoordinator;
+    type Answer = R::Response;
+
+    fn question(self) -> Request {
+        self.into()
+    }
+
+    fn answer(answer: Response) -> Option<R::Response> {
+        R::response(answer)
+    }
 }
 
 /// Group coordinators, for those who ask.
@@ -84,54 +79,50 @@ impl Coordinators {
 }
 
 impl Groups<'_> {
-    /// Asks the coordinator of `group`. The error is that of the coordinator as such: it is elsewhere, loading, or cannot be
-    /// had. Safe to drop: the request may have been carried out, and nobody hears of it.
-    pub async fn ask<A: Ask<Kind = GroupCoordinator>>(
-        self,
-        caller: Caller,
-        group: &str,
-        question: A,
-    ) -> Result<A::Answer, ErrorCode> {
-        let index = self.partition_for(group).await?;
-        self.ask_at(index, caller, question, None).await
+    /// Asks the coordinator of the group that the request is for. The error is that of the coordinator as
+    /// such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out,
+    /// and nobody hears of it.
+    pub async fn ask<R: Declared>(self, caller: Caller, request: R) -> Result<R::Response, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        self.ask_at(index, caller, request, None).await
     }
 
     /// As [`Groups::ask`], what waits for other members: as long as the group's own timeouts let it.
-    pub async fn ask_with_others<A: Ask<Kind = GroupCoordinator>>(
+    pub async fn ask_with_others<R: Declared>(
         self,
         caller: Caller,
-        group: &str,
-        question: A,
-    ) -> Result<A::Answer, ErrorCode> {
-        let index = self.partition_for(group).await?;
-        let call = Call { caller, request: question.question() };
-        self.desk.send_to::<A>(index, call, None).await?.come().await
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        let call = Call { caller, request: request.into() };
+        self.desk.send_to::<R>(index, call, None).await?.come().await
     }
 
-    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at
-    /// the most. `proof` is for a request that is part of a producer's transaction.
-    pub async fn ask_at<A: Ask<Kind = GroupCoordinator>>(
+    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for
+    /// `offsets.commit.timeout.ms` at the most. `proof` is for a request that is part of a producer's
+    /// transaction.
+    pub async fn ask_at<R: Declared>(
         self,
         index: PartitionIndex,
         caller: Caller,
-        question: A,
+        request: R,
         proof: Option<Proof>,
-    ) -> Result<A::Answer, ErrorCode> {
-        let call = Call { caller, request: question.question() };
+    ) -> Result<R::Response, ErrorCode> {
+        let call = Call { caller, request: request.into() };
         let patience = self.desk.world().commit_timeout;
-        self.desk.send_to::<A>(index, call, proof).await?.come_within(patience).await
+        self.desk.send_to::<R>(index, call, proof).await?.come_within(patience).await
     }
 
-    /// Adds a question to the coordinator of `group` to `letters`. Its answer comes when they have been sent.
-    pub async fn write_to<A: Ask<Kind = GroupCoordinator>>(
+    /// Adds a request to the coordinator of its group to `letters`. Its answer comes when they have been
+    /// sent.
+    pub async fn write_to<R: Declared>(
         self,
         letters: &mut Letters,
         caller: Caller,
-        group: &str,
-        question: A,
-    ) -> Result<Answer<A>, ErrorCode> {
-        let index = self.partition_for(group).await?;
-        self.desk.write_to(letters, index, Call { caller, request: question.question() }, None)
+        request: R,
+    ) -> Result<Answer<R>, ErrorCode> {
+        let index = self.partition_for(&group_of(&request)).await?;
+        self.desk.write_to(letters, index, Call { caller, request: request.into() }, None)
     }
 
     /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
@@ -143,4 +134,10 @@ impl Groups<'_> {
     pub fn led_here(self) -> Vec<PartitionIndex> {
         self.desk.led_here(GroupCoordinator::TOPIC)
     }
+}
+
+/// The group that a request is for. One that is for no single group is asked of each partition:
+/// [`Groups::ask_at`].
+fn group_of(request: &impl Declared) -> Str {
+    request.group().cloned().unwrap_or_default()
 }

@@ -2,13 +2,13 @@
 
 use ottla_group::Caller;
 use ottla_group::history::{Cause, Outcome, Phase, PhaseReport, Rebalance, Who};
+use ottla_group::request::History;
 use ottla_wire::InternalTopic;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::coordinator::groups::History;
 
 /// Why a history cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub async fn history(ctx: &Context, group: &str) -> Result<String, HistoryError>
         return Ok(told(group, &[]));
     };
     let groups = ctx.coordinators.groups();
-    match groups.ask_at(partition, Caller::default(), History(group.into()), None).await {
+    match groups.ask_at(partition, Caller::default(), History::from(group), None).await {
         Ok(rebalances) => Ok(told(group, &rebalances)),
         Err(code) => Err(HistoryError::Coordinator(code)),
     }

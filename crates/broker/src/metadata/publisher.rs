@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
+use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::sync::{oneshot, watch};
@@ -201,6 +202,9 @@ impl Publisher {
             }
             if !same {
                 warn_of_compaction(&topic.name, &config);
+                if !self.prepare(&config).await {
+                    continue;
+                }
             }
             for partition in topic.partitions() {
                 let (replica, log) = (replica_config(self.node, &settings, &config), log_config(&config));
@@ -208,6 +212,20 @@ impl Publisher {
             }
             next.insert(topic.with_config(config));
         }
+    }
+
+    /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has failed then.
+    async fn prepare(&self, config: &TopicConfig) -> bool {
+        let (opener, config) = (self.opener.clone(), config.clone());
+        let prepared = tokio::task::spawn_blocking(move || opener.prepare(&config)).await;
+        let failed = match prepared {
+            Ok(prepared) => prepared.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = &failed {
+            tracing::error!(error, "settings of a topic cannot be applied");
+        }
+        failed.is_none()
     }
 
     /// Changes what coordinators know of settings and topics; false if nothing of that has changed.

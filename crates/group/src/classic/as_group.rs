@@ -83,10 +83,6 @@ impl Group for ClassicGroup {
     fn bytes(&self) -> usize {
         ClassicGroup::bytes(self)
     }
-
-    fn count_bytes(&self) -> usize {
-        ClassicGroup::count_bytes(self)
-    }
 }
 
 impl ClassicProtocol for ClassicGroup {

@@ -183,15 +183,6 @@ impl ClassicGroup {
 
     /// Bytes that the group takes in memory. Topics share the memory of subscriptions.
     pub fn bytes(&self) -> usize {
-        self.own_bytes() + self.roster.bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        self.own_bytes() + self.roster.count_bytes()
-    }
-
-    fn own_bytes(&self) -> usize {
         let topics = self.topics.as_ref().map_or(0, BTreeSet::len);
         size_of::<ClassicGroup>()
             + of_text(&self.id)
@@ -199,6 +190,7 @@ impl ClassicGroup {
             + of_optional(self.protocol.as_ref())
             + of_map::<Str, ()>(self.unsynced.len())
             + of_map::<Str, ()>(topics)
+            + self.roster.bytes()
     }
 
     /// Whether members of this type, with these protocols, can be in the group.

@@ -12,6 +12,7 @@ use ottla_wire::messages::{JoinGroupRequest, group_metadata_value};
 use ottla_wire::primitives::Str;
 
 use super::protocols::{self, Protocol};
+use crate::counted::Counted;
 use crate::history::Who;
 use crate::memory::{of_bytes, of_optional, of_text};
 use crate::request::Caller;
@@ -136,20 +137,6 @@ impl Member {
         self.protocols.iter().map(Protocol::size).sum()
     }
 
-    /// Bytes that the member refers to, with its session's timer, which has the id once more.
-    pub fn bytes(&self, id: &Str) -> usize {
-        let of_protocol = |protocol: &Protocol| {
-            size_of::<Protocol>() + of_text(&protocol.name) + of_bytes(&protocol.metadata)
-        };
-        2 * of_text(id)
-            + of_optional(self.instance.as_ref())
-            + of_text(&self.client_id)
-            + of_text(&self.client_host)
-            + self.protocols.iter().map(of_protocol).sum::<usize>()
-            + of_bytes(&self.assignment)
-            + TIMER_BYTES
-    }
-
     pub fn who(&self, id: &Str) -> Who {
         Who {
             member: id.clone(),
@@ -169,6 +156,22 @@ impl Member {
             member_metadata: protocol.map(|protocol| self.metadata(protocol)).unwrap_or_default(),
             member_assignment: self.assignment.clone(),
         }
+    }
+}
+
+impl Counted<Str> for Member {
+    /// Bytes that the member refers to, with its session's timer, which has the id once more.
+    fn bytes(&self, id: &Str) -> usize {
+        let of_protocol = |protocol: &Protocol| {
+            size_of::<Protocol>() + of_text(&protocol.name) + of_bytes(&protocol.metadata)
+        };
+        2 * of_text(id)
+            + of_optional(self.instance.as_ref())
+            + of_text(&self.client_id)
+            + of_text(&self.client_host)
+            + self.protocols.iter().map(of_protocol).sum::<usize>()
+            + of_bytes(&self.assignment)
+            + TIMER_BYTES
     }
 }
 

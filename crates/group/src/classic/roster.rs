@@ -11,6 +11,7 @@ use ottla_wire::primitives::Str;
 
 use super::member::Member;
 use super::protocols::subscribed_topics;
+use crate::counted::{Counted, CountedMap};
 use crate::memory::{of_map, of_text};
 use crate::request::Caller;
 use crate::timers::TIMER_BYTES;
@@ -18,11 +19,11 @@ use crate::timers::TIMER_BYTES;
 /// The members of a group, one of them the leader.
 #[derive(Debug, Default)]
 pub struct Roster {
-    members: BTreeMap<Str, Member>,
+    members: CountedMap<Str, Member>,
     /// Ids of static members by instance.
     instances: BTreeMap<Str, Str>,
     /// Ids whose owners have not joined with them yet (KIP-394), and how long each is kept.
-    pending: BTreeMap<Str, Duration>,
+    pending: CountedMap<Str, Pending>,
     leader: Option<Str>,
     /// Members whose JoinGroup waits.
     joining: usize,
@@ -30,13 +31,17 @@ pub struct Roster {
     support: BTreeMap<Str, usize>,
     /// Bytes of the protocols of all members.
     protocols_bytes: usize,
-    /// Bytes that all members, and the ids that were given out, refer to.
-    members_bytes: usize,
 }
 
-/// Bytes of an id that nobody has joined with, with its timer.
-fn pending_bytes(id: &Str) -> usize {
-    of_text(id) + TIMER_BYTES
+/// How long an id is kept that nobody has joined with.
+#[derive(Clone, Copy, Debug)]
+struct Pending(Duration);
+
+impl Counted<Str> for Pending {
+    /// With its timer.
+    fn bytes(&self, id: &Str) -> usize {
+        of_text(id) + TIMER_BYTES
+    }
 }
 
 impl Roster {
@@ -68,11 +73,7 @@ impl Roster {
 
     /// Gives every member the assignment that `of` says.
     pub fn assign(&mut self, mut of: impl FnMut(&Str) -> Bytes) {
-        for (id, member) in &mut self.members {
-            self.members_bytes -= member.bytes(id);
-            member.assignment = of(id);
-            self.members_bytes += member.bytes(id);
-        }
+        self.members.change_each(|id, member| member.assignment = of(id));
     }
 
     /// The members whose SyncGroup waits.
@@ -117,7 +118,7 @@ impl Roster {
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), id.clone());
         }
-        self.count(&id, &member);
+        self.count(&member);
         self.leader.get_or_insert_with(|| id.clone());
         let before = self.members.insert(id, member);
         assert!(before.is_none(), "a member is let in once");
@@ -126,7 +127,7 @@ impl Roster {
     /// Takes a member out. If it led, another one does: the first by id.
     pub fn remove(&mut self, id: &Str) -> Option<Member> {
         let member = self.members.remove(id)?;
-        self.discount(id, &member);
+        self.discount(&member);
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
         }
@@ -139,11 +140,11 @@ impl Roster {
     /// A static member comes back in another process, under another id. Nothing else changes.
     pub fn replace(&mut self, old: &Str, new: Str, caller: &Caller) {
         let Some(mut member) = self.members.remove(old) else { return };
-        self.discount(old, &member);
+        self.discount(&member);
         member.client_id = caller.client_id.detached();
         member.client_host = caller.client_host.detached();
         member.is_new = false;
-        self.count(&new, &member);
+        self.count(&member);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), new.clone());
         }
@@ -156,10 +157,10 @@ impl Roster {
     /// A member joins with what its request says. Returns its earlier JoinGroup, if one waits.
     pub fn joins(&mut self, id: &Str, ticket: Ticket, request: &JoinGroupRequest) -> Option<Ticket> {
         let mut member = self.members.remove(id)?;
-        self.discount(id, &member);
+        self.discount(&member);
         member.update(request);
         let before = member.joining.replace(ticket);
-        self.count(id, &member);
+        self.count(&member);
         self.members.insert(id.clone(), member);
         before
     }
@@ -208,17 +209,11 @@ impl Roster {
     }
 
     pub fn add_pending(&mut self, id: Str, session: Duration) {
-        self.members_bytes += pending_bytes(&id);
-        if let Some((id, _)) = self.pending.remove_entry(&id) {
-            self.members_bytes -= pending_bytes(&id);
-        }
-        self.pending.insert(id, session);
+        self.pending.insert(id, Pending(session));
     }
 
     pub fn remove_pending(&mut self, id: &Str) -> bool {
-        let removed = self.pending.remove(id).is_some();
-        self.members_bytes -= if removed { pending_bytes(id) } else { 0 };
-        removed
+        self.pending.remove(id).is_some()
     }
 
     pub fn pending_len(&self) -> usize {
@@ -226,7 +221,7 @@ impl Roster {
     }
 
     pub fn pending(&self) -> impl Iterator<Item = (&Str, Duration)> {
-        self.pending.iter().map(|(id, session)| (id, *session))
+        self.pending.iter().map(|(id, pending)| (id, pending.0))
     }
 
     pub fn protocols_bytes(&self) -> usize {
@@ -265,25 +260,13 @@ impl Roster {
 
     /// Bytes that the members take in memory, and what is counted over them.
     pub fn bytes(&self) -> usize {
-        self.members_bytes + self.maps_bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let members: usize = self.members.iter().map(|(id, member)| member.bytes(id)).sum();
-        let pending: usize = self.pending.keys().map(pending_bytes).sum();
-        members + pending + self.maps_bytes()
-    }
-
-    fn maps_bytes(&self) -> usize {
-        of_map::<Str, Member>(self.members.len())
+        self.members.bytes()
+            + self.pending.bytes()
             + of_map::<Str, Str>(self.instances.len())
-            + of_map::<Str, Duration>(self.pending.len())
             + of_map::<Str, usize>(self.support.len())
     }
 
-    fn count(&mut self, id: &Str, member: &Member) {
-        self.members_bytes += member.bytes(id);
+    fn count(&mut self, member: &Member) {
         self.joining += usize::from(member.joining.is_some());
         self.protocols_bytes += member.protocols_size();
         for protocol in &member.protocols {
@@ -291,8 +274,7 @@ impl Roster {
         }
     }
 
-    fn discount(&mut self, id: &Str, member: &Member) {
-        self.members_bytes -= member.bytes(id);
+    fn discount(&mut self, member: &Member) {
         self.joining -= usize::from(member.joining.is_some());
         self.protocols_bytes -= member.protocols_size();
         for protocol in &member.protocols {

@@ -85,10 +85,6 @@ impl Group for ConsumerGroup {
     fn bytes(&self) -> usize {
         ConsumerGroup::bytes(self)
     }
-
-    fn count_bytes(&self) -> usize {
-        ConsumerGroup::count_bytes(self)
-    }
 }
 
 impl ClassicProtocol for ConsumerGroup {

@@ -89,16 +89,7 @@ impl ConsumerGroup {
 
     /// Bytes that the group takes in memory.
     pub fn bytes(&self) -> usize {
-        self.own_bytes() + self.lasting.bytes() + self.soft.compiled.bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        self.own_bytes() + self.lasting.count_bytes() + self.soft.compiled.count_bytes()
-    }
-
-    fn own_bytes(&self) -> usize {
-        size_of::<ConsumerGroup>() + of_text(&self.id)
+        size_of::<ConsumerGroup>() + of_text(&self.id) + self.lasting.bytes() + self.soft.compiled.bytes()
     }
 
     pub(super) fn session_timeout(&self, ctx: &Context<'_>, member: &Member) -> Duration {

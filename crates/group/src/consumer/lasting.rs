@@ -13,6 +13,7 @@ use ottla_wire::primitives::Str;
 use crate::assignor::Partitions;
 use crate::consumer::member::{Current, INITIAL_EPOCH, Member};
 use crate::consumer::topic_regex::Resolved;
+use crate::counted::{Counted, CountedMap};
 use crate::memory::{of_map, of_text};
 use crate::record::GroupRecord;
 
@@ -23,11 +24,9 @@ pub struct Lasting {
     pub target: Target,
     /// The log has a record that Kafka wrote before 4.1. It is to be removed.
     pub has_partition_metadata: bool,
-    members: BTreeMap<Str, Member>,
-    regexes: BTreeMap<Str, Resolved>,
+    members: CountedMap<Str, Member>,
+    regexes: CountedMap<Str, Resolved>,
     facts: Facts,
-    /// Bytes that members, targets and expressions refer to.
-    bytes: usize,
 }
 
 /// The assignment that members move to.
@@ -35,7 +34,7 @@ pub struct Target {
     pub epoch: i32,
     /// Wall clock, in milliseconds.
     pub assigned_at: i64,
-    pub by_member: BTreeMap<Str, Partitions>,
+    pub by_member: CountedMap<Str, Partitions>,
 }
 
 /// What follows from the members, kept up so that it need not be looked for.
@@ -66,12 +65,11 @@ impl Default for Lasting {
         Lasting {
             epoch: INITIAL_EPOCH,
             metadata_hash: 0,
-            target: Target { epoch: INITIAL_EPOCH, assigned_at: 0, by_member: BTreeMap::new() },
+            target: Target { epoch: INITIAL_EPOCH, assigned_at: 0, by_member: CountedMap::default() },
             has_partition_metadata: false,
-            members: BTreeMap::new(),
-            regexes: BTreeMap::new(),
+            members: CountedMap::default(),
+            regexes: CountedMap::default(),
             facts: Facts::default(),
-            bytes: 0,
         }
     }
 }
@@ -153,22 +151,7 @@ impl Lasting {
 
     /// Bytes that the state takes in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.maps_bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let members: usize = self.members.iter().map(|(id, member)| member.bytes(id)).sum();
-        let targets: usize = self.target.by_member.iter().map(|(id, target)| target_bytes(id, target)).sum();
-        let regexes: usize = self.regexes.iter().map(|(regex, resolved)| regex_bytes(regex, resolved)).sum();
-        members + targets + regexes + self.maps_bytes()
-    }
-
-    fn maps_bytes(&self) -> usize {
-        of_map::<Str, Member>(self.members.len())
-            + of_map::<Str, Partitions>(self.target.by_member.len())
-            + of_map::<Str, Resolved>(self.regexes.len())
-            + self.facts.bytes()
+        self.members.bytes() + self.target.by_member.bytes() + self.regexes.bytes() + self.facts.bytes()
     }
 
     /// Takes in a record of the group. A tombstone of something unknown changes nothing: its value was
@@ -235,16 +218,12 @@ impl Lasting {
     /// Takes a member out to change it; [`Lasting::keep`] puts it back. The caller keeps the facts up.
     fn take(&mut self, id: &Str) -> (Str, Member) {
         match self.members.remove_entry(id) {
-            Some((id, member)) => {
-                self.bytes -= member.bytes(&id);
-                (id, member)
-            }
+            Some(known) => known,
             None => self.newcomer(id),
         }
     }
 
     fn keep(&mut self, id: Str, member: Member) {
-        self.bytes += member.bytes(&id);
         self.members.insert(id, member);
     }
 
@@ -258,7 +237,6 @@ impl Lasting {
 
     fn remove_member(&mut self, id: &Str) {
         if let Some(member) = self.members.remove(id) {
-            self.bytes -= member.bytes(id);
             self.facts.forget_metadata(id, &member.metadata);
             self.facts.forget_current(id, &member, self.target.epoch);
         }
@@ -271,17 +249,13 @@ impl Lasting {
     }
 
     fn set_target_of(&mut self, member: &Str, target: Option<Partitions>) {
-        if let Some((member, before)) = self.target.by_member.remove_entry(member) {
-            self.bytes -= target_bytes(&member, &before);
-        }
-        if let Some(target) = target {
-            self.bytes += target_bytes(member, &target);
-            self.target.by_member.insert(member.detached(), target);
-        }
+        match target {
+            Some(target) => self.target.by_member.insert(member.detached(), target),
+            None => self.target.by_member.remove(member),
+        };
     }
 
     fn set_regex(&mut self, regex: &Str, resolved: Option<Resolved>) {
-        self.bytes += resolved.as_ref().map_or(0, |resolved| regex_bytes(regex, resolved));
         for topic in resolved.iter().flat_map(|resolved| &resolved.topics) {
             self.facts.topics_version += u64::from(self.facts.topics.up(topic));
         }
@@ -289,22 +263,23 @@ impl Lasting {
             Some(resolved) => self.regexes.insert(regex.detached(), resolved),
             None => self.regexes.remove(regex),
         };
-        self.bytes -= before.as_ref().map_or(0, |resolved| regex_bytes(regex, resolved));
         for topic in before.iter().flat_map(|resolved| &resolved.topics) {
             self.facts.topics_version += u64::from(self.facts.topics.down(topic));
         }
     }
 }
 
-/// Bytes that a member's target refers to.
-fn target_bytes(member: &Str, target: &Partitions) -> usize {
-    of_text(member) + target.bytes()
+impl Counted<Str> for Partitions {
+    fn bytes(&self, member: &Str) -> usize {
+        of_text(member) + self.bytes()
+    }
 }
 
-/// Bytes that an expression refers to, with the topics that it matches. Their names are those of the metadata
-/// image.
-fn regex_bytes(regex: &Str, resolved: &Resolved) -> usize {
-    of_text(regex) + of_map::<Str, ()>(resolved.topics.len())
+impl Counted<Str> for Resolved {
+    /// Names of topics are those of the metadata image.
+    fn bytes(&self, regex: &Str) -> usize {
+        of_text(regex) + of_map::<Str, ()>(self.topics.len())
+    }
 }
 
 impl Facts {

@@ -6,6 +6,7 @@ use ottla_wire::messages::{ConsumerGroupCurrentMemberAssignmentValue, ConsumerGr
 use ottla_wire::primitives::Str;
 
 use crate::consumer::owned::Owned;
+use crate::counted::Counted;
 use crate::memory::{of_bytes, of_optional, of_text};
 use crate::timers::TIMER_BYTES;
 
@@ -96,8 +97,14 @@ impl Member {
         regex_of(&self.metadata)
     }
 
+    pub fn is_reconciled_to(&self, target_epoch: i32) -> bool {
+        self.current.state == State::Stable && self.current.epoch == target_epoch
+    }
+}
+
+impl Counted<Str> for Member {
     /// Bytes that the member refers to, with its session's timer.
-    pub fn bytes(&self, id: &Str) -> usize {
+    fn bytes(&self, id: &Str) -> usize {
         let known = &self.metadata;
         let names =
             [&known.instance_id, &known.rack_id, &known.subscribed_topic_regex, &known.server_assignor];
@@ -115,10 +122,6 @@ impl Member {
             + self.current.assigned.bytes()
             + self.current.revoking.bytes()
             + TIMER_BYTES
-    }
-
-    pub fn is_reconciled_to(&self, target_epoch: i32) -> bool {
-        self.current.state == State::Stable && self.current.epoch == target_epoch
     }
 }
 

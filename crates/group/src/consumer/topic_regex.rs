@@ -11,7 +11,8 @@ use ottla_wire::primitives::Str;
 use regex_automata::util::syntax;
 use regex_automata::{Input, meta};
 
-use crate::memory::{of_map, of_text};
+use crate::counted::{Counted, CountedMap};
+use crate::memory::of_text;
 use crate::topics::Topics;
 
 /// Bytes of an expression. A list of many topics is better sent as names.
@@ -38,56 +39,38 @@ pub type Regex = meta::Regex;
 
 /// Compiled expressions.
 #[derive(Default)]
-pub struct Compiled {
-    /// `None` for one that this broker cannot read.
-    by_expression: BTreeMap<Str, Option<Regex>>,
-    /// Bytes of all but the map.
-    bytes: usize,
+pub struct Compiled(CountedMap<Str, Readable>);
+
+/// The compiled form of an expression; `None` for one that this broker cannot read.
+struct Readable(Option<Regex>);
+
+impl Counted<Str> for Readable {
+    fn bytes(&self, expression: &Str) -> usize {
+        of_text(expression) + self.0.as_ref().map_or(0, Regex::memory_usage)
+    }
 }
 
 impl Compiled {
     pub fn put(&mut self, expression: &Str, regex: Option<Regex>) {
-        self.bytes += compiled_bytes(expression, regex.as_ref());
-        if let Some(before) = self.by_expression.insert(expression.clone(), regex) {
-            self.bytes -= compiled_bytes(expression, before.as_ref());
-        }
+        self.0.insert(expression.clone(), Readable(regex));
     }
 
     /// The compiled form of an expression, if there is one.
     pub fn of(&mut self, expression: &Str) -> Option<Regex> {
-        if !self.by_expression.contains_key(expression) {
+        if !self.0.contains_key(expression) {
             self.put(expression, compile(expression).ok());
         }
-        self.by_expression.get(expression).cloned().flatten()
+        self.0.get(expression).and_then(|readable| readable.0.clone())
     }
 
     pub fn retain(&mut self, keep: impl Fn(&Str) -> bool) {
-        self.by_expression.retain(|expression, regex| {
-            let keeps = keep(expression);
-            self.bytes -= if keeps { 0 } else { compiled_bytes(expression, regex.as_ref()) };
-            keeps
-        });
+        self.0.retain(|expression, _| keep(expression));
     }
 
     /// Bytes that they take in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.map_bytes()
+        self.0.bytes()
     }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let all = self.by_expression.iter();
-        let all = all.map(|(expression, regex)| compiled_bytes(expression, regex.as_ref()));
-        all.sum::<usize>() + self.map_bytes()
-    }
-
-    fn map_bytes(&self) -> usize {
-        of_map::<Str, Option<Regex>>(self.by_expression.len())
-    }
-}
-
-fn compiled_bytes(expression: &Str, regex: Option<&Regex>) -> usize {
-    of_text(expression) + regex.map_or(0, Regex::memory_usage)
 }
 
 /// Compiles an expression; the error says what is wrong with it.

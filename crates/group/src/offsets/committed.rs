@@ -88,11 +88,6 @@ impl Offsets {
         self.store.bytes() + self.pending.bytes()
     }
 
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        self.store.count_bytes() + self.pending.count_bytes()
-    }
-
     pub fn get(&self, place: &GroupTopicPartition) -> Option<&CommittedOffset> {
         self.store.get(&place.group, &place.topic, place.partition).map(|entry| &entry.committed)
     }

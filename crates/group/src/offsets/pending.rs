@@ -7,7 +7,8 @@ use ottla_wire::ProducerId;
 use ottla_wire::primitives::Str;
 
 use super::store::{Entry, GroupTopicPartition};
-use crate::memory::{of_map, of_one_more, of_text};
+use crate::counted::{Counted, CountedMap};
+use crate::memory::{of_map, of_text};
 
 /// What open transactions will commit. No map in it is empty.
 ///
@@ -15,16 +16,34 @@ use crate::memory::{of_map, of_one_more, of_text};
 /// (KIP-890).
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    by_producer: BTreeMap<ProducerId, BTreeMap<GroupTopicPartition, Entry>>,
-    by_place: BTreeMap<GroupTopicPartition, BTreeSet<ProducerId>>,
+    by_producer: CountedMap<ProducerId, Entries>,
+    by_place: CountedMap<GroupTopicPartition, Producers>,
     len: usize,
-    /// Bytes of all but the two outermost maps.
-    bytes: usize,
 }
 
-/// Bytes that a waiting offset refers to.
-fn bytes(place: &GroupTopicPartition, entry: &Entry) -> usize {
-    of_text(&place.group) + of_text(&place.topic) + of_text(&entry.committed.metadata)
+type Entries = CountedMap<GroupTopicPartition, Entry>;
+
+/// The producers whose transactions wait with an offset for one place.
+#[derive(Debug, Default)]
+struct Producers(BTreeSet<ProducerId>);
+
+impl Counted<ProducerId> for Entries {
+    fn bytes(&self, _producer: &ProducerId) -> usize {
+        self.bytes()
+    }
+}
+
+impl Counted<GroupTopicPartition> for Entry {
+    fn bytes(&self, place: &GroupTopicPartition) -> usize {
+        of_text(&place.group) + of_text(&place.topic) + of_text(&self.committed.metadata)
+    }
+}
+
+impl Counted<GroupTopicPartition> for Producers {
+    /// The names of the place share the memory of the entry's.
+    fn bytes(&self, _place: &GroupTopicPartition) -> usize {
+        of_map::<ProducerId, ()>(self.0.len())
+    }
 }
 
 impl Pending {
@@ -66,7 +85,7 @@ impl Pending {
         self.by_place
             .range((Bound::Included(GroupTopicPartition::first_in(group, topic)), Bound::Unbounded))
             .take_while(move |(place, _)| place.group == *group && place.topic == *topic)
-            .map(|(place, producers)| (place, self.entries(place, producers)))
+            .map(|(place, producers)| (place, self.entries(place, &producers.0)))
     }
 
     /// What every transaction would commit, in order.
@@ -77,34 +96,27 @@ impl Pending {
     }
 
     pub fn put(&mut self, producer: ProducerId, place: &GroupTopicPartition, entry: Entry) {
-        self.bytes += bytes(place, &entry);
-        let places = self.by_producer.entry(producer).or_default();
-        if let Some(before) = places.get_mut(place) {
-            self.bytes -= bytes(place, before);
-            *before = entry;
-            return;
+        if !self.by_producer.contains_key(&producer) {
+            self.by_producer.insert(producer, Entries::default());
         }
-        self.len += 1;
-        let place = place.detached();
-        self.bytes += of_one_more::<GroupTopicPartition, Entry>(places.len());
-        places.insert(place.clone(), entry);
-        let producers = self.by_place.entry(place).or_default();
-        self.bytes += of_one_more::<ProducerId, ()>(producers.len());
-        producers.insert(producer);
+        let place = match self.by_place.get_key_value(place) {
+            Some((known, _)) => known.clone(),
+            None => place.detached(),
+        };
+        let before = self.by_producer.change(&producer, |entries| entries.insert(place.clone(), entry));
+        self.len += usize::from(before.flatten().is_none());
+        if !self.by_place.contains_key(&place) {
+            self.by_place.insert(place.clone(), Producers::default());
+        }
+        self.by_place.change(&place, |producers| producers.0.insert(producer));
     }
 
     /// No transaction commits anything for `place` any more.
     pub fn remove(&mut self, place: &GroupTopicPartition) {
-        let producers = self.by_place.remove(place).unwrap_or_default();
-        self.bytes -= of_map::<ProducerId, ()>(producers.len());
-        for producer in producers {
-            let Some(places) = self.by_producer.get_mut(&producer) else { continue };
-            if let Some(removed) = places.remove(place) {
-                self.len -= 1;
-                self.bytes -=
-                    bytes(place, &removed) + of_one_more::<GroupTopicPartition, Entry>(places.len());
-            }
-            if places.is_empty() {
+        for producer in self.by_place.remove(place).unwrap_or_default().0 {
+            let removed = self.by_producer.change(&producer, |entries| entries.remove(place));
+            self.len -= usize::from(removed.flatten().is_some());
+            if self.by_producer.get(&producer).is_some_and(|entries| entries.is_empty()) {
                 self.by_producer.remove(&producer);
             }
         }
@@ -112,38 +124,20 @@ impl Pending {
 
     /// The transaction of `producer` has ended: what it would have committed is taken out.
     pub fn take(&mut self, producer: ProducerId) -> BTreeMap<GroupTopicPartition, Entry> {
-        let places = self.by_producer.remove(&producer).unwrap_or_default();
-        self.len -= places.len();
-        self.bytes -= of_map::<GroupTopicPartition, Entry>(places.len());
-        for (place, entry) in &places {
-            self.bytes -= bytes(place, entry);
-            let Some(producers) = self.by_place.get_mut(place) else { continue };
-            producers.remove(&producer);
-            self.bytes -= of_one_more::<ProducerId, ()>(producers.len());
-            if producers.is_empty() {
+        let entries = self.by_producer.remove(&producer).unwrap_or_default();
+        self.len -= entries.len();
+        for place in entries.keys() {
+            self.by_place.change(place, |producers| producers.0.remove(&producer));
+            if self.by_place.get(place).is_some_and(|producers| producers.0.is_empty()) {
                 self.by_place.remove(place);
             }
         }
-        places
+        entries.into_map()
     }
 
     /// Bytes that the waiting offsets take in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.outermost_bytes()
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let entries: usize = self.iter().map(|(_, place, entry)| bytes(place, entry)).sum();
-        let places =
-            self.by_producer.values().map(|places| of_map::<GroupTopicPartition, Entry>(places.len()));
-        let producers = self.by_place.values().map(|producers| of_map::<ProducerId, ()>(producers.len()));
-        entries + places.sum::<usize>() + producers.sum::<usize>() + self.outermost_bytes()
-    }
-
-    fn outermost_bytes(&self) -> usize {
-        of_map::<ProducerId, BTreeMap<GroupTopicPartition, Entry>>(self.by_producer.len())
-            + of_map::<GroupTopicPartition, BTreeSet<ProducerId>>(self.by_place.len())
+        self.by_producer.bytes() + self.by_place.bytes()
     }
 
     fn places_from(

@@ -1,12 +1,11 @@
 //! Where committed offsets are kept: by group, topic and partition.
 
-use std::collections::BTreeMap;
-
 use ottla_wire::messages::{OffsetCommitKey, OffsetCommitValue};
 use ottla_wire::primitives::Str;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
-use crate::memory::{of_map, of_one_more, of_text};
+use crate::counted::{Counted, CountedMap};
+use crate::memory::of_text;
 
 /// How far a group has read a partition, as it was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +37,14 @@ pub(super) struct Entry {
     pub committed: CommittedOffset,
 }
 
-pub(super) type Partitions = BTreeMap<PartitionIndex, Entry>;
-pub(super) type Topics = BTreeMap<Str, Partitions>;
+pub(super) type Partitions = CountedMap<PartitionIndex, Entry>;
+pub(super) type Topics = CountedMap<Str, Partitions>;
 
 /// Committed offsets. No map in it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    groups: BTreeMap<Str, Topics>,
+    groups: CountedMap<Str, Topics>,
     len: usize,
-    /// Bytes of all but the outermost map.
-    bytes: usize,
 }
 
 impl CommittedOffset {
@@ -138,65 +135,52 @@ impl Store {
     }
 
     pub fn put(&mut self, group: &Str, topic: &Str, partition: PartitionIndex, entry: Entry) {
-        let topics = match self.groups.get_mut(group) {
-            Some(topics) => topics,
-            None => {
-                self.bytes += of_text(group);
-                self.groups.entry(group.detached()).or_default()
-            }
-        };
-        let partitions = match topics.get_mut(topic) {
-            Some(partitions) => partitions,
-            None => {
-                self.bytes += of_text(topic) + of_one_more::<Str, Partitions>(topics.len());
-                topics.entry(topic.detached()).or_default()
-            }
-        };
-        self.bytes += of_text(&entry.committed.metadata);
-        let len = partitions.len();
-        match partitions.insert(partition, entry) {
-            Some(before) => self.bytes -= of_text(&before.committed.metadata),
-            None => {
-                self.len += 1;
-                self.bytes += of_one_more::<PartitionIndex, Entry>(len);
-            }
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.detached(), Topics::default());
         }
+        let before = self.groups.change(group, |topics| {
+            if !topics.contains_key(topic) {
+                topics.insert(topic.detached(), Partitions::default());
+            }
+            topics.change(topic, |partitions| partitions.insert(partition, entry))
+        });
+        self.len += usize::from(before.flatten().flatten().is_none());
     }
 
     pub fn remove(&mut self, group: &Str, topic: &Str, partition: PartitionIndex) {
-        let Some(topics) = self.groups.get_mut(group) else { return };
-        let Some(partitions) = topics.get_mut(topic) else { return };
-        let Some(removed) = partitions.remove(&partition) else { return };
-        self.len -= 1;
-        self.bytes -= of_text(&removed.committed.metadata);
-        self.bytes -= of_one_more::<PartitionIndex, Entry>(partitions.len());
-        if partitions.is_empty() {
-            topics.remove(topic);
-            self.bytes -= of_text(topic) + of_one_more::<Str, Partitions>(topics.len());
-        }
-        if topics.is_empty() {
+        let removed = self.groups.change(group, |topics| {
+            let removed = topics.change(topic, |partitions| partitions.remove(&partition));
+            if topics.get(topic).is_some_and(|partitions| partitions.is_empty()) {
+                topics.remove(topic);
+            }
+            removed.flatten()
+        });
+        self.len -= usize::from(removed.flatten().is_some());
+        if self.groups.get(group).is_some_and(|topics| topics.is_empty()) {
             self.groups.remove(group);
-            self.bytes -= of_text(group);
         }
     }
 
     /// Bytes that the offsets take in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes + of_map::<Str, Topics>(self.groups.len())
-    }
-
-    /// The same, counted from scratch.
-    pub fn count_bytes(&self) -> usize {
-        let groups = self.groups.iter().map(|(group, topics)| {
-            let topics_bytes: usize =
-                topics.iter().map(|(topic, of)| of_text(topic) + partitions_bytes(of)).sum();
-            of_text(group) + of_map::<Str, Partitions>(topics.len()) + topics_bytes
-        });
-        groups.sum::<usize>() + of_map::<Str, Topics>(self.groups.len())
+        self.groups.bytes()
     }
 }
 
-fn partitions_bytes(partitions: &Partitions) -> usize {
-    let metadata: usize = partitions.values().map(|entry| of_text(&entry.committed.metadata)).sum();
-    of_map::<PartitionIndex, Entry>(partitions.len()) + metadata
+impl Counted<Str> for Topics {
+    fn bytes(&self, group: &Str) -> usize {
+        of_text(group) + self.bytes()
+    }
+}
+
+impl Counted<Str> for Partitions {
+    fn bytes(&self, topic: &Str) -> usize {
+        of_text(topic) + self.bytes()
+    }
+}
+
+impl Counted<PartitionIndex> for Entry {
+    fn bytes(&self, _partition: &PartitionIndex) -> usize {
+        of_text(&self.committed.metadata)
+    }
 }

@@ -1,6 +1,6 @@
 //! What groups take in memory: how well it is reckoned, and what becomes of who comes when it is used up.
 //!
-//! That each part keeps its count right is checked after every step of every test: [`crate::world::World`].
+//! That each part keeps its count right is checked by the maps themselves at every change, in builds for tests.
 
 // An allocator that counts cannot be written without `unsafe`; it only passes on to the one of the system.
 #![allow(unsafe_code)]

@@ -1,12 +1,11 @@
 //! A broker: a machine with a disk, and the process that runs on it, now and then.
 //!
-//! - [`partition`]: the replica core and the log of the one partition.
+//! - [`partition`]: the machine of the one partition, on the simulated disk.
 //! - `process`: what a running broker does with messages and timers.
 //! - `lifecycle`: what it tells the controller and is told by it.
 //! - `metadata`: what it makes of the metadata log.
 //! - `serve`: reads for followers and consumers.
 
-mod convert;
 mod lifecycle;
 mod metadata;
 pub mod partition;
@@ -65,6 +64,8 @@ pub enum Timer {
     Heartbeat,
     /// A flush ends.
     Flush(u64),
+    /// A turn of the partition ends, which has taken in what came meanwhile.
+    EndTurn,
     /// No answer came to a fetch or an ISR proposal.
     GiveUp(u64),
     /// A fetch that follows a failed one.

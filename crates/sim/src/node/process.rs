@@ -1,30 +1,29 @@
 //! A broker process: from its start through registration to its end.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_controller::Image;
+use ottla_coordinator::Producer;
 use ottla_log::{DataDir, DirOptions, Identity, LogConfig};
-use ottla_replica::{
-    Append, DeleteRecords, Event, FetchRequest, IsrAnswer, IsrProposal, IsrRefusal, LeaderAnswer,
-    LeaderReply, PartitionState, ReplicaConfig, ReplyId, View, WriteMarker,
-};
+use ottla_partition::{AppendRequest, Due, MarkerRequest, Wish};
+use ottla_replica::{Event, FetchRequest, PartitionState, ReplicaConfig, View};
 use ottla_settings::BrokerSettings;
-use ottla_wire::batch::Origin;
 use ottla_wire::messages::{
-    AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse,
-    MetadataRecord,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse, MetadataRecord,
 };
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicId, Uuid};
+use ottla_wire::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicId, Uuid};
 
-use super::lifecycle::{alter_partition, isr_outcome, registration};
+use super::lifecycle::registration;
 use super::metadata::{configs, partition_state};
-use super::partition::{Caller, Out, Partition, Turn};
+use super::partition::{Caller, Machine, Out, Partition, Turn};
 use super::serve::{Parked, consume};
-use super::{Fact, Node, Outbox, TOPIC, Timer, broker_id, index_of};
+use super::{Fact, Node, Outbox, TOPIC, Timer, broker_id};
 use crate::message::{Message, RequestId};
 use crate::mutation::Mutation;
 use crate::network::Place;
@@ -40,6 +39,10 @@ const ANSWER_WAIT: Duration = Duration::from_millis(900);
 const FETCH_BACKOFF: Duration = Duration::from_millis(100);
 /// `replica.fetch.wait.max.ms`.
 const FETCH_WAIT: Duration = Duration::from_millis(400);
+/// Of a thousand turns, so many take in more than one event: as a shard does with all mail that is there.
+const TURNS_OF_MANY: u64 = 300;
+/// How long such a turn may take.
+const TURN_MS_MAX: u64 = 4;
 /// How long a produce request waits at the broker.
 const PRODUCE_WAIT: Duration = Duration::from_millis(800);
 
@@ -67,6 +70,8 @@ pub struct Process {
     metadata_end: usize,
     epoch: Option<BrokerEpoch>,
     partition: Option<Partition>,
+    /// The partition's turn has begun and will end later.
+    turn_open: bool,
     told: Option<PartitionState>,
     fetch: Option<(RequestId, FetchRequest)>,
     proposal: Option<(RequestId, LeaderEpoch, PartitionEpoch)>,
@@ -110,6 +115,7 @@ impl Process {
             metadata_end: 0,
             epoch: None,
             partition: None,
+            turn_open: false,
             told: None,
             fetch: None,
             proposal: None,
@@ -131,7 +137,12 @@ impl Process {
     }
 
     pub fn view(&self) -> Option<View> {
-        self.partition.as_ref().map(Partition::view)
+        self.partition.as_ref().map(Partition::view).cloned()
+    }
+
+    /// What happens now is part of a turn that will end later: nobody has seen anything of it.
+    pub fn is_in_turn(&self) -> bool {
+        self.turn_open
     }
 
     pub fn epoch(&self) -> Option<i64> {
@@ -154,12 +165,12 @@ impl Process {
     }
 
     /// Closes everything and leaves the mark of a clean stop.
-    pub fn close(mut self) -> Result<(), String> {
+    pub fn close(mut self, turn: Turn) -> Result<(), String> {
         if let Some(partition) = self.partition.take() {
-            if partition.is_flushing() {
+            if partition.is_flushing() || self.turn_open {
                 return Ok(()); // too hasty: this stop is not a clean one
             }
-            partition.close().map_err(|error| format!("close fails: {error}"))?;
+            partition.close(turn).map_err(|error| format!("close fails: {error}"))?;
         } else if !self.dir.was_clean() {
             return Ok(()); // what the last process left has not even been looked at
         }
@@ -171,8 +182,9 @@ impl Process {
             Timer::Tick => self.tick(turn, out),
             Timer::Heartbeat => self.heartbeat(out),
             Timer::Flush(number) => {
-                self.drive(out, |partition, outs| partition.flushed(turn, number, outs));
+                self.drive(turn, out, |partition| partition.flushed(turn, number));
             }
+            Timer::EndTurn => self.end_open_turn(turn, out),
             Timer::GiveUp(request) => self.give_up(turn, RequestId(request), out),
             Timer::FetchNow(request) => self.send_fetch(RequestId(request), out),
             Timer::Unpark(request) => self.unpark(Some(RequestId(request)), out),
@@ -200,19 +212,24 @@ impl Process {
             Message::Produce { id, batch, acks } => {
                 let caller = Caller { place: from, request: id, acks };
                 let deadline = turn.now + PRODUCE_WAIT;
-                let (origin, reply) = (Origin::Client, ReplyId(0));
-                let append = Append { batch, acks, deadline, reply, expected: None, origin, verified: None };
-                self.drive(out, |partition, outs| partition.append(turn, append, caller, outs));
+                let append = AppendRequest { batch, acks, deadline, verified: None };
+                self.act_on(turn, out, |machine| machine.append(turn, append, caller));
             }
             Message::WriteMarker { id, marker } => {
                 let caller = Caller { place: from, request: id, acks: ottla_replica::Acks::InSync };
-                let marker = WriteMarker { deadline: turn.now + PRODUCE_WAIT, ..marker };
-                self.drive(out, |partition, outs| partition.write_marker(turn, marker, caller, outs));
+                let marker = MarkerRequest {
+                    producer: Producer { id: marker.producer, epoch: marker.producer_epoch },
+                    commit: marker.commit,
+                    coordinator_epoch: marker.coordinator_epoch,
+                    transaction_version: marker.transaction_version,
+                    deadline: turn.now + PRODUCE_WAIT,
+                };
+                self.act_on(turn, out, |machine| machine.write_marker(turn, &marker, caller));
             }
             Message::DeleteRecords { id, before } => {
                 let caller = Caller { place: from, request: id, acks: ottla_replica::Acks::InSync };
-                let request = DeleteRecords { before, deadline: turn.now + PRODUCE_WAIT, reply: ReplyId(0) };
-                self.drive(out, |partition, outs| partition.delete_records(turn, request, caller, outs));
+                let deadline = turn.now + PRODUCE_WAIT;
+                self.act_on(turn, out, |machine| machine.delete_records(turn, before, deadline, caller));
             }
             Message::Consume { id, offset, committed } => {
                 if let Some(partition) = &self.partition {
@@ -229,12 +246,39 @@ impl Process {
         }
     }
 
-    /// Lets the partition have its turn, and carries out what comes of it.
-    fn drive(&mut self, out: &mut Outbox, with: impl FnOnce(&mut Partition, &mut Vec<Out>)) {
+    /// Lets something happen to the partition, as part of a turn that ends now or a little later.
+    fn drive(&mut self, turn: Turn, out: &mut Outbox, with: impl FnOnce(&mut Partition)) {
         out.exits |= self.has_failed();
         let Some(partition) = &mut self.partition else { return };
+        with(partition);
+        if self.turn_open {
+            return;
+        }
+        if self.rng.chance(TURNS_OF_MANY) {
+            self.turn_open = true;
+            out.timers.push((self.rng.millis(0, TURN_MS_MAX), Timer::EndTurn));
+        } else {
+            self.end_turn(turn, out);
+        }
+    }
+
+    fn act_on(&mut self, turn: Turn, out: &mut Outbox, with: impl FnOnce(&mut Machine)) {
+        self.drive(turn, out, |partition| with(partition.machine()));
+    }
+
+    /// Ends the partition's turn if one has begun.
+    pub fn end_open_turn(&mut self, turn: Turn, out: &mut Outbox) {
+        if self.turn_open {
+            self.end_turn(turn, out);
+        }
+    }
+
+    /// Ends the partition's turn, and carries out what comes of it.
+    fn end_turn(&mut self, turn: Turn, out: &mut Outbox) {
+        self.turn_open = false;
+        let Some(partition) = &mut self.partition else { return };
         let mut outs = Vec::new();
-        with(partition, &mut outs);
+        partition.end_turn(turn, &mut outs);
         for one in outs {
             self.carry_out(one, out);
         }
@@ -261,8 +305,8 @@ impl Process {
             Out::Deleted { to, outcome } => {
                 out.sends.push((to.place, Message::RecordsDeleted { id: to.request, outcome }));
             }
-            Out::ProposeIsr(proposal) => self.propose(&proposal, out),
-            Out::Fetch(fetch) => {
+            Out::Wish(Wish::ProposeIsr(proposal)) => self.propose(&proposal, out),
+            Out::Wish(Wish::Fetch(fetch)) => {
                 let id = self.request();
                 self.fetch = Some((id, fetch));
                 if fetch.after_pause {
@@ -271,7 +315,7 @@ impl Process {
                     self.send_fetch(id, out);
                 }
             }
-            Out::StopFetching => self.fetch = None,
+            Out::Wish(Wish::StopFetching) => self.fetch = None,
             Out::Flush(number) => {
                 let time = self.rng.millis(0, self.flush_ms_max);
                 if self.rng.chance(500) {
@@ -284,13 +328,9 @@ impl Process {
 
     fn tick(&mut self, turn: Turn, out: &mut Outbox) {
         self.ticks += 1;
-        let (house, vouch) = (self.ticks.is_multiple_of(5), self.rng.chance(200));
-        self.drive(out, |partition, outs| {
-            partition.tick(turn, outs);
-            if house {
-                partition.keep_house(turn, vouch, outs);
-            }
-        });
+        let (retention, vouches) = (self.ticks.is_multiple_of(5), self.rng.chance(200));
+        let vouching = (retention && vouches).then_some(1);
+        self.drive(turn, out, |partition| partition.tick(turn, Due { retention, vouching }));
         out.timers.push((TICK, Timer::Tick));
     }
 
@@ -366,10 +406,10 @@ impl Process {
         if self.partition.is_none() {
             self.open(topic, replica.clone(), log);
         }
-        self.drive(out, |partition, outs| partition.configure(turn, replica, outs));
+        self.drive(turn, out, |partition| partition.configure(turn, replica));
         if self.told.as_ref() != Some(&state) {
             self.told = Some(state.clone());
-            self.drive(out, |partition, outs| partition.turn(turn, Event::Assigned(state), outs));
+            self.act_on(turn, out, |machine| machine.step(turn, Event::Assigned(state)));
         }
     }
 
@@ -379,90 +419,6 @@ impl Process {
             Err(_) if !self.dir.health().is_online() => {} // this process cannot go on; see `drive`
             Err(error) => self.complaint = Some(format!("the partition cannot be opened: {error}")),
         }
-    }
-
-    fn propose(&mut self, proposal: &IsrProposal, out: &mut Outbox) {
-        let (Some(topic), Some(epoch)) = (self.image.topic(TOPIC), self.epoch) else { return };
-        let request = alter_partition(broker_id(self.index), epoch, topic.id, proposal);
-        let id = self.request();
-        self.proposal = Some((id, proposal.epoch, proposal.partition_epoch));
-        out.sends.push((Place::Controller, Message::AlterPartition(id, Box::new(request))));
-        out.timers.push((ANSWER_WAIT, Timer::GiveUp(id.0)));
-    }
-
-    fn altered(&mut self, turn: Turn, id: RequestId, response: &AlterPartitionResponse, out: &mut Outbox) {
-        let Some((_, epoch, partition_epoch)) = self.proposal.take_if(|(asked, ..)| *asked == id) else {
-            return;
-        };
-        let outcome = isr_outcome(response);
-        self.drive(out, |partition, outs| {
-            partition.turn(turn, Event::IsrAnswered(IsrAnswer { epoch, partition_epoch, outcome }), outs);
-        });
-    }
-
-    fn give_up(&mut self, turn: Turn, request: RequestId, out: &mut Outbox) {
-        if let Some((_, epoch, partition_epoch)) = self.proposal.take_if(|(asked, ..)| *asked == request) {
-            let answer = IsrAnswer { epoch, partition_epoch, outcome: Err(IsrRefusal::Unknown) };
-            self.drive(out, |partition, outs| partition.turn(turn, Event::IsrAnswered(answer), outs));
-        }
-        self.answered(turn, request, LeaderReply::Failed, out);
-    }
-
-    fn send_fetch(&mut self, id: RequestId, out: &mut Outbox) {
-        let Some((_, fetch)) = self.fetch.filter(|(current, _)| *current == id) else { return };
-        // Only a broker that breaks the rules fetches before it is registered.
-        let (broker, broker_epoch) = (broker_id(self.index), self.epoch.unwrap_or(BrokerEpoch(-1)));
-        let to = Place::Broker(index_of(fetch.leader));
-        out.sends.push((to, Message::FollowerFetch { id, broker, broker_epoch, fetch }));
-        out.timers.push((ANSWER_WAIT, Timer::GiveUp(id.0)));
-    }
-
-    fn answered(&mut self, turn: Turn, id: RequestId, reply: LeaderReply, out: &mut Outbox) {
-        let Some((_, fetch)) = self.fetch.take_if(|(current, _)| *current == id) else { return };
-        let answer = LeaderAnswer { epoch: fetch.epoch, offset: fetch.offset, reply };
-        self.drive(out, |partition, outs| partition.leader_answered(turn, answer, outs));
-    }
-
-    /// A follower asks: what it holds is noted, and it is given what comes next, or waits for it.
-    fn follower_fetch(
-        &mut self,
-        turn: Turn,
-        parked: Parked,
-        broker: BrokerId,
-        broker_epoch: BrokerEpoch,
-        out: &mut Outbox,
-    ) {
-        let Some(partition) = &self.partition else { return };
-        let registered = self.image.broker_epoch(broker) == Some(broker_epoch);
-        let refused = if registered { parked.refused(partition) } else { Some(LeaderReply::Failed) };
-        if let Some(refused) = refused {
-            out.sends.push(parked.answer(refused));
-            return;
-        }
-        let (epoch, offset, log_start) = (parked.fetch.epoch, parked.fetch.offset, parked.fetch.log_start);
-        let trusted = self.setup.mutation == Some(Mutation::TrustFollowers);
-        let offset = if trusted { partition.view().log_end } else { offset };
-        let fetched = ottla_replica::FollowerFetch { broker, broker_epoch, epoch, offset, log_start };
-        self.drive(out, |partition, outs| partition.turn(turn, Event::FollowerFetched(fetched), outs));
-        self.parked.push(parked);
-        out.timers.push((FETCH_WAIT, Timer::Unpark(parked.id.0)));
-        self.unpark(None, out);
-    }
-
-    /// Answers the fetches that have waited long enough: for something new, or for `overdue`'s time.
-    fn unpark(&mut self, overdue: Option<RequestId>, out: &mut Outbox) {
-        let Some(partition) = &self.partition else { return };
-        let told_followers = &mut self.told_followers;
-        self.parked.retain(|parked| {
-            let reply =
-                parked.refused(partition).or_else(|| parked.read(partition, overdue == Some(parked.id)));
-            let Some(reply) = reply else { return true };
-            if let LeaderReply::Records { high_watermark, log_start, .. } = &reply {
-                told_followers.insert(parked.from, (*high_watermark, *log_start));
-            }
-            out.sends.push(parked.answer(reply));
-            false
-        });
     }
 
     fn request(&mut self) -> RequestId {

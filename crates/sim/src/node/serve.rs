@@ -1,8 +1,9 @@
 //! What a broker reads for others: for followers up to its log's end, for consumers up to what is committed.
 
 use bytes::Bytes;
-use ottla_log::{Cold, ReadError};
-use ottla_replica::{FetchRequest, LeaderReply, View, ViewRole};
+use ottla_log::{Bound, Cold, ReadError};
+use ottla_partition::ReadLimit;
+use ottla_replica::{FetchRequest, LeaderReply, ViewRole};
 use ottla_wire::Offset;
 
 use super::partition::Partition;
@@ -61,7 +62,8 @@ impl Parked {
         if self.fetch.offset == view.log_end && !news && !overdue {
             return None;
         }
-        let records = read(partition, self.fetch.offset, view.log_end, self.bytes_max);
+        let bound = partition.published().bound(ReadLimit::LogEnd);
+        let records = read(partition, self.fetch.offset, bound, self.bytes_max);
         let Ok(records) = records else { return Some(LeaderReply::Failed) };
         Some(LeaderReply::Records { records, high_watermark: view.high_watermark, log_start: view.log_start })
     }
@@ -81,9 +83,10 @@ pub fn consume(
     if offset < view.log_start || offset > view.log_end {
         return Err(ConsumeError::OutOfRange { start: view.log_start, end: view.log_end });
     }
-    let end = limit(&view, committed, mutation);
+    let bound = partition.published().bound(limit(committed, mutation));
+    let end = bound.offset;
     let out_of_range = |_| ConsumeError::OutOfRange { start: view.log_start, end: view.log_end };
-    let records = read(partition, offset, end, CONSUME_BYTES_MAX).map_err(out_of_range)?;
+    let records = read(partition, offset, bound, CONSUME_BYTES_MAX).map_err(out_of_range)?;
     let hides = !committed || mutation == Some(Mutation::HideAborts);
     let aborted = if hides { Vec::new() } else { aborted(partition, offset, end)? };
     Ok(Found { records, end, aborted })
@@ -93,7 +96,8 @@ pub fn consume(
 pub fn read_all(partition: &Partition, offset: Offset, end: Offset) -> Result<Vec<Bytes>, String> {
     let (mut from, mut runs) = (offset, Vec::new());
     while from < end {
-        let run = read(partition, from, end, usize::MAX).map_err(|error| error.to_string())?;
+        let run = read(partition, from, partition.log().bound(end), usize::MAX)
+            .map_err(|error| error.to_string())?;
         let last = ottla_wire::batch::batches(run.clone()).flatten().last();
         let Some(last) = last else { break };
         from = last.header().next_offset();
@@ -102,12 +106,12 @@ pub fn read_all(partition: &Partition, offset: Offset, end: Offset) -> Result<Ve
     Ok(runs)
 }
 
-fn limit(view: &View, committed: bool, mutation: Option<Mutation>) -> Offset {
+fn limit(committed: bool, mutation: Option<Mutation>) -> ReadLimit {
     match (committed, mutation) {
-        (_, Some(Mutation::ServeUncommitted)) => view.log_end,
-        (true, Some(Mutation::ServeUnstable)) => view.high_watermark,
-        (true, _) => view.last_stable,
-        (false, _) => view.high_watermark,
+        (_, Some(Mutation::ServeUncommitted)) => ReadLimit::LogEnd,
+        (true, Some(Mutation::ServeUnstable)) => ReadLimit::HighWatermark,
+        (true, _) => ReadLimit::LastStable,
+        (false, _) => ReadLimit::HighWatermark,
     }
 }
 
@@ -119,8 +123,7 @@ fn aborted(
     partition.log().reader().aborted_transactions(from, to, Cold::Wait).map_err(|_| ConsumeError::NotLeader)
 }
 
-fn read(partition: &Partition, offset: Offset, end: Offset, bytes_max: usize) -> Result<Bytes, ReadError> {
-    let plan =
-        partition.log().reader().read(offset, bytes_max, partition.log().bound(end), true, Cold::Wait)?;
+fn read(partition: &Partition, offset: Offset, bound: Bound, bytes_max: usize) -> Result<Bytes, ReadError> {
+    let plan = partition.log().reader().read(offset, bytes_max, bound, true, Cold::Wait)?;
     Ok(plan.read(Cold::Wait)?)
 }

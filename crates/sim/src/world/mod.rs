@@ -175,6 +175,9 @@ impl<'a> World<'a> {
                     return; // the connection went with the process
                 }
                 self.note(format_args!("{from:?} -> broker {}: {}", node + 1, message.describe()));
+                if let Message::DeleteRecords { .. } = message {
+                    self.end_turn_of(node);
+                }
                 self.node_turn(node, |process, turn, out| process.receive(turn, from, message, out));
             }
             Place::Client(client) => {
@@ -203,7 +206,15 @@ impl<'a> World<'a> {
         if let Some(until) = self.nodes[node].paused_until.filter(|until| *until > self.now) {
             return self.queue.plan(until, Event::Timer { node, process, timer });
         }
+        if let Timer::Tick = timer {
+            self.end_turn_of(node);
+        }
         self.node_turn(node, |process, turn, out| process.woken(turn, timer, out));
+    }
+
+    /// Before records are deleted: what goes in the turn in which it was committed, no invariant would have seen.
+    fn end_turn_of(&mut self, node: usize) {
+        self.node_turn(node, |process, turn, out| process.end_open_turn(turn, out));
     }
 
     fn node_turn(&mut self, node: usize, with: impl FnOnce(&mut Process, Turn, &mut Outbox)) {
@@ -239,8 +250,8 @@ impl<'a> World<'a> {
         }
         let scene = scene(&self.setup, &self.nodes, &self.controller);
         let mut verdict = Ok(());
-        if let Some(partition) = process.partition() {
-            let sight = Sight { node, process: self.nodes[node].starts, view: &partition.view(), partition };
+        if let Some(partition) = process.partition().filter(|_| !process.is_in_turn()) {
+            let sight = Sight { node, process: self.nodes[node].starts, view: partition.view(), partition };
             verdict = self.invariants.turn(&sight, &scene);
         }
         for fact in facts {
@@ -269,7 +280,7 @@ impl<'a> World<'a> {
         if let Some(process) = self.nodes[node].process.take() {
             self.nodes[node].last_epoch = process.epoch().or(self.nodes[node].last_epoch);
             let end = process.partition().map(|one| one.log().written_end());
-            let closed = process.close();
+            let closed = process.close(self.turn_of(node));
             self.nodes[node].durable_then = end.unwrap_or(self.nodes[node].durable_then);
             if let Err(why) = closed {
                 self.note(format_args!("broker {}: {why}", node + 1));
