@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use super::desk::Coordinators;
 use super::host::{Host, Hosted};
 use super::internal;
-use super::kit::{Kit, World};
+use super::kit::Kit;
 use super::load::Loaded;
 use super::metered::Metered;
+use super::world::World;
 use crate::partition::PartitionHandle;
 use crate::shard::Partition;
 
