@@ -5,10 +5,8 @@
 //! as this broker leads it. Nothing here knows how many brokers there are.
 //!
 //! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests
-//!   in and records and answers out.
+//! - [`host`]: a coordinator in its shard, who waits for it, and what is done for it.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
-//! - [`seal`]: the records of a turn as a batch.
 //! - [`metered`]: the memory of all groups of this broker.
 //! - [`kit`]: what all coordinators of this broker share: the world, room for loading, counts.
 //! - [`world`]: what they know of settings and topics.
@@ -28,7 +26,6 @@ mod kind;
 mod kit;
 mod load;
 mod metered;
-mod seal;
 pub mod transactions;
 pub mod txn_markers;
 pub mod verify;
@@ -38,6 +35,5 @@ mod world;
 mod tests;
 
 pub use desk::Coordinators;
-pub use host::{Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail, Proof};
 pub use world::World;
