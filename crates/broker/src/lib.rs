@@ -8,6 +8,7 @@
 //! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and what is not in memory.
 //! - [`coordinator`]: group coordinators, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
+//! - [`facts`]: what is told of all this over HTTP (`ottla-http`).
 //! - [`broker`]: start, readiness, stop.
 
 mod api;
@@ -17,8 +18,8 @@ mod cold_reads;
 mod context;
 mod controllers;
 mod coordinator;
+mod facts;
 mod fetch;
-mod http;
 mod metadata;
 mod metrics;
 mod partition;
