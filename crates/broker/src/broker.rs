@@ -1,7 +1,10 @@
 //! The life of a broker: start, readiness, stop.
 
+mod claims;
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod door_tests;
 mod error;
 #[cfg(test)]
 mod leader_tests;
@@ -22,16 +25,17 @@ use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol
 use ottla_quorum::MetadataLog;
 use ottla_settings::Listener as Setting;
 use ottla_settings::{BrokerSettings, key};
-use ottla_wire::BrokerEpoch;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
+use claims::Claims;
 pub use error::{FatalError, ShutdownError, StartError};
 use node::{Node, open_data_dir};
 use registration::Membership;
@@ -45,6 +49,8 @@ pub struct Broker {
     node: Node,
     server: Server,
     membership: Membership,
+    /// The mark of the data directory, on its way to the disk.
+    vouching: JoinHandle<()>,
     /// Heartbeats, and the adjustment of what can be set while the broker runs.
     chores: [JoinHandle<()>; 2],
     listening: Vec<Listening>,
@@ -70,8 +76,8 @@ pub struct Listening {
 }
 
 impl Broker {
-    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once clients are
-    /// served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once
+    /// clients are served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
@@ -81,13 +87,15 @@ impl Broker {
         let dir = open_data_dir(&settings).await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress).await?;
+        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
         let (ctx, meta) = (node.ctx.clone(), node.dir.meta());
-        let previous = previous_epoch(&node);
-        let membership = Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], previous).await?;
+        let claims = Claims::of(&node);
+        let membership =
+            Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
+        let vouching = claims.renew(&node.dir, membership.epoch());
         let heartbeats = tokio::spawn(membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()));
@@ -97,7 +105,7 @@ impl Broker {
         let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
         let fatal = watch_parts(&mut node, status.clone());
         status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
-        Ok(Broker { node, server, membership, chores, listening, fatal, status, http })
+        Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
     }
 
     /// Where clients are served.
@@ -131,8 +139,8 @@ impl Broker {
         }
     }
 
-    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves, it no longer
-    /// waits for clients.
+    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves,
+    /// it no longer waits for clients.
     pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
         self.status.stopping();
         let patient = async {
@@ -158,6 +166,7 @@ impl Broker {
             }
         }
         self.node.quorum.shutdown().await;
+        let _ended = self.vouching.await;
         let (dir, epoch) = (self.node.dir.clone(), self.membership.epoch());
         let marked = tokio::task::spawn_blocking(move || dir.mark_clean(Some(epoch))).await;
         if let Some(http) = self.http {
@@ -170,7 +179,8 @@ impl Broker {
 /// How often the health of the data directories is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata log.
+/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata
+/// log.
 async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
     let mut known = ctx.settings().into_owned();
     while published.changed().await.is_ok() {
@@ -238,16 +248,6 @@ impl Http {
     }
 }
 
-/// The epoch of this broker's last registration, if everything that it acknowledged then is still here: it stopped
-/// cleanly, or it had flushed all before it acknowledged, or nobody else could have it either (KIP-966).
-fn previous_epoch(node: &Node) -> Option<BrokerEpoch> {
-    let clean = node.dir.clean_broker_epoch().filter(|_| node.dir.was_clean());
-    let published = node.ctx.published.load();
-    let flushed_first = published.topics().all(|topic| topic.config.flush_messages == 1);
-    let alone = published.image.brokers.keys().all(|id| *id == node.ctx.node);
-    clean.or_else(|| published.image.broker_epoch(node.ctx.node).filter(|_| flushed_first || alone))
-}
-
 async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     let backlog = u32::try_from(settings.read(key::SOCKET_LISTEN_BACKLOG_SIZE)).unwrap_or(50);
     let mut bound = Vec::new();
@@ -266,7 +266,8 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     Ok(bound)
 }
 
-/// What clients are told of each listener: the advertised address, with the port that was found where none is set.
+/// What clients are told of each listener: the advertised address, with the port that was found where none is
+/// set.
 fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
     let known = settings.advertised_listeners();
     let of = |listener: &Listener| {

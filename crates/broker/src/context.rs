@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::controllers::ControllerHandle;
 use crate::coordinator::Coordinators;
+use crate::door::Door;
 use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -28,6 +29,8 @@ pub struct Context {
     /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,
+    /// Who may do what, and who has to wait.
+    pub door: Door,
     /// `fetch.max.bytes`, which stays what it is while the broker runs.
     pub fetch_bytes_max: i64,
     pub clock: Clock,
@@ -58,7 +61,8 @@ impl Context {
         Cow::Borrowed(&self.started_with)
     }
 
-    /// Whom clients are told to be the controller: any broker that is alive will do, because each passes requests on.
+    /// Whom clients are told to be the controller: any broker that is alive will do, because each passes
+    /// requests on.
     pub fn controller_id(&self, published: &Published) -> BrokerId {
         let alive = published.image.alive_brokers().next();
         if published.image.is_active(self.node) {
@@ -72,7 +76,8 @@ impl Context {
 /// Limits that are not settings of Kafka's.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes that one batch may unpack to. Kafka has no such limit; a batch that packs a thousandfold is an attack.
+    /// Bytes that one batch may unpack to. Kafka has no such limit; a batch that packs a thousandfold is an
+    /// attack.
     pub decompressed_bytes_max: usize,
 }
 

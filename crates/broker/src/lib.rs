@@ -1,12 +1,13 @@
 //! The broker: partitions in shards, one file for each API, and the life of the process from start to stop.
 //!
-//! Decisions are taken by the cores (`ottla-replica`, `ottla-controller`); here they are fed, and what they ask for is
-//! carried out.
+//! Decisions are taken by the cores (`ottla-replica`, `ottla-group`, `ottla-txn`, `ottla-controller`); here
+//! they are fed, and what they ask for is carried out.
 //!
-//! - [`service`]: frames to requests to responses; [`api`]: one file for each API key.
+//! - [`service`]: frames to requests to responses; [`door`]: what every request goes through; [`api`]: one
+//!   file for each API key.
 //! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everybody may read of them.
 //! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and what is not in memory.
-//! - [`coordinator`]: group coordinators, in the shards that own their partitions.
+//! - [`coordinator`]: coordinators of groups and transactions, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
 //! - [`facts`]: what is told of all this over HTTP (`ottla-http`).
 //! - [`broker`]: start, readiness, stop.
@@ -18,6 +19,7 @@ mod cold_reads;
 mod context;
 mod controllers;
 mod coordinator;
+mod door;
 mod facts;
 mod fetch;
 mod metadata;

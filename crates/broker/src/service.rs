@@ -1,4 +1,4 @@
-//! From frames to responses: reads request headers, gates versions, and hands requests to their API files.
+//! From frames to responses: requests come in by the door and are handed to their API files.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ottla_net::{CloseReason, Frame, Peer, Response, Responses};
 use ottla_wire::protocol::ApiKey;
 
-use crate::api::{self, Call, ParsedHeader, Session, is_of};
+use crate::api::{self, Call};
 use crate::context::Context;
+use crate::door::{Admitted, Session, TurnedAway, admit, is_of};
 
 /// Serves Kafka's protocol on the connections of all listeners.
 #[derive(Clone)]
@@ -25,8 +26,7 @@ impl ottla_net::Service for KafkaService {
     type Session = Session;
 
     fn open(&self, peer: &Peer) -> Session {
-        let client_host = format!("/{}", peer.addr.ip()).into();
-        Session { peer: peer.clone(), client_id: None, client_host, appends: None }
+        Session::new(peer)
     }
 
     async fn serve(
@@ -37,8 +37,9 @@ impl ottla_net::Service for KafkaService {
         if frames.front().is_some_and(|frame| is_of(frame, ApiKey::Produce)) {
             return api::start_produce(&self.ctx, session, take_run(frames, ApiKey::Produce)).await;
         }
-        // Kafka serves the requests of a connection one after the other. Here only appends overtake the answers to appends,
-        // and what follows commits of offsets need not wait for theirs: the coordinator keeps the order.
+        // Kafka serves the requests of a connection one after the other. Here only appends overtake the
+        // answers to appends, and what follows commits of offsets need not wait for theirs: the coordinator
+        // keeps the order.
         if let Some(appends) = session.appends.take() {
             appends.done().await;
         }
@@ -58,20 +59,19 @@ impl KafkaService {
     async fn serve_one(&self, session: &mut Session, frame: Frame) -> Result<Response, CloseReason> {
         let started = self.ctx.clock.now();
         let (bytes, permit) = frame.into_parts();
-        let ParsedHeader { key, version, header, body } = ParsedHeader::read(bytes)?;
-        // The frame's share of the admission pool is held until the request is answered, but not by what may wait.
+        let Admitted { key, version, correlation_id, client_id, body } =
+            match admit(self.ctx.served, session, bytes) {
+                Ok(admitted) => admitted,
+                Err(TurnedAway::Closed(reason)) => return Err(reason),
+                Err(TurnedAway::UnsupportedApiVersions { correlation_id }) => {
+                    return api::unsupported_api_versions(&self.ctx, correlation_id);
+                }
+            };
+        // The frame's share of the admission pool is held until the request is answered, but not by what may
+        // wait.
         let _permit = (!may_wait(key)).then_some(permit);
-        session.note_client(header.client_id);
-        if key == ApiKey::ApiVersions && !key.versions().contains(&version) {
-            return api::unsupported_api_versions(&self.ctx, header.correlation_id);
-        }
-        if !api::SERVED.contains(&key) {
-            return Err(CloseReason::refused(format!("{key} is not served")));
-        }
-        if !key.versions().contains(&version) {
-            return Err(CloseReason::refused(format!("{key} version {version} is not served")));
-        }
-        let call = Call { ctx: &self.ctx, session, key, version, correlation_id: header.correlation_id };
+        session.note_client(client_id);
+        let call = Call { ctx: &self.ctx, session, key, version, correlation_id, started };
         let response = Box::pin(api::dispatch(call, body)).await;
         self.ctx.metrics.request_served(key, self.ctx.clock.now().since(started));
         response

@@ -121,15 +121,19 @@ impl Office for Coordinator {
     }
 
     fn pause(&self, error: &Error, failures: u32) -> Duration {
-        let pause = self.cluster.retry_delay(failures);
-        match error.code() {
-            Some(ErrorCode::ConcurrentTransactions) => pause.min(CONCURRENT_PAUSE_MAX),
-            _ => pause,
-        }
+        pause_after(error, self.cluster.retry_delay(failures))
     }
 
     fn late(&self, after: Duration) -> Error {
         Error::Waited { what: "the coordinator", after }
+    }
+}
+
+/// How long to wait after this error, if other errors cost `pause`.
+pub(crate) fn pause_after(error: &Error, pause: Duration) -> Duration {
+    match error.code() {
+        Some(ErrorCode::ConcurrentTransactions) => pause.min(CONCURRENT_PAUSE_MAX),
+        _ => pause,
     }
 }
 

@@ -86,7 +86,7 @@ pub struct Limits {
     /// Bytes that the protocols of all members of a classic group may take.
     pub group_protocols_bytes_max: usize,
     /// Bytes of the record of a classic group, which holds all its members, and of what is written when a
-    /// group changes its kind. It is one batch, and the log must take it.
+    /// group changes its type. It is one batch, and the log must take it.
     pub group_record_bytes_max: usize,
     /// Ids that a classic group keeps for members that have not joined with them yet.
     pub pending_members_max: usize,

@@ -21,6 +21,26 @@
 //! - [`assignor`]: how the broker spreads partitions over members.
 //! - [`offsets`]: committed offsets: commit, fetch, expiry, transactions.
 //! - [`history`]: why a group rebalanced.
+//!
+//! # How a broker drives it
+//!
+//! For each partition of `__consumer_offsets` that it leads, the broker keeps a frame around
+//! `GroupCoordinator::new(config, topics)`. It replays the log up to its end, calls `loaded`, and from then on
+//!
+//! - hands in requests, one [`Call`] for each group, with a ticket. The partition is the hash of the group id.
+//!   A [`Refusal`](ottla_coordinator::Refusal) is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE or
+//!   NOT_COORDINATOR. A ticket that was not answered when its frame is given up is NOT_COORDINATOR;
+//! - appends batches with acks=all and reports each of them, in order. A batch of TxnOffsetCommit has a
+//!   producer, and the marker that ends the transaction is handed in with `end_transaction`;
+//! - calls `tick` when `next_deadline` is due, and sends the [`Reply`]s that are released;
+//! - hands in settings with [`GroupCoordinator::configure`], the memory of its other coordinators with
+//!   [`GroupCoordinator::set_others_bytes`], and changed topics with [`GroupCoordinator::topics_changed`].
+//!
+//! # What is added how
+//!
+//! A request is a row in `request::each_request`, and [`GroupRequest`] and `step::Serve` beside its logic. A
+//! type of group implements [`group::Group`] in a folder of its own, beside [`classic`] and [`consumer`]; its
+//! records are rows in [`record`].
 
 pub mod admin;
 pub mod assignor;

@@ -62,7 +62,7 @@ impl Timer {
         }
     }
 
-    /// Of each kind the timer of the group that is ordered first.
+    /// Of each type the timer of the group that is ordered first.
     fn firsts(group: &str) -> [Timer; 8] {
         let group = Str::from(group);
         let member = Str::default();

@@ -38,7 +38,8 @@ enum Target {
 }
 
 impl Tree {
-    /// Reads a crate. `read` gives the source of a file below the root's folder; `None` if there is no such file.
+    /// Reads a crate. `read` gives the source of a file below the root's folder; `None` if there is no such
+    /// file.
     pub fn read(root: &str, mut read: impl FnMut(&str) -> Option<String>) -> io::Result<Tree> {
         let source = read(root).ok_or_else(|| not_there(root))?;
         let mut tree = Tree { modules: Vec::new() };

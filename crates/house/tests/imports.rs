@@ -1,5 +1,5 @@
-//! The law of imports: a circle of files is no larger than three. A parent and its parts may know each other; more than that
-//! is one file in disguise.
+//! The law of imports: a circle of files is no larger than three. A parent and its parts may know each other;
+//! more than that is one file in disguise.
 
 // `cfg(test)` tells clippy that helpers here are test code, too.
 #![cfg(test)]
@@ -11,7 +11,8 @@ use ottla_house::{Circle, Tree, circles};
 /// The largest circle that is let be.
 const CIRCLE_MAX: usize = 3;
 
-/// Crates that have larger ones still. Each number is what there is today: it may shrink, and is then written down anew.
+/// Crates that have larger ones still. Each number is what there is today: it may shrink, and is then written
+/// down anew.
 const LARGER: &[(&str, usize)] =
     &[("bench", 4), ("broker", 9), ("client", 6), ("replica", 5), ("sim", 11), ("wire", 5)];
 

@@ -1,8 +1,13 @@
-//! AddPartitionsToTxn (key 24): partitions become part of a transaction. KIP-98. Versions 4 and up are for brokers: they
-//! name several transactions, and can ask whether partitions are part of one (KIP-890).
+//! AddPartitionsToTxn (key 24): partitions become part of a transaction. KIP-98. Versions 4 and up are for
+//! brokers: they name several transactions, and can ask whether partitions are part of one (KIP-890).
 //!
-//! All partitions of a transaction are added or none: with one that is not there, the others are told that nothing was
-//! attempted.
+//! - 2: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
+//! - 3: flexible; the last one for clients.
+//! - 4: several transactions, and an error of the whole.
+//! - 5: TRANSACTION_ABORTABLE (KIP-890).
+//!
+//! All partitions of a transaction are added or none: with one that is not there, the others are told that
+//! nothing was attempted.
 
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
@@ -14,6 +19,7 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use crate::coordinator::transactions::AddPartitionsToTxn;
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 
 /// From this version on, a request names several transactions.
@@ -21,6 +27,9 @@ const SEVERAL_VERSION: i16 = 4;
 
 pub async fn handle(call: &mut Call<'_>, request: AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
     if call.version >= SEVERAL_VERSION {
+        if let Err(code) = call.authorize(Operation::ClusterAction, Resource::Cluster) {
+            return AddPartitionsToTxnResponse { error_code: code.code(), ..Default::default() };
+        }
         let mut results = Vec::with_capacity(request.transactions.len());
         for transaction in request.transactions {
             results.push(add(call, transaction).await);
@@ -34,8 +43,24 @@ pub async fn handle(call: &mut Call<'_>, request: AddPartitionsToTxnRequest) -> 
         verify_only: false,
         topics: request.v3_and_below_topics,
     };
-    let result = add(call, transaction).await;
+    let result =
+        match call.authorize(Operation::Write, Resource::TransactionalId(&transaction.transactional_id)) {
+            Ok(()) => add_authorized(call, transaction).await,
+            Err(code) => results(&transaction, |_, _| code),
+        };
     AddPartitionsToTxnResponse { results_by_topic_v3_and_below: result.topic_results, ..Default::default() }
+}
+
+/// Adds partitions for a client: of topics that it may write to.
+async fn add_authorized(
+    call: &Call<'_>,
+    transaction: AddPartitionsToTxnTransaction,
+) -> AddPartitionsToTxnResult {
+    let may = |topic: &str| call.authorize(Operation::Write, Resource::Topic(topic));
+    if transaction.topics.iter().all(|topic| may(&topic.name).is_ok()) {
+        return add(call, transaction).await;
+    }
+    results(&transaction, |topic, _| may(topic).err().unwrap_or(ErrorCode::OperationNotAttempted))
 }
 
 async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> AddPartitionsToTxnResult {

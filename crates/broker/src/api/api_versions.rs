@@ -1,5 +1,10 @@
-//! ApiVersions (key 18): what is served, in which versions, and the features of the cluster.
-//! KIP-35, KIP-511 (client software), KIP-584 (features).
+//! ApiVersions (key 18): what is served, in which versions, and the features of the cluster. KIP-35. Nobody
+//! needs a permission for it.
+//!
+//! - 1: the time of throttling.
+//! - 3: flexible; the client's software (KIP-511), and features (KIP-584).
+//! - 4: features whose lowest level is 0 (KIP-1022).
+//! - 5: which cluster and node the client takes this one for (KIP-1242).
 
 use ottla_controller::image::Feature;
 use ottla_net::{CloseReason, Response};
@@ -21,8 +26,8 @@ pub async fn handle(call: &mut Call<'_>, request: ApiVersionsRequest) -> ApiVers
     everything(call.ctx, call.version)
 }
 
-/// The answer to a version that is not known: version 0, with error 35 and the whole list, so that the client can
-/// choose a version that is (KIP-511).
+/// The answer to a version that is not known: version 0, with error 35 and the whole list, so that the client
+/// can choose a version that is (KIP-511).
 pub fn unsupported(ctx: &Context, correlation_id: i32) -> Result<Response, CloseReason> {
     let response =
         ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion.code(), ..everything(ctx, 0) };

@@ -1,22 +1,29 @@
-//! One request on its way, and the connection that it came by.
+//! One request on its way: who asks, in which version, and how it is answered.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_group::Caller;
-use ottla_net::Peer;
-use ottla_wire::primitives::Str;
-use ottla_wire::protocol::ApiKey;
+use ottla_group::request::Declared;
+use ottla_net::{CloseReason, Response};
+use ottla_txn::TxnCoordinator;
+use ottla_wire::Instant;
+use ottla_wire::primitives::{Message, Str};
+use ottla_wire::protocol::{ApiKey, ErrorCode};
 
+use super::frame::encode;
 use crate::context::Context;
-use crate::shard::AppendGroup;
+use crate::coordinator::ask::Ask;
+use crate::door::operations::authorized;
+use crate::door::{Operation, Resource, Session, Throttled};
 
-/// One request on its way: who asks, and in which version.
 pub struct Call<'a> {
     pub ctx: &'a Context,
     pub session: &'a mut Session,
     pub key: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
+    /// When the request came.
+    pub started: Instant,
 }
 
 impl Call<'_> {
@@ -24,33 +31,70 @@ impl Call<'_> {
     pub fn caller(&self) -> Caller {
         self.session.caller(self.version)
     }
-}
 
-/// What is kept for one connection.
-pub struct Session {
-    pub peer: Peer,
-    /// The client's name for itself, from its newest request.
-    pub client_id: Option<Str>,
-    /// Where the client is, as members of groups are described: a slash and the address.
-    pub client_host: Str,
-    /// The newest group of appends that this connection has in flight.
-    pub appends: Option<Arc<AppendGroup>>,
-}
-
-impl Session {
-    /// Who makes a request of this version, as coordinators are told.
-    pub fn caller(&self, version: i16) -> Caller {
-        Caller {
-            client_id: self.client_id.clone().unwrap_or_default(),
-            client_host: self.client_host.clone(),
-            version,
-        }
+    /// Whether the client may do this.
+    pub fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        self.session.may(&self.ctx.door, operation, resource)
     }
 
-    /// Remembers the client's name, but not the frame that it came in.
-    pub fn note_client(&mut self, client_id: Option<Str>) {
-        if self.client_id != client_id {
-            self.client_id = client_id.map(|name| name.detached());
-        }
+    /// As [`Call::may`], with what the client is told if it may not.
+    pub fn authorize(&self, operation: Operation, resource: Resource<'_>) -> Result<(), ErrorCode> {
+        self.session.authorize(&self.ctx.door, operation, resource)
+    }
+
+    /// What the client may do with a resource, as responses say it that were asked for it.
+    pub fn authorized_operations(&self, asked: bool, resource: Resource<'_>) -> i32 {
+        authorized(&self.ctx.door, self.session, asked, resource)
+    }
+
+    /// Asks the coordinator of the group that a request is for, if the client may do this with the group.
+    pub async fn ask_group<R: Declared>(
+        &self,
+        operation: Operation,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        self.authorize_group(operation, &request)?;
+        self.ctx.coordinators.groups().ask(self.caller(), request).await
+    }
+
+    /// As [`Call::ask_group`], what waits for other members.
+    pub async fn ask_group_with_others<R: Declared>(
+        &self,
+        operation: Operation,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        self.authorize_group(operation, &request)?;
+        self.ctx.coordinators.groups().ask_with_others(self.caller(), request).await
+    }
+
+    fn authorize_group(&self, operation: Operation, request: &impl Declared) -> Result<(), ErrorCode> {
+        let group = request.group().map_or("", Str::as_str);
+        self.authorize(operation, Resource::Group(group))
+    }
+
+    /// Asks the coordinator of a transactional id, if the client may do this with the id.
+    pub async fn ask_transaction<A: Ask<Kind = TxnCoordinator>>(
+        &self,
+        operation: Operation,
+        id: &str,
+        question: A,
+    ) -> Result<A::Answer, ErrorCode> {
+        self.authorize(operation, Resource::TransactionalId(id))?;
+        self.ctx.coordinators.transactions().ask(self.version, id, question).await
+    }
+
+    /// The response with its header. It tells how long the client is to wait, and the connection sees to
+    /// that.
+    pub fn answer<M: Message + Throttled>(&self, mut response: M) -> Result<Response, CloseReason> {
+        let mute = self.charge();
+        response.set_throttle_time(mute);
+        let encoded = encode(self.key, self.version, self.correlation_id, &response)?;
+        Ok(Response { mute, ..encoded })
+    }
+
+    /// Charges the request to the client. Gives how long it is to wait.
+    pub fn charge(&self) -> Duration {
+        let took = self.ctx.clock.now().since(self.started);
+        self.session.charge(&self.ctx.door, self.key, took)
     }
 }

@@ -1,4 +1,6 @@
-//! ConsumerGroupDescribe (key 69): consumer groups with their members and assignments. KIP-848, KIP-1099 (member types).
+//! ConsumerGroupDescribe (key 69): consumer groups with their members and assignments. KIP-848.
+//!
+//! - 1: whether a member speaks the classic protocol (KIP-1099).
 
 use ottla_group::request::ConsumerGroupDescribe;
 use ottla_wire::messages::consumer_group_describe_response::DescribedGroup;
@@ -6,20 +8,20 @@ use ottla_wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeRe
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
-use super::authorized;
 use super::call::Call;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(
     call: &mut Call<'_>,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let served = call.ctx.coordinators.world().groups.consumer_protocol;
-    let operations = authorized::group(request.include_authorized_operations);
+    let with_operations = request.include_authorized_operations;
     let mut response = ConsumerGroupDescribeResponse::default();
     for id in request.group_ids {
         let group = match served {
             true if id.is_empty() => refuse(id, ErrorCode::InvalidGroupId),
-            true => describe(call, id, operations).await,
+            true => describe(call, id, with_operations).await,
             false => refuse(id, ErrorCode::UnsupportedVersion),
         };
         response.groups.push(group);
@@ -27,13 +29,26 @@ pub async fn handle(
     response
 }
 
-async fn describe(call: &Call<'_>, id: Str, operations: i32) -> DescribedGroup {
-    let question = ConsumerGroupDescribe::from(id.clone());
-    match call.ctx.coordinators.groups().ask(call.caller(), question).await {
-        Ok(group) if group.error_code == 0 => DescribedGroup { authorized_operations: operations, ..group },
-        Ok(group) => group,
+async fn describe(call: &Call<'_>, id: Str, with_operations: bool) -> DescribedGroup {
+    match call.ask_group(Operation::Describe, ConsumerGroupDescribe::from(id.clone())).await {
+        Ok(group) if group.error_code != 0 => group,
+        Ok(group) if !may_see_topics(call, &group) => DescribedGroup {
+            error_message: Some(Str::from_static("the group has topics that the client may not describe")),
+            ..refuse(id, ErrorCode::TopicAuthorizationFailed)
+        },
+        Ok(group) => DescribedGroup {
+            authorized_operations: call.authorized_operations(with_operations, Resource::Group(&id)),
+            ..group
+        },
         Err(code) => refuse(id, code),
     }
+}
+
+/// A group whose topics are not all to be seen is not shown at all, as in Kafka.
+fn may_see_topics(call: &Call<'_>, group: &DescribedGroup) -> bool {
+    let assignments = group.members.iter().flat_map(|member| [&member.assignment, &member.target_assignment]);
+    let mut topics = assignments.flat_map(|assignment| &assignment.topic_partitions);
+    topics.all(|topic| call.may(Operation::Describe, Resource::Topic(&topic.topic_name)))
 }
 
 fn refuse(group_id: Str, code: ErrorCode) -> DescribedGroup {

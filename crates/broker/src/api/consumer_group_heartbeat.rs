@@ -1,9 +1,13 @@
-//! ConsumerGroupHeartbeat (key 68): a member of a consumer group joins, lives, says what it owns, and leaves. KIP-848.
+//! ConsumerGroupHeartbeat (key 68): a member of a consumer group joins, lives, says what it owns, and leaves.
+//! KIP-848.
+//!
+//! - 1: topics by a regular expression that the broker resolves; members make their own ids (KIP-1082).
 
 use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -12,7 +16,19 @@ pub async fn handle(
     if !call.ctx.coordinators.world().groups.consumer_protocol {
         return refuse(ErrorCode::UnsupportedVersion);
     }
-    call.ctx.coordinators.groups().ask(call.caller(), request).await.unwrap_or_else(refuse)
+    let answer = match may_see_topics(call, &request) {
+        Ok(()) => call.ctx.coordinators.groups().ask(call.caller(), request).await,
+        Err(code) => Err(code),
+    };
+    answer.unwrap_or_else(refuse)
+}
+
+/// Members are told nothing of topics that they may not see. What a pattern finds is for the coordinator.
+fn may_see_topics(call: &Call<'_>, request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
+    // That the group is not the client's to read comes first.
+    call.authorize(Operation::Read, Resource::Group(&request.group_id))?;
+    let mut topics = request.subscribed_topic_names.iter().flatten();
+    topics.try_for_each(|topic| call.authorize(Operation::Describe, Resource::Topic(topic)))
 }
 
 fn refuse(code: ErrorCode) -> ConsumerGroupHeartbeatResponse {

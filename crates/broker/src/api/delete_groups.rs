@@ -1,4 +1,6 @@
 //! DeleteGroups (key 42): empty groups go, with their offsets. KIP-229.
+//!
+//! - 2: flexible.
 
 use ottla_group::request::DeleteGroup;
 use ottla_wire::messages::delete_groups_response::DeletableGroupResult;
@@ -6,6 +8,7 @@ use ottla_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use ottla_wire::primitives::Str;
 
 use super::call::Call;
+use crate::door::Operation;
 
 pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
@@ -19,6 +22,6 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteGroupsRequest) -> Delete
 }
 
 async fn delete(call: &Call<'_>, id: Str) -> DeletableGroupResult {
-    let answer = call.ctx.coordinators.groups().ask(call.caller(), DeleteGroup::from(id.clone())).await;
+    let answer = call.ask_group(Operation::Delete, DeleteGroup::from(id.clone())).await;
     answer.unwrap_or_else(|code| DeletableGroupResult { group_id: id, error_code: code.code() })
 }

@@ -1,4 +1,6 @@
 //! DeleteRecords (key 21): moves the start of partitions; -1 means the high watermark. KIP-107.
+//!
+//! - 2: flexible.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use ottla_wire::{Instant, Offset, PartitionIndex};
 use tokio::sync::oneshot;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::partition::PartitionHandle;
 use crate::shard::Mail;
 
@@ -24,10 +27,15 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteRecordsRequest) -> Delet
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let index = PartitionIndex(partition.partition_index);
-            let found = call.ctx.published.load().partition(&topic.name, index).cloned();
+            let found = match call.authorize(Operation::Delete, Resource::Topic(&topic.name)) {
+                Ok(()) => {
+                    call.ctx.published.load().partition(&topic.name, index).cloned().map_err(ErrorCode::from)
+                }
+                Err(code) => Err(code),
+            };
             let begun = match found {
                 Ok(handle) => begin(&handle, partition.offset, deadline).await,
-                Err(error) => Err(error.into()),
+                Err(code) => Err(code),
             };
             partitions.push((partition.partition_index, begun));
         }
@@ -45,8 +53,8 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteRecordsRequest) -> Delet
     response
 }
 
-/// Writes the checkpoints that hold the starts of logs: a deletion that was answered survives a crash. What fails at that
-/// takes the data directory offline.
+/// Writes the checkpoints that hold the starts of logs: a deletion that was answered survives a crash. What
+/// fails at that takes the data directory offline.
 async fn keep(call: &Call<'_>) {
     let dirs = call.ctx.data_dirs.clone();
     let written = tokio::task::spawn_blocking(move || dirs.iter().try_for_each(DataDir::checkpoint)).await;

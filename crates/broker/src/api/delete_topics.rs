@@ -1,4 +1,9 @@
-//! DeleteTopics (key 20), by name or by id (KIP-516).
+//! DeleteTopics (key 20).
+//!
+//! - 1: the time of throttling.
+//! - 4: flexible.
+//! - 5: a message with an error (KIP-599).
+//! - 6: by id, too (KIP-516).
 
 use ottla_settings::key;
 use ottla_wire::TopicId;
@@ -9,17 +14,51 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use crate::controllers::AskError;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, mut request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let refused = take_refused(call, &mut request);
     let asked = asked(&request);
     if !call.ctx.settings().read(key::DELETE_TOPIC_ENABLE) {
-        return refuse(asked, ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".into());
+        let why = "delete.topic.enable is false".into();
+        let mut response = refuse(asked, ErrorCode::TopicDeletionDisabled, why);
+        response.responses.extend(refused);
+        return response;
     }
     let answer = call.ctx.controller.ask_within(request.timeout_ms, std::mem::take(&mut request)).await;
-    answer.unwrap_or_else(|error: AskError| {
+    let mut response: DeleteTopicsResponse = answer.unwrap_or_else(|error: AskError| {
         let message = error.to_string().into();
         refuse(asked, error.into(), message)
-    })
+    });
+    response.responses.extend(refused);
+    response
+}
+
+/// Takes the topics out of the request that the client may not delete, and answers for them. The name of one
+/// that it may not describe either is not told; that an id is not there is for the controller to say.
+fn take_refused(call: &Call<'_>, request: &mut DeleteTopicsRequest) -> Vec<DeletableTopicResult> {
+    let authorize = |name: &str| call.authorize(Operation::Delete, Resource::Topic(name));
+    let mut refused = Vec::new();
+    let mut refuse = |name, topic_id, code: ErrorCode| {
+        refused.push(DeletableTopicResult { name, topic_id, error_code: code.code(), error_message: None });
+    };
+    request.topic_names.retain(|name| match authorize(name) {
+        Ok(()) => true,
+        Err(code) => {
+            refuse(Some(name.clone()), TopicId::ZERO, code);
+            false
+        }
+    });
+    let published = call.ctx.published.load();
+    request.topics.retain(|topic| {
+        let known = published.image.topic_by_id(topic.topic_id).map(|topic| topic.name.clone());
+        let Some(name) = topic.name.clone().or(known) else { return true };
+        let Err(code) = authorize(&name) else { return true };
+        let told = topic.name.is_some() || call.may(Operation::Describe, Resource::Topic(&name));
+        refuse(told.then_some(name), topic.topic_id, code);
+        false
+    });
+    refused
 }
 
 /// Name and id of every topic to delete. Before version 6 there were names only.

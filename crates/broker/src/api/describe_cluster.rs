@@ -1,12 +1,14 @@
-//! DescribeCluster (key 60): the brokers, the controller and the cluster's id.
-//! KIP-700, KIP-919 (endpoint type), KIP-1073 (fenced brokers).
+//! DescribeCluster (key 60): the brokers, the controller and the cluster's id. KIP-700.
+//!
+//! - 1: brokers or controllers (KIP-919).
+//! - 2: fenced brokers, too (KIP-1073).
 
 use ottla_wire::messages::describe_cluster_response::DescribeClusterBroker;
 use ottla_wire::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use ottla_wire::protocol::ErrorCode;
 
-use super::authorized;
 use super::call::Call;
+use crate::door::{Operation, Resource};
 
 /// `EndpointType`: brokers, not controllers.
 const BROKERS: i8 = 1;
@@ -16,6 +18,12 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeClusterRequest) -> Des
     if request.endpoint_type != BROKERS {
         return refuse(request.endpoint_type);
     }
+    let with_operations = request.include_cluster_authorized_operations;
+    // Whoever may not describe the cluster may do nothing with it that it is told of.
+    let operations = match call.may(Operation::Describe, Resource::Cluster) {
+        false if with_operations => 0,
+        _ => call.authorized_operations(with_operations, Resource::Cluster),
+    };
     let published = call.ctx.published.load();
     let listener = &*call.session.peer.listener;
     let shown =
@@ -35,7 +43,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeClusterRequest) -> Des
         cluster_id: call.ctx.cluster_id.clone(),
         controller_id: call.ctx.controller_id(&published).0,
         brokers: brokers.collect(),
-        cluster_authorized_operations: authorized::cluster(request.include_cluster_authorized_operations),
+        cluster_authorized_operations: operations,
         ..Default::default()
     }
 }

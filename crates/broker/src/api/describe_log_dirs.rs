@@ -1,4 +1,9 @@
-//! DescribeLogDirs (key 35): the data directories with the sizes of the partitions in them. KIP-113, KIP-827 (space).
+//! DescribeLogDirs (key 35): the data directories with the sizes of the partitions in them. KIP-113.
+//!
+//! - 2: flexible.
+//! - 3: an error of the whole.
+//! - 4: the space of the disk (KIP-827).
+//! - 5: whether a directory is cordoned off (KIP-1066).
 
 use std::collections::BTreeMap;
 
@@ -11,10 +16,14 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    if let Err(code) = call.authorize(Operation::Describe, Resource::Cluster) {
+        return DescribeLogDirsResponse { error_code: code.code(), ..Default::default() };
+    }
     let published = call.ctx.published.load();
     let wanted = Wanted::of(&request);
     let results = call.ctx.data_dirs.iter().map(|dir| describe(&published, dir, &wanted));

@@ -8,6 +8,7 @@ use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::shard::Mail;
 
 pub async fn handle(call: &mut Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
@@ -23,6 +24,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeProducersRequest) -> D
 }
 
 async fn known(call: &Call<'_>, topic: &str, index: PartitionIndex) -> Result<Vec<Known>, ErrorCode> {
+    call.authorize(Operation::Read, Resource::Topic(topic))?;
     let partition = call.ctx.published.load().partition(topic, index)?.clone();
     partition.leader_view(None)?;
     let (reply, known) = oneshot::channel();

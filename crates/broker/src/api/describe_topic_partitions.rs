@@ -12,9 +12,9 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, InternalTopic, PartitionIndex};
 
-use super::authorized;
 use super::call::Call;
 use super::metadata::offline_replicas;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -25,11 +25,22 @@ pub async fn handle(
     let limit = request.response_partition_limit.clamp(1, limit_max);
     let from = request.cursor.as_ref();
     let mut page = Page { left: usize::try_from(limit).unwrap_or(1), response: Default::default() };
+    let lists_all = request.topics.is_empty();
     for name in names(&published.image, &request, from) {
+        if let Err(code) = call.authorize(Operation::Describe, Resource::Topic(&name)) {
+            // Topics that the client may not see are left out where it has not asked for them.
+            if !lists_all {
+                page.refuse(name, code);
+            }
+            continue;
+        }
+        let operations = call.authorized_operations(true, Resource::Topic(&name));
         let first =
             from.filter(|cursor| cursor.topic_name == name).map_or(0, |cursor| cursor.partition_index);
         match published.image.topic(&name) {
-            Some(topic) if !page.add(&published.image, topic, PartitionIndex(first.max(0))) => break,
+            Some(topic) if !page.add(&published.image, topic, PartitionIndex(first.max(0)), operations) => {
+                break;
+            }
             Some(_) => {}
             None => page.add_unknown(name),
         }
@@ -58,7 +69,7 @@ struct Page {
 
 impl Page {
     /// Adds a topic from partition `first` on; false if the page ends within it or before it.
-    fn add(&mut self, image: &Image, topic: &Topic, first: PartitionIndex) -> bool {
+    fn add(&mut self, image: &Image, topic: &Topic, first: PartitionIndex, operations: i32) -> bool {
         if self.left == 0 {
             self.end(topic, first);
             return false;
@@ -67,7 +78,7 @@ impl Page {
             name: Some(topic.name.clone()),
             topic_id: topic.id,
             is_internal: InternalTopic::is_internal(&topic.name),
-            topic_authorized_operations: authorized::topic(true),
+            topic_authorized_operations: operations,
             ..Default::default()
         };
         let mut next = None;
@@ -94,12 +105,15 @@ impl Page {
             true => ErrorCode::UnknownTopicOrPartition,
             false => ErrorCode::InvalidTopicException,
         };
-        let answer = DescribeTopicPartitionsResponseTopic {
+        self.refuse(name, code);
+    }
+
+    fn refuse(&mut self, name: Str, code: ErrorCode) {
+        self.response.topics.push(DescribeTopicPartitionsResponseTopic {
             error_code: code.code(),
             name: Some(name),
             ..Default::default()
-        };
-        self.response.topics.push(answer);
+        });
     }
 
     fn end(&mut self, topic: &Topic, next: PartitionIndex) {

@@ -6,6 +6,7 @@ use ottla_wire::primitives::Str;
 
 use super::call::Call;
 use crate::coordinator::transactions::DescribeTransaction;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(
     call: &mut Call<'_>,
@@ -19,11 +20,12 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
-    let question = DescribeTransaction(id.clone());
-    let answer = call.ctx.coordinators.transactions().ask(call.version, &id, question).await;
-    answer.unwrap_or_else(|code| TransactionState {
-        transactional_id: id,
-        error_code: code.code(),
-        ..Default::default()
-    })
+    match call.ask_transaction(Operation::Describe, &id, DescribeTransaction(id.clone())).await {
+        Ok(mut state) => {
+            // Topics that the client may not see are left out, as if they were not part of it.
+            state.topics.retain(|topic| call.may(Operation::Describe, Resource::Topic(&topic.topic)));
+            state
+        }
+        Err(code) => TransactionState { transactional_id: id, error_code: code.code(), ..Default::default() },
+    }
 }

@@ -1,9 +1,21 @@
 //! Fetch (key 1): records for consumers and followers.
-//! KIP-227 (sessions), KIP-320 (epochs), KIP-516 (topic ids), KIP-595 (diverging epochs), KIP-951 (new leaders).
 //!
-//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has something gone
-//! wrong, it answers at once; else it waits once for more. Large pieces leave straight from the page cache. What is not in
-//! memory is looked up by a thread that may wait for the disk.
+//! - 4: isolation levels and aborted transactions (KIP-98).
+//! - 5: where the log starts, in both directions (KIP-107).
+//! - 7: sessions (KIP-227).
+//! - 9: the leader epoch that the reader believes in (KIP-320).
+//! - 10: zstd (KIP-110).
+//! - 11: the reader's rack, and a replica to prefer (KIP-392): none is named here.
+//! - 12: flexible; the epoch of the last record that was fetched, and where logs part (KIP-595).
+//! - 13: topics by their ids (KIP-516).
+//! - 15: the follower with its epoch (KIP-903).
+//! - 16: new leaders in the answer (KIP-951).
+//! - 17: the directory of the follower's replica (KIP-853).
+//! - 18: the high watermark that the follower knows (KIP-1166).
+//!
+//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has
+//! something gone wrong, it answers at once; else it waits once for more. Large pieces leave straight from
+//! the page cache. What is not in memory is looked up by a thread that may wait for the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +32,8 @@ use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
 use super::call::Call;
 use super::frame::encode_parts;
-use super::new_leaders::NewLeaders;
+use super::shared::new_leaders::NewLeaders;
+use crate::door::{Operation, Resource, Throttled};
 use crate::fetch::{
     Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
     epoch, plan,
@@ -33,16 +46,19 @@ use crate::waiters::Wait;
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
 
-/// From this version on, answers name new leaders (KIP-951). The field is older, but was for the metadata log only.
+/// From this version on, answers name new leaders (KIP-951). The field is older, but was for the metadata log
+/// only.
 const NEW_LEADERS_VERSION: i16 = 16;
 
 /// Serves one Fetch.
 pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
     let mut files = Vec::new();
-    let response = match Fetch::of(call, &request) {
+    let mut response = match Fetch::of(call, &request) {
         Ok(fetch) => fetch.serve(call, &request, &mut files).await,
         Err(error) => FetchResponse { error_code: ErrorCode::from(error).code(), ..Default::default() },
     };
+    let mute = call.charge();
+    response.set_throttle_time(mute);
     let encoded = encode_parts(call.key, call.version, call.correlation_id, &response)?;
     let mut parts = Vec::with_capacity(encoded.parts.len());
     for part in encoded.parts {
@@ -51,7 +67,7 @@ pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Respon
             WirePart::Gap { id, .. } => file_part(&files, id)?,
         });
     }
-    Ok(Response { parts, ..Response::default() })
+    Ok(Response { parts, mute, ..Response::default() })
 }
 
 fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
@@ -180,7 +196,8 @@ impl Fetch {
         pass
     }
 
-    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the disk.
+    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the
+    /// disk.
     fn look_on(&self, call: &Call<'_>, limits: &Limits, pass: &mut Pass) -> Option<ColdPlan> {
         let published = call.ctx.published.load();
         for (id, asked) in self.wanted.iter().skip(pass.looked.len()) {
@@ -188,7 +205,14 @@ impl Fetch {
             let max_bytes = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
             let whole_batch = pass.bytes == 0;
             match find(&published, id) {
-                Err(error) => pass.push(None, Err(error.into())),
+                Err(error) => {
+                    let allowed = name(&published, id).is_none_or(|name| self.may_read(call, name));
+                    let failure = if allowed { error.into() } else { ReadFailure::NotAuthorized };
+                    pass.push(None, Err(failure));
+                }
+                Ok(partition) if !self.may_read(call, &partition.topic) => {
+                    pass.push(None, Err(ReadFailure::NotAuthorized));
+                }
                 Ok(partition) => match self.plan(&published, &partition, asked, max_bytes, whole_batch) {
                     Err(ReadFailure::Storage(ReadError::WouldBlock)) => {
                         return Some(ColdPlan { partition, asked: *asked, max_bytes, whole_batch });
@@ -218,6 +242,13 @@ impl Fetch {
             return Err(ReadFailure::NotAReplica(broker));
         }
         plan(partition, asked, self.reader, max_bytes, whole_batch, Cold::Refuse)
+    }
+
+    fn may_read(&self, call: &Call<'_>, topic: &str) -> bool {
+        match self.reader {
+            Reader::Consumer { .. } => call.may(Operation::Read, Resource::Topic(topic)),
+            Reader::Follower { .. } => call.may(Operation::ClusterAction, Resource::Cluster),
+        }
     }
 
     /// Tells the leaders' cores how far this follower has come.
@@ -365,12 +396,16 @@ fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
         ReadFailure::Storage(error) => {
             tracing::error!(partition = index.0, %error, "a fetch cannot be served")
         }
-        ReadFailure::Partition(_) | ReadFailure::NotAReplica(_) | ReadFailure::NotRegistered { .. } => {}
+        ReadFailure::Partition(_)
+        | ReadFailure::NotAReplica(_)
+        | ReadFailure::NotRegistered { .. }
+        | ReadFailure::NotAuthorized => {}
     }
     data
 }
 
-/// A follower is read for only as the incarnation that is registered (KIP-903): what it fetches counts for its ISR.
+/// A follower is read for only as the incarnation that is registered (KIP-903): what it fetches counts for
+/// its ISR.
 fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFailure> {
     match reader {
         Reader::Follower { broker, epoch } if published.image.broker_epoch(broker) != Some(epoch) => {
@@ -478,6 +513,14 @@ fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<PartitionId> {
         );
     }
     all
+}
+
+/// The name of a topic; `None` if its id is not known.
+fn name<'a>(published: &'a Published, id: &'a PartitionId) -> Option<&'a str> {
+    match &id.topic {
+        TopicRef::Name(name) => Some(name),
+        TopicRef::Id(topic) => published.image.topic_by_id(*topic).map(|topic| topic.name.as_str()),
+    }
 }
 
 fn find(published: &Published, id: &PartitionId) -> Result<Arc<PartitionHandle>, PartitionError> {

@@ -1,5 +1,10 @@
 //! FindCoordinator (key 10): who coordinates a group or a transactional id.
-//! KIP-699 (several keys in one request), KIP-932 (share groups).
+//!
+//! - 1: transactional ids (KIP-98), a message with an error.
+//! - 3: flexible.
+//! - 4: several keys in one request (KIP-699).
+//! - 5: TRANSACTION_ABORTABLE (KIP-890).
+//! - 6: share groups (KIP-932), which have no coordinator here.
 //!
 //! The coordinator is the leader of the id's partition of an internal topic, which is created on first need.
 
@@ -10,6 +15,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, InternalTopic};
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 
 /// From this version on, a request names several keys.
 const SEVERAL_VERSION: i16 = 4;
@@ -51,6 +57,12 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
             return Err(NotFound { code: ErrorCode::InvalidRequest, message });
         }
     };
+    let resource = match topic {
+        InternalTopic::Offsets => Resource::Group(key),
+        InternalTopic::TransactionState => Resource::TransactionalId(key),
+    };
+    call.authorize(Operation::Describe, resource)
+        .map_err(|code| NotFound { code, message: "the client may not describe it" })?;
     let not_now = |message| NotFound { code: ErrorCode::CoordinatorNotAvailable, message };
     let index = call.ctx.coordinators.partition_for(topic, key).await;
     let index =

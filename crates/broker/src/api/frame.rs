@@ -1,41 +1,14 @@
-//! From a frame to a request, and from a response to a frame.
+//! From a body to a request, and from a response to a frame.
 
-use bytes::{Buf, Bytes};
-use ottla_net::{CloseReason, Frame, Part, Response};
-use ottla_wire::messages::{RequestHeader, ResponseHeader};
+use ottla_net::{CloseReason, Part, Response};
+use ottla_wire::messages::ResponseHeader;
 use ottla_wire::primitives::{
     EncodeError, Encoded, Message, Part as WirePart, Reader, Request, Writer, encode_with_header, put_frame,
 };
-use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
+use ottla_wire::protocol::{ApiKey, response_header_version};
 
-/// A frame whose header has been read.
-pub struct ParsedHeader {
-    pub key: ApiKey,
-    pub version: i16,
-    pub header: RequestHeader,
-    /// What follows the header.
-    pub body: Reader,
-}
-
-impl ParsedHeader {
-    /// Reads the header; the version is not yet checked against what is served.
-    pub fn read(frame: Bytes) -> Result<ParsedHeader, CloseReason> {
-        let (code, version) =
-            peek(&frame).ok_or_else(|| CloseReason::refused("a request without a header"))?;
-        let key = ApiKey::try_from(code).map_err(|unknown| CloseReason::refused(unknown.to_string()))?;
-        let mut body = Reader::new(frame);
-        let header = RequestHeader::decode(&mut body, request_header_version(key, version))
-            .map_err(|error| CloseReason::refused(format!("header of {key} version {version}: {error}")))?;
-        Ok(ParsedHeader { key, version, header, body })
-    }
-}
-
-/// Whether a frame is a request of this API.
-pub fn is_of(frame: &Frame, key: ApiKey) -> bool {
-    peek(&frame.bytes).is_some_and(|(code, _)| code == key.code())
-}
-
-/// Reads a request body. One that does not parse ends the connection: nothing after it can be trusted to be in step.
+/// Reads a request body. One that does not parse ends the connection: nothing after it can be trusted to be
+/// in step.
 pub fn decode<R: Request>(key: ApiKey, version: i16, mut body: Reader) -> Result<R, CloseReason> {
     // Bytes after the end are left alone, as Kafka does: librdkafka sends some after Metadata.
     R::decode(&mut body, version)
@@ -88,10 +61,4 @@ pub fn encode_parts<M: Message>(
 fn cannot_be_expressed(key: ApiKey, version: i16, error: &EncodeError) -> CloseReason {
     tracing::error!(api = %key, version, %error, "a response cannot be expressed in the version that was asked");
     CloseReason::refused(format!("the answer to {key} version {version} cannot be expressed: {error}"))
-}
-
-/// API key and version, which every header begins with.
-fn peek(frame: &Bytes) -> Option<(i16, i16)> {
-    let mut start = frame.get(..4)?;
-    Some((start.get_i16(), start.get_i16()))
 }

@@ -1,28 +1,40 @@
-//! InitProducerId (key 22): an id and an epoch for a producer.
-//! KIP-98, KIP-360 (the next epoch of an id), KIP-890 (retried errors).
+//! InitProducerId (key 22): an id and an epoch for a producer. KIP-98.
+//!
+//! - 2: flexible.
+//! - 3: the producer's id and epoch as it knows them, to get the next epoch (KIP-360).
+//! - 4: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
+//! - 5: TRANSACTION_ABORTABLE (KIP-890).
+//! - 6: two-phase commit (KIP-939). Not advertised: it is not stable.
 
 use ottla_wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use crate::coordinator::transactions::InitProducerId;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    let coordinators = &call.ctx.coordinators;
-    match request.transactional_id.clone() {
+    let answer = match request.transactional_id.clone() {
         // The coordinator refuses it; it need not be found for that.
-        Some(id) if id.is_empty() => refuse(ErrorCode::InvalidRequest),
-        Some(id) => coordinators
-            .transactions()
-            .ask(call.version, &id, InitProducerId(request))
-            .await
-            .unwrap_or_else(refuse),
-        // A producer without a transactional id gets a new id whatever epoch it had: nobody else can have it.
-        None => match coordinators.next_producer_id().await {
-            Ok(id) => InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() },
-            Err(code) => refuse(code),
-        },
+        Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
+        Some(id) => call.ask_transaction(Operation::Write, &id, InitProducerId(request)).await,
+        None => without_transactions(call).await,
+    };
+    answer.unwrap_or_else(refuse)
+}
+
+/// A producer without a transactional id gets a new id whatever epoch it had: nobody else can have it. It
+/// takes the permission to write idempotently, or to write to any topic at all (KIP-679).
+async fn without_transactions(call: &Call<'_>) -> Result<InitProducerIdResponse, ErrorCode> {
+    let writes_somewhere = || {
+        let published = call.ctx.published.load();
+        published.image.topics().any(|topic| call.may(Operation::Write, Resource::Topic(&topic.name)))
+    };
+    if !call.may(Operation::IdempotentWrite, Resource::Cluster) && !writes_somewhere() {
+        return Err(Resource::Cluster.refusal());
     }
+    let id = call.ctx.coordinators.next_producer_id().await?;
+    Ok(InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() })
 }
 
 fn refuse(code: ErrorCode) -> InitProducerIdResponse {

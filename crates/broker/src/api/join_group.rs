@@ -1,24 +1,28 @@
 //! JoinGroup (key 11): a member takes part in the next generation of a classic group.
-//! KIP-62 (rebalance timeout), KIP-345 (static members), KIP-394 (member ids), KIP-559 (protocol names), KIP-800 (reasons).
+//!
+//! - 1: the time that a rebalance may take (KIP-62).
+//! - 2: the time of throttling.
+//! - 4: a member is told its id before it joins with it (KIP-394).
+//! - 5: static members (KIP-345).
+//! - 6: flexible.
+//! - 7: type and name of the protocol in the answer; the name may be null (KIP-559).
+//! - 8: the reason (KIP-800).
+//! - 9: the leader may be told to leave the assignment as it is (KIP-814).
 
 use ottla_wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
+use crate::door::Operation;
 
 /// Before this version the name of the protocol cannot be null.
 const NULL_PROTOCOL_VERSION: i16 = 7;
 
 pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
     let member = request.member_id.clone();
-    let mut response = call
-        .ctx
-        .coordinators
-        .groups()
-        .ask_with_others(call.caller(), request)
-        .await
-        .unwrap_or_else(|code| refuse(member, code));
+    let answer = call.ask_group_with_others(Operation::Read, request).await;
+    let mut response = answer.unwrap_or_else(|code| refuse(member, code));
     // Kafka names no protocol with an error.
     if response.error_code != 0 {
         response.protocol_name = (call.version < NULL_PROTOCOL_VERSION).then(Str::default);

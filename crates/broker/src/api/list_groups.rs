@@ -1,9 +1,15 @@
-//! ListGroups (key 16): the groups that this broker coordinates. KIP-518 (states), KIP-848 (types).
+//! ListGroups (key 16): the groups that this broker coordinates.
+//!
+//! - 1: the time of throttling.
+//! - 3: flexible.
+//! - 4: by state, and the state of each (KIP-518).
+//! - 5: by type, and the type of each (KIP-848).
 
 use ottla_wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
@@ -20,6 +26,10 @@ pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGrou
             return ListGroupsResponse { error_code: listed.error_code, ..Default::default() };
         }
         response.groups.extend(listed.groups);
+    }
+    // Whoever may describe the cluster sees all groups, others those that they may describe.
+    if !call.may(Operation::Describe, Resource::Cluster) {
+        response.groups.retain(|listed| call.may(Operation::Describe, Resource::Group(&listed.group_id)));
     }
     response
 }

@@ -1,5 +1,15 @@
 //! ListOffsets (key 2): where a partition begins, ends, or reaches a time.
-//! KIP-207 (a new leader knows its end late), KIP-734 (largest timestamp), KIP-405 (local start), KIP-1005, KIP-1023.
+//!
+//! - 1: one offset for a partition, with its timestamp (KIP-79).
+//! - 2: isolation levels (KIP-98); the time of throttling.
+//! - 4: leader epochs, in both directions (KIP-320).
+//! - 5: OFFSET_NOT_AVAILABLE of a new leader (KIP-207).
+//! - 6: flexible.
+//! - 7: -3, the largest timestamp (KIP-734).
+//! - 8: -4, the start of what is stored locally (KIP-405).
+//! - 9: -5, the end of what is tiered (KIP-1005).
+//! - 10: a time-out for searches in tiers (KIP-1075), which do not exist here.
+//! - 11: -6, the first offset that is not tiered yet (KIP-1023).
 
 use std::sync::Arc;
 
@@ -12,6 +22,7 @@ use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
 use super::call::Call;
 use crate::cold_reads::ColdReads;
+use crate::door::{Operation, Resource};
 use crate::fetch::{epoch, unreadable};
 use crate::partition::{PartitionError, PartitionHandle, PartitionView};
 use crate::waiters::ReadLimit;
@@ -22,12 +33,9 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let published = call.ctx.published.load();
-            let partition = published.partition(&topic.name, PartitionIndex(asked.partition_index)).cloned();
-            drop(published);
-            let found = match partition {
+            let found = match find(call, &topic.name, asked.partition_index) {
                 Ok(partition) => list(&call.ctx.searches, partition, &asked, reader).await,
-                Err(error) => Err(error.into()),
+                Err(error) => Err(error),
             };
             let mut answer = answer(asked.partition_index, found);
             // The field is there from version 4 on (KIP-320).
@@ -39,6 +47,11 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
         response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     response
+}
+
+fn find(call: &Call<'_>, topic: &str, index: i32) -> Result<Arc<PartitionHandle>, ListError> {
+    call.authorize(Operation::Describe, Resource::Topic(topic)).map_err(|_| ListError::NotAuthorized)?;
+    Ok(call.ctx.published.load().partition(topic, PartitionIndex(index)).cloned()?)
 }
 
 /// Who asks, and in which version.
@@ -141,7 +154,8 @@ async fn list(
     }
 }
 
-/// A leader whose high watermark has not reached its own first offset does not know yet what is committed (KIP-207).
+/// A leader whose high watermark has not reached its own first offset does not know yet what is committed
+/// (KIP-207).
 fn knows_its_end_late(view: &PartitionView) -> bool {
     let replica = &view.replica;
     let current = replica.epochs.entries().last().filter(|entry| entry.epoch == replica.leader_epoch);
@@ -175,6 +189,8 @@ fn answer(index: i32, found: Result<Found, ListError>) -> ListOffsetsPartitionRe
 
 #[derive(Debug, thiserror::Error)]
 enum ListError {
+    #[error("the client may not describe the topic")]
+    NotAuthorized,
     #[error(transparent)]
     Partition(#[from] PartitionError),
     #[error("this version of the request cannot ask for it")]
@@ -190,6 +206,7 @@ enum ListError {
 impl From<ListError> for ErrorCode {
     fn from(error: ListError) -> ErrorCode {
         match error {
+            ListError::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
             ListError::Partition(error) => error.into(),
             ListError::NotInVersion => ErrorCode::UnsupportedVersion,
             ListError::NotAvailable => ErrorCode::OffsetNotAvailable,

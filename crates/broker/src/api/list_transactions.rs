@@ -1,12 +1,16 @@
-//! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664, KIP-994 (by duration), KIP-1152
-//! (by pattern).
+//! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664.
+//!
+//! - 1: those that have run for longer than a time (KIP-994).
+//! - 2: those whose ids match a pattern (KIP-1152).
 
 use ottla_txn::StateFilter;
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
+use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use crate::coordinator::transactions::ListTransactions;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> ListTransactionsResponse {
     let unknown = request.state_filters.iter().filter(|name| StateFilter::parse(name).is_none());
@@ -27,5 +31,7 @@ pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> Li
         }
         response.transaction_states.extend(listed.transaction_states);
     }
+    let may_see = |id: &Str| call.may(Operation::Describe, Resource::TransactionalId(id));
+    response.transaction_states.retain(|listed| may_see(&listed.transactional_id));
     response
 }

@@ -1,5 +1,17 @@
 //! Metadata (key 3): brokers, and topics with the leaders of their partitions.
-//! KIP-516 (topic ids), KIP-430 (authorized operations), KIP-526 and KIP-487 (automatic creation).
+//!
+//! - 1: all topics are null, none is an empty list; racks, the controller, internal topics.
+//! - 2: the cluster's id (KIP-78).
+//! - 3: the time of throttling.
+//! - 4: whether topics may be created (KIP-204).
+//! - 5: replicas that are offline (KIP-112).
+//! - 7: leader epochs (KIP-320).
+//! - 8: authorized operations (KIP-430).
+//! - 9: flexible.
+//! - 10: topic ids (KIP-516).
+//! - 11: those of the cluster are DescribeCluster's now (KIP-700).
+//! - 12: topics by their ids.
+//! - 13: an error of the whole (KIP-1102), which a broker that serves does not have.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +28,8 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, PartitionIndex};
 
-use super::authorized;
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 
 /// How long the creation of a topic may take.
@@ -28,29 +40,39 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
     let published = call.ctx.published.load();
     if let Asked::These(topics) = &asked
         && request.allow_auto_topic_creation
-        && call.ctx.settings().read(key::AUTO_CREATE_TOPICS_ENABLE)
+        && auto_creates(call)
     {
         create_missing(call, &published.image, topics);
     }
     let image = &published.image;
-    let operations = authorized::topic(request.include_topic_authorized_operations);
-    let describe = |topic: &Topic| describe(image, topic, operations);
+    let with_operations = request.include_topic_authorized_operations;
+    let may_see = |topic: &Topic| call.may(Operation::Describe, Resource::Topic(&topic.name));
+    let describe = |topic: &Topic| {
+        let operations = call.authorized_operations(with_operations, Resource::Topic(&topic.name));
+        describe(image, topic, operations)
+    };
     let topics = match asked {
-        Asked::All => image.topics().map(|topic| describe(topic)).collect(),
+        // Topics that the client may not see are left out.
+        Asked::All => image.topics().filter(|topic| may_see(topic)).map(|topic| describe(topic)).collect(),
         Asked::These(topics) => topics
             .iter()
-            .map(|topic| match find(image, topic) {
+            .map(|topic| match find(call, image, topic, request.allow_auto_topic_creation) {
                 Ok(found) => describe(found),
                 Err(code) => unknown(topic, code),
             })
             .collect(),
+    };
+    // Whoever may not describe the cluster may do nothing with it that it is told of.
+    let cluster_operations = match call.may(Operation::Describe, Resource::Cluster) {
+        false if request.include_cluster_authorized_operations => 0,
+        _ => call.authorized_operations(request.include_cluster_authorized_operations, Resource::Cluster),
     };
     MetadataResponse {
         brokers: brokers(call, &published),
         cluster_id: Some(call.ctx.cluster_id.clone()),
         controller_id: call.ctx.controller_id(&published).0,
         topics,
-        cluster_authorized_operations: authorized::cluster(request.include_cluster_authorized_operations),
+        cluster_authorized_operations: cluster_operations,
         ..Default::default()
     }
 }
@@ -72,16 +94,45 @@ impl Asked<'_> {
     }
 }
 
-fn find<'a>(image: &'a Image, asked: &MetadataRequestTopic) -> Result<&'a Topic, ErrorCode> {
+/// The topic that is asked for, if the client may see it. Whether one exists that it may not see is not told.
+fn find<'a>(
+    call: &Call<'_>,
+    image: &'a Image,
+    asked: &MetadataRequestTopic,
+    creates: bool,
+) -> Result<&'a Topic, ErrorCode> {
+    let authorize = |name: &str| call.authorize(Operation::Describe, Resource::Topic(name));
     match &asked.name {
         // With an id, the name does not count: some clients leave it null, others empty.
         _ if is_by_id(asked) => {
-            image.topic_by_id(asked.topic_id).map(|topic| &**topic).ok_or(ErrorCode::UnknownTopicId)
+            let topic = image.topic_by_id(asked.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+            authorize(&topic.name)?;
+            Ok(topic)
         }
         None => Err(ErrorCode::UnknownTopicId),
-        Some(name) if !is_topic_name(name) => Err(ErrorCode::InvalidTopicException),
-        Some(name) => image.topic(name).map(|topic| &**topic).ok_or(ErrorCode::UnknownTopicOrPartition),
+        Some(name) => {
+            authorize(name)?;
+            if !is_topic_name(name) {
+                return Err(ErrorCode::InvalidTopicException);
+            }
+            let missing = match creates && auto_creates(call) && !may_create(call, name) {
+                true => ErrorCode::TopicAuthorizationFailed,
+                false => ErrorCode::UnknownTopicOrPartition,
+            };
+            image.topic(name).map(|topic| &**topic).ok_or(missing)
+        }
     }
+}
+
+fn auto_creates(call: &Call<'_>) -> bool {
+    call.ctx.settings().read(key::AUTO_CREATE_TOPICS_ENABLE)
+}
+
+/// Whether topics that are not there may be created for the client, which must be able to see them.
+fn may_create(call: &Call<'_>, name: &str) -> bool {
+    let topic = Resource::Topic(name);
+    call.may(Operation::Describe, topic)
+        && (call.may(Operation::Create, Resource::Cluster) || call.may(Operation::Create, topic))
 }
 
 fn is_by_id(asked: &MetadataRequestTopic) -> bool {
@@ -94,12 +145,13 @@ fn unknown(asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTop
     MetadataResponseTopic { error_code: code.code(), name, topic_id: asked.topic_id, ..Default::default() }
 }
 
-/// Begins to create the topics that are not there, with the broker's defaults. This answer still says that they are not,
-/// as Kafka's does; clients ask again.
+/// Begins to create the topics that are not there, with the broker's defaults. This answer still says that
+/// they are not, as Kafka's does; clients ask again.
 fn create_missing(call: &Call<'_>, image: &Image, topics: &[MetadataRequestTopic]) {
     let names = topics.iter().filter(|topic| !is_by_id(topic)).filter_map(|topic| topic.name.as_ref());
-    let missing: BTreeSet<&Str> =
-        names.filter(|name| image.topic(name).is_none() && is_topic_name(name)).collect();
+    let missing: BTreeSet<&Str> = names
+        .filter(|name| image.topic(name).is_none() && is_topic_name(name) && may_create(call, name))
+        .collect();
     if missing.is_empty() {
         return;
     }

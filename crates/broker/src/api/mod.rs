@@ -1,14 +1,15 @@
-//! The APIs that are served: one file for each key, named as Kafka names it.
+//! The APIs that are served: one file for each key, named as Kafka names it, with what its versions changed.
 //!
 //! - [`table`]: which are served, and by what.
-//! - [`call`]: one request on its way, and the connection that it came by.
-//! - [`frame`]: from a frame to a request, and from a response to a frame.
+//! - [`passed_on`]: those that a coordinator answers as they are.
+//! - [`call`]: one request on its way.
+//! - [`frame`]: from a body to a request, and from a response to a frame.
+//! - [`shared`]: what several APIs have in common.
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
-mod authorized;
 mod call;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
@@ -28,33 +29,28 @@ mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod frame;
-mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
-mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_transactions;
 mod metadata;
-mod new_leaders;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod passed_on;
 mod produce;
-mod sync_group;
+mod shared;
 mod table;
-mod transactional;
 mod txn_offset_commit;
-mod unknown_partitions;
 mod update_features;
 mod write_txn_markers;
 
 pub use api_versions::unsupported as unsupported_api_versions;
-pub use call::{Call, Session};
-pub use frame::{ParsedHeader, is_of};
+pub use call::Call;
 pub use offset_commit::start as start_offset_commit;
 pub use produce::start as start_produce;
 pub use table::{SERVED, dispatch};

@@ -1,14 +1,23 @@
 //! OffsetCommit (key 8): how far a group has read.
-//! KIP-98 (leader epochs), KIP-345 (static members), KIP-848 (member epochs, topic ids).
 //!
-//! What is committed to partitions that are not there fails alone; the rest goes to the coordinator. As with Produce, all
-//! requests that one read brought are taken together, so that they share the flush that they wait for.
+//! - 3: the time of throttling.
+//! - 5: retention is the broker's to say (KIP-211).
+//! - 6: the leader epoch of what was read (KIP-320).
+//! - 7: static members (KIP-345).
+//! - 8: flexible.
+//! - 9: member epochs (KIP-848).
+//! - 10: topics by their ids (KIP-848).
+//!
+//! What is committed to partitions that are not there fails alone; the rest goes to the coordinator. As with
+//! Produce, all requests that one read brought are taken together, so that they share the flush that they
+//! wait for.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
+use ottla_wire::Instant;
 use ottla_wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use ottla_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -16,11 +25,11 @@ use ottla_wire::messages::offset_commit_response::{
 use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
-use super::call::Session;
-use super::frame::{ParsedHeader, decode, encode};
-use super::unknown_partitions;
+use super::frame::{decode, encode};
+use super::shared::unknown_partitions;
 use crate::context::Context;
 use crate::coordinator::ask::{Answer, TOO_LATE};
+use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
 use crate::published::Published;
 use crate::shard::Letters;
 
@@ -42,7 +51,8 @@ pub async fn start(
     for frame in frames {
         let (bytes, permit) = frame.into_parts();
         permits.push(permit);
-        run.push(take(ctx, session, &mut letters, bytes).await?);
+        let admitted = admit(ctx.served, session, bytes)?;
+        run.push(take(ctx, session, &mut letters, admitted, started).await?);
     }
     letters.send().await;
     let ctx = ctx.clone();
@@ -63,6 +73,8 @@ struct Pending {
     version: i16,
     correlation_id: i32,
     response: OffsetCommitResponse,
+    /// How long the client is to wait.
+    mute: Duration,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
     answer: Option<Result<Answer<OffsetCommitRequest>, ErrorCode>>,
@@ -72,33 +84,40 @@ async fn take(
     ctx: &Context,
     session: &mut Session,
     letters: &mut Letters,
-    frame: Bytes,
+    admitted: Admitted,
+    started: Instant,
 ) -> Result<Pending, CloseReason> {
-    let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
-    if !key.versions().contains(&version) {
-        return Err(CloseReason::refused(format!("{key} version {version} is not served")));
-    }
-    session.note_client(header.client_id);
+    let Admitted { key, version, correlation_id, client_id, body } = admitted;
+    session.note_client(client_id);
     let mut request: OffsetCommitRequest = decode(key, version, body)?;
     let mut response = OffsetCommitResponse::default();
+    let by_id = version >= BY_ID_VERSION;
     let published = ctx.published.load_full();
-    request.topics.retain_mut(|topic| {
-        let answer = take_unknown(&published, topic, version >= BY_ID_VERSION);
-        if !answer.partitions.is_empty() {
-            response.topics.push(answer);
-        }
-        !topic.partitions.is_empty()
-    });
+    let allowed = session.authorize(&ctx.door, Operation::Read, Resource::Group(&request.group_id));
+    // Who may not commit for the group is told no more than that.
+    if allowed.is_ok() {
+        request.topics.retain_mut(|topic| {
+            let answer = take_refused(ctx, session, &published, topic, by_id);
+            if !answer.partitions.is_empty() {
+                response.topics.push(answer);
+            }
+            !topic.partitions.is_empty()
+        });
+    }
     let asked: Vec<OffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
     // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
     let answer = match asked.is_empty() && !response.topics.is_empty() {
         true => None,
         false => {
             let groups = ctx.coordinators.groups();
-            Some(groups.write_to(letters, session.caller(version), request).await)
+            Some(match allowed {
+                Ok(()) => groups.write_to(letters, session.caller(version), request).await,
+                Err(code) => Err(code),
+            })
         }
     };
-    Ok(Pending { version, correlation_id: header.correlation_id, response, asked, answer })
+    let mute = session.charge(&ctx.door, KEY, ctx.clock.now().since(started));
+    Ok(Pending { version, correlation_id, mute, response, asked, answer })
 }
 
 impl Pending {
@@ -130,12 +149,17 @@ impl Pending {
                 None => self.response.topics.push(topic),
             }
         }
-        encode(KEY, self.version, self.correlation_id, &self.response)
+        self.response.set_throttle_time(self.mute);
+        let encoded = encode(KEY, self.version, self.correlation_id, &self.response)?;
+        Ok(Response { mute: self.mute, ..encoded })
     }
 }
 
-/// Names the topic, takes the partitions that are not there out of it, and answers for them.
-fn take_unknown(
+/// Names the topic, takes the partitions that are not there or may not be read out of it, and answers for
+/// them.
+fn take_refused(
+    ctx: &Context,
+    session: &Session,
     published: &Published,
     topic: &mut OffsetCommitRequestTopic,
     by_id: bool,
@@ -146,6 +170,16 @@ fn take_unknown(
     };
     if let Some(known) = known {
         topic.name = known.name.clone();
+    }
+    if (known.is_some() || !by_id)
+        && let Err(code) = session.authorize(&ctx.door, Operation::Read, Resource::Topic(&topic.name))
+    {
+        let partitions = std::mem::take(&mut topic.partitions);
+        return OffsetCommitResponseTopic {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: partitions.into_iter().map(|one| answer_for(one.partition_index, code)).collect(),
+        };
     }
     let code = if known.is_some() { ErrorCode::UnknownTopicOrPartition } else { code };
     let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);

@@ -8,28 +8,33 @@ use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
-use super::unknown_partitions;
+use super::shared::unknown_partitions;
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 
 pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
-    let mut unknown = Vec::new();
+    let mut refused = Vec::new();
     {
         let published = call.ctx.published.load();
         request.topics.retain_mut(|topic| {
-            unknown.extend(take_unknown(&published, topic));
-            !topic.partitions.is_empty()
+            match call.authorize(Operation::Read, Resource::Topic(&topic.name)) {
+                Ok(()) => {
+                    refused.extend(take_unknown(&published, topic));
+                    !topic.partitions.is_empty()
+                }
+                Err(code) => {
+                    refused.push(refuse(topic, code));
+                    false
+                }
+            }
         });
     }
-    let mut response = call
-        .ctx
-        .coordinators
-        .groups()
-        .ask(call.caller(), request)
-        .await
-        .unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
+    let answer = call.ask_group(Operation::Delete, request).await;
+    let mut response =
+        answer.unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
     // An error of the whole stands alone.
     if response.error_code == 0 {
-        for topic in unknown {
+        for topic in refused {
             match response.topics.iter_mut().find(|known| known.name == topic.name) {
                 Some(known) => known.partitions.extend(topic.partitions),
                 None => response.topics.push(topic),
@@ -37,6 +42,13 @@ pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> Of
         }
     }
     response
+}
+
+fn refuse(topic: &OffsetDeleteRequestTopic, code: ErrorCode) -> OffsetDeleteResponseTopic {
+    let error_code = code.code();
+    let partition = |index| OffsetDeleteResponsePartition { partition_index: index, error_code };
+    let partitions = topic.partitions.iter().map(|one| partition(one.partition_index));
+    OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
 }
 
 /// Takes the partitions that are not there out of the request, and answers for them.

@@ -1,5 +1,13 @@
 //! OffsetFetch (key 9): how far groups have read.
-//! KIP-709 (several groups), KIP-447 (stable offsets), KIP-848 (member epochs, topic ids).
+//!
+//! - 2: all topics of a group; an error of the whole.
+//! - 3: the time of throttling.
+//! - 5: the leader epoch of what was read (KIP-320).
+//! - 6: flexible.
+//! - 7: offsets that no open transaction can change (KIP-447).
+//! - 8: several groups (KIP-709).
+//! - 9: member epochs (KIP-848).
+//! - 10: topics by their ids (KIP-848).
 
 use std::collections::BTreeMap;
 
@@ -15,6 +23,7 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 
 /// From this version on, a request asks for several groups.
@@ -41,23 +50,41 @@ pub async fn handle(call: &mut Call<'_>, request: OffsetFetchRequest) -> OffsetF
     OffsetFetchResponse { groups, ..Default::default() }
 }
 
+/// Fetches what the client may see: of topics that it asks for and may not describe it is told that, of
+/// others nothing.
 async fn fetch(
     call: &Call<'_>,
-    group: OffsetFetchRequestGroup,
+    mut group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id.clone();
-    let question = FetchOfGroup { group, require_stable };
-    let answer = call.ctx.coordinators.groups().ask(call.caller(), question).await;
-    answer.unwrap_or_else(|code| OffsetFetchResponseGroup {
-        group_id,
-        error_code: code.code(),
-        ..Default::default()
-    })
+    let authorize = |topic: &str| call.authorize(Operation::Describe, Resource::Topic(topic));
+    let mut refused = Vec::new();
+    if let Some(topics) = &mut group.topics {
+        topics.retain(|topic| match authorize(&topic.name) {
+            Ok(()) => true,
+            Err(code) => {
+                refused.push(without_offsets(topic, code));
+                false
+            }
+        });
+    }
+    let asked = FetchOfGroup { group, require_stable };
+    match call.ask_group(Operation::Describe, asked).await {
+        Ok(mut answer) => {
+            answer.topics.retain(|topic| authorize(&topic.name).is_ok());
+            // An error of the whole stands alone.
+            if answer.error_code == 0 {
+                answer.topics.extend(refused);
+            }
+            answer
+        }
+        Err(code) => OffsetFetchResponseGroup { group_id, error_code: code.code(), ..Default::default() },
+    }
 }
 
-/// The coordinator knows topics by name: ids are translated on the way there and back. Topics that are gone keep their
-/// ids in what was asked for, and are left out of what was not.
+/// The coordinator knows topics by name: ids are translated on the way there and back. Topics that are gone
+/// keep their ids in what was asked for, and are left out of what was not.
 async fn fetch_by_id(
     call: &Call<'_>,
     mut group: OffsetFetchRequestGroup,
@@ -74,7 +101,7 @@ async fn fetch_by_id(
                 true
             }
             None => {
-                unknown.push(not_there(topic));
+                unknown.push(without_offsets(topic, ErrorCode::UnknownTopicId));
                 false
             }
         });
@@ -102,18 +129,18 @@ fn id_of(
     asked.get(&topic.name).copied().or_else(|| published.image.topic_id(&topic.name))
 }
 
-fn not_there(topic: &OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+fn without_offsets(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |index: &i32| OffsetFetchResponsePartitions {
         partition_index: *index,
         committed_offset: -1,
         metadata: Some(Str::default()),
-        error_code: ErrorCode::UnknownTopicId.code(),
+        error_code: code.code(),
         ..Default::default()
     };
     OffsetFetchResponseTopics {
+        name: topic.name.clone(),
         topic_id: topic.topic_id,
         partitions: topic.partition_indexes.iter().map(partition).collect(),
-        ..Default::default()
     }
 }
 

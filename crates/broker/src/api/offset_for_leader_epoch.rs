@@ -1,4 +1,9 @@
-//! OffsetForLeaderEpoch (key 23): where a leader epoch ends in this log, for truncation. KIP-101, KIP-279, KIP-320.
+//! OffsetForLeaderEpoch (key 23): where a leader epoch ends in this log, for truncation. KIP-101.
+//!
+//! - 1: the epoch that was found (KIP-279).
+//! - 2: the leader epoch that the caller believes in; the time of throttling (KIP-320).
+//! - 3: which replica asks: consumers may (KIP-392).
+//! - 4: flexible.
 
 use ottla_wire::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use ottla_wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
@@ -7,6 +12,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, PartitionIndex};
 
 use super::call::Call;
+use crate::door::{Operation, Resource};
 use crate::fetch::epoch;
 use crate::partition::PartitionError;
 use crate::published::Published;
@@ -16,9 +22,21 @@ pub async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let published = call.ctx.published.load();
-    let topics = request.topics.into_iter().map(|topic| OffsetForLeaderTopicResult {
-        partitions: topic.partitions.iter().map(|asked| answer(&published, &topic.topic, asked)).collect(),
-        topic: topic.topic,
+    // Brokers may ask of every topic.
+    let broker = call.may(Operation::ClusterAction, Resource::Cluster);
+    let topics = request.topics.into_iter().map(|topic| {
+        let allowed = match broker {
+            true => Ok(()),
+            false => call.authorize(Operation::Describe, Resource::Topic(&topic.topic)),
+        };
+        let answer = |asked: &OffsetForLeaderPartition| match allowed {
+            Ok(()) => answer(&published, &topic.topic, asked),
+            Err(code) => {
+                EpochEndOffset { partition: asked.partition, error_code: code.code(), ..Default::default() }
+            }
+        };
+        let partitions = topic.partitions.iter().map(answer).collect();
+        OffsetForLeaderTopicResult { partitions, topic: topic.topic }
     });
     OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
 }

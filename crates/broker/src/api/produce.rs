@@ -1,9 +1,19 @@
 //! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
-//! KIP-98 (idempotence, transactions), KIP-467 (record errors), KIP-516 (topic ids), KIP-890 (verification), KIP-951 (new
-//! leaders in the answer).
 //!
-//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each shard in one
-//! message, and answered in one piece when the last of them has its outcome.
+//! - 3: record batches, idempotence and transactions (KIP-98).
+//! - 5: where the log starts, in the answer (KIP-107).
+//! - 7: zstd (KIP-110).
+//! - 8: errors of single records (KIP-467).
+//! - 9: flexible.
+//! - 10: new leaders in the answer (KIP-951).
+//! - 11: TRANSACTION_ABORTABLE (KIP-890).
+//! - 12: transaction version 2: partitions are added to transactions here (KIP-890).
+//! - 13: topics by their ids (KIP-516).
+//!
+//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each
+//! shard in one message, and answered in one piece when the last of them has its outcome.
+
+mod transactional;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -25,15 +35,15 @@ use ottla_wire::primitives::{Records, Size, Str, Writer};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{Instant, InternalTopic, PartitionIndex, Timestamp};
 
-use super::call::Session;
-use super::frame::{ParsedHeader, decode, encode_behind};
-use super::new_leaders::{NewLeaders, is_elsewhere};
-use super::transactional::{self, NOT_VERIFIED, Refused, TransactionalWrite};
+use super::frame::{decode, encode_behind};
+use super::shared::new_leaders::{NewLeaders, is_elsewhere};
 use crate::context::Context;
+use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
 use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
 use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
@@ -69,7 +79,8 @@ pub async fn start(
     for frame in frames {
         let (bytes, permit) = frame.into_parts();
         permits.push(permit);
-        requests.push(run.take_request(session, bytes, requests.len())?);
+        let admitted = admit(ctx.served, session, bytes)?;
+        requests.push(run.take_request(session, admitted, requests.len())?);
     }
     let Run { mut appends, places, writes, .. } = run;
     let refused = match writes.is_empty() {
@@ -97,12 +108,15 @@ pub async fn start(
     })))
 }
 
-/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be put.
+/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be
+/// put.
 struct Pending {
     version: i16,
     correlation_id: i32,
     acks: i16,
     response: ProduceResponse,
+    /// How long the client is to wait.
+    mute: Duration,
     /// The numbers of its appends in the run.
     appends: Range<usize>,
     /// Which of the run's requests it is.
@@ -133,34 +147,34 @@ impl<'a> Run<'a> {
     fn take_request(
         &mut self,
         session: &mut Session,
-        frame: Bytes,
+        admitted: Admitted,
         number: usize,
     ) -> Result<Pending, CloseReason> {
-        let ParsedHeader { key, version, header, body } = ParsedHeader::read(frame)?;
-        if !key.versions().contains(&version) {
-            return Err(CloseReason::refused(format!("{key} version {version} is not served")));
-        }
-        session.note_client(header.client_id);
+        let Admitted { key, version, correlation_id, client_id, body } = admitted;
+        session.note_client(client_id);
         let request: ProduceRequest = decode(key, version, body)?;
         let mut pending = Pending {
             version,
-            correlation_id: header.correlation_id,
+            correlation_id,
             acks: request.acks,
             response: ProduceResponse::default(),
+            mute: Duration::ZERO,
             appends: self.appends.len()..self.appends.len(),
             number,
         };
         let terms = Terms::of(self, &request, version, session);
         pending.response.responses.reserve_exact(request.topic_data.len());
         for topic in request.topic_data {
-            self.take_topic(&mut pending, topic, &terms);
+            self.take_topic(session, &mut pending, topic, &terms);
         }
+        pending.mute = session.charge(&self.ctx.door, key, self.ctx.clock.now().since(self.now));
         pending.appends.end = self.appends.len();
         Ok(pending)
     }
 
     fn take_topic(
         &mut self,
+        session: &Session,
         pending: &mut Pending,
         topic: TopicProduceData,
         terms: &Result<Terms, ErrorCode>,
@@ -170,11 +184,14 @@ impl<'a> Run<'a> {
             true => self.published.topic_by_id(topic.topic_id),
             false => self.published.topic(&topic.name),
         };
+        let allowed =
+            self.authorize(session, local.map_or(&topic.name, |local| &local.name), by_id && local.is_none());
         let topic_at = pending.response.responses.len();
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let index = data.index;
-            let taken = terms.as_ref().map_err(|code| Refusal::from(*code)).and_then(|terms| {
+            let terms = terms.as_ref().map_err(|code| *code).and_then(|terms| allowed.map(|()| terms));
+            let taken = terms.map_err(Refusal::from).and_then(|terms| {
                 let already = answers.iter().any(|a: &PartitionProduceResponse| a.index == index);
                 let partition = self.find(local, &topic.name, topic.topic_id, by_id, index)?;
                 self.take_batch(local, data, terms, already).map(|batch| (partition, batch, terms))
@@ -204,6 +221,14 @@ impl<'a> Run<'a> {
             topic_id: topic.topic_id,
             partition_responses: answers,
         });
+    }
+
+    /// Whether the client may write to a topic. One that is not known by its id has no name to ask for.
+    fn authorize(&self, session: &Session, name: &str, unknown: bool) -> Result<(), ErrorCode> {
+        match unknown {
+            true => Ok(()),
+            false => session.authorize(&self.ctx.door, Operation::Write, Resource::Topic(name)),
+        }
     }
 
     fn find(
@@ -338,6 +363,9 @@ impl Terms {
             -1 => Acks::InSync,
             _ => return Err(ErrorCode::InvalidRequiredAcks),
         };
+        if let Some(id) = &request.transactional_id {
+            session.authorize(&run.ctx.door, Operation::Write, Resource::TransactionalId(id))?;
+        }
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         Ok(Terms {
             acks,
@@ -420,8 +448,10 @@ fn answer_all(
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
     let mut frames = Writer::new(Size::default());
-    let mut count = 0;
+    let (mut count, mut mute) = (0, Duration::ZERO);
     for mut pending in requests {
+        mute = mute.max(pending.mute);
+        pending.response.set_throttle_time(pending.mute);
         for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
             let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
             let outcome = appended.and_then(|(group, _)| group.outcome(at));
@@ -448,8 +478,8 @@ fn answer_all(
     let latency = ctx.clock.now().since(started);
     ctx.metrics.requests_served(ApiKey::Produce, count as usize, latency);
     match count {
-        0 => Ok(Vec::new()),
-        count => Ok(vec![Response::framed(in_one_piece(frames)?, count)]),
+        0 if mute.is_zero() => Ok(Vec::new()),
+        count => Ok(vec![Response { mute, ..Response::framed(in_one_piece(frames)?, count) }]),
     }
 }
 

@@ -1,11 +1,12 @@
-//! The table of the APIs that are served. What is not in it is not advertised, and a request for it closes the connection.
+//! The table of the APIs that are served. What is not in it is not advertised, and a request for it closes
+//! the connection.
 
 use ottla_net::{CloseReason, Response};
 use ottla_wire::primitives::Reader;
 use ottla_wire::protocol::ApiKey;
 
 use super::call::Call;
-use super::frame::{decode, encode};
+use super::frame::decode;
 
 /// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
 macro_rules! served {
@@ -26,7 +27,7 @@ macro_rules! served {
                 $(ApiKey::$key => {
                     let request = decode(call.key, call.version, body)?;
                     let response = $handler(&mut call, request).await;
-                    encode(call.key, call.version, call.correlation_id, &response)
+                    call.answer(response)
                 })+
                 other => Err(CloseReason::refused(format!("{other} is not served"))),
             }
@@ -41,9 +42,9 @@ served! {
     OffsetFetch => super::offset_fetch::handle,
     FindCoordinator => super::find_coordinator::handle,
     JoinGroup => super::join_group::handle,
-    Heartbeat => super::heartbeat::handle,
-    LeaveGroup => super::leave_group::handle,
-    SyncGroup => super::sync_group::handle,
+    Heartbeat => super::passed_on::heartbeat,
+    LeaveGroup => super::passed_on::leave_group,
+    SyncGroup => super::passed_on::sync_group,
     DescribeGroups => super::describe_groups::handle,
     ListGroups => super::list_groups::handle,
     CreateTopics => super::create_topics::handle,

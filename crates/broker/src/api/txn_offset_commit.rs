@@ -1,5 +1,10 @@
 //! TxnOffsetCommit (key 28): how far a group has read, as part of a producer's transaction.
-//! KIP-98, KIP-447 (members), KIP-890 (verification; from version 5 on the partition is added to the transaction here).
+//! KIP-98.
+//!
+//! - 2: the leader epoch of what was read (KIP-320).
+//! - 3: flexible; member and generation (KIP-447).
+//! - 4: TRANSACTION_ABORTABLE (KIP-890).
+//! - 5: transaction version 2: the partition of the offsets is added to the transaction here (KIP-890).
 
 use ottla_coordinator::Producer;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
@@ -11,19 +16,21 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 use super::call::Call;
-use super::unknown_partitions;
+use super::shared::unknown_partitions;
 use crate::coordinator::Proof;
 use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Support, Unverified};
+use crate::door::{Operation, Resource};
 use crate::published::Published;
 use crate::shard::Claim;
 
 pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+    let allowed = authorize(call, &request);
     let mut unknown = Vec::new();
-    {
+    if allowed.is_ok() {
         let published = call.ctx.published.load();
         request.topics.retain_mut(|topic| {
-            unknown.extend(take_unknown(&published, topic));
+            unknown.extend(take_refused(call, &published, topic));
             !topic.partitions.is_empty()
         });
     }
@@ -32,7 +39,11 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
         return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
     }
     let asked: Vec<TxnOffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
-    let mut topics = match commit(call, request).await {
+    let answer = match allowed {
+        Ok(()) => commit(call, request).await,
+        Err(code) => Err(code),
+    };
+    let mut topics = match answer {
         Ok(response) => response.topics,
         Err(code) => refuse(asked, as_known(code)),
     };
@@ -43,6 +54,12 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
         }
     }
     TxnOffsetCommitResponse { topics, ..Default::default() }
+}
+
+/// What the whole request takes.
+fn authorize(call: &Call<'_>, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    call.authorize(Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
+    call.authorize(Operation::Read, Resource::Group(&request.group_id))
 }
 
 async fn commit(
@@ -81,8 +98,8 @@ async fn prove(
     Ok(Proof { claim, verify, guard })
 }
 
-/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients take
-/// CONCURRENT_TRANSACTIONS for fatal here.
+/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients
+/// take CONCURRENT_TRANSACTIONS for fatal here.
 fn as_known(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::ConcurrentTransactions => ErrorCode::CoordinatorLoadInProgress,
@@ -91,11 +108,17 @@ fn as_known(code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Takes the partitions that are not there out of the request, and answers for them.
-fn take_unknown(
+/// Takes the partitions that are not there or may not be read out of the request, and answers for them.
+fn take_refused(
+    call: &Call<'_>,
     published: &Published,
     topic: &mut TxnOffsetCommitRequestTopic,
 ) -> Option<TxnOffsetCommitResponseTopic> {
+    if let Err(code) = call.authorize(Operation::Read, Resource::Topic(&topic.name)) {
+        let answer = unanswered(topic);
+        topic.partitions.clear();
+        return refuse(vec![answer], code).pop();
+    }
     let known = published.image.topic(&topic.name);
     let unknown = unknown_partitions::take_unknown(known, &mut topic.partitions, |one| one.partition_index);
     let answer = |index| answer_for(index, ErrorCode::UnknownTopicOrPartition);

@@ -1,4 +1,7 @@
-//! UpdateFeatures (key 57): raises or lowers the finalized level of features. KIP-584, KIP-1022.
+//! UpdateFeatures (key 57): raises or lowers the finalized level of features. KIP-584.
+//!
+//! - 1: kinds of upgrades in place of a flag, and a dry run.
+//! - 2: one failure fails all, and stands for all (KIP-1022).
 
 use ottla_wire::messages::update_features_response::UpdatableFeatureResult;
 use ottla_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
@@ -7,8 +10,12 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::call::Call;
 use crate::controllers::AskError;
+use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, mut request: UpdateFeaturesRequest) -> UpdateFeaturesResponse {
+    if let Err(code) = call.authorize(Operation::Alter, Resource::Cluster) {
+        return UpdateFeaturesResponse { error_code: code.code(), ..Default::default() };
+    }
     let features: Vec<Str> = request.feature_updates.iter().map(|update| update.feature.clone()).collect();
     // Version 0 had a flag for what is an enumeration since: an allowed downgrade is one that loses nothing.
     if call.version == 0 {

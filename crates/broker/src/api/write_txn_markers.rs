@@ -1,6 +1,10 @@
-//! WriteTxnMarkers (key 27): transactions end in partitions that this broker leads. KIP-98, KIP-890 (transaction version).
+//! WriteTxnMarkers (key 27): transactions end in partitions that this broker leads. KIP-98.
 //!
-//! Sent by transaction coordinators, and by administrators to end a transaction that nobody else will (KIP-664).
+//! - 1: flexible.
+//! - 2: the transaction's version (KIP-890).
+//!
+//! Sent by transaction coordinators, and by administrators to end a transaction that nobody else will
+//! (KIP-664).
 
 use std::sync::Arc;
 
@@ -15,10 +19,17 @@ use ottla_wire::{PartitionIndex, ProducerEpoch, ProducerId};
 
 use super::call::Call;
 use crate::coordinator::txn_markers::MARKER_TIMEOUT;
+use crate::door::{Operation, Resource};
 use crate::partition::PartitionHandle;
 use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
 
 pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    // Between brokers; or from an administrator (KIP-664).
+    let authorized = call.may(Operation::ClusterAction, Resource::Cluster)
+        || call.may(Operation::Alter, Resource::Cluster);
+    if !authorized {
+        return refuse(request, Resource::Cluster.refusal());
+    }
     let (mut response, here) = take(call, request);
     if here.is_empty() {
         return response;
@@ -40,6 +51,23 @@ pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> Wri
         response.markers[marker].topics[topic].partitions[partition].error_code = code.code();
     }
     response
+}
+
+fn refuse(request: WriteTxnMarkersRequest, code: ErrorCode) -> WriteTxnMarkersResponse {
+    let partition =
+        |partition_index| WritableTxnMarkerPartitionResult { partition_index, error_code: code.code() };
+    let markers = request.markers.into_iter().map(|marker| WritableTxnMarkerResult {
+        producer_id: marker.producer_id,
+        topics: marker
+            .topics
+            .into_iter()
+            .map(|topic| WritableTxnMarkerTopicResult {
+                name: topic.name,
+                partitions: topic.partition_indexes.into_iter().map(partition).collect(),
+            })
+            .collect(),
+    });
+    WriteTxnMarkersResponse { markers: markers.collect() }
 }
 
 /// A marker for a partition that is here, and where in the response its outcome goes.

@@ -1,5 +1,5 @@
-//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log, shards,
-//! controller, publisher.
+//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log,
+//! shards, controller, publisher.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,15 @@ use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
 use crate::coordinator::Coordinators;
+use crate::door::Door;
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
 
-/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a number.
+/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a
+/// number.
 const METADATA_DIR: &str = "__cluster_metadata";
 
 /// Node id of a new data directory when none is set.
@@ -57,6 +59,7 @@ impl Node {
         dir: DataDir,
         clock: Clock,
         progress: Arc<RecoveryProgress>,
+        door: Door,
     ) -> Result<Node, StartError> {
         let id = dir.meta().node_id;
         let settings =
@@ -110,7 +113,7 @@ impl Node {
             published: published_index.clone(),
         };
         tokio::spawn(task.run(asked));
-        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir));
+        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir, door));
         Ok(Node { ctx, dir, quorum, shards, published: published_index, publisher: Some(publisher) })
     }
 }
@@ -231,12 +234,14 @@ fn context(
     clock: Clock,
     (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
     dir: &DataDir,
+    door: Door,
 ) -> Context {
     let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
     Context {
         node,
         cluster_id: dir.meta().cluster_id.as_str().into(),
         served: api::SERVED,
+        door,
         limits: Limits::default(),
         fetch_bytes_max: settings.read(key::FETCH_MAX_BYTES),
         started_with: settings,

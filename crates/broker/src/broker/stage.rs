@@ -1,5 +1,5 @@
-//! A broker on a disk in memory, without a network: what tests of the whole broker stand on. Other brokers of its cluster
-//! are records of the metadata log.
+//! A broker on a disk in memory, without a network: what tests of the whole broker stand on. Other brokers of
+//! its cluster are records of the metadata log.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -25,10 +25,11 @@ use ottla_wire::primitives::{Message, Reader, Request, encode_to_bytes};
 use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
 use ottla_wire::{Timestamp, TopicId, Uuid};
 
+use super::claims::Claims;
 use super::node::Node;
 use super::registration::Membership;
-use crate::api::Session;
 use crate::clock::Clock;
+use crate::door::{Door, Session};
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 
@@ -52,19 +53,24 @@ pub struct Stage {
 impl Stage {
     /// A new broker that its cluster knows.
     pub async fn new() -> Stage {
+        Stage::behind(Door::open()).await
+    }
+
+    /// As [`Stage::new`], with others at the door.
+    pub async fn behind(door: Door) -> Stage {
         let metadata = tempfile::tempdir().unwrap();
         let disk = MemDisk::new();
         // The metadata log has a disk of its own: its folder is a real one of the same name.
         let above: Vec<_> =
             metadata.path().ancestors().skip(1).filter(|folder| folder.parent().is_some()).collect();
         above.iter().rev().for_each(|folder| disk.create_dir(folder).unwrap());
-        let stage = Stage::open(disk, metadata).await;
+        let stage = Stage::open_behind(door, disk, metadata).await;
         stage.join().await;
         stage
     }
 
     /// A broker that its cluster does not know yet.
-    pub async fn open(disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
+    async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
         // Brokers that are only records send no heartbeats, and are not to be missed.
         let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
         let settings = BrokerSettings::from_pairs(settings).unwrap();
@@ -76,7 +82,7 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress).await.unwrap();
+        let node = Node::open(&settings, dir, Clock::start(), progress, door).await.unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }
     }
@@ -86,8 +92,9 @@ impl Stage {
         let directory = self.node.dir.meta().directory_id;
         let endpoint =
             Endpoint { name: LISTENER.into(), host: "localhost".into(), port: 9092, security_protocol: 0 };
-        let previous = super::previous_epoch(&self.node);
-        Membership::join(self.node.ctx.clone(), vec![endpoint], vec![directory], previous).await.unwrap();
+        let (ctx, claims) = (self.node.ctx.clone(), Claims::of(&self.node));
+        let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch).await;
+        claims.renew(&self.node.dir, joined.unwrap().epoch()).await.unwrap();
     }
 
     pub fn path(&self) -> &Path {
@@ -181,6 +188,25 @@ pub struct Connection {
 impl Connection {
     /// Asks, and reads the answer; an error is why the broker would have closed the connection.
     pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, CloseReason> {
+        Ok(self.ask_muted(version, request).await?.0)
+    }
+
+    /// As [`Connection::ask`], with how long the connection is not to be read.
+    pub async fn ask_muted<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<(R::Response, Duration), CloseReason> {
+        let responses = self.send(version, request).await?;
+        Ok((read(R::KEY, version, &responses[0]), responses[0].mute))
+    }
+
+    /// Asks; the answers are as the network gets them.
+    pub async fn send<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<Vec<Response>, CloseReason> {
         let header = RequestHeader {
             request_api_key: R::KEY.code(),
             request_api_version: version,
@@ -190,11 +216,10 @@ impl Connection {
         let header = encode_to_bytes(&header, request_header_version(R::KEY, version)).unwrap();
         let frame = [header, encode_to_bytes(request, version).unwrap()].concat();
         let mut frames = VecDeque::from([Frame::unmetered(frame.into())]);
-        let responses = match self.service.serve(&mut self.session, &mut frames).await? {
-            Responses::Ready(responses) => responses,
-            Responses::Later(later) => later.await?,
-        };
-        Ok(read(R::KEY, version, &responses[0]))
+        match self.service.serve(&mut self.session, &mut frames).await? {
+            Responses::Ready(responses) => Ok(responses),
+            Responses::Later(later) => later.await,
+        }
     }
 }
 

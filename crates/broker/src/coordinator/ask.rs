@@ -49,7 +49,8 @@ macro_rules! asks {
 pub(super) use asks;
 
 impl Coordinators {
-    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been sent.
+    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been
+    /// sent.
     pub(super) fn write_to<A: Ask>(
         &self,
         letters: &mut Letters,
@@ -79,8 +80,8 @@ impl Coordinators {
         Ok(answer)
     }
 
-    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What it does delays
-    /// the partitions that share the shard.
+    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What
+    /// it does delays the partitions that share the shard.
     pub async fn look<K: Kind, T: Send + 'static>(
         &self,
         look: impl Fn(&K) -> T + Clone + Send + 'static,

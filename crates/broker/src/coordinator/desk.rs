@@ -1,5 +1,5 @@
-//! The desk: where whoever wants something of a coordinator comes to, and what coordinators have done for them outside of
-//! their shards.
+//! The desk: where whoever wants something of a coordinator comes to, and what coordinators have done for
+//! them outside of their shards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,9 @@ use crate::controllers::ControllerHandle;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 
-/// The coordinators of the cluster, as this broker reaches them. Groups are asked by [`Coordinators::groups`], transactional
-/// ids by [`Coordinators::transactions`], and transactional writes are confirmed by [`Coordinators::verify`].
+/// The coordinators of the cluster, as this broker reaches them. Groups are asked by
+/// [`Coordinators::groups`], transactional ids by [`Coordinators::transactions`], and transactional writes
+/// are confirmed by [`Coordinators::verify`].
 pub struct Coordinators {
     node: BrokerId,
     /// The settings of the start; dynamic ones are in the image.
@@ -83,7 +84,8 @@ impl Coordinators {
         self.caught_up.store(true, Ordering::Release);
     }
 
-    /// Before this, a topic that the image lacks is not known to be gone: partitions open before their image is published.
+    /// Before this, a topic that the image lacks is not known to be gone: partitions open before their image
+    /// is published.
     pub fn is_caught_up(&self) -> bool {
         self.caught_up.load(Ordering::Acquire)
     }

@@ -79,8 +79,9 @@ impl Coordinators {
 }
 
 impl Groups<'_> {
-    /// Asks the coordinator of the group that the request is for. The error is that of the coordinator as such: it is
-    /// elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out, and nobody hears of it.
+    /// Asks the coordinator of the group that the request is for. The error is that of the coordinator as
+    /// such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out,
+    /// and nobody hears of it.
     pub async fn ask<R: Declared>(self, caller: Caller, request: R) -> Result<R::Response, ErrorCode> {
         let index = self.partition_for(&group_of(&request)).await?;
         self.ask_at(index, caller, request, None).await
@@ -97,8 +98,9 @@ impl Groups<'_> {
         self.desk.send_to::<R>(index, call, None).await?.come().await
     }
 
-    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for `offsets.commit.timeout.ms` at
-    /// the most. `proof` is for a request that is part of a producer's transaction.
+    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for
+    /// `offsets.commit.timeout.ms` at the most. `proof` is for a request that is part of a producer's
+    /// transaction.
     pub async fn ask_at<R: Declared>(
         self,
         index: PartitionIndex,
@@ -111,7 +113,8 @@ impl Groups<'_> {
         self.desk.send_to::<R>(index, call, proof).await?.come_within(patience).await
     }
 
-    /// Adds a request to the coordinator of its group to `letters`. Its answer comes when they have been sent.
+    /// Adds a request to the coordinator of its group to `letters`. Its answer comes when they have been
+    /// sent.
     pub async fn write_to<R: Declared>(
         self,
         letters: &mut Letters,
@@ -133,7 +136,8 @@ impl Groups<'_> {
     }
 }
 
-/// The group that a request is for. One that is for no single group is asked of each partition: [`Groups::ask_at`].
+/// The group that a request is for. One that is for no single group is asked of each partition:
+/// [`Groups::ask_at`].
 fn group_of(request: &impl Declared) -> Str {
     request.group().cloned().unwrap_or_default()
 }

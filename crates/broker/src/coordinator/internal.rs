@@ -1,5 +1,5 @@
-//! The internal topics that coordinators keep their state in, and which of their partitions is in charge of an id. The topics
-//! are made when they are needed first.
+//! The internal topics that coordinators keep their state in, and which of their partitions is in charge of
+//! an id. The topics are made when they are needed first.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ impl From<NotAvailable> for ErrorCode {
 }
 
 impl Coordinators {
-    /// The partition of an internal topic that is in charge of an id. A topic that is not there is created, and can be used
-    /// when this returns.
+    /// The partition of an internal topic that is in charge of an id. A topic that is not there is created,
+    /// and can be used when this returns.
     pub async fn partition_for(
         &self,
         topic: InternalTopic,
@@ -99,8 +99,8 @@ impl Coordinators {
     }
 }
 
-/// The partition of `partitions` (at least one) that keeps the state of a group or transactional id, as every Kafka broker
-/// and tool computes it: Java's hash of the id's UTF-16 units, its absolute value, modulo.
+/// The partition of `partitions` (at least one) that keeps the state of a group or transactional id, as every
+/// Kafka broker and tool computes it: Java's hash of the id's UTF-16 units, its absolute value, modulo.
 fn partition_of(id: &str, partitions: i32) -> PartitionIndex {
     let hash =
         id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));

@@ -16,8 +16,8 @@ use super::group_config::group_config;
 use super::topics::ImageTopics;
 use super::txn_config::{Verification, txn_config};
 
-/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and threads to
-/// clients.
+/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and
+/// threads to clients.
 const LOADS_MAX: usize = 4;
 
 /// What coordinators know of the broker and its cluster. Immutable: a change is another value.
@@ -75,7 +75,8 @@ pub struct Counts {
     /// Coordinators that were loaded, and how long it took them all together.
     pub loads: AtomicU64,
     pub load_micros: AtomicU64,
-    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see [`super::metered`].
+    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see
+    /// [`super::metered`].
     pub group_bytes: AtomicUsize,
     pub groups_full: AtomicBool,
 }

@@ -1,11 +1,12 @@
-//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and those who ask.
+//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and
+//! those who ask.
 //!
-//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long as this broker
-//! leads it. Nothing here knows how many brokers there are.
+//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long
+//! as this broker leads it. Nothing here knows how many brokers there are.
 //!
 //! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests in and
-//!   records and answers out.
+//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests
+//!   in and records and answers out.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
 //! - [`seal`]: the records of a turn as a batch.
 //! - [`metered`]: the memory of all groups of this broker.
@@ -16,7 +17,8 @@
 //! - [`txn_markers`]: the ends of transactions, on their way to partitions.
 //! - [`verify`]: whether partitions that are written to are part of a transaction.
 //! - [`internal`]: the internal topics, and which of their partitions is in charge of an id.
-//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see them.
+//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see
+//!   them.
 
 pub mod ask;
 mod desk;

@@ -91,9 +91,9 @@ impl Coordinators {
 }
 
 impl Transactions<'_> {
-    /// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that of the
-    /// coordinator as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out,
-    /// and nobody hears of it.
+    /// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that
+    /// of the coordinator as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may
+    /// have been carried out, and nobody hears of it.
     pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
         self,
         version: i16,

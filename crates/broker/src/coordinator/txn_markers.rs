@@ -1,7 +1,8 @@
 //! The markers that a transaction coordinator asks for, on their way to the partitions and back.
 //!
-//! Markers of several transactions go to each shard in one message, so that they share a flush; each transaction is
-//! answered by itself, when the last of its markers is. This is where markers for other brokers will branch off.
+//! Markers of several transactions go to each shard in one message, so that they share a flush; each
+//! transaction is answered by itself, when the last of its markers is. This is where markers for other
+//! brokers will branch off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use super::kind::Home;
 use super::transactions::tell;
 use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
 
-/// How long a marker may take to be in every in-sync replica; it is then asked for again. Kafka's `request.timeout.ms`.
+/// How long a marker may take to be in every in-sync replica; it is then asked for again. Kafka's
+/// `request.timeout.ms`.
 pub const MARKER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A transaction whose markers are under way.
@@ -80,8 +82,8 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
     Pending { transactional_id, token, partitions: known, asked: asked_of }
 }
 
-/// Whether a partition was deleted. The image must be sure to know of it: it does if it has what made this broker the
-/// coordinator in that epoch, because a partition is created before a transaction writes to it.
+/// Whether a partition was deleted. The image must be sure to know of it: it does if it has what made this
+/// broker the coordinator in that epoch, because a partition is created before a transaction writes to it.
 fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&str, PartitionIndex)) -> bool {
     let coordinator = image.topic(TRANSACTIONS_TOPIC).and_then(|topic| topic.partition(home.partition.index));
     let up_to_date = home.desk.is_caught_up()

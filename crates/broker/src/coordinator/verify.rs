@@ -1,8 +1,9 @@
 //! Whether the partitions that a producer writes to are part of its transaction (KIP-890).
 //!
-//! A write without this check could open a transaction in a partition that nobody ever ends. Clients of version 1 add
-//! partitions themselves, and the check asks whether they have; those of version 2 leave the adding to the broker. Between
-//! the question and the append a guard in the partition makes sure that the transaction has not ended meanwhile.
+//! A write without this check could open a transaction in a partition that nobody ever ends. Clients of
+//! version 1 add partitions themselves, and the check asks whether they have; those of version 2 leave the
+//! adding to the broker. Between the question and the append a guard in the partition makes sure that the
+//! transaction has not ended meanwhile.
 
 use ottla_replica::VerificationGuard;
 use ottla_wire::PartitionIndex;
@@ -53,9 +54,10 @@ impl Support {
         }
     }
 
-    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator has agreed is as
-    /// good as one from before, which the marker of the transaction before may have voided meanwhile: a marker that ends this
-    /// transaction makes the partition refuse the write by its epoch. For other clients only the guard from before shows it.
+    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator
+    /// has agreed is as good as one from before, which the marker of the transaction before may have voided
+    /// meanwhile: a marker that ends this transaction makes the partition refuse the write by its epoch. For
+    /// other clients only the guard from before shows it.
     pub fn bumps_epochs(self) -> bool {
         self == Support::Add
     }
@@ -74,17 +76,18 @@ pub struct Unverified<'a> {
     pub support: Support,
 }
 
-/// A write may be made, with the guard of its partition; `None` where the transaction is open already, which is proof enough,
-/// and of a partition that is gone, which the write will find. Else the code of the transaction's coordinator.
+/// A write may be made, with the guard of its partition; `None` where the transaction is open already, which
+/// is proof enough, and of a partition that is gone, which the write will find. Else the code of the
+/// transaction's coordinator.
 pub type Verified = Result<Option<VerificationGuard>, ErrorCode>;
 
 impl Coordinators {
     /// Makes sure that the partitions of these writes are part of their transactions.
     ///
-    /// Each partition is asked for a guard first. For the writes that have got one the coordinator is asked, once for each
-    /// transaction. Where it has added the partition, the marker of the transaction before may have voided the guard
-    /// meanwhile, so the partition is asked for another one. A late marker of this transaction cannot do harm: it leaves the
-    /// partition with a higher epoch than the write has.
+    /// Each partition is asked for a guard first. For the writes that have got one the coordinator is asked,
+    /// once for each transaction. Where it has added the partition, the marker of the transaction before may
+    /// have voided the guard meanwhile, so the partition is asked for another one. A late marker of this
+    /// transaction cannot do harm: it leaves the partition with a higher epoch than the write has.
     pub async fn verify(&self, writes: &[Unverified<'_>]) -> Vec<Verified> {
         let guards = begin(writes.iter().map(Unverified::claimed)).await;
         let mut verified: Vec<Verified> = guards.into_iter().map(Ok).collect();
@@ -106,7 +109,8 @@ impl Coordinators {
         verified
     }
 
-    /// Asks the transaction's coordinator: the code for each partition. Those that may be written to have none.
+    /// Asks the transaction's coordinator: the code for each partition. Those that may be written to have
+    /// none.
     async fn add_or_verify(&self, transaction: &Transaction<'_>) -> Vec<ErrorCode> {
         let verification = self.world().verification;
         let since = self.clock.now();

@@ -69,6 +69,8 @@ pub enum ReadFailure {
     NotAReplica(BrokerId),
     #[error("broker {broker} is not registered with epoch {epoch}, as far as is known here")]
     NotRegistered { broker: BrokerId, epoch: BrokerEpoch },
+    #[error("the client may not read the topic")]
+    NotAuthorized,
     #[error("the log cannot be read: {0}")]
     Storage(ReadError),
 }
@@ -86,12 +88,14 @@ impl From<&ReadFailure> for ErrorCode {
             ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
             // Kafka's code for a stale incarnation, too: the follower asks again until both know the same.
             ReadFailure::NotAReplica(_) | ReadFailure::NotRegistered { .. } => ErrorCode::NotLeaderOrFollower,
+            ReadFailure::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
             ReadFailure::Storage(error) => unreadable(error),
         }
     }
 }
 
-/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to come back.
+/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to
+/// come back.
 pub fn unreadable(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
@@ -101,8 +105,8 @@ pub fn unreadable(error: &ReadError) -> ErrorCode {
     }
 }
 
-/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one. With
-/// [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
+/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one.
+/// With [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
 pub fn plan(
     partition: &PartitionHandle,
     asked: &Asked,

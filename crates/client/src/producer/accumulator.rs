@@ -6,7 +6,8 @@ use std::time::Duration;
 use ottla_wire::Timestamp;
 use ottla_wire::primitives::Str;
 
-use super::batch::{Batch, BatchId, Packing};
+use super::batch::{Batch, Packing};
+use super::batch_id::BatchId;
 use super::delivery::Delivery;
 use super::partitioner::{Candidate, Sticky, partition_of_key};
 use super::record::ProducerRecord;
@@ -301,6 +302,21 @@ mod tests {
         assert_eq!(due.collect::<Vec<_>>(), [now + LINGER]);
         let again: Vec<BatchId> = (0..3).map(|_| accumulator.take(&of).unwrap().id).collect();
         assert_eq!(again, order);
+    }
+
+    /// The numbers of its records are given already, and those behind it have the next.
+    #[tokio::test]
+    async fn half_of_a_batch_takes_no_further_record() {
+        let (mut accumulator, now) = (accumulator(10_000), seam::now());
+        let of = TopicPartition::new("t", 0);
+        (0..4).for_each(|_| drop(add(&mut accumulator, to(0, 1), now)));
+        let mut batch = accumulator.take(&of).unwrap();
+        batch.records(None).unwrap();
+        let (halves, _) = batch.split(accumulator.rules.packing).unwrap();
+        halves.into_iter().for_each(|half| accumulator.put_back(half));
+        add(&mut accumulator, to(0, 1), now);
+        let counts: Vec<i32> = (0..3).map(|_| accumulator.take(&of).unwrap().record_count()).collect();
+        assert_eq!(counts, [2, 2, 1]);
     }
 
     #[tokio::test]

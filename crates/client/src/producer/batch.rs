@@ -9,6 +9,7 @@ use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Records;
 use ottla_wire::{LeaderEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+use super::batch_id::BatchId;
 use super::delivery::{Outcome, Settlement};
 use super::record::{ProduceError, ProducerRecord};
 use super::sequences::Stamp;
@@ -16,28 +17,25 @@ use crate::cluster::TopicPartition;
 use crate::error::Error;
 use crate::seam::Instant;
 
-/// Orders the batches of a producer by age. Halves of a batch that was split lie between it and the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BatchId(u64);
-
-impl BatchId {
-    /// Room for the ids of the parts into which one batch may be split: one for each record would do, and a batch of
-    /// `max.request.size` cannot have more records than that.
-    const SPAN: u64 = 1 << 24;
-
-    pub(super) const FIRST: BatchId = BatchId(0);
-
-    pub(super) fn next(self) -> BatchId {
-        BatchId(self.0 + Self::SPAN)
-    }
-}
-
 /// How batches are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packing {
     pub(super) codec: Codec,
     pub(super) level: Option<i32>,
     pub(super) transactional: bool,
+}
+
+impl Packing {
+    fn builder(self) -> BatchBuilder {
+        let mut builder = BatchBuilder::new().codec(self.codec);
+        if let Some(level) = self.level {
+            builder = builder.level(level);
+        }
+        if self.transactional {
+            builder = builder.transactional();
+        }
+        builder
+    }
 }
 
 /// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not bounded already.
@@ -59,6 +57,8 @@ pub(super) struct Batch {
     /// An attempt ended so that the broker may have the batch.
     pub(super) maybe_stored: bool,
     pub(super) settlement: Arc<Settlement>,
+    /// Those who sent its records know what became of them, although the batch is not over.
+    pub(super) is_told: bool,
 }
 
 /// When the batch was last sent, and to the leader of which epoch.
@@ -72,23 +72,22 @@ pub(super) struct Attempt {
 
 enum Content {
     Open(BatchBuilder),
-    Sealed { bytes: Bytes, records: i32, stamp: Option<Stamp> },
+    /// Part of a batch that was split. Its records have numbers, and those behind it have the next: it takes no more.
+    Part(BatchBuilder),
+    Sealed {
+        bytes: Bytes,
+        records: i32,
+        stamp: Option<Stamp>,
+    },
 }
 
 impl Batch {
     pub(super) fn new(id: BatchId, partition: TopicPartition, packing: Packing, now: Instant) -> Batch {
-        let mut builder = BatchBuilder::new().codec(packing.codec);
-        if let Some(level) = packing.level {
-            builder = builder.level(level);
-        }
-        if packing.transactional {
-            builder = builder.transactional();
-        }
         Batch {
             id,
             span: BatchId::SPAN,
             partition,
-            content: Content::Open(builder),
+            content: Content::Open(packing.builder()),
             reserved: 0,
             created: now,
             attempts: 0,
@@ -96,12 +95,13 @@ impl Batch {
             last_error: None,
             maybe_stored: false,
             settlement: Arc::default(),
+            is_told: false,
         }
     }
 
     pub(super) fn record_count(&self) -> i32 {
         match &self.content {
-            Content::Open(builder) => builder.record_count(),
+            Content::Open(builder) | Content::Part(builder) => builder.record_count(),
             Content::Sealed { records, .. } => *records,
         }
     }
@@ -109,7 +109,7 @@ impl Batch {
     /// Bytes it takes in a request; before it is sealed, the most.
     pub(super) fn len(&self) -> usize {
         match &self.content {
-            Content::Open(builder) => builder.unpacked_len(),
+            Content::Open(builder) | Content::Part(builder) => builder.unpacked_len(),
             Content::Sealed { bytes, .. } => bytes.len(),
         }
     }
@@ -121,7 +121,7 @@ impl Batch {
                 builder.record_count() == 0
                     || builder.unpacked_len() + size <= batch_size && builder.record_count() < i32::MAX
             }
-            Content::Sealed { .. } => false,
+            Content::Part(_) | Content::Sealed { .. } => false,
         }
     }
 
@@ -136,7 +136,7 @@ impl Batch {
     /// The bytes to send. Seals the batch the first time; later a changed `stamp` is put into the header.
     pub(super) fn records(&mut self, stamp: Option<Stamp>) -> Result<Records, BatchError> {
         match &mut self.content {
-            Content::Open(builder) => {
+            Content::Open(builder) | Content::Part(builder) => {
                 let records = builder.record_count();
                 let (id, epoch, sequence) = fields(stamp);
                 let bytes = std::mem::take(builder).producer(id, epoch, sequence).build()?;
@@ -157,30 +157,37 @@ impl Batch {
     }
 
     /// Splits a sealed batch that the broker found too large into two halves, each with its share of the memory. The first
-    /// keeps the id. Those who wait for the records of this one then wait for the halves.
-    pub(super) fn split(&self, packing: Packing) -> Result<[Batch; 2], BatchError> {
+    /// keeps the id. With the outcome that is given, those who wait for the records of this one wait for the halves.
+    pub(super) fn split(&self, packing: Packing) -> Result<([Batch; 2], Outcome), BatchError> {
         let Content::Sealed { bytes, records, .. } = &self.content else {
             unreachable!("a batch is sealed before a broker can refuse it")
         };
         assert!(*records > 1, "a batch of one record cannot be split");
         let at = *records as usize / 2;
         let half = self.span / 2;
-        let part = |id, span, reserved| {
-            let empty = Batch::new(BatchId(id), self.partition.clone(), packing, self.created);
-            Batch { span, reserved, maybe_stored: self.maybe_stored, ..empty }
-        };
-        let mut first = part(self.id.0, half, self.reserved / 2);
-        let mut second = part(self.id.0 + half, self.span - half, self.reserved - self.reserved / 2);
+        let mut builders = [packing.builder(), packing.builder()];
         for (index, record) in BatchView::parse(bytes.clone())?.records(UNPACKED_BYTES_MAX)?.enumerate() {
             let record = record?;
-            let half = if index < at { &mut first } else { &mut second };
-            let Content::Open(builder) = &mut half.content else { unreachable!("it was made just now") };
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let builder = &mut builders[usize::from(index >= at)];
             builder.push_with_headers(record.timestamp, key, value, &record.headers);
         }
+        let part = |id, span, reserved, builder| {
+            let empty = Batch::new(id, self.partition.clone(), packing, self.created);
+            let content = Content::Part(builder);
+            Batch { span, reserved, content, maybe_stored: self.maybe_stored, ..empty }
+        };
+        let [first, second] = builders;
+        let first = part(self.id, half, self.reserved / 2, first);
+        let (rest, reserved) = (self.span - half, self.reserved - self.reserved / 2);
+        let second = part(self.id.within(half), rest, reserved, second);
         let (into_first, into_second) = (first.settlement.clone(), second.settlement.clone());
-        self.settlement.settle(Outcome::Split { at, first: into_first, second: into_second });
-        Ok([first, second])
+        Ok(([first, second], Outcome::Split { at, first: into_first, second: into_second }))
+    }
+
+    /// How the batch ends when it was sent and no answer says what became of it.
+    pub(super) fn unknown(&self) -> Outcome {
+        Outcome::Failed(ProduceError::OutcomeUnknown { last: self.last_error.clone() })
     }
 
     /// How the batch ends when it is given up: what was never sent, or refused each time, is not stored.

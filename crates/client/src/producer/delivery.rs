@@ -54,16 +54,11 @@ pub(super) enum Outcome {
 }
 
 impl Settlement {
-    /// Tells the outcome to all who wait. Only the first outcome counts; true if this is it.
-    pub(super) fn settle(&self, outcome: Outcome) -> bool {
-        let first = self.outcome.set(outcome).is_ok();
+    /// Tells the outcome to all who wait. Only the first outcome counts.
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let _only_the_first = self.outcome.set(outcome);
         let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
         wakers.into_iter().for_each(Waker::wake);
-        first
-    }
-
-    pub(super) fn is_settled(&self) -> bool {
-        self.outcome.get().is_some()
     }
 }
 

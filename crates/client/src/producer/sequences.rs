@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence};
 
-use super::batch::BatchId;
+use super::batch_id::BatchId;
 use crate::cluster::TopicPartition;
 
 /// What a batch carries of its producer.
@@ -45,6 +45,9 @@ struct Stream {
     /// A batch was given up although the broker may have it; the number after its last. Nothing new is sent until what is
     /// in flight has shown whether it was stored.
     unresolved: Option<Sequence>,
+    /// A number is lost behind so many of those in flight. They may be stored already, and keep their numbers, for under new
+    /// ones the broker would store them again; when they are settled, those behind them get new ones.
+    gap: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +94,9 @@ impl Sequences {
     pub(super) fn may_start(&self, partition: &TopicPartition) -> bool {
         let Some(identity) = self.identity else { return false };
         let Some(stream) = self.streams.get(partition) else { return true };
+        if stream.gap.is_some() {
+            return false;
+        }
         if stream.in_flight.is_empty() {
             return stream.unresolved.is_none();
         }
@@ -115,6 +121,7 @@ impl Sequences {
             last_acked: None,
             in_flight: VecDeque::new(),
             unresolved: None,
+            gap: None,
         };
         let stream = self.streams.entry(partition.clone()).or_insert_with(fresh);
         if stream.identity != identity {
@@ -137,10 +144,10 @@ impl Sequences {
     pub(super) fn acked(&mut self, partition: &TopicPartition, batch: BatchId, sent: Stamp) {
         let is_current = self.stamp(partition, batch) == Some(sent);
         let Some(stream) = self.streams.get_mut(partition) else { return };
-        let Some(acked) = stream.remove(batch) else { return };
+        let Some((at, acked)) = stream.remove(batch) else { return };
         if !is_current {
             // It was stored under numbers of an epoch that has passed, so its new ones will never come: a gap.
-            self.restart.insert(partition.clone());
+            stream.lose(at);
         } else if !follows_or_equals(stream.last_acked, acked.last()) {
             stream.last_acked = Some(acked.last());
         }
@@ -159,32 +166,33 @@ impl Sequences {
             // An answer to the numbers of an epoch that has passed.
             return Verdict::Retry;
         }
-        let Some(stream) = self.streams.get(partition) else { return Verdict::Fail };
-        let Some(found) = stream.in_flight.iter().find(|in_flight| in_flight.batch == batch) else {
+        let Some(stream) = self.streams.get_mut(partition) else { return Verdict::Fail };
+        let Some(at) = stream.in_flight.iter().position(|in_flight| in_flight.batch == batch) else {
             return Verdict::Fail;
         };
+        let first = stream.in_flight[at].first;
         match error {
             // The broker does not know this producer: its records were deleted, or its state expired. An old broker does
             // not say where the log begins, and is asked again.
             ErrorCode::UnknownProducerId if self.transactional => Verdict::Fail,
             ErrorCode::UnknownProducerId => {
                 if log_start.is_some() {
-                    self.restart.insert(partition.clone());
+                    stream.lose(at);
                 }
                 Verdict::Retry
             }
             ErrorCode::OutOfOrderSequenceNumber => {
                 let proves_a_gap = match stream.unresolved {
                     // If it is not the next one, one before it has failed and is itself on the way again.
-                    None => stream.is_next(found.first),
+                    None => stream.is_next(first),
                     // Only the one right after the batch that was given up does.
-                    Some(after) => found.first == after,
+                    Some(after) => first == after,
                 };
                 if proves_a_gap && self.transactional {
                     return Verdict::Fail;
                 }
                 if proves_a_gap {
-                    self.restart.insert(partition.clone());
+                    stream.lose(at);
                 }
                 Verdict::Retry
             }
@@ -197,11 +205,11 @@ impl Sequences {
     /// that those after it must close.
     pub(super) fn failed(&mut self, partition: &TopicPartition, batch: BatchId, maybe_stored: bool) {
         let Some(stream) = self.streams.get_mut(partition) else { return };
-        let Some(failed) = stream.remove(batch) else { return };
+        let Some((at, failed)) = stream.remove(batch) else { return };
         if maybe_stored {
             stream.unresolved = Some(failed.last().plus(1));
         } else {
-            self.restart.insert(partition.clone());
+            stream.lose(at);
         }
     }
 
@@ -222,22 +230,27 @@ impl Sequences {
         rest.first = whole.first.plus(records);
         rest.records -= records;
         stream.in_flight.insert(at + 1, rest);
+        if let Some(before) = stream.gap.as_mut().filter(|before| at < **before) {
+            *before += 1;
+        }
     }
 
     /// Settles what can be settled between two sends: partitions with a batch of unknown fate and nothing in flight go on
     /// if nothing is missing; where something is, the epoch is raised.
     pub(super) fn settle(&mut self) {
         if self.transactional {
-            self.restart.clear();
-            self.streams.values_mut().for_each(|stream| stream.unresolved = None);
+            self.streams.values_mut().for_each(|stream| (stream.unresolved, stream.gap) = (None, None));
             return;
         }
         for (partition, stream) in &mut self.streams {
             if stream.unresolved.is_some() && stream.in_flight.is_empty() {
                 stream.unresolved = None;
                 if !stream.is_next(stream.next) {
-                    self.restart.insert(partition.clone());
+                    stream.lose(0);
                 }
+            }
+            if stream.gap == Some(0) {
+                self.restart.insert(partition.clone());
             }
         }
         if self.restart.is_empty() {
@@ -264,15 +277,24 @@ impl Sequences {
                 next = next.plus(in_flight.records);
             }
             (stream.identity, stream.next) = (identity, next);
-            (stream.last_acked, stream.unresolved) = (None, None);
+            (stream.last_acked, stream.unresolved, stream.gap) = (None, None, None);
         }
     }
 }
 
 impl Stream {
-    fn remove(&mut self, batch: BatchId) -> Option<InFlight> {
+    /// Takes a batch out of the line; gives where it stood.
+    fn remove(&mut self, batch: BatchId) -> Option<(usize, InFlight)> {
         let at = self.in_flight.iter().position(|in_flight| in_flight.batch == batch)?;
-        self.in_flight.remove(at)
+        if let Some(before) = self.gap.as_mut().filter(|before| at < **before) {
+            *before -= 1;
+        }
+        Some((at, self.in_flight.remove(at)?))
+    }
+
+    /// The number behind so many in line is lost.
+    fn lose(&mut self, before: usize) {
+        self.gap = Some(self.gap.map_or(before, |known| known.min(before)));
     }
 
     /// Whether `sequence` comes right after the last one that was acknowledged.

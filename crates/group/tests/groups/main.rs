@@ -4,4 +4,5 @@ mod classic;
 mod consumer;
 mod memory;
 mod offsets;
+mod requests;
 mod world;

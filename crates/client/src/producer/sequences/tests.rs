@@ -121,6 +121,28 @@ fn a_refused_batch_leaves_no_gap() {
     assert_eq!(story.carries(1), (1, 0));
 }
 
+/// A broker that stored it, and whose answer was lost, would take it for another under a new number.
+#[test]
+fn what_is_in_line_before_a_gap_keeps_its_number() {
+    let mut story = Story::under_way();
+    story.send_all([0, 1, 2]);
+    story.failed(1, false);
+    assert_eq!([story.carries(0), story.carries(2)], [(0, 10), (0, 30)]);
+    assert!(story.may_resend(0) && !story.may_resend(2));
+    assert!(!story.sequences.may_start(&story.of), "its number would lie behind the gap");
+    story.acked(0);
+    story.sequences.settle();
+    assert_eq!(story.carries(2), (1, 0));
+
+    let mut story = Story::under_way();
+    story.send_all([0, 1, 2]);
+    story.failed(2, false);
+    story.failed(0, true);
+    assert_eq!(story.carries(1), (0, 20), "it may show what became of the one before");
+    story.failed(1, true);
+    assert_eq!(story.send(3), (1, 0));
+}
+
 #[test]
 fn a_batch_stored_under_old_numbers_does_not_leave_a_gap_in_the_new() {
     let mut story = Story::under_way();

@@ -37,7 +37,7 @@ impl End {
 
 /// What is to be asked of the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::producer) enum Step {
     /// EndTxn.
     End { end: End, identity: Identity, version: TransactionVersion },
     /// InitProducerId, with what the producer has now.
@@ -51,63 +51,95 @@ enum State {
     /// The coordinator does not know this producer yet.
     New,
     Ready,
-    Open,
+    Open(Open),
     /// Open, and can only be aborted.
-    Failed(Cause),
+    Failed(Open, Cause),
     /// Its end was asked for. If that has not succeeded, the same end may be asked for again.
-    Ending(End),
+    Ending(Open, End),
     Fatal(Cause),
+}
+
+/// A transaction that has begun and has not ended.
+#[derive(Debug)]
+struct Open {
+    partitions: Partitions,
+    coordinator: Coordinator,
+    offsets: SentOffsets,
+    epoch: Epoch,
+}
+
+/// How partitions become part of it.
+#[derive(Debug)]
+enum Partitions {
+    /// Version 1: what the coordinator knows of, and what it is still to be told of.
+    Announced { known: BTreeSet<TopicPartition>, untold: BTreeSet<TopicPartition>, telling: Telling },
+    /// Version 2.
+    AddedByBrokers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    Idle,
+    UnderWay,
+}
+
+/// What the coordinator knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coordinator {
+    Unaware,
+    /// Something has left, so it may know.
+    MayKnow,
+    /// It has forgotten the producer, and would not even end the transaction.
+    HasForgotten,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SentOffsets {
+    /// There are none, or they have arrived.
+    Settled,
+    /// It is not known whether they have arrived.
+    Unsettled,
+}
+
+/// Whether the numbers of this epoch can be used any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Epoch {
+    Usable,
+    Spent,
+}
+
+/// What the coordinator gave.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    identity: Identity,
+    version: TransactionVersion,
 }
 
 #[derive(Debug)]
 pub(in crate::producer) struct Core {
+    /// None before it is introduced to the coordinator.
+    given: Option<Given>,
     state: State,
-    identity: Option<Identity>,
-    version: TransactionVersion,
-    /// Version 1: what the coordinator knows of, and what it is still to be told of.
-    added: BTreeSet<TopicPartition>,
-    pending: BTreeSet<TopicPartition>,
-    /// It is being told.
-    adding: bool,
-    /// The coordinator may know of this transaction.
-    started: bool,
-    /// The numbers of this epoch cannot be used any further.
-    renew: bool,
-    /// The coordinator would not end the transaction of a producer that it does not know.
-    forgotten: bool,
-    /// Offsets were sent, and it is not known whether they arrived.
-    offsets_unsettled: bool,
 }
 
 impl Core {
-    pub(super) fn new() -> Core {
-        Core {
-            state: State::New,
-            identity: None,
-            version: TransactionVersion::V1,
-            added: BTreeSet::new(),
-            pending: BTreeSet::new(),
-            adding: false,
-            started: false,
-            renew: false,
-            forgotten: false,
-            offsets_unsettled: false,
-        }
+    pub(in crate::producer) fn new() -> Core {
+        Core { given: None, state: State::New }
     }
 
     pub(in crate::producer) fn identity(&self) -> Option<Identity> {
-        self.identity
+        self.given.map(|given| given.identity)
     }
 
     pub(in crate::producer) fn version(&self) -> TransactionVersion {
-        self.version
+        self.given.map_or(TransactionVersion::V1, |given| given.version)
     }
 
     /// Whether there is something that a farewell should abort.
     pub(super) fn is_open(&self) -> bool {
         match self.state {
-            State::Open | State::Failed(_) | State::Ending(End::Abort) => true,
-            State::New | State::Ready | State::Ending(End::Commit) | State::Fatal(_) => false,
+            State::Open(_) | State::Failed(..) | State::Ending(_, End::Abort) => true,
+            State::New | State::Ready | State::Ending(_, End::Commit) | State::Fatal(_) => false,
         }
     }
 
@@ -119,19 +151,18 @@ impl Core {
         }
     }
 
-    /// The coordinator gave an identity: the first, or another after an abort.
-    pub(super) fn identified(&mut self, identity: Identity, version: TransactionVersion) {
-        (self.identity, self.version) = (Some(identity), version);
-        (self.renew, self.forgotten) = (false, false);
+    /// The coordinator gave the first identity.
+    pub(in crate::producer) fn identified(&mut self, identity: Identity, version: TransactionVersion) {
+        self.given = Some(Given { identity, version });
         if let State::New = self.state {
             self.state = State::Ready;
         }
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), TransactionError> {
+    pub(in crate::producer) fn begin(&mut self) -> Result<(), TransactionError> {
         match &self.state {
             State::Ready => {
-                self.state = State::Open;
+                self.state = State::Open(Open::new(self.version()));
                 Ok(())
             }
             state => Err(state.refusal("begin")),
@@ -141,15 +172,18 @@ impl Core {
     /// Whether records and offsets may be sent.
     pub(in crate::producer) fn may_send(&self, call: &'static str) -> Result<(), TransactionError> {
         match &self.state {
-            State::Open => Ok(()),
+            State::Open(_) => Ok(()),
             state => Err(state.refusal(call)),
         }
     }
 
     /// A record for this partition was taken. MUST be allowed by [`Core::may_send`].
     pub(in crate::producer) fn took(&mut self, partition: &TopicPartition) {
-        if self.version == TransactionVersion::V1 && !self.added.contains(partition) {
-            self.pending.insert(partition.clone());
+        if let State::Open(Open { partitions: Partitions::Announced { known, untold, .. }, .. }) =
+            &mut self.state
+            && !known.contains(partition)
+        {
+            untold.insert(partition.clone());
         }
     }
 
@@ -159,59 +193,93 @@ impl Core {
         partition: &TopicPartition,
         identity: Option<Identity>,
     ) -> bool {
-        let is_part = self.version == TransactionVersion::V2 || self.added.contains(partition);
-        self.goes_on() && is_part && self.identity == identity
+        let is_part = self.going_on().is_some_and(|open| match &open.partitions {
+            Partitions::Announced { known, .. } => known.contains(partition),
+            Partitions::AddedByBrokers => true,
+        });
+        is_part && self.identity() == identity
     }
 
     /// A batch leaves, or offsets do.
     pub(in crate::producer) fn leaves(&mut self) {
-        self.started = true;
+        if let Some(open) = self.open_mut() {
+            open.coordinator.may_hear();
+        }
     }
 
     /// Whether what is not on its way is to be dropped.
     pub(in crate::producer) fn drops(&self) -> bool {
         match self.state {
-            State::Failed(_) | State::Ending(End::Abort) | State::Fatal(_) => true,
-            State::New | State::Ready | State::Open | State::Ending(End::Commit) => false,
+            State::Failed(..) | State::Ending(_, End::Abort) | State::Fatal(_) => true,
+            State::New | State::Ready | State::Open(_) | State::Ending(_, End::Commit) => false,
         }
     }
 
     /// What the coordinator is to be told of now; it counts as being told.
     pub(in crate::producer) fn next_to_add(&mut self) -> Option<(Identity, BTreeSet<TopicPartition>)> {
-        if self.adding || self.pending.is_empty() || !self.goes_on() {
+        self.going_on()?;
+        let identity = self.identity()?;
+        let open = self.open_mut()?;
+        let Partitions::Announced { untold, telling: telling @ Telling::Idle, .. } = &mut open.partitions
+        else {
+            return None;
+        };
+        if untold.is_empty() {
             return None;
         }
-        (self.adding, self.started) = (true, true);
-        Some((self.identity?, self.pending.clone()))
+        *telling = Telling::UnderWay;
+        let partitions = untold.clone();
+        open.coordinator.may_hear();
+        Some((identity, partitions))
     }
 
     /// Whether the coordinator is being told of partitions. The transaction MUST NOT end meanwhile: it would begin another.
-    pub(super) fn is_adding(&self) -> bool {
-        self.adding
+    pub(in crate::producer) fn is_adding(&self) -> bool {
+        let telling = |open: &Open| match open.partitions {
+            Partitions::Announced { telling, .. } => telling == Telling::UnderWay,
+            Partitions::AddedByBrokers => false,
+        };
+        self.open().is_some_and(telling)
     }
 
     /// The coordinator knows of these partitions.
     pub(in crate::producer) fn added(&mut self, partitions: BTreeSet<TopicPartition>) {
-        self.adding = false;
-        self.pending = self.pending.difference(&partitions).cloned().collect();
-        self.added.extend(partitions);
+        if let Some(Open { partitions: Partitions::Announced { known, untold, telling }, .. }) =
+            self.open_mut()
+        {
+            *telling = Telling::Idle;
+            untold.retain(|of| !partitions.contains(of));
+            known.extend(partitions);
+        }
     }
 
     /// It could not be told of them, and perhaps knows all the same.
     pub(in crate::producer) fn not_added(&mut self, verdict: Verdict, cause: Cause, maybe: bool) {
-        self.adding = false;
-        // If it is not asked again, the question that is lost may still arrive, behind the end of the transaction.
-        self.renew |= maybe && !self.goes_on();
+        let goes_on = self.going_on().is_some();
+        if let Some(open) = self.open_mut() {
+            if let Partitions::Announced { telling, .. } = &mut open.partitions {
+                *telling = Telling::Idle;
+            }
+            // If it is not asked again, the question that is lost may still arrive, behind the end of the transaction.
+            if maybe && !goes_on {
+                open.epoch = Epoch::Spent;
+            }
+        }
         self.judged(verdict, cause);
     }
 
     /// Offsets are sent; until [`Core::offsets_settled`] the transaction cannot be committed.
     pub(super) fn offsets_leave(&mut self) {
-        (self.started, self.offsets_unsettled) = (true, true);
+        if let Some(open) = self.open_mut() {
+            open.coordinator.may_hear();
+            open.offsets = SentOffsets::Unsettled;
+        }
     }
 
     pub(super) fn offsets_settled(&mut self) {
-        self.offsets_unsettled = false;
+        if let Some(open) = self.open_mut() {
+            open.offsets = SentOffsets::Settled;
+        }
     }
 
     /// A batch was given up; `sent` tells whether a broker may have seen it.
@@ -227,8 +295,12 @@ impl Core {
         match verdict {
             Verdict::Retry => return,
             Verdict::Abort => {}
-            Verdict::AbortAndRenew => self.renew = true,
-            Verdict::Forgotten => self.forgotten = true,
+            Verdict::AbortAndRenew => {
+                self.open_mut().into_iter().for_each(|open| open.epoch = Epoch::Spent);
+            }
+            Verdict::Forgotten => {
+                self.open_mut().into_iter().for_each(|open| open.coordinator = Coordinator::HasForgotten);
+            }
             Verdict::Fatal => {
                 if !matches!(self.state, State::Fatal(_)) {
                     self.state = State::Fatal(cause);
@@ -236,103 +308,152 @@ impl Core {
                 return;
             }
         }
-        match self.state {
-            State::Open | State::Ending(End::Commit) => self.state = State::Failed(cause),
+        self.state = match std::mem::replace(&mut self.state, State::Ready) {
+            State::Open(open) | State::Ending(open, End::Commit) => State::Failed(open, cause),
             // That it is aborted is what the error asks for; the first cause is the one to tell.
-            State::New | State::Ready | State::Failed(_) | State::Ending(End::Abort) | State::Fatal(_) => {}
-        }
+            state => state,
+        };
     }
 
     /// The end is asked for.
-    pub(super) fn end(&mut self, end: End) -> Result<(), TransactionError> {
-        match (&self.state, end) {
-            (State::Open, End::Commit) if self.offsets_unsettled => {
-                self.judged(Verdict::AbortAndRenew, Cause::OffsetsUnsettled);
-                Err(self.state.refusal(end.call()))
-            }
-            (State::Open, _) | (State::Failed(_), End::Abort) => {
-                self.renew |= self.offsets_unsettled;
-                self.state = State::Ending(end);
+    pub(in crate::producer) fn end(&mut self, end: End) -> Result<(), TransactionError> {
+        if let State::Open(Open { offsets: SentOffsets::Unsettled, .. }) = self.state
+            && end == End::Commit
+        {
+            self.judged(Verdict::AbortAndRenew, Cause::OffsetsUnsettled);
+        }
+        match (std::mem::replace(&mut self.state, State::Ready), end) {
+            (State::Open(mut open), end) | (State::Failed(mut open, _), end @ End::Abort) => {
                 if end == End::Abort {
-                    self.pending.clear();
+                    open.is_to_be_aborted();
                 }
+                self.state = State::Ending(open, end);
                 Ok(())
             }
-            (State::Ending(asked), end) if *asked == end => Ok(()),
-            (state, end) => Err(state.refusal(end.call())),
+            (State::Ending(open, asked), end) if asked == end => {
+                self.state = State::Ending(open, asked);
+                Ok(())
+            }
+            (state, end) => {
+                let refusal = state.refusal(end.call());
+                self.state = state;
+                Err(refusal)
+            }
         }
     }
 
     /// What is to be asked of the coordinator when everything that was on its way is settled.
-    pub(super) fn next_step(&mut self, call: &'static str) -> Result<Step, TransactionError> {
-        let State::Ending(end) = self.state else { return Err(self.state.refusal(call)) };
-        let Some(identity) = self.identity else { return Err(self.state.refusal(call)) };
-        if self.forgotten {
-            return Ok(Step::Renew(identity));
+    pub(in crate::producer) fn next_step(&mut self, call: &'static str) -> Result<Step, TransactionError> {
+        let (State::Ending(open, end), Some(Given { identity, version })) = (&self.state, self.given) else {
+            return Err(self.state.refusal(call));
+        };
+        match (open.coordinator, open.epoch, version) {
+            (Coordinator::HasForgotten, ..) => Ok(Step::Renew(identity)),
+            (Coordinator::MayKnow, ..) => Ok(Step::End { end: *end, identity, version }),
+            (Coordinator::Unaware, Epoch::Spent, TransactionVersion::V1) => Ok(Step::Renew(identity)),
+            // In version 2 the end of the transaction has brought another epoch.
+            (Coordinator::Unaware, ..) => {
+                self.state = State::Ready;
+                Ok(Step::Done)
+            }
         }
-        if self.started {
-            return Ok(Step::End { end, identity, version: self.version });
-        }
-        // In version 2 the end of the transaction has brought another epoch.
-        if self.renew && self.version == TransactionVersion::V1 {
-            return Ok(Step::Renew(identity));
-        }
-        self.close();
-        Ok(Step::Done)
     }
 
     /// The coordinator has ended the transaction; `identity` is that of the next one if it gave one. `version` holds from
     /// the next transaction on.
-    pub(super) fn ended(&mut self, identity: Option<Identity>, version: TransactionVersion) {
-        self.started = false;
-        if identity.is_some() {
-            (self.identity, self.renew) = (identity, false);
+    pub(in crate::producer) fn ended(&mut self, identity: Option<Identity>, version: TransactionVersion) {
+        let (State::Ending(open, _), Some(given)) = (&mut self.state, &mut self.given) else { return };
+        if open.coordinator == Coordinator::MayKnow {
+            open.coordinator = Coordinator::Unaware;
         }
-        if !self.renew {
-            self.version = version;
+        if let Some(identity) = identity {
+            given.identity = identity;
+            open.epoch = Epoch::Usable;
+        }
+        if open.epoch == Epoch::Usable {
+            given.version = version;
         }
     }
 
     /// A new identity replaces the one that the transaction was begun with, which it thereby ended.
-    pub(super) fn renewed(&mut self, identity: Identity, version: TransactionVersion) {
-        self.started = false;
-        self.identified(identity, version);
+    pub(in crate::producer) fn renewed(&mut self, identity: Identity, version: TransactionVersion) {
+        self.given = Some(Given { identity, version });
+        if let Some(open) = self.open_mut() {
+            open.coordinator = Coordinator::Unaware;
+            open.epoch = Epoch::Usable;
+        }
     }
 
     /// What the caller is told of an error that was judged to end its call.
     pub(super) fn failure(&self, call: &'static str, cause: Cause) -> TransactionError {
         match &self.state {
-            State::Fatal(_) | State::Failed(_) => self.state.refusal(call),
-            State::New | State::Ready | State::Open | State::Ending(_) => TransactionError::Abortable(cause),
+            State::Fatal(_) | State::Failed(..) => self.state.refusal(call),
+            State::New | State::Ready | State::Open(_) | State::Ending(..) => {
+                TransactionError::Abortable(cause)
+            }
         }
     }
 
     /// Whether an abort that the coordinator refused has another way to its end.
     pub(super) fn has_another_way(&self) -> bool {
-        match self.state {
-            State::Ending(End::Abort) => self.forgotten,
+        matches!(self.state, State::Ending(Open { coordinator: Coordinator::HasForgotten, .. }, End::Abort))
+    }
+
+    /// The transaction, if it may still be committed.
+    fn going_on(&self) -> Option<&Open> {
+        match &self.state {
+            State::Open(open) | State::Ending(open, End::Commit) => Some(open),
             State::New
             | State::Ready
-            | State::Open
-            | State::Failed(_)
-            | State::Ending(End::Commit)
-            | State::Fatal(_) => false,
+            | State::Failed(..)
+            | State::Ending(_, End::Abort)
+            | State::Fatal(_) => None,
         }
     }
 
-    fn close(&mut self) {
-        (self.added, self.pending) = (BTreeSet::new(), BTreeSet::new());
-        (self.renew, self.offsets_unsettled) = (false, false);
-        self.state = State::Ready;
+    fn open(&self) -> Option<&Open> {
+        match &self.state {
+            State::Open(open) | State::Failed(open, _) | State::Ending(open, _) => Some(open),
+            State::New | State::Ready | State::Fatal(_) => None,
+        }
     }
 
-    /// Whether the transaction may still be committed.
-    fn goes_on(&self) -> bool {
-        match self.state {
-            State::Open | State::Ending(End::Commit) => true,
-            State::New | State::Ready | State::Failed(_) | State::Ending(End::Abort) | State::Fatal(_) => {
-                false
+    fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.state {
+            State::Open(open) | State::Failed(open, _) | State::Ending(open, _) => Some(open),
+            State::New | State::Ready | State::Fatal(_) => None,
+        }
+    }
+}
+
+impl Open {
+    fn new(version: TransactionVersion) -> Open {
+        let nothing = BTreeSet::new();
+        let partitions = match version {
+            TransactionVersion::V1 => {
+                Partitions::Announced { known: nothing.clone(), untold: nothing, telling: Telling::Idle }
             }
+            TransactionVersion::V2 => Partitions::AddedByBrokers,
+        };
+        let (offsets, epoch) = (SentOffsets::Settled, Epoch::Usable);
+        Open { partitions, coordinator: Coordinator::Unaware, offsets, epoch }
+    }
+
+    fn is_to_be_aborted(&mut self) {
+        // They may still arrive, in this epoch.
+        if self.offsets == SentOffsets::Unsettled {
+            self.epoch = Epoch::Spent;
+        }
+        if let Partitions::Announced { untold, .. } = &mut self.partitions {
+            untold.clear();
+        }
+    }
+}
+
+impl Coordinator {
+    fn may_hear(&mut self) {
+        if *self == Coordinator::Unaware {
+            *self = Coordinator::MayKnow;
         }
     }
 }
@@ -342,10 +463,10 @@ impl State {
         let state = match self {
             State::New => "init_transactions has not succeeded yet",
             State::Ready => "no transaction is open",
-            State::Open => "a transaction is open",
-            State::Ending(End::Commit) => "the transaction is being committed",
-            State::Ending(End::Abort) => "the transaction is being aborted",
-            State::Failed(cause) => return TransactionError::Abortable(cause.clone()),
+            State::Open(_) => "a transaction is open",
+            State::Ending(_, End::Commit) => "the transaction is being committed",
+            State::Ending(_, End::Abort) => "the transaction is being aborted",
+            State::Failed(_, cause) => return TransactionError::Abortable(cause.clone()),
             State::Fatal(cause) => return TransactionError::Fatal(cause.clone()),
         };
         TransactionError::Misuse { call, state }

@@ -4,7 +4,7 @@
 //! - `config`, `error`: settings, and what a failure asks for.
 //! - `core`, `verdict`: where a transaction stands, and what an error means for it; pure.
 //! - `requests`: what coordinators are asked.
-//! - `sending`: what the sender does for transactions.
+//! - `transactions`: what callers and the sender share.
 
 mod config;
 mod core;
@@ -12,22 +12,24 @@ mod core;
 mod core_tests;
 mod error;
 mod requests;
-mod sending;
+mod transactions;
 mod verdict;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use ottla_link::{Connection, Office};
 use ottla_wire::primitives::Str;
 
+pub(super) use self::core::Core;
 pub use self::core::TransactionVersion;
-use self::core::{Core, End, Step};
+pub(super) use self::core::{End, Step};
+use super::Producer;
 use super::config::ProducerConfig;
 use super::delivery::Delivery;
 use super::record::ProducerRecord;
-use super::{Producer, Shared};
+use super::shared::Shared;
 use crate::cluster::Cluster;
 use crate::config::ClientConfig;
 use crate::coordinator::{Coordinated, Coordinator};
@@ -36,8 +38,10 @@ use crate::offsets::{GroupMetadata, Offsets};
 use crate::seam::{self, Instant};
 pub use config::TransactionConfig;
 pub use error::{Cause, TransactionError};
-use verdict::Asked;
-use verdict::{Verdict, judge};
+pub(super) use requests::add_partitions;
+pub(super) use transactions::Transactions;
+use verdict::Verdict;
+pub(super) use verdict::{Asked, judge, verdict_on};
 
 /// Sends records and offsets in transactions. Clones are the same producer.
 ///
@@ -60,19 +64,6 @@ struct Turn {
     group: Option<Arc<Coordinator>>,
 }
 
-/// What callers and the sender share of transactions.
-pub(super) struct Transactions {
-    pub(super) coordinator: Coordinator,
-    timeout_ms: i32,
-    core: Mutex<Core>,
-}
-
-impl Transactions {
-    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl TransactionalProducer {
     /// A producer with a cluster of its own. Nothing is sent yet.
     pub fn new(
@@ -91,11 +82,9 @@ impl TransactionalProducer {
     ) -> Result<TransactionalProducer, Error> {
         transaction.check(&config)?;
         let id = Str::from(transaction.transactional_id.as_str());
-        let transactions = Transactions {
-            coordinator: Coordinator::new(cluster.clone(), Coordinated::Transactions, id),
-            timeout_ms: i32::try_from(transaction.transaction_timeout.as_millis()).unwrap_or(i32::MAX),
-            core: Mutex::new(Core::new()),
-        };
+        let coordinator = Coordinator::new(cluster.clone(), Coordinated::Transactions, id);
+        let timeout_ms = i32::try_from(transaction.transaction_timeout.as_millis()).unwrap_or(i32::MAX);
+        let transactions = Transactions::new(coordinator, timeout_ms);
         let producer = Producer::start(cluster, config, Some(transactions))?;
         Ok(TransactionalProducer { producer, turn: Arc::default() })
     }
@@ -134,7 +123,7 @@ impl TransactionalProducer {
             let mut core = self.core();
             // It may have ended while this waited for metadata or memory.
             core.may_send(CALL)?;
-            let (verdict, cause) = (sending::verdict_on(&error), Cause::from(error));
+            let (verdict, cause) = (verdict_on(&error), Cause::from(error));
             core.record_failed(verdict, cause.clone(), false);
             core.failure(CALL, cause)
         };

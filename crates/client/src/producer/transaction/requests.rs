@@ -15,8 +15,8 @@ use ottla_wire::primitives::{Request, Str};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{ProducerEpoch, ProducerId};
 
-use super::Transactions;
 use super::core::{End, TransactionVersion};
+use super::transactions::Transactions;
 use crate::cluster::{TopicPartition, by_topic};
 use crate::error::{ApiError, Error};
 use crate::offsets::{GroupMetadata, Offsets};
@@ -53,8 +53,20 @@ pub(super) async fn identity(
     Ok((identity, version_of(&connection)))
 }
 
-/// AddPartitionsToTxn.
+/// AddPartitionsToTxn, with a connection of its own.
 pub(in crate::producer) async fn add_partitions(
+    of: &Transactions,
+    identity: Identity,
+    partitions: &BTreeSet<TopicPartition>,
+) -> Result<(), Error> {
+    let outcome = ask_to_add(of, identity, partitions).await;
+    if let Err(error) = &outcome {
+        of.coordinator.learn_from(error);
+    }
+    outcome
+}
+
+async fn ask_to_add(
     of: &Transactions,
     (id, epoch): Identity,
     partitions: &BTreeSet<TopicPartition>,

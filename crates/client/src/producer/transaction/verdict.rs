@@ -3,6 +3,7 @@
 use ottla_wire::protocol::ErrorCode;
 
 use crate::error::{Error, LinkError};
+use crate::producer::record::ProduceError;
 
 /// What was asked for when the error came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,23 @@ pub(in crate::producer) fn judge(asked: Asked, error: &Error) -> Verdict {
         // It was tried again for as long as that was of use.
         (Asked::Produce, Verdict::Retry) => Verdict::AbortAndRenew,
         (_, verdict) => verdict,
+    }
+}
+
+/// What a record that was not stored means for its transaction.
+pub(in crate::producer) fn verdict_on(error: &ProduceError) -> Verdict {
+    match error {
+        ProduceError::Refused(error) | ProduceError::RefusedWithOthers(error) => {
+            judge(Asked::Produce, &Error::Api(error.clone()))
+        }
+        ProduceError::NotSent(error) => judge(Asked::Produce, error),
+        ProduceError::Closed | ProduceError::Failed(_) => Verdict::Fatal,
+        ProduceError::TooLarge { .. }
+        | ProduceError::BufferFull { .. }
+        | ProduceError::Expired { .. }
+        | ProduceError::OutcomeUnknown { .. }
+        | ProduceError::Unencodable(_)
+        | ProduceError::Aborted => Verdict::AbortAndRenew,
     }
 }
 

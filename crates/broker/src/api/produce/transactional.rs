@@ -1,7 +1,7 @@
 //! Batches of transactions on their way into a log: each partition must be part of its transaction (KIP-890).
 //!
-//! The connection waits for the coordinator here, so that what follows does not overtake. Where the transaction is open in
-//! a partition already, nobody is asked.
+//! The connection waits for the coordinator here, so that what follows does not overtake. Where the
+//! transaction is open in a partition already, nobody is asked.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +53,8 @@ impl TransactionalWrite {
     }
 }
 
-/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells which appends
-/// are not to be made.
+/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells
+/// which appends are not to be made.
 pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends<'_>) -> Refused {
     let mut refused = of_several_producers(writes);
     let verification = ctx.coordinators.world().verification;
@@ -91,8 +91,8 @@ fn of_several_producers(writes: &[TransactionalWrite]) -> Refused {
     refused
 }
 
-/// The code as producers know it from Produce: what passes is NOT_ENOUGH_REPLICAS, which clients of any age retry without
-/// looking for another leader.
+/// The code as producers know it from Produce: what passes is NOT_ENOUGH_REPLICAS, which clients of any age
+/// retry without looking for another leader.
 fn refusal(code: ErrorCode) -> (ErrorCode, &'static str) {
     match code {
         ErrorCode::ConcurrentTransactions

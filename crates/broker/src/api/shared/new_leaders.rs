@@ -9,7 +9,8 @@ use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex};
 use crate::fetch::TopicRef;
 use crate::published::Published;
 
-/// The leaders that one answer names: those of now, not those of when the request came, for some requests wait.
+/// The leaders that one answer names: those of now, not those of when the request came, for some requests
+/// wait.
 pub struct NewLeaders<'a> {
     published: &'a Published,
     named: BTreeSet<BrokerId>,
@@ -20,8 +21,8 @@ impl<'a> NewLeaders<'a> {
         NewLeaders { published, named: BTreeSet::new() }
     }
 
-    /// Who leads the partition, if a client that gets this error is to go there. Must be asked only for versions that can
-    /// say it.
+    /// Who leads the partition, if a client that gets this error is to go there. Must be asked only for
+    /// versions that can say it.
     pub fn name(
         &mut self,
         error_code: i16,
@@ -40,8 +41,8 @@ impl<'a> NewLeaders<'a> {
         Some((leader, epoch))
     }
 
-    /// The endpoints of those that were named, on the listener that the client came by; each is made by `endpoint` from
-    /// node id, host, port and rack.
+    /// The endpoints of those that were named, on the listener that the client came by; each is made by
+    /// `endpoint` from node id, host, port and rack.
     pub fn endpoints<E>(self, listener: &str, endpoint: impl Fn(i32, Str, i32, Option<Str>) -> E) -> Vec<E> {
         let found = self.named.into_iter().filter_map(|id| {
             let broker = self.published.image.broker(id)?;

@@ -4,25 +4,39 @@ use std::collections::BTreeMap;
 
 use ottla_wire::messages::ProduceResponse;
 use ottla_wire::messages::produce_response::PartitionProduceResponse;
+use ottla_wire::primitives::Str;
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 use ottla_wire::{BrokerId, LeaderEpoch, Offset, Timestamp};
 
-use super::delivery::Outcome;
-use super::record::ProduceError;
-use super::sender::{Sender, Sent};
-use super::sequences::Verdict;
+use super::{Effect, Outbox, RequestId, Sent, World};
 use crate::cluster::Broker;
 use crate::error::{Advice, ApiError, Error};
-use crate::seam;
+use crate::producer::delivery::Outcome;
+use crate::producer::record::ProduceError;
+use crate::producer::sequences::Verdict;
 
-impl Sender {
-    pub(super) fn read_response(&mut self, batches: Vec<Sent>, response: ProduceResponse) {
-        let metadata = self.shared.cluster.metadata();
+impl Outbox {
+    /// [`Effect::Send`] is done; there is no answer with `acks=0`.
+    pub(in crate::producer) fn answered(
+        &mut self,
+        request: RequestId,
+        answer: Result<Option<ProduceResponse>, Error>,
+        world: &mut World<'_>,
+    ) {
+        let Some(batches) = self.take_request(request) else { return };
+        match answer {
+            Ok(Some(response)) => self.read_response(batches, response, world),
+            Ok(None) => batches.iter().for_each(|sent| self.stored(sent, None, None, world)),
+            Err(error) => self.lost(batches, &error, world),
+        }
+    }
+
+    fn read_response(&mut self, batches: Vec<Sent>, response: ProduceResponse, world: &mut World<'_>) {
         let endpoints: BTreeMap<i32, Broker> = response
             .node_endpoints
             .iter()
             .map(|node| {
-                let rack = node.rack.as_ref().map(|rack| rack.detached());
+                let rack = node.rack.as_ref().map(Str::detached);
                 let (id, host) = (BrokerId(node.node_id), node.host.detached());
                 (node.node_id, Broker { id, host, port: node.port, rack })
             })
@@ -30,8 +44,8 @@ impl Sender {
         let mut answers = BTreeMap::new();
         for topic in response.responses {
             // By name up to version 12, by id from 13 on.
-            let name =
-                if topic.name.is_empty() { metadata.topic_name(topic.topic_id) } else { Some(&topic.name) };
+            let by_id = || world.metadata.topic_name(topic.topic_id);
+            let name = if topic.name.is_empty() { by_id() } else { Some(&topic.name) };
             let Some(name) = name else { continue };
             for partition in topic.partition_responses {
                 answers.insert((name.detached(), partition.index), partition);
@@ -41,13 +55,13 @@ impl Sender {
         for sent in batches {
             let of = &sent.batch.partition;
             match answers.remove(&(of.topic.clone(), of.partition)) {
-                Some(answer) => self.read_partition(sent, answer, &endpoints),
+                Some(answer) => self.read_partition(sent, answer, &endpoints, world),
                 None => silent.push(sent),
             }
         }
         if !silent.is_empty() {
             let reason = "a partition of the request is missing".to_owned();
-            self.lost(silent, &Error::malformed(ApiKey::Produce, "broker", reason));
+            self.lost(silent, &Error::malformed(ApiKey::Produce, "broker", reason), world);
         }
     }
 
@@ -56,30 +70,43 @@ impl Sender {
         sent: Sent,
         answer: PartitionProduceResponse,
         endpoints: &BTreeMap<i32, Broker>,
+        world: &mut World<'_>,
     ) {
         let base = (answer.base_offset >= 0).then_some(Offset(answer.base_offset));
         let time = (answer.log_append_time_ms >= 0).then_some(Timestamp(answer.log_append_time_ms));
         let Err(error) = ApiError::check(answer.error_code, answer.error_message.as_deref()) else {
-            return self.stored(&sent, base, time);
+            return self.stored(&sent, base, time, world);
         };
         let leader = &answer.current_leader;
         if leader.leader_id >= 0 {
-            let (id, epoch) = (BrokerId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
-            let endpoint = endpoints.get(&leader.leader_id).cloned();
-            self.shared.cluster.learn_leader(&sent.batch.partition, id, epoch, endpoint);
+            world.effects.push(Effect::Learn {
+                of: sent.batch.partition.clone(),
+                leader: BrokerId(leader.leader_id),
+                epoch: LeaderEpoch(leader.leader_epoch),
+                endpoint: endpoints.get(&leader.leader_id).cloned(),
+            });
         }
         match error.code {
             // The broker has the batch, only not its offset any more.
-            ErrorCode::DuplicateSequenceNumber => self.stored(&sent, None, None),
-            ErrorCode::MessageTooLarge if sent.batch.record_count() > 1 => self.split(sent),
-            _ => self.refused(sent, error, answer),
+            ErrorCode::DuplicateSequenceNumber => self.stored(&sent, None, None, world),
+            // If nobody waits for it any more, it is not worth the trouble.
+            ErrorCode::MessageTooLarge if sent.batch.record_count() > 1 && !sent.batch.is_told => {
+                self.split(&sent, world);
+            }
+            _ => self.refused(sent, error, answer, world),
         }
     }
 
     /// Sends again or gives up, as the error says.
-    fn refused(&mut self, mut sent: Sent, error: ApiError, answer: PartitionProduceResponse) {
+    fn refused(
+        &mut self,
+        mut sent: Sent,
+        error: ApiError,
+        answer: PartitionProduceResponse,
+        world: &mut World<'_>,
+    ) {
         if asks_for_metadata(error.code) {
-            self.shared.cluster.refresh_soon();
+            world.effects.push(Effect::Refresh);
         }
         let log_start = (answer.log_start_offset >= 0).then_some(Offset(answer.log_start_offset));
         sent.batch.maybe_stored |= error.advice() == Advice::OutcomeUnknown;
@@ -91,64 +118,64 @@ impl Sender {
             _ if error.is_retriable() => Verdict::Retry,
             _ => Verdict::Fail,
         };
-        if verdict == Verdict::Retry && self.may_retry(&sent) {
-            return self.shared.accumulator().put_back(sent.batch);
+        if verdict == Verdict::Retry && self.may_retry(&sent, world) {
+            return world.accumulator.put_back(sent.batch);
         }
         let maybe_stored = sent.batch.maybe_stored;
         let outcome = if maybe_stored {
             Outcome::Failed(sent.batch.given_up(ProduceError::Refused(error)))
         } else {
-            let message = |text: Option<ottla_wire::primitives::Str>| text.map(String::from);
             let named = answer.record_errors.into_iter().filter_map(|record| {
-                Some((usize::try_from(record.batch_index).ok()?, message(record.batch_index_error_message)))
+                let message = record.batch_index_error_message.map(String::from);
+                Some((usize::try_from(record.batch_index).ok()?, message))
             });
             Outcome::Refused { records: named.collect(), error }
         };
-        self.fail_with(&sent.batch, outcome, maybe_stored);
+        self.fail_with(&sent.batch, outcome, maybe_stored, world);
     }
 
     /// No answer came for these batches.
-    pub(super) fn lost(&mut self, batches: Vec<Sent>, error: &Error) {
-        self.shared.cluster.refresh_soon();
+    fn lost(&mut self, batches: Vec<Sent>, error: &Error, world: &mut World<'_>) {
+        world.effects.push(Effect::Refresh);
         for mut sent in batches {
             sent.batch.maybe_stored |= error.outcome_unknown();
             sent.batch.last_error = Some(Box::new(error.clone()));
-            if error.is_retriable() && self.may_retry(&sent) {
-                self.shared.accumulator().put_back(sent.batch);
+            if error.is_retriable() && self.may_retry(&sent, world) {
+                world.accumulator.put_back(sent.batch);
             } else {
                 let maybe_stored = sent.batch.maybe_stored;
                 let failed = sent.batch.given_up(ProduceError::NotSent(error.clone()));
-                self.fail(&sent.batch, failed, maybe_stored);
+                self.fail(&sent.batch, failed, maybe_stored, world);
             }
         }
     }
 
-    fn may_retry(&self, sent: &Sent) -> bool {
-        let config = &self.shared.config;
-        let in_time = seam::now() < sent.batch.created + config.delivery_timeout;
+    fn may_retry(&self, sent: &Sent, world: &World<'_>) -> bool {
+        let in_time = world.now < sent.batch.created + self.rules.delivery_timeout;
         // Without an answer to wait for there is nothing that a retry could repair.
-        let expects_answer = config.acks.on_wire() != 0;
-        let is_dropped = self.shared.transactions.as_ref().is_some_and(|of| of.core().drops());
-        !sent.batch.settlement.is_settled()
+        let expects_answer = self.rules.acks.on_wire() != 0;
+        let is_dropped = world.transaction.as_ref().is_some_and(|of| of.drops());
+        !sent.batch.is_told
             && !is_dropped
             && in_time
             && expects_answer
-            && sent.batch.attempts <= config.retries
+            && sent.batch.attempts <= self.rules.retries
     }
 
-    fn split(&mut self, sent: Sent) {
-        let halves = match sent.batch.split(self.shared.packing()) {
-            Ok(halves) => halves,
+    fn split(&mut self, sent: &Sent, world: &mut World<'_>) {
+        let (halves, into) = match sent.batch.split(self.rules.packing) {
+            Ok(split) => split,
             Err(error) => {
-                return self.fail(&sent.batch, ProduceError::Unencodable(error.to_string()), false);
+                let error = ProduceError::Unencodable(error.to_string());
+                return self.fail(&sent.batch, error, false, world);
             }
         };
+        world.effects.push(Effect::Settle(sent.batch.settlement.clone(), into));
         if let Some(sequences) = &mut self.sequences {
             let [first, second] = &halves;
             sequences.split(&sent.batch.partition, first.id, first.record_count(), second.id);
         }
-        let mut accumulator = self.shared.accumulator();
-        halves.into_iter().for_each(|half| accumulator.put_back(half));
+        halves.into_iter().for_each(|half| world.accumulator.put_back(half));
     }
 }
 

@@ -1,0 +1,73 @@
+//! What requests cost, and how long a client is to wait for it (KIP-13, KIP-124, KIP-219).
+//!
+//! The answer leaves at once and tells the time; the connection is not read for as long.
+
+use std::time::Duration;
+
+use ottla_wire::messages::*;
+use ottla_wire::protocol::ApiKey;
+
+use super::authorize::Requester;
+
+/// What one request has cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    pub who: Requester<'a>,
+    pub client_id: Option<&'a str>,
+    pub key: ApiKey,
+    /// From its arrival to its answer. A Produce is charged before its appends are awaited: those cost disks,
+    /// not threads.
+    pub took: Duration,
+}
+
+/// Decides how long clients wait. Asked once a request: an implementation MUST neither wait nor lock.
+pub trait Quotas: Send + Sync {
+    /// Zero: not at all.
+    fn charge(&self, charge: &Charge<'_>) -> Duration;
+}
+
+/// There are no quotas.
+pub struct Unlimited;
+
+impl Quotas for Unlimited {
+    fn charge(&self, _charge: &Charge<'_>) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A response that can tell how long its client is to wait.
+pub trait Throttled {
+    fn set_throttle_time(&mut self, time: Duration);
+}
+
+/// In whole milliseconds, as answers tell it.
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+macro_rules! throttled {
+    ($($response:ident)+) => {$(
+        impl Throttled for $response {
+            fn set_throttle_time(&mut self, time: Duration) {
+                self.throttle_time_ms = millis(time);
+            }
+        }
+    )+};
+}
+
+throttled! {
+    AddOffsetsToTxnResponse AddPartitionsToTxnResponse AlterConfigsResponse ApiVersionsResponse
+    ConsumerGroupDescribeResponse ConsumerGroupHeartbeatResponse CreatePartitionsResponse CreateTopicsResponse
+    DeleteGroupsResponse DeleteRecordsResponse DeleteTopicsResponse DescribeClusterResponse DescribeConfigsResponse
+    DescribeGroupsResponse DescribeLogDirsResponse DescribeProducersResponse DescribeTopicPartitionsResponse
+    DescribeTransactionsResponse EndTxnResponse FetchResponse FindCoordinatorResponse HeartbeatResponse
+    IncrementalAlterConfigsResponse InitProducerIdResponse JoinGroupResponse LeaveGroupResponse
+    ListConfigResourcesResponse ListGroupsResponse ListOffsetsResponse ListTransactionsResponse MetadataResponse
+    OffsetCommitResponse OffsetDeleteResponse OffsetFetchResponse OffsetForLeaderEpochResponse ProduceResponse
+    SyncGroupResponse TxnOffsetCommitResponse UpdateFeaturesResponse
+}
+
+/// Between brokers, who are not throttled: its answer has no field for it.
+impl Throttled for WriteTxnMarkersResponse {
+    fn set_throttle_time(&mut self, _time: Duration) {}
+}
