@@ -5,10 +5,8 @@
 //! as this broker leads it. Nothing here knows how many brokers there are.
 //!
 //! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: one coordinator in its shard: it follows the leadership of its partition, and carries requests
-//!   in and records and answers out.
+//! - [`host`]: a coordinator in its shard, who waits for it, and what is done for it.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
-//! - [`seal`]: the records of a turn as a batch.
 //! - [`metered`]: the memory of all groups of this broker.
 //! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
 //! - [`desk`]: where whoever wants something of a coordinator comes to.
@@ -30,7 +28,6 @@ mod kind;
 mod kit;
 mod load;
 mod metered;
-mod seal;
 pub mod topics;
 pub mod transactions;
 pub mod txn_config;
@@ -41,6 +38,5 @@ pub mod verify;
 mod tests;
 
 pub use desk::Coordinators;
-pub use host::{Hosted, moment};
 pub use kind::{Coordinating, CoordinatorMail, Proof};
 pub use kit::World;
