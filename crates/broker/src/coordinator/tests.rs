@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
-use super::kind::{Asked, Kind, Letter, Proof};
+use super::kind::{Asked, Letter, Proof};
 use super::kit::Kit;
 use super::verify::begin;
 use super::{Coordinators, World};
@@ -156,8 +156,8 @@ impl Partition {
         let (answer, answered) = oneshot::channel();
         let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
         let mut letters = Letters::default();
-        let letter = Letter::Ask(Box::new(Asked { request: call, proof, answer }));
-        letters.add(&self.handle, GroupCoordinator::mail(letter));
+        let letter = Letter::<GroupCoordinator>::Ask(Box::new(Asked { request: call, proof, answer }));
+        letters.add(&self.handle, letter);
         letters.send().await;
         answered.await.ok()
     }
