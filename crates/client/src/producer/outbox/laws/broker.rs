@@ -1,4 +1,5 @@
-//! What brokers do with batches, by Kafka's rules of idempotence: partitions whose state moves along with their leader.
+//! What brokers do with batches, by Kafka's rules of idempotence: partitions whose state moves along with
+//! their leader.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -122,7 +122,8 @@ proptest! {
         rig.check_order();
     }
 
-    /// Without idempotence a record may be stored twice, but nothing is lost and nothing is said that is not so.
+    /// Without idempotence a record may be stored twice, but nothing is lost and nothing is said that is not
+    /// so.
     #[test]
     fn every_record_has_one_outcome_that_is_true_without_idempotence_too(
         max_in_flight in 1..=5usize,
