@@ -1,5 +1,6 @@
 //! The life of a broker: start, readiness, stop.
 
+mod claims;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
@@ -19,11 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_controller::image::Endpoint;
+use ottla_http::AllowAll;
 use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol, Server};
 use ottla_quorum::MetadataLog;
 use ottla_settings::Listener as Setting;
 use ottla_settings::{BrokerSettings, key};
-use ottla_wire::BrokerEpoch;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -34,6 +35,7 @@ use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
+use claims::Claims;
 pub use error::{FatalError, ShutdownError, StartError};
 use node::{Node, open_data_dir};
 use registration::Membership;
@@ -47,6 +49,8 @@ pub struct Broker {
     node: Node,
     server: Server,
     membership: Membership,
+    /// The mark of the data directory, on its way to the disk.
+    vouching: JoinHandle<()>,
     /// Heartbeats, and the adjustment of what can be set while the broker runs.
     chores: [JoinHandle<()>; 2],
     listening: Vec<Listening>,
@@ -88,8 +92,10 @@ impl Broker {
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
         let (ctx, meta) = (node.ctx.clone(), node.dir.meta());
-        let previous = previous_epoch(&node);
-        let membership = Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], previous).await?;
+        let claims = Claims::of(&node);
+        let membership =
+            Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
+        let vouching = claims.renew(&node.dir, membership.epoch());
         let heartbeats = tokio::spawn(membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()));
@@ -99,7 +105,7 @@ impl Broker {
         let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
         let fatal = watch_parts(&mut node, status.clone());
         status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
-        Ok(Broker { node, server, membership, chores, listening, fatal, status, http })
+        Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
     }
 
     /// Where clients are served.
@@ -160,6 +166,7 @@ impl Broker {
             }
         }
         self.node.quorum.shutdown().await;
+        let _ended = self.vouching.await;
         let (dir, epoch) = (self.node.dir.clone(), self.membership.epoch());
         let marked = tokio::task::spawn_blocking(move || dir.mark_clean(Some(epoch))).await;
         if let Some(http) = self.http {
@@ -229,7 +236,9 @@ impl Http {
         let shutdown = async {
             let _asked_or_dropped = stopped.await;
         };
-        let task = tokio::spawn(crate::http::serve(bound, status.http(), shutdown));
+        // Whoever reaches the address may ask: Kafka's metrics know no users either.
+        let site = ottla_http::part::compose(ottla_http::parts(status.clone()), Arc::new(AllowAll));
+        let task = tokio::spawn(ottla_http::serve(bound, site, shutdown));
         Ok(Some(Http { addr, stop, task }))
     }
 
@@ -237,17 +246,6 @@ impl Http {
         let _gone = self.stop.send(());
         let _ended = self.task.await;
     }
-}
-
-/// The epoch of this broker's last registration, if everything that it acknowledged then is still here: it
-/// stopped cleanly, or it had flushed all before it acknowledged, or nobody else could have it either
-/// (KIP-966).
-fn previous_epoch(node: &Node) -> Option<BrokerEpoch> {
-    let clean = node.dir.clean_broker_epoch().filter(|_| node.dir.was_clean());
-    let published = node.ctx.published.load();
-    let flushed_first = published.topics().all(|topic| topic.config.flush_messages == 1);
-    let alone = published.image.brokers.keys().all(|id| *id == node.ctx.node);
-    clean.or_else(|| published.image.broker_epoch(node.ctx.node).filter(|_| flushed_first || alone))
 }
 
 async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {

@@ -210,3 +210,148 @@ impl Coordinator for GroupCoordinator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::messages::list_groups_response::ListedGroup;
+    use ottla_wire::messages::*;
+    use ottla_wire::{ErrorCode, Timestamp, TopicId, Uuid};
+
+    use super::*;
+    use crate::context::Context;
+    use crate::group::{Committer, Group, Next};
+    use crate::request::{Caller, ConsumerGroupDescribe, DeleteGroup, DescribeGroup, Request, Response};
+    use crate::timers::Timer;
+    use crate::topics::TopicFacts;
+
+    /// A group of a type that no request knows, with one member.
+    struct Strange {
+        id: Str,
+    }
+
+    impl Group for Strange {
+        fn id(&self) -> &Str {
+            &self.id
+        }
+
+        fn start(&mut self, _ctx: &mut Context<'_>) -> Next {
+            Next::Unchanged
+        }
+
+        fn on_timer(&mut self, _ctx: &mut Context<'_>, _timer: Timer) -> Next {
+            Next::Unchanged
+        }
+
+        fn members_len(&self) -> usize {
+            1
+        }
+
+        fn is_subscribed_to(&self, _topic: &str) -> bool {
+            true
+        }
+
+        fn validate_commit(&self, _by: &Committer<'_>) -> Result<(), ErrorCode> {
+            Err(ErrorCode::UnknownMemberId)
+        }
+
+        fn committed(&mut self, _ctx: &mut Context<'_>, _by: &Committer<'_>) {}
+
+        fn listed(&self) -> ListedGroup {
+            let group_type = Str::from_static("strange");
+            ListedGroup { group_id: self.id.clone(), group_type, ..Default::default() }
+        }
+
+        fn records(&self) -> Option<Vec<GroupRecord>> {
+            Some(Vec::new())
+        }
+
+        fn tombstones(&self, _ctx: &mut Context<'_>) {}
+
+        fn bytes(&self) -> usize {
+            0
+        }
+    }
+
+    struct NoTopics;
+
+    impl Topics for NoTopics {
+        fn by_name(&self, _name: &str) -> Option<TopicFacts> {
+            None
+        }
+
+        fn by_id(&self, _id: TopicId) -> Option<TopicFacts> {
+            None
+        }
+
+        fn each_name(&self, _visit: &mut dyn FnMut(&Str)) {}
+
+        fn racks(&self, _id: TopicId, _partition: i32) -> Vec<Str> {
+            Vec::new()
+        }
+    }
+
+    /// The answer of a coordinator that has a strange group.
+    fn answered(request: impl Into<Request>, version: i16) -> Response {
+        let mut core = GroupCoordinator::new(GroupConfig::default(), Arc::new(NoTopics));
+        core.groups.put(Box::new(Strange { id: "g".into() }));
+        let at = Moment { now: Instant(0), wall: Timestamp(0), uuid: Uuid::ZERO };
+        let mut out = Output::default();
+        let caller = Caller { version, ..Caller::default() };
+        core.handle(&at, Ticket(1), Call { caller, request: request.into() }, &mut out);
+        assert_eq!(core.groups.get("g").map(Group::members_len), Some(1), "the group is as it was");
+        let (batches, mut replies) = out.take();
+        assert!(batches.is_empty(), "nothing is written");
+        replies.pop().expect("an answer").response
+    }
+
+    /// Requests of members of other types do not find the group, as in Kafka; what concerns groups of every type does.
+    #[test]
+    fn a_type_of_group_is_an_addition() {
+        let group_id = || Str::from_static("g");
+        let join = JoinGroupRequest {
+            group_id: group_id(),
+            session_timeout_ms: 10_000,
+            protocol_type: "consumer".into(),
+            ..Default::default()
+        };
+        let Response::JoinGroup(joined) = answered(join, 9) else { panic!("another answer") };
+        assert_eq!(joined.error_code, ErrorCode::InconsistentGroupProtocol.code());
+        let sync = SyncGroupRequest { group_id: group_id(), ..Default::default() };
+        let Response::SyncGroup(synced) = answered(sync, 5) else { panic!("another answer") };
+        assert_eq!(synced.error_code, ErrorCode::UnknownMemberId.code());
+        let heartbeat = HeartbeatRequest { group_id: group_id(), ..Default::default() };
+        let Response::Heartbeat(heard) = answered(heartbeat, 4) else { panic!("another answer") };
+        assert_eq!(heard.error_code, ErrorCode::UnknownMemberId.code());
+        let leave = LeaveGroupRequest { group_id: group_id(), ..Default::default() };
+        let Response::LeaveGroup(left) = answered(leave, 0) else { panic!("another answer") };
+        assert_eq!(left.error_code, ErrorCode::UnknownMemberId.code());
+        let heartbeat = ConsumerGroupHeartbeatRequest {
+            group_id: group_id(),
+            member_id: "m".into(),
+            rebalance_timeout_ms: 1_000,
+            subscribed_topic_names: Some(vec!["orders".into()]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        };
+        let Response::ConsumerGroupHeartbeat(heard) = answered(heartbeat, 1) else {
+            panic!("another answer")
+        };
+        assert_eq!(heard.error_code, ErrorCode::GroupIdNotFound.code(), "{heard:?}");
+        let Response::DescribeGroup(described) = answered(DescribeGroup::from("g"), 6) else {
+            panic!("another answer")
+        };
+        assert_eq!(described.error_code, ErrorCode::GroupIdNotFound.code());
+        let Response::ConsumerGroupDescribe(described) = answered(ConsumerGroupDescribe::from("g"), 1) else {
+            panic!("another answer")
+        };
+        assert_eq!(described.error_code, ErrorCode::GroupIdNotFound.code());
+        let Response::DeleteGroup(deleted) = answered(DeleteGroup::from("g"), 2) else {
+            panic!("another answer")
+        };
+        assert_eq!(deleted.error_code, ErrorCode::NonEmptyGroup.code());
+        let Response::ListGroups(listed) = answered(ListGroupsRequest::default(), 5) else {
+            panic!("another answer")
+        };
+        assert_eq!(&*listed.groups[0].group_type, "strange");
+    }
+}

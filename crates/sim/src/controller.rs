@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use ottla_controller::controller::bootstrap_records;
+use ottla_controller::controller::{Cuts, Entries, bootstrap_records};
 use ottla_controller::{Call, Controller, IdSource, Image, Partition, Request, Response};
 use ottla_settings::BrokerSettings;
 use ottla_wire::messages::create_topics_request::{
@@ -30,7 +30,12 @@ pub struct ControllerNode {
     image: Image,
     log: Rc<Vec<MetadataRecord>>,
     ids: Ids,
+    /// The next decision that takes several entries is not logged to its end.
+    breaks_off: bool,
 }
+
+/// Bytes of an entry: so few that each unit of a decision has its own.
+const ENTRY_BYTES_MAX: usize = 1;
 
 struct Ids(Rng);
 
@@ -59,8 +64,9 @@ impl ControllerNode {
         }
         let core = Controller::default();
         let log = Rc::new(Vec::new());
-        let mut node = ControllerNode { core, settings, image: Image::default(), log, ids: Ids(rng) };
-        node.commit(records)?;
+        let image = Image::default();
+        let mut node = ControllerNode { core, settings, image, log, ids: Ids(rng), breaks_off: false };
+        node.commit(Instant(0), &records, &Cuts::Nowhere)?;
         Ok(node)
     }
 
@@ -78,25 +84,31 @@ impl ControllerNode {
         self.core = Controller::new(now, &self.image);
     }
 
+    /// The next decision that takes several entries of the log is the last of this core, and ends after some
+    /// of them.
+    pub fn break_off(&mut self) {
+        self.breaks_off = true;
+    }
+
     /// Answers a broker. The flag says whether the metadata log has grown.
     pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(Option<Message>, bool), String> {
         let before = self.log.len();
         let answer = match message {
             Message::Register(request) => {
                 match self.ask(now, Request::BrokerRegistration((**request).clone()))? {
-                    Response::BrokerRegistration(response) => Some(Message::Registered(response)),
+                    Some(Response::BrokerRegistration(response)) => Some(Message::Registered(response)),
                     _ => None,
                 }
             }
             Message::Heartbeat(request) => {
                 match self.ask(now, Request::BrokerHeartbeat((**request).clone()))? {
-                    Response::BrokerHeartbeat(response) => Some(Message::HeartbeatAnswered(response)),
+                    Some(Response::BrokerHeartbeat(response)) => Some(Message::HeartbeatAnswered(response)),
                     _ => None,
                 }
             }
             Message::AlterPartition(id, request) => {
                 match self.ask(now, Request::AlterPartition((**request).clone()))? {
-                    Response::AlterPartition(response) => {
+                    Some(Response::AlterPartition(response)) => {
                         Some(Message::PartitionAltered(*id, Box::new(response)))
                     }
                     _ => None,
@@ -114,11 +126,11 @@ impl ControllerNode {
         loop {
             let image = self.image.clone();
             let mut call = call(&image, &self.settings, now, self.log.len(), &mut self.ids);
-            let records = self.core.tick(&mut call).records;
-            if records.is_empty() {
+            let outcome = self.core.tick(&mut call);
+            if outcome.records.is_empty() {
                 return Ok(grown);
             }
-            self.commit(records)?;
+            self.commit(now, &outcome.records, &outcome.cuts)?;
             grown = true;
         }
     }
@@ -151,7 +163,7 @@ impl ControllerNode {
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
         match self.ask(now, Request::CreateTopics(request))? {
-            Response::CreateTopics(response) if response.topics[0].error_code == 0 => Ok(()),
+            Some(Response::CreateTopics(response)) if response.topics[0].error_code == 0 => Ok(()),
             other => Err(format!("the topic cannot be created: {other:?}")),
         }
     }
@@ -180,22 +192,36 @@ impl ControllerNode {
         self.log.len()
     }
 
-    fn ask(&mut self, now: Instant, request: Request) -> Result<Response, String> {
+    /// No answer if the decision breaks off.
+    fn ask(&mut self, now: Instant, request: Request) -> Result<Option<Response>, String> {
         let image = self.image.clone();
         let mut call = call(&image, &self.settings, now, self.log.len(), &mut self.ids);
         let outcome = self.core.handle(&mut call, &request);
-        self.commit(outcome.records)?;
-        Ok(outcome.response)
+        let whole = self.commit(now, &outcome.records, &outcome.cuts)?;
+        Ok(whole.then_some(outcome.response))
     }
 
-    fn commit(&mut self, records: Vec<MetadataRecord>) -> Result<(), String> {
-        let (image, _) = self
-            .image
-            .apply_all(&records)
-            .map_err(|error| format!("the controller's own records: {error}"))?;
-        self.image = image;
-        Rc::make_mut(&mut self.log).extend(records);
-        Ok(())
+    /// Logs a decision entry by entry; false if it breaks off, and another core takes over.
+    fn commit(&mut self, now: Instant, records: &[MetadataRecord], cuts: &Cuts) -> Result<bool, String> {
+        let mut entries = Entries::of(ENTRY_BYTES_MAX);
+        entries.add(records, cuts).map_err(|error| format!("the controller's own records: {error}"))?;
+        let mut entries = entries.into_entries();
+        let breaks_off = entries.len() > 1 && std::mem::take(&mut self.breaks_off);
+        if breaks_off {
+            entries.truncate(1 + self.ids.0.index(entries.len() - 1));
+        }
+        for entry in entries {
+            let read =
+                entry.frames.into_iter().map(MetadataRecord::from_frame).collect::<Result<Vec<_>, _>>();
+            let records = read.map_err(|error| format!("the controller's own records: {error}"))?;
+            let applied = self.image.apply_all(&records);
+            self.image = applied.map_err(|error| format!("the controller's own records: {error}"))?.0;
+            Rc::make_mut(&mut self.log).extend(records);
+        }
+        if breaks_off {
+            self.fail_over(now);
+        }
+        Ok(!breaks_off)
     }
 }
 

@@ -59,8 +59,8 @@ pub enum Fault {
         slow_ms: u64,
         for_ms: u64,
     },
-    /// The disk is full, every write fails, or every fsync does. The process ends at the first failure, and is started
-    /// again once the disk is sound.
+    /// The disk is full, every write fails, or every fsync does. The process ends at the first failure, and
+    /// is started again once the disk is sound.
     BadDisk {
         node: usize,
         how: DiskFault,
@@ -80,6 +80,8 @@ pub enum Fault {
         by_ms: i64,
     },
     ControllerFailsOver,
+    /// The same, in the middle of the next decision that takes several entries of the metadata log.
+    ControllerBreaksOff,
     ElectPreferred,
     SetMinIsr(u32),
 }
@@ -133,7 +135,7 @@ fn draw(rng: &mut Rng, settings: &Settings) -> Fault {
             Fault::BadDisk { node, how, for_ms }
         }
         11 => Fault::SlowDisk { node, flush_ms: rng.pick(&[20, 200, 1_000]), for_ms },
-        12 if rng.chance(300) => Fault::ControllerFailsOver,
+        12 if rng.chance(300) => rng.pick(&[Fault::ControllerFailsOver, Fault::ControllerBreaksOff]),
         12 => Fault::ShortWrites { node },
         13 => Fault::ClockJump { node, by_ms: rng.between(0, 20_000) as i64 - 10_000 },
         14 => Fault::ElectPreferred,

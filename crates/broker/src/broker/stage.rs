@@ -25,6 +25,7 @@ use ottla_wire::primitives::{Message, Reader, Request, encode_to_bytes};
 use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
 use ottla_wire::{Timestamp, TopicId, Uuid};
 
+use super::claims::Claims;
 use super::node::Node;
 use super::registration::Membership;
 use crate::clock::Clock;
@@ -91,8 +92,9 @@ impl Stage {
         let directory = self.node.dir.meta().directory_id;
         let endpoint =
             Endpoint { name: LISTENER.into(), host: "localhost".into(), port: 9092, security_protocol: 0 };
-        let previous = super::previous_epoch(&self.node);
-        Membership::join(self.node.ctx.clone(), vec![endpoint], vec![directory], previous).await.unwrap();
+        let (ctx, claims) = (self.node.ctx.clone(), Claims::of(&self.node));
+        let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch).await;
+        claims.renew(&self.node.dir, joined.unwrap().epoch()).await.unwrap();
     }
 
     pub fn path(&self) -> &Path {

@@ -65,6 +65,16 @@ impl Opener {
         TopicConfig::effective(image, &self.settings, topic)
     }
 
+    /// Makes the data directory ready for what `config` allows: who acknowledges before it flushes does not vouch for
+    /// the opposite any more. May block.
+    pub fn prepare(&self, config: &TopicConfig) -> Result<(), LogError> {
+        if durability(config) == Durability::Flushed {
+            return Ok(());
+        }
+        let doing = || "take back that everything is flushed first".to_owned();
+        self.dir.give_up_flushed_first().map_err(|error| LogError::Io { doing: doing(), error })
+    }
+
     /// Opens partitions on as many threads as `num.recovery.threads.per.data.dir` says.
     pub async fn open_all(
         &self,
@@ -113,6 +123,7 @@ impl Opener {
     }
 
     fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
+        self.prepare(&wanted.config)?;
         let config = replica_config(self.node, settings, &wanted.config);
         let Found { log, restored, .. } = self.open_log(wanted, &config)?;
         let partition = Partition::new(Replica::new(config, restored), log);
@@ -154,11 +165,16 @@ impl Opener {
     }
 }
 
+/// Whether a record is flushed before it is acknowledged.
+fn durability(topic: &TopicConfig) -> Durability {
+    if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache }
+}
+
 /// What a replica is told of its topic and broker.
 pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicConfig) -> ReplicaConfig {
     ReplicaConfig {
         min_isr: u32::try_from(topic.min_insync_replicas).unwrap_or(1),
-        durability: if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache },
+        durability: durability(topic),
         timestamp_type: match topic.log_append_time {
             true => TimestampType::LogAppendTime,
             false => TimestampType::CreateTime,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
+use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
 use tokio::sync::{oneshot, watch};
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::assignment::partition_state;
 use super::machine::{Inbox, News};
 use super::open::{Opener, log_config, replica_config, warn_of_compaction};
+use super::without_effect;
 use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
@@ -53,6 +55,7 @@ impl Publisher {
         let base = if news.restart { Image::default() } else { before.image.clone() };
         let (image, mut delta) =
             base.apply_all(&news.records).map_err(|e| FatalError::Metadata(e.to_string()))?;
+        without_effect::warn(&base, &image, &delta);
         if news.restart {
             let gone = before.image.topics().filter(|topic| image.topic_by_id(topic.id).is_none());
             delta.topics_deleted.extend(gone.map(|topic| (topic.id, topic.name.clone())));
@@ -199,6 +202,9 @@ impl Publisher {
             }
             if !same {
                 warn_of_compaction(&topic.name, &config);
+                if !self.prepare(&config).await {
+                    continue;
+                }
             }
             for partition in topic.partitions() {
                 let (replica, log) = (replica_config(self.node, &settings, &config), log_config(&config));
@@ -206,6 +212,20 @@ impl Publisher {
             }
             next.insert(topic.with_config(config));
         }
+    }
+
+    /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has failed then.
+    async fn prepare(&self, config: &TopicConfig) -> bool {
+        let (opener, config) = (self.opener.clone(), config.clone());
+        let prepared = tokio::task::spawn_blocking(move || opener.prepare(&config)).await;
+        let failed = match prepared {
+            Ok(prepared) => prepared.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = &failed {
+            tracing::error!(error, "settings of a topic cannot be applied");
+        }
+        failed.is_none()
     }
 
     /// Changes what coordinators know of settings and topics; false if nothing of that has changed.

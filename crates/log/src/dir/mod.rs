@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 mod chores;
+mod flushed_first;
 pub(crate) mod meta;
 mod setup;
 mod slots;
@@ -21,15 +22,15 @@ use crate::names::{Folder, parse_folder_name};
 use checkpoint::{TopicPartition, format_offsets};
 use chores::Chores;
 pub(crate) use chores::Doomed;
+use flushed_first::FlushedFirst;
 pub use meta::MetaProperties;
 use meta::{TEXT_BYTES_MAX, parse_partition};
-use setup::{CleanShutdown, create_dir_all, read_checkpoint, read_meta, take_clean_mark};
+use setup::{CleanShutdown, create_dir_all, mark_text, read_checkpoint, read_meta, take_clean_mark};
 pub use setup::{Identity, OpenError};
 pub(crate) use slots::Slot;
 use slots::{Offsets, Slots, Written, locked};
 
 const LOCK: &str = ".lock";
-const CLEAN: &str = ".kafka_cleanshutdown";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
 /// How a data directory is driven.
@@ -110,6 +111,7 @@ pub(crate) struct Inner {
     meta: MetaProperties,
     pub health: Health,
     clean: Option<CleanShutdown>,
+    flushed_first: FlushedFirst,
     progress: Arc<Progress>,
     chores: Arc<Chores>,
     slots: Mutex<Slots>,
@@ -147,6 +149,7 @@ impl DataDir {
         };
         let meta = read_meta(disk, &path, identity)?;
         let clean = take_clean_mark(disk, &path).map_err(io)?;
+        let flushed_first = FlushedFirst::read(disk, &path).map_err(io)?;
         let mut written = Written::default();
         for (entries, name) in written.files.iter_mut().zip(CHECKPOINTS) {
             *entries = read_checkpoint(disk, &path, name)?;
@@ -159,6 +162,7 @@ impl DataDir {
             meta,
             health: Health::default(),
             clean,
+            flushed_first,
             progress: Arc::default(),
             chores: Arc::clone(&chores),
             slots: Mutex::new(slots),
@@ -243,9 +247,8 @@ impl DataDir {
             return Err(io::Error::other(failure.to_string()));
         }
         self.checkpoint()?;
-        let epoch = broker_epoch.map_or(-1, |epoch| epoch.0);
-        let text = format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}");
-        replace_file(&*self.inner.disk, &self.inner.path, CLEAN, text.as_bytes())
+        let text = mark_text(broker_epoch);
+        replace_file(&*self.inner.disk, &self.inner.path, setup::CLEAN, text.as_bytes())
     }
 
     /// Removes what waits to be removed, due or not, and writes the checkpoint if one was asked for. For directories

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use ottla_wire::{BrokerEpoch, Uuid};
 
-use super::CLEAN;
 use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
 use super::slots::Offsets;
@@ -13,6 +12,9 @@ use crate::disk::{Disk, read_file, replace_file};
 use crate::names::{Folder, parse_folder_name, random_uuid};
 
 const META: &str = "meta.properties";
+
+/// There after a clean stop, until the next start.
+pub(super) const CLEAN: &str = ".kafka_cleanshutdown";
 
 /// Whose data directory is expected. What is `None` is taken from the directory.
 #[derive(Clone, Debug, Default)]
@@ -109,19 +111,30 @@ fn create_meta(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<MetaP
 
 pub(super) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> io::Result<Option<CleanShutdown>> {
     let path = dir.join(CLEAN);
-    let text = match read_file(disk, &path, TEXT_BYTES_MAX) {
+    let Some(broker_epoch) = read_mark(disk, &path)? else { return Ok(None) };
+    disk.remove_file(&path)?;
+    disk.sync_dir(dir)?;
+    Ok(Some(CleanShutdown { broker_epoch }))
+}
+
+/// What a mark says: Kafka's `{"version":0,"brokerEpoch":12}`.
+pub(super) fn mark_text(broker_epoch: Option<BrokerEpoch>) -> String {
+    let epoch = broker_epoch.map_or(-1, |epoch| epoch.0);
+    format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}")
+}
+
+/// The broker epoch of a mark, if it is there and names one; older Kafka leaves the file empty.
+pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Option<BrokerEpoch>>> {
+    let text = match read_file(disk, path, TEXT_BYTES_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    disk.remove_file(&path)?;
-    disk.sync_dir(dir)?;
-    // `{"version":0,"brokerEpoch":12}`; older Kafka leaves the file empty.
     let text = String::from_utf8_lossy(&text);
-    let epoch = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
+    let epoch: Option<i64> = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
         rest.trim_start().split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
     });
-    Ok(Some(CleanShutdown { broker_epoch: epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch) }))
+    Ok(Some(epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch)))
 }
 
 pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Offsets, OpenError> {

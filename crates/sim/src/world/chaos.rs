@@ -56,6 +56,7 @@ impl World<'_> {
             }
             Fault::ClockJump { node, by_ms } => self.nodes[node].clock_off_ms += by_ms,
             Fault::ControllerFailsOver => self.controller.fail_over(self.now),
+            Fault::ControllerBreaksOff => self.controller.break_off(),
             Fault::ElectPreferred => self.operate(|controller, now| controller.elect_preferred(now)),
             Fault::SetMinIsr(min_isr) => self.operate(|controller, now| controller.set_min_isr(now, min_isr)),
         }
