@@ -13,7 +13,8 @@ pub fn diff(expected: &[&str], actual: &[String]) -> Option<(usize, Vec<String>)
     let gone = &expected_rest[..expected_rest.len() - tail];
     let come = &actual_rest[..actual_rest.len() - tail];
     let before = expected[..agree].iter().map(|line| format!("  {line}"));
-    let changed = gone.iter().map(|line| format!("- {line}")).chain(come.iter().map(|line| format!("+ {line}")));
+    let changed =
+        gone.iter().map(|line| format!("- {line}")).chain(come.iter().map(|line| format!("+ {line}")));
     let after = actual_rest[actual_rest.len() - tail..].iter().map(|line| format!("  {line}"));
     Some((agree, before.chain(changed).chain(after).collect()))
 }

@@ -78,7 +78,11 @@ mod tests {
         fs::write(&path, "# Echo.\nsay a\n----\nb\n").unwrap();
         let why = play_as(Mode::Compare, folder.path(), || Echo).unwrap_err();
         assert!(why.contains("echo.txt:4: ") && why.contains("- b\n+ a"), "{why}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "# Echo.\nsay a\n----\nb\n", "comparing writes nothing");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "# Echo.\nsay a\n----\nb\n",
+            "comparing writes nothing"
+        );
     }
 
     #[test]

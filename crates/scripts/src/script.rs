@@ -68,7 +68,8 @@ fn perform_block(
     } else if let Some((agree, lines)) = diff(&block.expected, &actual) {
         let line = block.separator + 1 + agree;
         let commands: Vec<&str> = block.commands.iter().map(|(_, text)| *text).collect();
-        let shown = format!("{file}:{line}: not as recorded (- expected, + came)\n  {}", commands.join("\n  "));
+        let shown =
+            format!("{file}:{line}: not as recorded (- expected, + came)\n  {}", commands.join("\n  "));
         played.mismatches.push(format!("{shown}\n  {SEPARATOR}\n{}", lines.join("\n")));
     }
     Ok(())
@@ -102,7 +103,9 @@ fn parse<'a>(file: &str, text: &'a str) -> Result<Vec<Part<'a>>, String> {
                 close(&mut block, &mut parts);
                 parts.push(Part::Prose(line));
             }
-            SEPARATOR if block.commands.is_empty() => return Err(format!("{file}:{number}: no command above")),
+            SEPARATOR if block.commands.is_empty() => {
+                return Err(format!("{file}:{number}: no command above"));
+            }
             SEPARATOR if block.separator > 0 => {
                 return Err(format!("{file}:{number}: a blank line is missing above the command"));
             }
