@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::checks;
 use crate::error::{ConfigError, SettingsError};
 use crate::properties;
-use crate::settings::{BrokerSettings, Warning};
-use crate::support::{self, Table};
-use crate::tables;
+use crate::removed::removed;
+use crate::settings::BrokerSettings;
+use crate::support::{self, Warning};
+use crate::tables::Table;
 
 impl BrokerSettings {
     /// Reads a properties file; the pairs in `overrides` win over it. All that is wrong is told at once.
@@ -22,14 +23,16 @@ impl BrokerSettings {
         pairs: impl IntoIterator<Item = (impl AsRef<str>, impl Into<String>)>,
     ) -> Result<BrokerSettings, SettingsError> {
         let mut set: BTreeMap<&'static str, String> = BTreeMap::new();
-        let mut errors = Vec::new();
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for (name, value) in pairs {
-            match tables::known(tables::brokers(), "broker", name.as_ref()) {
+            match Table::Broker.known(name.as_ref()) {
                 Ok(definition) => drop(set.insert(definition.name, value.into())),
-                Err(error) => errors.push(error),
+                Err(error) => match removed(name.as_ref()) {
+                    Some((name, why)) => warnings.push(Warning { name, why }),
+                    None => errors.push(error),
+                },
             }
         }
-        let mut warnings = Vec::new();
         for (name, value) in &set {
             match checked(name, value) {
                 Ok(None) => {}
@@ -53,7 +56,7 @@ impl BrokerSettings {
 
 /// The warning that is due for a value which stands alone, or why it is refused.
 fn checked(name: &'static str, value: &str) -> Result<Option<&'static str>, ConfigError> {
-    let definition = tables::known(tables::brokers(), "broker", name)?;
+    let definition = Table::Broker.known(name)?;
     definition.parse(value)?;
     support::check(Table::Broker, definition, value)
 }

@@ -8,6 +8,8 @@ use crate::error::ConfigError;
 /// a backslash at the end of a line continues it; `\t \n \r \f \uXXXX` stand for characters, any other
 /// escaped character for itself.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    // Editors of other systems begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut pairs = Vec::new();
     for (line, text) in logical_lines(text) {
         let (name, value) = split(&text);
@@ -113,6 +115,8 @@ mod tests {
             ("a=\\ud83d\\ude00", vec![("a", "\u{1f600}")]),
             ("a=1\r\nb=2\rc=3", vec![("a", "1"), ("b", "2"), ("c", "3")]),
             ("a==b", vec![("a", "=b")]),
+            ("\u{feff}a=b\n\u{feff}c=d", vec![("a", "b"), ("\u{feff}c", "d")]),
+            ("\u{feff}# no\na=b", vec![("a", "b")]),
         ];
         for (text, pairs) in cases {
             let pairs: Vec<(String, String)> =

@@ -1,7 +1,6 @@
 //! The settings of one broker: `server.properties` and what the command line sets above it.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 use ottla_wire::BrokerId;
 
@@ -9,6 +8,7 @@ use crate::definition::Scope;
 use crate::dynamic::{ConfigMap, Dynamic};
 use crate::error::ConfigError;
 use crate::key;
+use crate::support::Warning;
 use crate::tables;
 use crate::typed::{Key, Read};
 
@@ -17,19 +17,6 @@ use crate::typed::{Key, Read};
 pub struct BrokerSettings {
     set: BTreeMap<&'static str, String>,
     warnings: Vec<Warning>,
-}
-
-/// A setting that was accepted and has no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    pub name: &'static str,
-    pub why: &'static str,
-}
-
-impl Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} has no effect: {}", self.name, self.why)
-    }
 }
 
 impl BrokerSettings {

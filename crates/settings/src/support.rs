@@ -3,8 +3,12 @@
 //! A default is always accepted: it describes what happens. Any other value of a setting that is not served
 //! is refused with the reason, so that nobody relies on something that is not there.
 
+use std::fmt::{self, Display};
+
 use crate::definition::Definition;
+use crate::dynamic::ConfigMap;
 use crate::error::ConfigError;
+use crate::tables::Table;
 
 /// What becomes of a value other than the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,19 @@ pub enum Support {
     /// Accepted with a warning: it has no effect, and none is missed.
     NoEffect(&'static str),
     Refused(&'static str),
+}
+
+/// A setting that was accepted and has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub name: &'static str,
+    pub why: &'static str,
+}
+
+impl Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has no effect: {}", self.name, self.why)
+    }
 }
 
 use Support::{NoEffect, Refused, Served};
@@ -184,15 +201,6 @@ const GROUP: &[(&str, Support)] =
 
 const CLIENT_METRICS: &[(&str, Support)] = &[("*", Refused("client telemetry is not served yet"))];
 
-/// The tables by what they are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    Broker,
-    Topic,
-    Group,
-    ClientMetrics,
-}
-
 /// What becomes of a value of `name` that is not its default.
 pub fn support(table: Table, name: &str) -> Support {
     let rows = match table {
@@ -228,6 +236,16 @@ pub fn check(
     }
 }
 
+/// Of the settings `own` that a resource has of its own, those that do nothing.
+pub fn without_effect(table: Table, own: &ConfigMap) -> Vec<Warning> {
+    let warning = |name: &str, value: &str| {
+        let definition = table.known(name).ok()?;
+        let why = check(table, definition, value).ok()??;
+        Some(Warning { name: definition.name, why })
+    };
+    own.iter().filter_map(|(name, value)| warning(name, value)).collect()
+}
+
 fn is_default(definition: &Definition, value: &str) -> bool {
     match definition.default_text() {
         // Compared as values: `TRUE` is `true`, `1.0` is `1`.
@@ -250,6 +268,20 @@ mod tests {
             });
             assert!(found, "{pattern}");
         }
+    }
+
+    #[test]
+    fn what_does_nothing_is_named_among_what_is_set() {
+        let own: ConfigMap = [
+            ("min.cleanable.dirty.ratio", "0.1"),
+            ("min.compaction.lag.ms", "0"),
+            ("retention.ms", "1000"),
+            ("some.older.setting", "1"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let warnings = without_effect(Table::Topic, &own);
+        assert_eq!(warnings, [Warning { name: "min.cleanable.dirty.ratio", why: COMPACTION }]);
     }
 
     #[test]

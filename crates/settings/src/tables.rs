@@ -6,6 +6,46 @@ use crate::value::Kind;
 
 include!(concat!(env!("OUT_DIR"), "/definitions.rs"));
 
+/// The tables by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Broker,
+    Topic,
+    Group,
+    ClientMetrics,
+}
+
+impl Table {
+    /// The settings, in the order of their names.
+    pub fn definitions(self) -> &'static [Definition] {
+        match self {
+            Table::Broker => brokers(),
+            Table::Topic => topics(),
+            Table::Group => groups(),
+            Table::ClientMetrics => client_metrics(),
+        }
+    }
+
+    /// The definition, or the error that suggests the nearest name.
+    pub fn known(self, name: &str) -> Result<&'static Definition, ConfigError> {
+        find(self.definitions(), name).ok_or_else(|| ConfigError::Unknown {
+            of: self.name(),
+            name: name.to_owned(),
+            nearest: nearest(self.definitions(), name),
+        })
+    }
+
+    /// As messages to the user say it.
+    fn name(self) -> &'static str {
+        match self {
+            Table::Broker => "broker",
+            Table::Topic => "topic",
+            Table::Group => "group",
+            Table::ClientMetrics => "client metrics",
+        }
+    }
+}
+
 /// Broker settings in the order of their names.
 pub fn brokers() -> &'static [Definition] {
     &BROKER
@@ -36,19 +76,6 @@ pub fn topic(name: &str) -> Option<&'static Definition> {
 
 pub fn group(name: &str) -> Option<&'static Definition> {
     find(&GROUP, name)
-}
-
-/// The definition, or the error that suggests the nearest name.
-pub fn known(
-    table: &'static [Definition],
-    of: &'static str,
-    name: &str,
-) -> Result<&'static Definition, ConfigError> {
-    find(table, name).ok_or_else(|| ConfigError::Unknown {
-        of,
-        name: name.to_owned(),
-        nearest: nearest(table, name),
-    })
 }
 
 /// The known name that is most like `name`, if one is at all.

@@ -8,9 +8,9 @@ use crate::error::ConfigError;
 use crate::key;
 use crate::layers::{Layers, Source, Synonym};
 use crate::settings::BrokerSettings;
-use crate::support::{self, Table};
+use crate::support;
 use crate::synonyms;
-use crate::tables;
+use crate::tables::Table;
 use crate::typed::{Key, Read};
 
 /// Every setting of a topic as it holds on one broker. Times are in milliseconds, sizes in bytes; where Kafka
@@ -113,7 +113,7 @@ pub fn topic_synonyms(definition: &Definition, own: Option<&ConfigMap>, layers: 
 /// for each other.
 pub fn validate_topic(own: &BTreeMap<&str, &str>) -> Result<(), ConfigError> {
     for (name, value) in own {
-        let definition = tables::known(tables::topics(), "topic", name)?;
+        let definition = Table::Topic.known(name)?;
         definition.parse(value)?;
         support::check(Table::Topic, definition, value)?;
     }

@@ -42,7 +42,9 @@ fn the_settings_of_kafkas_quick_start_are_accepted() {
     assert_eq!(settings.inter_broker_listener(), "PLAINTEXT");
     assert_eq!(settings.log_dirs(), ["/tmp/kraft-combined-logs"]);
     let warned: Vec<&str> = settings.warnings().iter().map(|warning| warning.name).collect();
-    assert_eq!(warned, [""; 0], "none of them is without effect, and a default is no reason to warn");
+    let of_share_groups =
+        ["share.coordinator.state.topic.min.isr", "share.coordinator.state.topic.replication.factor"];
+    assert_eq!(warned, of_share_groups, "the others have an effect, and a default is no reason to warn");
 }
 
 #[test]
@@ -57,11 +59,30 @@ fn overrides_win_and_nothing_need_be_set() {
     assert_eq!(empty.listeners()[0].port, 9092);
 }
 
+/// What Kafka once had does not keep a broker from starting, and neither does what has no effect here.
+#[test]
+fn settings_that_kafka_removed_are_skipped_with_a_warning() {
+    let text = "zookeeper.connect=a:2181\ninter.broker.protocol.version=3.9\nlog.cleaner.threads=2\nnum.partitions=3";
+    let settings = BrokerSettings::parse(text, &[]).unwrap();
+    let warnings: Vec<String> = settings.warnings().iter().map(ToString::to_string).collect();
+    let parts = [
+        "zookeeper.connect has no effect: Kafka 4.0 removed it",
+        "inter.broker.protocol.version has no effect: Kafka 4.0 removed it; the level of metadata.version",
+        "log.cleaner.threads has no effect: compaction is not carried out yet",
+    ];
+    assert_eq!(warnings.len(), parts.len(), "{warnings:?}");
+    for (warning, part) in warnings.iter().zip(parts) {
+        assert!(warning.starts_with(part), "{warning}");
+    }
+    assert_eq!(settings.read(key::NUM_PARTITIONS), 3);
+    assert!(settings.pairs().all(|(name, _)| !name.starts_with("zookeeper")));
+}
+
 #[test]
 fn settings_that_are_refused_say_why() {
     let cases = [
         ("num.partitons=1", "did you mean num.partitions?"),
-        ("zookeeper.connect=localhost", "zookeeper.connect"),
+        ("zookeeper.conect=localhost", "zookeeper.conect"),
         ("num.partitions=many", "num.partitions"),
         ("num.partitions=0", "at least 1"),
         ("process.roles=broker", "not served yet"),

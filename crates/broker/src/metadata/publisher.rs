@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::assignment::partition_state;
 use super::machine::{Inbox, News};
 use super::open::{Opener, log_config, replica_config, warn_of_compaction};
+use super::without_effect;
 use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
@@ -54,6 +55,7 @@ impl Publisher {
         let base = if news.restart { Image::default() } else { before.image.clone() };
         let (image, mut delta) =
             base.apply_all(&news.records).map_err(|e| FatalError::Metadata(e.to_string()))?;
+        without_effect::warn(&base, &image, &delta);
         if news.restart {
             let gone = before.image.topics().filter(|topic| image.topic_by_id(topic.id).is_none());
             delta.topics_deleted.extend(gone.map(|topic| (topic.id, topic.name.clone())));

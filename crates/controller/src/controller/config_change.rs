@@ -99,13 +99,11 @@ pub(super) fn resource(image: &Image, kind: i8, name: &Str) -> Result<ConfigReso
 
 /// The definition of a setting of `resource`.
 pub(super) fn definition(resource: &ConfigResource, name: &str) -> Result<&'static Definition, Failure> {
-    let (table, of) = match resource.kind {
-        ResourceKind::Topic => (tables::topics(), "topic"),
-        ResourceKind::Broker | ResourceKind::BrokerLogger => (tables::brokers(), "broker"),
-        ResourceKind::ClientMetrics => (tables::client_metrics(), "client metrics"),
-        ResourceKind::Group => (tables::groups(), "group"),
+    let Some(table) = resource.kind.table() else {
+        let why = format!("{} has no settings", shown(resource));
+        return Err(Failure::new(ErrorCode::InvalidRequest, why));
     };
-    tables::known(table, of, name).map_err(|error| refused(resource, &error))
+    table.known(name).map_err(|error| refused(resource, &error))
 }
 
 /// The value that an APPEND or SUBTRACT starts from: the resource's own, or what holds without.
@@ -210,12 +208,9 @@ fn check_values(resource: &ConfigResource, wanted: &Wanted, table: Table) -> Res
     for (name, value) in wanted {
         if let Some(value) = value {
             let definition = definition(resource, name)?;
+            // What has no effect is kept and shown. The broker's log says so.
             let checked = definition.parse(value).and_then(|_| check_support(table, definition, value));
-            // A warning would be seen by nobody here, so what has no effect is refused.
-            if let Some(why) = checked.map_err(|error| refused(resource, &error))? {
-                let why = format!("{name}={value} would have no effect: {why}");
-                return Err(Failure::new(ErrorCode::InvalidConfig, why));
-            }
+            checked.map_err(|error| refused(resource, &error))?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What a dynamic configuration belongs to.
 
+use ottla_settings::Table;
 use ottla_wire::primitives::Str;
 
 /// A thing that has dynamic settings.
@@ -64,6 +65,17 @@ impl ResourceKind {
 
     pub fn from_code(code: i8) -> Option<ResourceKind> {
         ResourceKind::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// The table of its settings. Loggers have levels in place of settings.
+    pub fn table(self) -> Option<Table> {
+        match self {
+            ResourceKind::Topic => Some(Table::Topic),
+            ResourceKind::Broker => Some(Table::Broker),
+            ResourceKind::ClientMetrics => Some(Table::ClientMetrics),
+            ResourceKind::Group => Some(Table::Group),
+            ResourceKind::BrokerLogger => None,
+        }
     }
 
     /// Kafka's name, as messages to the user say it.

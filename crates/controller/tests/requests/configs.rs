@@ -88,7 +88,8 @@ fn what_may_be_altered() {
         ),
         (broker, "", (SET, "log.segment.bytes", Some("x")), ErrorCode::InvalidRequest, "log.segment.bytes"),
         (broker, "", (SET, "no.such", Some("x")), ErrorCode::InvalidConfig, "no.such"),
-        (broker, "", (SET, "num.io.threads", Some("9")), ErrorCode::InvalidConfig, "no effect"),
+        (broker, "", (SET, "num.io.threads", Some("9")), ErrorCode::None, ""),
+        (broker, "", (SET, "num.io.threads", Some("many")), ErrorCode::InvalidRequest, "num.io.threads"),
         (broker, "", (SET, "ssl.keystore.type", Some("PEM")), ErrorCode::InvalidRequest, "broker level"),
         (broker, "1", (SET, "ssl.keystore.type", Some("PEM")), ErrorCode::InvalidConfig, "not served"),
         (broker, "1", (SET, "min.insync.replicas", Some("2")), ErrorCode::InvalidConfig, "ELR"),
@@ -143,6 +144,25 @@ fn lists_grow_and_shrink() {
         let own = world.image.config_value(&ConfigResource::topic("t"), "cleanup.policy");
         assert_eq!(own.map(|value| value.as_str()), expected);
     }
+}
+
+/// What does nothing here is taken as Kafka takes it: kept and shown, and no error.
+#[test]
+fn settings_without_effect_are_kept_and_shown() {
+    let mut world = World::new(1);
+    world.create(topic("t", 1, 1, &[("min.compaction.lag.ms", "5")]));
+    let changes =
+        [(4, "1", "", "log.cleaner.threads", "2"), (2, "t", "t", "min.cleanable.dirty.ratio", "0.25")];
+    for (kind, name, set_on, setting, value) in changes {
+        let resources = vec![resource(kind, set_on, &[(SET, setting, Some(value))])];
+        let response: IncrementalAlterConfigsResponse =
+            world.ask(IncrementalAlterConfigsRequest { resources, validate_only: false });
+        assert_eq!((response.responses[0].error_code, &response.responses[0].error_message), (0, &None));
+        let shown = describe(&world, kind, name, Some(&[setting])).configs.remove(0);
+        assert_eq!(shown.value.as_deref(), Some(value), "{setting}");
+    }
+    let shown = describe(&world, 2, "t", Some(&["min.compaction.lag.ms"])).configs.remove(0);
+    assert_eq!(shown.value.as_deref(), Some("5"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub mod topic;
 pub use broker::*;
 
 use crate::definition::Definition;
-use crate::support::Table;
+use crate::tables::Table;
 
 /// A constant of this module.
 #[derive(Clone, Copy, Debug)]
