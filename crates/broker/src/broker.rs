@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_controller::image::Endpoint;
+use ottla_http::AllowAll;
 use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol, Server};
 use ottla_quorum::MetadataLog;
 use ottla_settings::Listener as Setting;
@@ -235,7 +236,9 @@ impl Http {
         let shutdown = async {
             let _asked_or_dropped = stopped.await;
         };
-        let task = tokio::spawn(crate::http::serve(bound, status.http(), shutdown));
+        // Whoever reaches the address may ask: Kafka's metrics know no users either.
+        let site = ottla_http::part::compose(ottla_http::parts(status.clone()), Arc::new(AllowAll));
+        let task = tokio::spawn(ottla_http::serve(bound, site, shutdown));
         Ok(Some(Http { addr, stop, task }))
     }
 

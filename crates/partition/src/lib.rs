@@ -1,36 +1,51 @@
-//! One partition of a broker as one synchronous machine: the replica's core, its log, and the turns between them.
+//! One partition of a broker as one synchronous machine: the replica's core, its log, and the turns between
+//! them.
 //!
 //! A shard of the broker and a node of the simulator run the same machine. Its driver
 //!
 //! 1. opens it ([`open()`] or [`create`], then [`Partition::new`]) and publishes [`Partition::view`];
-//! 2. feeds what has happened: appends, markers, answers of the leader, [`Partition::step`] for events that need no more;
-//! 3. ends the turn ([`Partition::end_turn`]) and carries out what [`Ended`] says, in the order of its fields;
+//! 2. feeds what has happened: appends, markers, answers of the leader, [`Partition::step`] for events that
+//!    need no more;
+//! 3. ends the turn ([`Partition::end_turn`]) and carries out what [`Ended`] says, in the order of its
+//!    fields;
 //! 4. runs a flush that was begun and brings back what came of it ([`Partition::flushed`]).
 //!
-//! Several events may share a turn, and with it one write and one flush. Who waits for a reply is whatever the driver
-//! says: it is given back with the outcome and never looked into.
+//! Where somebody lives beside the replica (a [`Lodger`]) the driver runs a [`Slot`], which is both.
+//!
+//! Several events may share a turn, and with it one write and one flush. Who waits for a reply is whatever
+//! the driver says: it is given back with the outcome and never looked into.
 //!
 //! No async, no threads, no clock, no randomness. The files are the log's.
 //!
 //! - [`partition`]: the machine; `effects`, `flush`, `follow` and `transactions` are parts of it.
 //! - [`restore`]: a partition from its files.
 //! - [`view`]: what readers may know of a partition after a turn.
+//! - [`slot`]: a partition with those who live in it, and the order of their turns.
+//! - [`lodger`]: who may live beside a replica; [`host`]: a coordinator does.
+//! - [`load`]: a coordinator's state, read from its log; `seal`: the records of its turn as a batch.
 //! - [`marker`]: the end of a transaction, as those hear of it who live beside a replica.
 //! - `waiters`: who waits for which reply of a core.
 
+pub mod host;
+pub mod load;
+pub mod lodger;
 pub mod marker;
 pub mod partition;
 pub mod restore;
+mod seal;
+pub mod slot;
 pub mod view;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
+pub use host::{Host, HostEffect, HostStatus, Household, Load, Loaded, Unserved};
+pub use lodger::{Generation, Lodger, LodgerAppend, NewUuid, Seen};
 pub use marker::Marker;
 pub use partition::{
-    AppendOutcome, AppendRequest, Claim, DeleteOutcome, Due, Ended, Generation, LodgerAppend, MarkerRequest,
-    Partition, Turn, Wish,
+    AppendOutcome, AppendRequest, Claim, DeleteOutcome, Due, Ended, MarkerRequest, Partition, Turn, Wish,
 };
 pub use restore::{Found, Identity, create, open};
+pub use slot::{Slot, SlotEnded};
 pub use view::{PartitionView, ReadLimit};

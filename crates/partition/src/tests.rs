@@ -24,11 +24,11 @@ use crate::{AppendOutcome, AppendRequest, Due, Generation, LodgerAppend, Marker,
 
 const ME: BrokerId = BrokerId(1);
 const LEADER: BrokerId = BrokerId(2);
-const TURN: Turn = Turn { now: Instant(0), wall: Timestamp(0) };
+pub(crate) const TURN: Turn = Turn { now: Instant(0), wall: Timestamp(0) };
 
-type Partition = crate::Partition<&'static str, ()>;
+pub(crate) type Partition = crate::Partition<&'static str, ()>;
 
-fn in_memory(disk: &MemDisk) -> DataDir {
+pub(crate) fn in_memory(disk: &MemDisk) -> DataDir {
     let identity = Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) };
     let options = DirOptions {
         disk: Arc::new(disk.clone()),
@@ -56,7 +56,7 @@ fn ten_records(base_offset: Offset, epoch: i32, sequence: i32) -> Bytes {
 }
 
 /// Three batches of ten records each, in epochs 0, 1 and 2, by one producer; all of it flushed.
-fn log(dir: &DataDir) -> Log {
+pub(crate) fn log(dir: &DataDir) -> Log {
     let mut log = empty_log(dir, LogConfig::default());
     for epoch in 0..3 {
         let bytes = ten_records(log.log_end(), epoch, epoch * 10);
@@ -73,7 +73,8 @@ fn flush(log: &mut Log) {
     log.finish_flush(flushed);
 }
 
-/// A replica with this log, of which the records before `high_watermark` are committed, each epoch with ten records.
+/// A replica with this log, of which the records before `high_watermark` are committed, each epoch with ten
+/// records.
 fn replica(mut log: Log, config: ReplicaConfig, high_watermark: Offset) -> Partition {
     let mut rebuilt = Rebuilt::new(&config);
     log.replay(&mut rebuilt).unwrap();
@@ -112,7 +113,7 @@ fn follower(log: Log) -> Partition {
 }
 
 /// A leader of this log, whose followers are out of sync.
-fn leader(log: Log, durability: Durability) -> Partition {
+pub(crate) fn leader(log: Log, durability: Durability) -> Partition {
     let config = ReplicaConfig { durability, ..ReplicaConfig::new(ME) };
     let end = log.log_end();
     let mut partition = replica(log, config, end);
@@ -143,7 +144,15 @@ fn append(partition: &mut Partition, acks: Acks, waiter: &'static str) {
     partition.append(TURN, request, waiter);
 }
 
-fn commit(producer: Producer) -> MarkerRequest {
+/// One record of a transaction that a coordinator keeps.
+pub(crate) fn of_coordinator(producer: Producer) -> ValidatedBatch {
+    let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
+    batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
+    let limits = BatchLimits { origin: Origin::Broker, ..BatchLimits::default() };
+    validate(batch.build().unwrap(), &limits, &mut Scratch::default()).unwrap()
+}
+
+pub(crate) fn commit(producer: Producer) -> MarkerRequest {
     let (coordinator_epoch, transaction_version) = (0, 0);
     let (commit, deadline) = (true, Instant(u64::MAX));
     MarkerRequest { producer, commit, coordinator_epoch, transaction_version, deadline }
@@ -193,7 +202,8 @@ fn a_disk_that_fails_at_it_takes_the_partition_offline() {
     assert!(partition.failure().is_some());
 }
 
-/// The core is past a whole run when the log gets to its first batch: a segment is started before a run, never in it.
+/// The core is past a whole run when the log gets to its first batch: a segment is started before a run,
+/// never in it.
 #[test]
 fn of_what_a_leader_sends_a_follower_takes_what_fits_into_a_segment() {
     let batch_len = ten_records(Offset(0), 3, 0).len() as u64;
@@ -300,24 +310,33 @@ fn a_partition_whose_flush_cannot_begin_goes_offline() {
 #[test]
 fn markers_are_told_once_they_are_committed() {
     let mut partition = leader(log(&in_memory(&MemDisk::new())), Durability::Flushed);
-    partition.house_lodger();
+    partition.keep_markers(true);
     let producer = Producer { id: ProducerId(5), epoch: ProducerEpoch(1) };
-    let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
-    batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
-    let limits = BatchLimits { origin: Origin::Broker, ..BatchLimits::default() };
-    let batch = validate(batch.build().unwrap(), &limits, &mut Scratch::default()).unwrap();
+    let batch = of_coordinator(producer);
     let (generation, epoch) = (Generation(4), LeaderEpoch(3));
-    partition.append_for_lodger(TURN, LodgerAppend { batch, generation, epoch });
+    partition.append_for_lodger(TURN, 0, LodgerAppend { batch, generation, epoch });
     partition.write_marker(TURN, &commit(producer), "coordinator");
     let (outcomes, committed, job) = end_turn(&mut partition);
     assert_eq!(outcomes, []);
-    assert!(partition.take_outcomes().is_empty() && partition.take_markers(committed).is_empty());
+    assert_eq!(taken(&mut partition, committed), (Vec::new(), Vec::new()));
     partition.flushed(TURN, job.unwrap().run());
     let (outcomes, committed, _) = end_turn(&mut partition);
     assert_eq!(outcomes, [("coordinator", Ok(appended(Offset(31))))]);
-    assert_eq!(partition.take_outcomes(), [(Generation(4), Ok(appended(Offset(30))))]);
-    assert_eq!(partition.take_markers(committed), [Marker { offset: Offset(31), producer, commit: true }]);
-    assert!(partition.take_markers(committed).is_empty(), "each once");
+    let marker = Marker { offset: Offset(31), producer, commit: true };
+    let outcome = (0, Generation(4), Ok(appended(Offset(30))));
+    assert_eq!(taken(&mut partition, committed), (vec![outcome], vec![marker]));
+    assert_eq!(taken(&mut partition, committed), (Vec::new(), Vec::new()), "each once");
+}
+
+/// What lodgers are told once the log is committed so far.
+fn taken(
+    partition: &mut Partition,
+    committed: Offset,
+) -> (Vec<(usize, Generation, AppendOutcome)>, Vec<Marker>) {
+    let (mut outcomes, mut markers) = (Vec::new(), Vec::new());
+    partition.take_outcomes(&mut outcomes);
+    partition.take_markers(committed, &mut markers);
+    (outcomes, markers)
 }
 
 /// An index tells offsets by 31 bits from the segment's first: compressed, so many go into a small segment.

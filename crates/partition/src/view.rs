@@ -15,15 +15,16 @@ pub enum ReadLimit {
     LogEnd,
 }
 
-/// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the files.
+/// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the
+/// files.
 #[derive(Clone, Debug)]
 pub struct PartitionView {
     pub replica: View,
     pub high_watermark: Bound,
     pub last_stable: Bound,
     pub log_end: Bound,
-    /// Since when the last stable offset has stood where it stands, behind the high watermark: a transaction is open, or
-    /// hangs.
+    /// Since when the last stable offset has stood where it stands, behind the high watermark: a transaction
+    /// is open, or hangs.
     pub held_since: Option<Instant>,
 }
 

@@ -7,7 +7,8 @@ use ottla_replica::ReplyId;
 /// Answered places that are kept before those that wait move together, if they are not fewer.
 const ANSWERED_MAX: usize = 64;
 
-/// Waiters by the id of their reply. Ids are given in order and mostly answered in that order, so nothing is sought.
+/// Waiters by the id of their reply. Ids are given in order and mostly answered in that order, so nothing is
+/// sought.
 #[derive(Debug)]
 pub struct Waiters<W> {
     /// In the order of their ids. The first one still waits, if there is any.

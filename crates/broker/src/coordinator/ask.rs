@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use ottla_coordinator::Coordinator;
+use ottla_partition::Unserved;
 use ottla_wire::PartitionIndex;
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::desk::Coordinators;
-use super::kind::{Asked, Kind, Letter, Proof, Unserved};
+use super::kind::{Asked, Kind, Letter, Proof};
 use crate::shard::Letters;
 
 /// As Kafka says it: clients of any age look for the coordinator and ask again.

@@ -3,23 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_coordinator::{Coordinator, Frame, Moment, Output, Refusal, Ticket};
+use ottla_coordinator::{Coordinator, Frame, Moment, Output, Ticket};
 use ottla_group::GroupCoordinator;
-use ottla_partition::Claim;
+use ottla_partition::{
+    AppendOutcome, Claim, Generation, Loaded, Lodger, LodgerAppend, NewUuid, Seen, Turn, Unserved,
+};
 use ottla_replica::{AppendError, VerificationGuard};
 use ottla_txn::TxnCoordinator;
 use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
-use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{InternalTopic, LeaderEpoch};
+use ottla_wire::{Instant, InternalTopic, LeaderEpoch};
 use tokio::sync::oneshot;
 
 use super::desk::Coordinators;
-use super::host::{Host, Hosted};
+use super::host::Hosted;
 use super::internal;
-use super::kit::{Kit, World};
-use super::load::Loaded;
+use super::kit::Kit;
 use super::metered::Metered;
+use super::world::World;
 use crate::partition::PartitionHandle;
 use crate::shard::Partition;
 
@@ -38,11 +39,12 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     /// A core that knows the world and has nothing loaded, of a leader in this epoch.
     fn create(world: &World, epoch: LeaderEpoch) -> Self;
 
-    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it was told last,
-    /// also where one of the same name has come.
+    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it
+    /// was told last, also where one of the same name has come.
     fn learn(frame: &mut Frame<Self>, at: &Moment, world: &World, deleted: &[Str]);
 
-    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every request.
+    /// Has a core and its broker tell each other what memory is taken, if it is metered. Before every
+    /// request.
     fn meter(core: &mut Self, metered: &mut Metered);
 
     /// How its batches are packed.
@@ -78,7 +80,8 @@ pub enum Letter<K: Kind> {
     Loaded(Box<Loaded<K>>),
 }
 
-/// A request and who waits for the answer. Dropped unanswered, it says that this broker is not the coordinator.
+/// A request and who waits for the answer. Dropped unanswered, it says that this broker is not the
+/// coordinator.
 pub struct Asked<K: Kind> {
     pub request: K::Request,
     /// For a write that is part of a producer's transaction: that this partition is part of it, too.
@@ -97,30 +100,10 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator its state.
+    /// Whether it holds still. What was taken and then refused by the partition would cost the coordinator
+    /// its state.
     pub fn check(&self, partition: &Partition) -> Result<(), AppendError> {
         partition.check_claim(&self.claim, self.guard, self.verify)
-    }
-}
-
-/// Why a request was not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unserved {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The partition would not take what the coordinator writes for this producer.
-    #[error(transparent)]
-    Producer(#[from] AppendError),
-}
-
-impl From<Unserved> for ErrorCode {
-    fn from(unserved: Unserved) -> ErrorCode {
-        match unserved {
-            Unserved::Refused(Refusal::Loading) => ErrorCode::CoordinatorLoadInProgress,
-            Unserved::Refused(Refusal::Unavailable) => ErrorCode::CoordinatorNotAvailable,
-            Unserved::Refused(Refusal::NotCoordinator) => ErrorCode::NotCoordinator,
-            Unserved::Producer(error) => ErrorCode::from(error),
-        }
     }
 }
 
@@ -132,8 +115,8 @@ pub enum CoordinatorMail {
 
 /// The coordinator of a partition.
 pub enum Coordinating {
-    Groups(Box<Host<GroupCoordinator>>),
-    Transactions(Box<Host<TxnCoordinator>>),
+    Groups(Box<Hosted<GroupCoordinator>>),
+    Transactions(Box<Hosted<TxnCoordinator>>),
 }
 
 impl Coordinating {
@@ -141,30 +124,83 @@ impl Coordinating {
     pub fn of(partition: &Arc<PartitionHandle>, desk: &Arc<Coordinators>) -> Option<Coordinating> {
         let home = || Home { partition: partition.clone(), kit: desk.kit().clone(), desk: desk.clone() };
         match &*partition.topic {
-            internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Host::new(home())))),
-            internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Host::new(home())))),
+            internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Hosted::new(home())))),
+            internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Hosted::new(home())))),
             _ => None,
         }
     }
 
-    /// MUST be mail for the kind that lives in `partition`: it is dropped otherwise.
-    pub fn take(&mut self, at: &Moment, mail: CoordinatorMail, partition: &Partition) {
+    /// Takes its mail. Gives back what is for another kind.
+    pub fn take(
+        &mut self,
+        at: &Moment,
+        mail: CoordinatorMail,
+        partition: &Partition,
+    ) -> Option<CoordinatorMail> {
         match (self, mail) {
-            (Coordinating::Groups(host), CoordinatorMail::Groups(letter)) => host.take(at, letter, partition),
-            (Coordinating::Transactions(host), CoordinatorMail::Transactions(letter)) => {
-                host.take(at, letter, partition);
+            (Coordinating::Groups(hosted), CoordinatorMail::Groups(letter)) => {
+                hosted.take(at, letter, partition);
+                None
             }
-            (Coordinating::Groups(_), CoordinatorMail::Transactions(_))
-            | (Coordinating::Transactions(_), CoordinatorMail::Groups(_)) => {}
+            (Coordinating::Transactions(hosted), CoordinatorMail::Transactions(letter)) => {
+                hosted.take(at, letter, partition);
+                None
+            }
+            (Coordinating::Groups(_), mail @ CoordinatorMail::Transactions(_))
+            | (Coordinating::Transactions(_), mail @ CoordinatorMail::Groups(_)) => Some(mail),
         }
     }
 
-    /// What can be done with a coordinator of any kind.
-    pub fn host(&mut self) -> &mut dyn Hosted {
+    /// The world has changed, and these topics are gone.
+    pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         match self {
-            Coordinating::Groups(host) => &mut **host,
-            Coordinating::Transactions(host) => &mut **host,
+            Coordinating::Groups(hosted) => hosted.learn(at, deleted),
+            Coordinating::Transactions(hosted) => hosted.learn(at, deleted),
         }
+    }
+
+    /// Carries out what the coordinator wants, after every turn.
+    pub fn carry_out(&mut self) {
+        match self {
+            Coordinating::Groups(hosted) => hosted.carry_out(),
+            Coordinating::Transactions(hosted) => hosted.carry_out(),
+        }
+    }
+
+    fn lodger(&mut self) -> &mut dyn Lodger {
+        match self {
+            Coordinating::Groups(hosted) => hosted.lodger(),
+            Coordinating::Transactions(hosted) => hosted.lodger(),
+        }
+    }
+}
+
+impl Lodger for Coordinating {
+    fn next_batch(&mut self, turn: Turn) -> Option<LodgerAppend> {
+        self.lodger().next_batch(turn)
+    }
+
+    fn appended(&mut self, generation: Generation, outcome: AppendOutcome) {
+        self.lodger().appended(generation, outcome);
+    }
+
+    fn settle(&mut self, turn: Turn, uuids: &mut NewUuid<'_>, seen: &Seen<'_>) -> bool {
+        self.lodger().settle(turn, uuids, seen)
+    }
+
+    fn tick(&mut self, at: &Moment) {
+        self.lodger().tick(at);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self {
+            Coordinating::Groups(hosted) => hosted.as_lodger().next_deadline(),
+            Coordinating::Transactions(hosted) => hosted.as_lodger().next_deadline(),
+        }
+    }
+
+    fn resign(&mut self) {
+        self.lodger().resign();
     }
 }
 
@@ -194,8 +230,13 @@ impl<A> Waiting<A> {
         self.send(ticket, Ok(answer));
     }
 
-    pub fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
-        self.send(ticket, Err(refusal.into()));
+    pub fn refuse(&mut self, ticket: Ticket, unserved: Unserved) {
+        self.send(ticket, Err(unserved));
+    }
+
+    /// Lets one go unanswered.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.by_ticket.remove(&ticket);
     }
 
     /// Lets everybody go unanswered: they look for the coordinator again.

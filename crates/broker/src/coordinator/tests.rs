@@ -12,7 +12,7 @@ use ottla_coordinator::{Producer, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
-use ottla_partition::{Claim, MarkerRequest};
+use ottla_partition::{Claim, MarkerRequest, Unserved};
 use ottla_replica::{AppendError, PartitionState};
 use ottla_settings::BrokerSettings;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
-use super::kind::{Asked, Kind, Letter, Proof, Unserved};
+use super::kind::{Asked, Kind, Letter, Proof};
 use super::kit::Kit;
 use super::verify::begin;
 use super::{Coordinators, World};

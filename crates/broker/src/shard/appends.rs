@@ -1,7 +1,7 @@
 //! The appends of one read from a connection, on their way through the shards and back.
 //!
-//! All Produce requests that one read brought form one group: each shard gets its appends in one message, and the
-//! connection wakes once, when the last of them has its outcome.
+//! All Produce requests that one read brought form one group: each shard gets its appends in one message, and
+//! the connection wakes once, when the last of them has its outcome.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -57,8 +57,8 @@ impl AppendGroup {
     }
 }
 
-/// The right and duty to answer one append. Dropped unanswered (its shard is gone), it answers that the outcome is
-/// unknown, so that no connection waits for ever.
+/// The right and duty to answer one append. Dropped unanswered (its shard is gone), it answers that the
+/// outcome is unknown, so that no connection waits for ever.
 pub struct Ticket {
     group: Arc<AppendGroup>,
     index: usize,

@@ -40,8 +40,8 @@ pub enum Mail {
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
-    /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that tells whoever
-    /// waits.
+    /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that
+    /// tells whoever waits.
     Coordinators(Vec<(PartitionKey, CoordinatorMail)>),
     /// The world that coordinators know has changed, and these topics are gone.
     Learn(Arc<[Str]>),
@@ -60,7 +60,8 @@ pub enum Mail {
 /// An append with the partition it is for and who waits for it.
 pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
 
-/// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open there.
+/// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open
+/// there.
 pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>);
 
 /// A marker with the partition it is for and who waits for it.

@@ -1,4 +1,5 @@
-//! Shards: tasks that own partitions and run their machines (`ottla-partition`). One owner for each partition, one bounded mailbox for each shard, no locks.
+//! Shards: tasks that own partitions and run their machines (`ottla-partition`). One owner for each
+//! partition, one bounded mailbox for each shard, no locks.
 //!
 //! - [`appends`]: groups of appends and their outcomes.
 //! - [`mailbox`]: what a shard is told, and how to reach it.

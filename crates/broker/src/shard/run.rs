@@ -1,26 +1,25 @@
 //! The turns of a shard.
 //!
-//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each partition
-//! that was touched: one write, the replies, one flush at the most, one publication. Batches that come while a partition
-//! is being flushed are covered by the next flush together: that is the group commit.
+//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each
+//! partition that was touched: one write, the replies, one flush at the most, one publication. Batches that
+//! come while a partition is being flushed are covered by the next flush together: that is the group commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::{FlushDone, FlushJob, Flusher};
-use ottla_partition::{Due, MarkerRequest, Turn};
+use ottla_partition::{Due, Lodger, Turn};
 use ottla_replica::Event;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
 
-use super::appends::Ticket;
 use super::driver::{Partition, PartitionDriver};
 use super::mailbox::{Mail, ShardHandle};
-use super::slot::Slot;
+use super::slot::{Slot, uuid};
 use super::vouching;
 use crate::clock::Clock;
-use crate::coordinator::{Coordinators, Hosted, moment};
+use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::{ByPartition, PartitionKey};
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
@@ -32,8 +31,8 @@ const DEADLINE_TICK: Duration = Duration::from_millis(100);
 /// How often all partitions hear that time has passed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so this is a bound
-/// on partitions, and never reached.
+/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so
+/// this is a bound on partitions, and never reached.
 const FLUSHES_DONE_MAX: usize = 1 << 20;
 
 /// What a shard works with.
@@ -135,13 +134,15 @@ impl Shard {
             }
             Mail::WriteMarkers(markers) => {
                 for (key, marker, ticket) in markers {
-                    self.write_marker(turn, key, marker, ticket);
+                    if let Some(slot) = self.listed(key) {
+                        slot.machine.write_marker(turn, &marker, ticket);
+                    }
                 }
             }
             Mail::BeginVerification(claims) => {
                 for (key, claim, reply) in claims {
                     if let Some(slot) = self.partitions.get_mut(&key) {
-                        let _gone = reply.send(slot.partition.begin_verification(turn, &claim));
+                        let _gone = reply.send(slot.machine.partition_mut().begin_verification(turn, &claim));
                     }
                 }
             }
@@ -160,16 +161,14 @@ impl Shard {
             }
             Mail::Coordinators(letters) => {
                 for (key, mail) in letters {
-                    if let Some(slot) = self.listed(key)
-                        && let Some(coordinator) = &mut slot.coordinator
-                    {
-                        coordinator.take(&moment(turn), mail, &slot.partition);
+                    if let Some(slot) = self.listed(key) {
+                        slot.deliver(turn, mail);
                     }
                 }
             }
             Mail::Learn(deleted) => {
                 for key in self.coordinators.clone() {
-                    self.coordinate(key, |coordinator| coordinator.learn(&moment(turn), &deleted));
+                    self.coordinate(key, |coordinator| coordinator.learn(&turn.moment(uuid()), &deleted));
                 }
             }
             Mail::Resign => {
@@ -188,28 +187,19 @@ impl Shard {
         }
     }
 
-    /// What the partition's coordinator has written for the transaction comes before its marker.
-    fn write_marker(&mut self, turn: Turn, key: PartitionKey, marker: MarkerRequest, ticket: Ticket) {
-        let Some(slot) = self.listed(key) else { return };
-        if let Some(coordinator) = &mut slot.coordinator {
-            coordinator.host().write(turn, &mut slot.partition);
-        }
-        slot.partition.write_marker(turn, &marker, ticket);
-        slot.partition.touch();
-    }
-
     /// Does something with a partition and makes it part of the turn.
     fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut Partition)) {
         if let Some(slot) = self.listed(key) {
-            act(&mut slot.partition);
-            slot.partition.touch();
+            let partition = slot.machine.partition_mut();
+            act(partition);
+            partition.touch();
         }
     }
 
-    /// Does something with the coordinator of a partition, if one lives there.
-    fn coordinate(&mut self, key: PartitionKey, act: impl FnOnce(&mut dyn Hosted)) {
-        if let Some(coordinator) = self.listed(key).and_then(|slot| slot.coordinator.as_mut()) {
-            act(coordinator.host());
+    /// Does something with the coordinators that live in a partition.
+    fn coordinate(&mut self, key: PartitionKey, act: impl FnMut(&mut Coordinating)) {
+        if let Some(slot) = self.listed(key) {
+            slot.coordinate(act);
         }
     }
 
@@ -225,7 +215,7 @@ impl Shard {
     fn adopt(&mut self, driver: PartitionDriver) {
         let key = driver.key();
         let slot = Slot::new(driver, &self.settings.coordinators);
-        if slot.coordinator.is_some() {
+        if slot.has_coordinators() {
             self.coordinators.insert(key);
         }
         self.partitions.insert(key, slot);
@@ -233,14 +223,12 @@ impl Shard {
     }
 
     fn retire(&mut self, turn: Turn, key: PartitionKey, done: oneshot::Sender<()>) {
-        if let Some(mut slot) = self.partitions.remove(&key) {
+        if let Some(slot) = self.partitions.remove(&key) {
             self.coordinators.remove(&key);
             slot.due.map(|at| self.due.remove(&(at, key)));
-            slot.partition.step(turn, Event::Retired);
-            let _no_flush = slot.end_partition(turn);
             self.waiting.remove(&key);
-            let (handle, deleted) = (slot.handle, slot.partition.delete());
-            if let Err(error) = deleted {
+            let handle = slot.handle.clone();
+            if let Err(error) = slot.retire(turn) {
                 tracing::error!(topic = %handle.topic, partition = handle.index.0, %error, "files stay behind");
             }
         }
@@ -292,15 +280,15 @@ impl Shard {
     fn tick_coordinators(&mut self, turn: Turn) {
         while let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= turn.now) {
             self.due.remove(&(at, key));
-            if let Some(slot) = self.partitions.get_mut(&key) {
+            if let Some(slot) = self.listed(key) {
                 slot.due = None;
+                slot.tick_coordinators(turn);
             }
-            self.coordinate(key, |coordinator| coordinator.tick(&moment(turn)));
         }
     }
 
-    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a second, and
-    /// carries out retention when it is due.
+    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a
+    /// second, and carries out retention when it is due.
     fn tick(&mut self, turn: Turn) {
         self.tick_coordinators(turn);
         let mut due = Due { retention: false, vouching: None };
@@ -312,8 +300,9 @@ impl Shard {
             self.ticked_at = turn.now;
             self.deadlines_at = turn.now;
             for (key, slot) in &mut self.partitions {
-                if slot.partition.tick(turn, due) {
-                    slot.partition.touch();
+                let partition = slot.machine.partition_mut();
+                if partition.tick(turn, due) {
+                    partition.touch();
                     if slot.list() {
                         self.touched.push(*key);
                     }
@@ -328,7 +317,7 @@ impl Shard {
     }
 
     fn vouching_due(&mut self, now: Instant) -> Option<u64> {
-        let unvouched = self.partitions.values().map(|slot| slot.partition.unvouched_bytes());
+        let unvouched = self.partitions.values().map(|slot| slot.machine.partition().unvouched_bytes());
         let waited = now.since(self.vouched_at);
         let due = vouching::due(waited, unvouched);
         if waited >= vouching::INTERVAL {
@@ -354,8 +343,9 @@ impl Shard {
     async fn stop(&mut self, stopped: oneshot::Sender<()>, flushes: &mut mpsc::Receiver<Flushed>) {
         let turn = self.now();
         for (key, slot) in &mut self.partitions {
-            slot.partition.want_flush();
-            slot.partition.touch();
+            let partition = slot.machine.partition_mut();
+            partition.want_flush();
+            partition.touch();
             if slot.list() {
                 self.touched.push(*key);
             }
@@ -364,7 +354,7 @@ impl Shard {
         self.await_flushes(flushes).await;
         let mut closing = Vec::new();
         for (key, slot) in &mut self.partitions {
-            match slot.partition.close() {
+            match slot.machine.partition_mut().close() {
                 Ok(job) => closing.extend(job.map(|job| (*key, job))),
                 Err(error) => {
                     let (topic, partition) = (&slot.handle.topic, slot.handle.index.0);
@@ -379,7 +369,7 @@ impl Shard {
     }
 
     async fn await_flushes(&mut self, flushes: &mut mpsc::Receiver<Flushed>) {
-        while self.partitions.values().any(|slot| slot.partition.is_flushing()) {
+        while self.partitions.values().any(|slot| slot.machine.partition().is_flushing()) {
             let Some((key, done)) = flushes.recv().await else { break };
             let turn = self.now();
             self.with(key, |partition| partition.flushed(turn, done));

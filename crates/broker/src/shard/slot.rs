@@ -1,21 +1,28 @@
-//! A partition with the coordinator that may live in it, the order of their turns, and what leaves after a turn.
+//! A partition with the coordinators that live in it, and what leaves after a turn.
 
 use std::sync::Arc;
 
-use ottla_log::FlushJob;
-use ottla_partition::{Ended, Turn, Wish};
-use ottla_wire::Instant;
+use ottla_controller::controller::IdSource;
+use ottla_log::{FlushJob, LogError};
+use ottla_partition::{DeleteOutcome, Ended, Lodger, SlotEnded, Turn, Wish};
+use ottla_replica::Event;
+use ottla_wire::{Instant, Uuid};
+use tokio::sync::oneshot;
 
-use super::driver::{Partition, PartitionDriver};
-use crate::coordinator::{Coordinating, Coordinators};
+use super::appends::Ticket;
+use super::driver::PartitionDriver;
+use crate::controllers::Random;
+use crate::coordinator::{Coordinating, CoordinatorMail, Coordinators};
 use crate::partition::PartitionHandle;
+
+/// The machine, with who lives there and who waits for it in a broker.
+pub type Machine = ottla_partition::Slot<Ticket, oneshot::Sender<DeleteOutcome>, Coordinating>;
 
 /// A partition of the shard.
 pub struct Slot {
     pub handle: Arc<PartitionHandle>,
-    pub partition: Partition,
-    pub coordinator: Option<Coordinating>,
-    /// When the coordinator must be told that time has passed, as the shard knows it.
+    pub machine: Machine,
+    /// When coordinators must be told that time has passed, as the shard knows it.
     pub due: Option<Instant>,
     /// It is on the shard's list for the end of the turn.
     listed: bool,
@@ -24,7 +31,7 @@ pub struct Slot {
 /// What a turn has left to be done.
 pub struct Left {
     pub flush: Option<FlushJob>,
-    /// When the coordinator must be told that time has passed.
+    /// When coordinators must be told that time has passed.
     pub due: Option<Instant>,
     pub has_waiters: bool,
     /// There is more to write: the next turn is due at once.
@@ -33,12 +40,9 @@ pub struct Left {
 
 impl Slot {
     pub fn new(driver: PartitionDriver, desk: &Arc<Coordinators>) -> Slot {
-        let PartitionDriver { handle, mut partition } = driver;
-        let coordinator = Coordinating::of(&handle, desk);
-        if coordinator.is_some() {
-            partition.house_lodger();
-        }
-        Slot { handle, partition, coordinator, due: None, listed: false }
+        let PartitionDriver { handle, partition } = driver;
+        let coordinators = Coordinating::of(&handle, desk).into_iter().collect();
+        Slot { handle, machine: Machine::new(partition, coordinators), due: None, listed: false }
     }
 
     /// Puts it on the list; true if it was not there.
@@ -46,34 +50,65 @@ impl Slot {
         !std::mem::replace(&mut self.listed, true)
     }
 
-    /// Ends the turn: what the coordinator has written goes to the partition, the partition writes, and what came of it
-    /// goes back.
-    pub fn end_turn(&mut self, turn: Turn) -> Left {
-        self.listed = false;
-        if let Some(coordinator) = &mut self.coordinator {
-            coordinator.host().write(turn, &mut self.partition);
-        }
-        let flush = if self.partition.is_touched() { self.end_partition(turn) } else { None };
-        let (mut due, mut again) = (None, false);
-        if let Some(coordinator) = &mut self.coordinator {
-            let host = coordinator.host();
-            again = host.settle(turn, &mut self.partition);
-            due = host.next_deadline();
-        }
-        Left { flush, due, has_waiters: self.partition.has_waiters(), again }
+    pub fn has_coordinators(&self) -> bool {
+        !self.machine.lodgers().is_empty()
     }
 
-    /// Ends the turn of the partition alone.
-    pub fn end_partition(&mut self, turn: Turn) -> Option<FlushJob> {
-        let Ended { view, appends, deletions, wishes, flush } = self.partition.end_turn(turn);
-        self.handle.publish(view);
-        appends.for_each(|(ticket, outcome)| ticket.answer(outcome));
-        for (waiter, outcome) in deletions {
-            let _gone = waiter.send(outcome);
+    /// Mail to the coordinator of its kind. It is dropped if none of that kind lives here.
+    pub fn deliver(&mut self, turn: Turn, mail: CoordinatorMail) {
+        let (coordinators, partition) = self.machine.lodgers_mut();
+        let mut mail = Some(mail);
+        for coordinator in coordinators {
+            mail = mail.and_then(|mail| coordinator.take(&turn.moment(uuid()), mail, partition));
         }
-        wishes.for_each(|wish| cannot_yet(&self.handle, &wish));
-        flush
     }
+
+    /// Does something with each coordinator that lives here.
+    pub fn coordinate(&mut self, act: impl FnMut(&mut Coordinating)) {
+        self.machine.lodgers_mut().0.iter_mut().for_each(act);
+    }
+
+    /// Time has passed for those who live here.
+    pub fn tick_coordinators(&mut self, turn: Turn) {
+        self.coordinate(|coordinator| coordinator.tick(&turn.moment(uuid())));
+    }
+
+    /// Ends the turn, and carries out what it leads to.
+    pub fn end_turn(&mut self, turn: Turn) -> Left {
+        self.listed = false;
+        let SlotEnded { partition, due, has_waiters, again } = self.machine.end_turn(turn, &mut uuid);
+        let flush = partition.and_then(|ended| carry_out(&self.handle, ended));
+        self.coordinate(Coordinating::carry_out);
+        Left { flush, due, has_waiters, again }
+    }
+
+    /// Gives the partition up, and its files.
+    pub fn retire(mut self, turn: Turn) -> Result<(), LogError> {
+        let partition = self.machine.partition_mut();
+        partition.step(turn, Event::Retired);
+        let _no_flush = carry_out(&self.handle, partition.end_turn(turn));
+        self.machine.into_partition().delete()
+    }
+}
+
+/// Everybody sees the partition as it is now, then those who wait hear of it.
+fn carry_out(
+    handle: &PartitionHandle,
+    ended: Ended<'_, Ticket, oneshot::Sender<DeleteOutcome>>,
+) -> Option<FlushJob> {
+    let Ended { view, appends, deletions, wishes, flush } = ended;
+    handle.publish(view);
+    appends.for_each(|(ticket, outcome)| ticket.answer(outcome));
+    for (waiter, outcome) in deletions {
+        let _gone = waiter.send(outcome);
+    }
+    wishes.for_each(|wish| cannot_yet(handle, &wish));
+    flush
+}
+
+/// An id for one step of a coordinator.
+pub fn uuid() -> Uuid {
+    Random.uuid()
 }
 
 /// What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.

@@ -5,12 +5,13 @@ use std::time::Duration;
 /// How often all logs do: what was written longer ago is not scanned.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the logs of a shard may have together before some of them do at once: about a tenth of a second of scanning. A
-/// single log sees to itself when it has a few MiB, but a thousand of them would have GiBs before.
+/// What the logs of a shard may have together before some of them do at once: about a tenth of a second of
+/// scanning. A single log sees to itself when it has a few MiB, but a thousand of them would have GiBs
+/// before.
 const UNVOUCHED_BYTES_MAX: u64 = 512 << 20;
 
-/// Whether logs are to move their recovery points: those with at least so many bytes above. `waited` is how long it is
-/// since all of them did, `unvouched` what each log has above.
+/// Whether logs are to move their recovery points: those with at least so many bytes above. `waited` is how
+/// long it is since all of them did, `unvouched` what each log has above.
 pub fn due(waited: Duration, unvouched: impl Iterator<Item = u64>) -> Option<u64> {
     if waited >= INTERVAL {
         return Some(1);

@@ -11,12 +11,13 @@ use ottla_wire::{AbortedTxn, Timestamp};
 use super::{Active, Log, LogError};
 use crate::disk::write_all;
 
-/// Batches up to this size are copied together before they are written: that is cheaper than two more parts of a
-/// vectored write each.
+/// Batches up to this size are copied together before they are written: that is cheaper than two more parts
+/// of a vectored write each.
 const COPY_BYTES_MAX: usize = 4096;
 
 impl Log {
-    /// Queues a batch with its offsets and epoch assigned. No I/O; readers do not see it before [`Log::write`].
+    /// Queues a batch with its offsets and epoch assigned. No I/O; readers do not see it before
+    /// [`Log::write`].
     ///
     /// The owner MUST have rolled if [`Log::roll_due`] said so for this batch.
     pub fn append(&mut self, batch: AppendBatch) -> Result<(), LogError> {
@@ -34,13 +35,14 @@ impl Log {
         Ok(())
     }
 
-    /// Queues an entry of the transaction index. Its marker MUST have been appended to the segment that grows.
+    /// Queues an entry of the transaction index. Its marker MUST have been appended to the segment that
+    /// grows.
     pub fn append_aborted(&mut self, aborted: AbortedTxn) {
         self.aborted.push(aborted);
     }
 
-    /// Writes everything that is queued to the page cache, by one vectored write, and shows it to readers. After an
-    /// error nothing of it is visible, and the data directory is offline.
+    /// Writes everything that is queued to the page cache, by one vectored write, and shows it to readers.
+    /// After an error nothing of it is visible, and the data directory is offline.
     pub fn write(&mut self) -> Result<(), LogError> {
         if self.queue.is_empty() && self.aborted.is_empty() {
             return Ok(());
@@ -58,8 +60,8 @@ impl Log {
         })
     }
 
-    /// Whether the owner has to [`Log::roll`] before it appends a batch with this header: the segment would get too
-    /// large, its first record is too old, or an index is full.
+    /// Whether the owner has to [`Log::roll`] before it appends a batch with this header: the segment would
+    /// get too large, its first record is too old, or an index is full.
     pub fn roll_due(&mut self, next: &BatchHeader, wall: Timestamp) -> bool {
         self.active.roll_due(self.queued_bytes, next, wall, &self.config)
     }
@@ -69,8 +71,8 @@ impl Log {
         self.active.roll_due(self.queued_bytes + bytes, next, wall, &self.config)
     }
 
-    /// Writes what is queued and starts a new segment at the log's end. `producers` MUST be the state of the producers
-    /// after everything that was appended. Does nothing if the segment is empty.
+    /// Writes what is queued and starts a new segment at the log's end. `producers` MUST be the state of the
+    /// producers after everything that was appended. Does nothing if the segment is empty.
     pub fn roll(&mut self, producers: &ProducerSnapshot) -> Result<(), LogError> {
         self.write()?;
         if self.active.size() == 0 {

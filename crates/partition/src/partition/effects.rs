@@ -42,23 +42,21 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one and it is
-    /// done at once: that is a truncation, of which there is one at a time.
+    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one
+    /// and it is done at once: that is a truncation, of which there is one at a time.
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
             Effect::Write(batch) => {
-                if let Some(kept) = self.lodger.as_mut().filter(|_| batch.header.is_control()) {
-                    kept.markers.extend(Marker::of(&batch));
+                if self.lodgers.keeps_markers && batch.header.is_control() {
+                    self.lodgers.markers.extend(Marker::of(&batch));
                 }
                 self.log.append(batch)?;
             }
             Effect::Flush { epoch, .. } => self.core_wants_flush(epoch),
             Effect::Reply { to, outcome } => match self.appends.take(to) {
                 Some(Waiter::Sender(waiter)) => self.held.push((waiter, outcome)),
-                Some(Waiter::Lodger(generation)) => {
-                    if let Some(kept) = &mut self.lodger {
-                        kept.outcomes.push((generation, outcome));
-                    }
+                Some(Waiter::Lodger(lodger, generation)) => {
+                    self.lodgers.outcomes.push((lodger, generation, outcome));
                 }
                 None => {}
             },
@@ -83,8 +81,8 @@ impl<W, D> Partition<W, D> {
         Ok(None)
     }
 
-    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not listen to
-    /// it, and the next one writes the epochs as they are then.
+    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not
+    /// listen to it, and the next one writes the epochs as they are then.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
         let end = self.log.truncate_to(to)?;
         let mut rebuilt = Rebuilt::new(self.core.config());
@@ -92,7 +90,8 @@ impl<W, D> Partition<W, D> {
         Ok(Event::Truncated { end, producers: rebuilt.into_producers() })
     }
 
-    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said to others.
+    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said
+    /// to others.
     pub(super) fn storage_failed(&mut self, turn: Turn, error: LogError) {
         let mut effects = Vec::new();
         self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);
@@ -106,7 +105,7 @@ impl<W, D> Partition<W, D> {
         for (_, outcome) in &mut self.held {
             *outcome = outcome.and(Err(AppendError::Storage));
         }
-        for (_, outcome) in self.lodger.iter_mut().flat_map(|kept| &mut kept.outcomes) {
+        for (_, _, outcome) in &mut self.lodgers.outcomes {
             *outcome = outcome.and(Err(AppendError::Storage));
         }
         for (_, outcome) in &mut self.held_deletions {

@@ -1,4 +1,5 @@
-//! Flushes: one at a time, each for who asked for it; and the recovery point, which flushes move now and then.
+//! Flushes: one at a time, each for who asked for it; and the recovery point, which flushes move now and
+//! then.
 
 use std::time::Duration;
 
@@ -55,29 +56,31 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// The partition is its driver's from now on. What a crash has left unflushed is flushed, so that it counts; of a topic
-    /// that has given up flushes it counts as it is, and a thousand flushes would hold up the start.
+    /// The partition is its driver's from now on. What a crash has left unflushed is flushed, so that it
+    /// counts; of a topic that has given up flushes it counts as it is, and a thousand flushes would hold up
+    /// the start.
     pub fn adopted(&mut self) {
         if self.log.durable_end() < self.log.log_end() && !self.log.is_relaxed() {
             self.want_flush();
         }
     }
 
-    /// Makes the files of the log complete, as a clean stop leaves them, and gives the flush that is to be run for it.
-    /// There MUST be no flush under way.
+    /// Makes the files of the log complete, as a clean stop leaves them, and gives the flush that is to be
+    /// run for it. There MUST be no flush under way.
     pub fn close(&mut self) -> Result<Option<FlushJob>, LogError> {
         let job = self.log.close(&self.core.snapshot_producers())?;
         self.flushing.under_way = job.as_ref().map(|_| Asker::Driver);
         Ok(job)
     }
 
-    /// Bytes that a crash now would make the next start scan. Those of a topic that has given up flushes do not count.
+    /// Bytes that a crash now would make the next start scan. Those of a topic that has given up flushes do
+    /// not count.
     pub fn unvouched_bytes(&self) -> u64 {
         if self.log.is_relaxed() { 0 } else { self.log.unvouched_bytes() }
     }
 
-    /// Asks for a flush that lets a crash find nothing to do here, if there are at least so many bytes to be found. A log
-    /// that has given up flushes is asked rarely.
+    /// Asks for a flush that lets a crash find nothing to do here, if there are at least so many bytes to be
+    /// found. A log that has given up flushes is asked rarely.
     pub(super) fn vouch(&mut self, now: Instant, least: u64) {
         let interval = if self.log.is_relaxed() { INTERVAL_RELAXED } else { Duration::ZERO };
         let waited = now.since(self.flushing.vouched_at.unwrap_or(Instant(0)));

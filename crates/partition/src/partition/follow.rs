@@ -9,9 +9,9 @@ use super::{Partition, Turn};
 impl<W, D> Partition<W, D> {
     /// The answer to a [`Wish::Fetch`](super::Wish::Fetch).
     ///
-    /// In the middle of a run no segment can be started: the core is past it when the log gets to it, and a snapshot of
-    /// its producers would be of the wrong offset. So one is started before, and of the run as much is taken as goes into
-    /// it; the rest is fetched again.
+    /// In the middle of a run no segment can be started: the core is past it when the log gets to it, and a
+    /// snapshot of its producers would be of the wrong offset. So one is started before, and of the run as
+    /// much is taken as goes into it; the rest is fetched again.
     pub fn leader_answered(&mut self, turn: Turn, mut answer: LeaderAnswer) {
         if let LeaderReply::Records { records, .. } = &mut answer.reply {
             if let Ok(first) = BatchHeader::parse(records)
@@ -25,8 +25,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::LeaderAnswered(answer));
     }
 
-    /// How many bytes of a run go into the segment that grows. The first batch always does. What cannot be read as a batch
-    /// goes along: the core judges it.
+    /// How many bytes of a run go into the segment that grows. The first batch always does. What cannot be
+    /// read as a batch goes along: the core judges it.
     fn fitting(&mut self, turn: Turn, records: &Bytes) -> usize {
         let mut at = 0;
         while let Ok(header) = BatchHeader::parse(&records[at..]) {

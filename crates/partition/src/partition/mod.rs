@@ -1,7 +1,7 @@
 //! The machine: feeds events to the core, carries its effects out on the log, and says what is to leave.
 //!
-//! A turn feeds some events and then ends. Only there the queued batches are written, in one call; what the core has
-//! promised meanwhile is held back until that write has succeeded.
+//! A turn feeds some events and then ends. Only there the queued batches are written, in one call; what the
+//! core has promised meanwhile is held back until that write has succeeded.
 
 mod effects;
 mod flush;
@@ -11,14 +11,16 @@ mod transactions;
 use std::collections::VecDeque;
 use std::vec::Drain;
 
+use ottla_coordinator::Moment;
 use ottla_log::{FlushJob, Log, LogConfig, LogError};
 use ottla_replica::{
     Acks, Append, AppendError, Appended, DeleteError, DeleteRecords, DeleteTo, Effect, Event, FetchRequest,
-    IsrProposal, ProducerState, Replica, ReplicaConfig, ReplyId, VerificationGuard,
+    IsrProposal, ProducerState, Replica, ReplicaConfig, ReplyId, VerificationGuard, View,
 };
 use ottla_wire::batch::{BatchHeader, Origin, ValidatedBatch};
-use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
+use ottla_wire::{Instant, Offset, Timestamp, Uuid};
 
+use crate::lodger::{Generation, LodgerAppend};
 use crate::marker::Marker;
 use crate::view::PartitionView;
 use crate::waiters::Waiters;
@@ -30,6 +32,13 @@ pub use transactions::{Claim, MarkerRequest};
 pub struct Turn {
     pub now: Instant,
     pub wall: Timestamp,
+}
+
+impl Turn {
+    /// One step of a lodger in this turn. The id MUST be fresh.
+    pub fn moment(self, uuid: Uuid) -> Moment {
+        Moment { now: self.now, wall: self.wall, uuid }
+    }
 }
 
 /// What is due at a tick, besides deadlines.
@@ -55,20 +64,6 @@ pub struct AppendRequest {
     pub deadline: Instant,
     /// That the coordinator of the producer's transaction knows of this partition.
     pub verified: Option<VerificationGuard>,
-}
-
-/// Numbers the lives of one who writes to the partition from beside it: what an earlier life has asked for means nothing to
-/// a later one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(pub u64);
-
-/// A batch of one who lives beside the replica.
-#[derive(Debug)]
-pub struct LodgerAppend {
-    pub batch: ValidatedBatch,
-    pub generation: Generation,
-    /// It is refused in any other epoch.
-    pub epoch: LeaderEpoch,
 }
 
 /// What a partition wants of other nodes.
@@ -101,13 +96,16 @@ pub struct Ended<'a, W, D> {
 enum Waiter<W> {
     /// Of a producer, or of a marker.
     Sender(W),
-    Lodger(Generation),
+    /// Of the lodger with this number.
+    Lodger(usize, Generation),
 }
 
-/// What a partition keeps for one who lives beside it, until that takes it.
+/// What a partition keeps for its lodgers, until they take it.
 #[derive(Debug, Default)]
-struct ForLodger {
-    outcomes: Vec<(Generation, AppendOutcome)>,
+struct ForLodgers {
+    outcomes: Vec<(usize, Generation, AppendOutcome)>,
+    /// Whether anybody wants to hear of markers.
+    keeps_markers: bool,
     /// Markers that were written, oldest first.
     markers: VecDeque<Marker>,
 }
@@ -132,8 +130,7 @@ pub struct Partition<W, D> {
     held_at: (Offset, Option<Instant>),
     /// A turn has begun and has not ended.
     touched: bool,
-    /// Set if somebody lives beside the replica.
-    lodger: Option<ForLodger>,
+    lodgers: ForLodgers,
 }
 
 impl<W, D> Partition<W, D> {
@@ -152,13 +149,8 @@ impl<W, D> Partition<W, D> {
             failure: None,
             held_at: (Offset(-1), None),
             touched: false,
-            lodger: None,
+            lodgers: ForLodgers::default(),
         }
-    }
-
-    /// Somebody lives beside the replica, and wants to hear of appends and of markers.
-    pub fn house_lodger(&mut self) {
-        self.lodger = Some(ForLodger::default());
     }
 
     pub fn log(&self) -> &Log {
@@ -168,6 +160,10 @@ impl<W, D> Partition<W, D> {
     /// What is known of the partition. Between turns it is what was published last.
     pub fn view(&self) -> PartitionView {
         PartitionView::new(self.core.view(), &self.log, self.held_at.1)
+    }
+
+    pub(crate) fn replica_view(&self) -> View {
+        self.core.view()
     }
 
     /// Why the log failed, if it did.
@@ -208,10 +204,10 @@ impl<W, D> Partition<W, D> {
         });
     }
 
-    /// A batch of one who lives here, acknowledged by all in-sync replicas however long that takes.
-    pub fn append_for_lodger(&mut self, turn: Turn, append: LodgerAppend) {
+    /// A batch of a lodger.
+    pub(crate) fn append_for_lodger(&mut self, turn: Turn, lodger: usize, append: LodgerAppend) {
         let LodgerAppend { batch, generation, epoch } = append;
-        self.put(turn, Waiter::Lodger(generation), |reply| Append {
+        self.put(turn, Waiter::Lodger(lodger, generation), |reply| Append {
             batch,
             acks: Acks::InSync,
             deadline: Instant(u64::MAX),
@@ -222,23 +218,25 @@ impl<W, D> Partition<W, D> {
         });
     }
 
-    /// What became of the appends of the one who lives here, in the order in which it became known.
-    pub fn take_outcomes(&mut self) -> Vec<(Generation, AppendOutcome)> {
-        self.lodger.as_mut().map(|kept| std::mem::take(&mut kept.outcomes)).unwrap_or_default()
+    /// Lodgers want to hear of markers, or not.
+    pub(crate) fn keep_markers(&mut self, keep: bool) {
+        self.lodgers.keeps_markers = keep;
+    }
+
+    /// Adds what became of the appends of lodgers, in the order in which it became known.
+    pub(crate) fn take_outcomes(&mut self, outcomes: &mut Vec<(usize, Generation, AppendOutcome)>) {
+        outcomes.append(&mut self.lodgers.outcomes);
     }
 
     /// Forgets markers that nobody has taken.
-    pub fn forget_markers(&mut self) {
-        if let Some(kept) = &mut self.lodger {
-            kept.markers.clear();
-        }
+    pub(crate) fn forget_markers(&mut self) {
+        self.lodgers.markers.clear();
     }
 
-    /// The markers below `committed`, in the order of the log.
-    pub fn take_markers(&mut self, committed: Offset) -> Vec<Marker> {
-        let Some(kept) = &mut self.lodger else { return Vec::new() };
-        let count = kept.markers.partition_point(|marker| marker.offset < committed);
-        kept.markers.drain(..count).collect()
+    /// Adds the markers below `committed`, in the order of the log.
+    pub(crate) fn take_markers(&mut self, committed: Offset, ended: &mut Vec<Marker>) {
+        let count = self.lodgers.markers.partition_point(|marker| marker.offset < committed);
+        ended.extend(self.lodgers.markers.drain(..count));
     }
 
     pub fn delete_records(&mut self, turn: Turn, before: DeleteTo, deadline: Instant, waiter: D) {
@@ -252,8 +250,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::Configured(replica));
     }
 
-    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Says whether anything
-    /// may have come of it.
+    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Says
+    /// whether anything may have come of it.
     pub fn tick(&mut self, turn: Turn, due: Due) -> bool {
         if due.retention {
             self.retain(turn);
@@ -270,6 +268,11 @@ impl<W, D> Partition<W, D> {
 
     /// Writes what the turn has queued, begins a flush if one is wanted, and says what is to be carried out.
     pub fn end_turn(&mut self, turn: Turn) -> Ended<'_, W, D> {
+        let (view, flush) = self.finish_turn(turn);
+        self.hand_out(view, flush)
+    }
+
+    pub(crate) fn finish_turn(&mut self, turn: Turn) -> (PartitionView, Option<FlushJob>) {
         self.touched = false;
         if let Err(error) = self.log.write() {
             self.storage_failed(turn, error);
@@ -277,6 +280,10 @@ impl<W, D> Partition<W, D> {
         let flush = self.begin_flush(turn);
         let view = self.view_now(turn.now);
         self.log.set_high_watermark(view.replica.high_watermark);
+        (view, flush)
+    }
+
+    pub(crate) fn hand_out(&mut self, view: PartitionView, flush: Option<FlushJob>) -> Ended<'_, W, D> {
         Ended {
             view,
             appends: self.held.drain(..),
@@ -309,8 +316,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::Append(append));
     }
 
-    /// Starts a segment if this batch, which comes next, does not fit into the one that grows, or that one is old. Before
-    /// the core takes the batch: the snapshot is of the producers as they are without it.
+    /// Starts a segment if this batch, which comes next, does not fit into the one that grows, or that one is
+    /// old. Before the core takes the batch: the snapshot is of the producers as they are without it.
     fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) {
         // Only the core gives a producer's batch its offset, but offsets count for whether it fits.
         let next = BatchHeader { base_offset: batch.base_offset.max(self.log.log_end()), ..*batch };

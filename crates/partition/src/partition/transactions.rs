@@ -62,8 +62,8 @@ impl<W, D> Partition<W, D> {
         self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
     }
 
-    /// Whether what somebody writes who lives here would be appended now for this producer; with `verify` the transaction
-    /// must be open here or confirmed under the guard.
+    /// Whether what somebody writes who lives here would be appended now for this producer; with `verify` the
+    /// transaction must be open here or confirmed under the guard.
     pub fn check_claim(
         &self,
         claim: &Claim,

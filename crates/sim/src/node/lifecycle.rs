@@ -9,7 +9,8 @@ use ottla_wire::{BrokerEpoch, BrokerId, PartitionEpoch, TopicId, Uuid};
 
 use super::{CLUSTER, PARTITION};
 
-/// A process announces itself. `previous_epoch` is what it shows of the last one, -1 if that may have lost something.
+/// A process announces itself. `previous_epoch` is what it shows of the last one, -1 if that may have lost
+/// something.
 pub fn registration(me: BrokerId, incarnation: Uuid, previous_epoch: i64) -> BrokerRegistrationRequest {
     let feature = |feature: &ottla_controller::image::Feature| Feature {
         name: feature.name.into(),

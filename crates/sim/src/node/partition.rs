@@ -1,4 +1,5 @@
-//! The partition of a broker: the machine that brokers run, on a simulated disk, with flushes that take their time.
+//! The partition of a broker: the machine that brokers run, on a simulated disk, with flushes that take their
+//! time.
 
 use bytes::Bytes;
 use ottla_log::{Cold, DataDir, FlushDone, FlushJob, Log, LogConfig, LogError};
@@ -163,7 +164,8 @@ impl Partition {
         }
     }
 
-    /// Time has passed. What a broker's data directory does in the background it does now, if it is time for that.
+    /// Time has passed. What a broker's data directory does in the background it does now, if it is time for
+    /// that.
     pub fn tick(&mut self, turn: Turn, due: Due) {
         self.machine.tick(turn, due);
         if due.retention && !self.has_failed() {

@@ -1,4 +1,5 @@
-//! What a broker says to others for its partition: fetches, answers to those of followers, proposals to the controller.
+//! What a broker says to others for its partition: fetches, answers to those of followers, proposals to the
+//! controller.
 
 use ottla_replica::{Event, FollowerFetch, IsrAnswer, IsrProposal, IsrRefusal, LeaderAnswer, LeaderReply};
 use ottla_wire::messages::AlterPartitionResponse;

@@ -1,4 +1,4 @@
-//! The records of a turn as a batch.
+//! The records of a coordinator's turn as a batch.
 
 use std::cell::RefCell;
 
@@ -7,8 +7,8 @@ use ottla_wire::batch::{self, BatchBuilder, BatchError, BatchLimits, Origin, Scr
 use ottla_wire::compress::Codec;
 use ottla_wire::{Sequence, Timestamp};
 
-/// Bytes of one batch of a coordinator. What one step writes is never split, and the metadata of a large group is one
-/// record, so this is far above what producers may send (`max.message.bytes`).
+/// Bytes of one batch of a coordinator. What one step writes is never split, and the metadata of a large
+/// group is one record, so this is far above what producers may send (`max.message.bytes`).
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
 thread_local! {

@@ -1,0 +1,191 @@
+//! A partition with those who live in it, and the order of their turns.
+
+use ottla_replica::ViewRole;
+use ottla_wire::{Instant, LeaderEpoch};
+
+use crate::lodger::{Generation, Lodger, NewUuid, Seen};
+use crate::marker::Marker;
+use crate::partition::{AppendOutcome, Ended, MarkerRequest, Partition, Turn};
+
+/// A partition and its lodgers.
+#[derive(Debug)]
+pub struct Slot<W, D, L> {
+    partition: Partition<W, D>,
+    lodgers: Vec<L>,
+    /// The epoch in which this replica leads.
+    led: Option<LeaderEpoch>,
+    /// Room that is kept from turn to turn.
+    outcomes: Vec<(usize, Generation, AppendOutcome)>,
+    ended: Vec<Marker>,
+}
+
+/// What a turn leads to.
+#[must_use]
+#[derive(Debug)]
+pub struct SlotEnded<'a, W, D> {
+    /// Of the partition, if anything happened to it. What the lodgers want is to be carried out after that.
+    pub partition: Option<Ended<'a, W, D>>,
+    /// When lodgers must be told that time has passed.
+    pub due: Option<Instant>,
+    /// Somebody waits for an answer of the partition.
+    pub has_waiters: bool,
+    /// There is more to write: the next turn is due at once.
+    pub again: bool,
+}
+
+impl<W, D, L: Lodger> Slot<W, D, L> {
+    pub fn new(mut partition: Partition<W, D>, lodgers: Vec<L>) -> Slot<W, D, L> {
+        partition.keep_markers(!lodgers.is_empty());
+        Slot { partition, lodgers, led: None, outcomes: Vec::new(), ended: Vec::new() }
+    }
+
+    pub fn partition(&self) -> &Partition<W, D> {
+        &self.partition
+    }
+
+    /// For whatever happens to the partition; `write_marker` has a method of its own here.
+    pub fn partition_mut(&mut self) -> &mut Partition<W, D> {
+        &mut self.partition
+    }
+
+    pub fn into_partition(self) -> Partition<W, D> {
+        self.partition
+    }
+
+    pub fn lodgers(&self) -> &[L] {
+        &self.lodgers
+    }
+
+    /// For what happens to a lodger: it may look at the partition.
+    pub fn lodgers_mut(&mut self) -> (&mut [L], &Partition<W, D>) {
+        (&mut self.lodgers, &self.partition)
+    }
+
+    /// The end of a transaction. What lodgers have written for the transaction comes before it.
+    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, waiter: W) {
+        self.write_lodgers(turn);
+        self.partition.touch();
+        self.partition.write_marker(turn, marker, waiter);
+    }
+
+    /// Time has passed for the lodgers.
+    pub fn tick_lodgers(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) {
+        for lodger in &mut self.lodgers {
+            lodger.tick(&turn.moment(uuids()));
+        }
+    }
+
+    /// Ends the turn: what lodgers have written goes to the partition, the partition writes, and what came of
+    /// it goes back.
+    pub fn end_turn(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) -> SlotEnded<'_, W, D> {
+        self.write_lodgers(turn);
+        let ended = self.partition.is_touched().then(|| self.partition.finish_turn(turn));
+        let again = !self.lodgers.is_empty() && self.settle(turn, uuids);
+        let due = self.lodgers.iter().filter_map(Lodger::next_deadline).min();
+        let has_waiters = self.partition.has_waiters();
+        let partition = ended.map(|(view, flush)| self.partition.hand_out(view, flush));
+        SlotEnded { partition, due, has_waiters, again }
+    }
+
+    /// Takes what lodgers have written so far to the partition.
+    pub fn write_lodgers(&mut self, turn: Turn) {
+        for (number, lodger) in self.lodgers.iter_mut().enumerate() {
+            while let Some(append) = lodger.next_batch(turn) {
+                self.partition.touch();
+                self.partition.append_for_lodger(turn, number, append);
+            }
+        }
+    }
+
+    fn settle(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) -> bool {
+        let view = self.partition.replica_view();
+        let led = (view.role == ViewRole::Leader).then_some(view.leader_epoch);
+        if led != self.led {
+            self.led = led;
+            // What this replica has written and not committed before may be cut off: the log says what is
+            // left.
+            self.partition.forget_markers();
+        }
+        self.partition.take_outcomes(&mut self.outcomes);
+        for (number, generation, outcome) in self.outcomes.drain(..) {
+            self.lodgers[number].appended(generation, outcome);
+        }
+        self.ended.clear();
+        self.partition.take_markers(view.high_watermark, &mut self.ended);
+        let seen = Seen { view: &view, ended: &self.ended };
+        let mut again = false;
+        for lodger in &mut self.lodgers {
+            again |= lodger.settle(turn, uuids, &seen);
+        }
+        again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_coordinator::{Moment, Producer};
+    use ottla_log::MemDisk;
+    use ottla_replica::Durability;
+    use ottla_wire::batch::ValidatedBatch;
+    use ottla_wire::{Offset, ProducerEpoch, ProducerId, Uuid};
+
+    use super::*;
+    use crate::lodger::LodgerAppend;
+    use crate::tests::{TURN, commit, in_memory, leader, log, of_coordinator};
+
+    /// Appends what it is given and remembers what it hears.
+    #[derive(Clone, Debug, Default)]
+    struct Writer {
+        queued: Vec<ValidatedBatch>,
+        heard: Vec<i64>,
+        ended: Vec<Marker>,
+    }
+
+    impl Lodger for Writer {
+        fn next_batch(&mut self, _: Turn) -> Option<LodgerAppend> {
+            let batch = self.queued.pop()?;
+            Some(LodgerAppend { batch, generation: Generation(1), epoch: LeaderEpoch(3) })
+        }
+
+        fn appended(&mut self, generation: Generation, outcome: AppendOutcome) {
+            assert_eq!(generation, Generation(1));
+            self.heard.push(outcome.unwrap().base_offset.0);
+        }
+
+        fn settle(&mut self, _: Turn, _: &mut NewUuid<'_>, seen: &Seen<'_>) -> bool {
+            self.ended.extend(seen.ended);
+            !self.queued.is_empty()
+        }
+
+        fn tick(&mut self, _: &Moment) {}
+
+        fn next_deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn resign(&mut self) {}
+    }
+
+    #[test]
+    fn each_lodger_hears_of_its_own_batches_and_all_hear_of_markers() {
+        let producer = Producer { id: ProducerId(5), epoch: ProducerEpoch(1) };
+        let partition = leader(log(&in_memory(&MemDisk::new())), Durability::PageCache);
+        let writer = |count| Writer { queued: vec![of_coordinator(producer); count], ..Writer::default() };
+        let mut slot = Slot::new(partition, vec![writer(0), writer(0)]);
+        // They see that the replica leads: whatever is older they find in the log.
+        assert!(slot.end_turn(TURN, &mut || Uuid([1; 16])).partition.is_none());
+        slot.lodgers_mut().0.clone_from_slice(&[writer(2), writer(1)]);
+        slot.write_marker(TURN, &commit(producer), "marker");
+        let outcomes: Vec<_> = {
+            let ended = slot.end_turn(TURN, &mut || Uuid([1; 16])).partition.unwrap();
+            ended.appends.collect()
+        };
+        assert!(matches!(outcomes[..], [("marker", Ok(appended))] if appended.base_offset == Offset(33)));
+        let heard: Vec<&[i64]> = slot.lodgers().iter().map(|writer| &writer.heard[..]).collect();
+        assert_eq!(heard, [&[30, 31][..], &[32]]);
+        let marker = Marker { offset: Offset(33), producer, commit: true };
+        assert!(slot.lodgers().iter().all(|writer| writer.ended == [marker]));
+        // Nothing has happened to the partition since: it is not published anew.
+        assert!(slot.end_turn(TURN, &mut || Uuid([1; 16])).partition.is_none());
+    }
+}
