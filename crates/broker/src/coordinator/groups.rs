@@ -11,8 +11,8 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
-use super::kit::World;
 use super::metered::Metered;
+use super::world::World;
 use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use super::desk::Coordinators;
 use super::host::Hosted;
 use super::internal;
-use super::kit::{Kit, World};
+use super::kit::Kit;
 use super::metered::Metered;
+use super::world::World;
 use crate::partition::PartitionHandle;
 use crate::shard::Partition;
 

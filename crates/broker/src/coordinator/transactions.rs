@@ -15,9 +15,9 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Ask, asks};
 use super::desk::Coordinators;
 use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
-use super::kit::World;
 use super::metered::Metered;
 use super::txn_markers;
+use super::world::World;
 use crate::shard::Letters;
 
 /// How long a request waits for its records to be committed, and for a producer id if it needs one. Kafka's
