@@ -43,6 +43,7 @@ use crate::published::Published;
 use crate::shard::{
     AppendGroup, Letters, Mail, PartitionDriver, ShardHandle, ShardMarkers, ShardSettings, Shards,
 };
+use crate::tasks::Tasks;
 
 const NODE: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([1; 16]);
@@ -124,7 +125,7 @@ impl Partition {
             retention_interval: Duration::from_secs(600),
             coordinators: desk,
         };
-        let shards = Shards::new(vec![ShardHandle::spawn(0, shard)]);
+        let shards = Shards::new(vec![ShardHandle::spawn(0, shard, &Tasks::new())]);
         let driver = open_driver(dir, settings, &image, &shards).await;
         let handle = driver.handle().clone();
         handle.shard.send(Mail::Adopt(driver)).await.unwrap();
