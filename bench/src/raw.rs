@@ -8,10 +8,11 @@
 mod answers;
 mod connection;
 mod files;
+mod lock;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use rustix::fd::OwnedFd;
 
 use connection::Connection;
 use files::Files;
+use lock::lock;
 
 /// As many as a broker has on a small machine.
 const WORKERS: usize = 2;
@@ -119,9 +121,4 @@ fn work(epoll: &OwnedFd, slots: &[Mutex<Option<Connection>>]) {
             }
         }
     }
-}
-
-/// The worker that panicked has said so, and what it held is closed or replaced as a whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

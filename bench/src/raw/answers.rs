@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use super::lock;
+use super::lock::lock;
 
 /// Any thread may make an answer ready; it then sends all that are due.
 pub struct Answers {

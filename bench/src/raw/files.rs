@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context as _, Result, ensure};
 
 use super::answers::Answers;
-use super::lock;
+use super::lock::lock;
 use crate::frames::i32_at;
 use crate::shape::{PARTITIONS, Topic};
 

@@ -9,6 +9,7 @@
 //! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and what is not in memory.
 //! - [`coordinator`]: coordinators of groups and transactions, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
+//! - [`facts`]: what is told of all this over HTTP (`ottla-http`).
 //! - [`broker`]: start, readiness, stop.
 
 mod api;
@@ -19,8 +20,8 @@ mod context;
 mod controllers;
 mod coordinator;
 mod door;
+mod facts;
 mod fetch;
-mod http;
 mod metadata;
 mod metrics;
 mod partition;
@@ -28,6 +29,7 @@ mod producer_ids;
 mod published;
 mod service;
 mod shard;
+mod tasks;
 mod waiters;
 
 pub use broker::{Broker, FatalError, Listening, ShutdownError, StartError};

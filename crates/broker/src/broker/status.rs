@@ -3,17 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ottla_http::Facts;
+use ottla_http::groups::{GroupHistory, HistoryError};
+use ottla_http::health::{Readiness, Recovery};
+use ottla_http::metrics::{LevelFacts, Metrics, NodeFacts};
 use ottla_log::DataDir;
 use ottla_net::{Admission, NetMetrics};
-use tokio::runtime::Handle;
 
 use crate::context::Context;
-use crate::http::exposition::{Sources, render};
-use crate::http::facts::{DirFacts, LevelFacts, NodeFacts, ProcessFacts, TopicFacts};
-use crate::http::group_facts::GroupFacts;
-use crate::http::history::{HistoryError, history as group_history};
-use crate::http::txn_facts::TxnFacts;
-use crate::http::{HttpState, Readiness, Recovery};
+use crate::facts;
 use crate::metadata::RecoveryProgress;
 
 /// Shared by the broker, which sets it as it comes along, and the HTTP server, which tells it.
@@ -68,23 +66,26 @@ impl Status {
         self.set(Stage::Failed(why));
     }
 
-    /// What the HTTP server asks.
-    pub fn http(self: &Arc<Status>) -> HttpState {
-        let (metrics, readiness, live, history) = (self.clone(), self.clone(), self.clone(), self.clone());
-        HttpState {
-            metrics: Arc::new(move || metrics.metrics()),
-            readiness: Arc::new(move || readiness.readiness()),
-            live: Arc::new(move || live.live()),
-            history: Arc::new(move |group| {
-                let status = history.clone();
-                Box::pin(async move {
-                    let Parts { ctx, .. } = status.parts.get().ok_or(HistoryError::Starting)?;
-                    group_history(ctx, &group).await
-                })
-            }),
+    fn recovery(&self) -> Recovery {
+        let scan = self.dir.get().map(|dir| dir.progress().clone());
+        Recovery {
+            logs: self.progress.partitions.load(Ordering::Relaxed),
+            logs_open: self.progress.opened.load(Ordering::Relaxed),
+            bytes_to_scan: scan.as_ref().map_or(0, |scan| scan.to_scan()),
+            bytes_scanned: scan.as_ref().map_or(0, |scan| scan.scanned()),
         }
     }
 
+    fn set(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    fn stage(&self) -> Stage {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Facts for Status {
     fn readiness(&self) -> Readiness {
         match self.stage() {
             Stage::Starting(step) => Readiness::Starting { step, recovery: self.recovery() },
@@ -97,16 +98,6 @@ impl Status {
         }
     }
 
-    fn recovery(&self) -> Recovery {
-        let scan = self.dir.get().map(|dir| dir.progress().clone());
-        Recovery {
-            logs: self.progress.partitions.load(Ordering::Relaxed),
-            logs_open: self.progress.opened.load(Ordering::Relaxed),
-            bytes_to_scan: scan.as_ref().map_or(0, |scan| scan.to_scan()),
-            bytes_scanned: scan.as_ref().map_or(0, |scan| scan.scanned()),
-        }
-    }
-
     fn live(&self) -> Result<(), String> {
         match self.stage() {
             Stage::Failed(why) => Err(why),
@@ -114,42 +105,39 @@ impl Status {
         }
     }
 
-    /// Before the broker is ready there is nothing that it counts.
-    fn metrics(&self) -> String {
-        let Some(Parts { ctx, net, admission }) = self.parts.get() else { return String::new() };
-        let node = NodeFacts {
-            id: ctx.node,
-            cluster_id: ctx.cluster_id.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            started_s: self.started_s,
+    async fn metrics(&self) -> Option<Metrics> {
+        let Parts { ctx, net, admission } = self.parts.get()?;
+        let (groups, transactions) = tokio::join!(facts::groups(ctx), facts::transactions(ctx));
+        let of_disk = ctx.clone();
+        // With many partitions this takes milliseconds, and file systems may take longer.
+        let gathered = move || {
+            let topics = facts::topics(&of_disk.published.load());
+            (topics, of_disk.data_dirs.iter().map(facts::dir).collect())
         };
-        let topics = TopicFacts::of(&ctx.published.load());
-        // This runs on a thread that may block.
-        let groups = Handle::current().block_on(GroupFacts::of(ctx));
-        let transactions = Handle::current().block_on(TxnFacts::of(ctx));
-        let dirs: Vec<DirFacts> = ctx.data_dirs.iter().map(DirFacts::of).collect();
-        render(&Sources {
-            node: &node,
-            broker: &ctx.metrics,
-            net,
-            topics: &topics,
-            dirs: &dirs,
-            groups: &groups,
-            transactions: &transactions,
+        let (topics, dirs) = tokio::task::spawn_blocking(gathered).await.ok()?;
+        Some(Metrics {
+            node: NodeFacts {
+                id: ctx.node.0,
+                cluster_id: ctx.cluster_id.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                started_s: self.started_s,
+            },
+            requests: facts::requests(&ctx.metrics),
+            net: facts::net(net),
+            topics,
+            dirs,
+            groups,
+            transactions,
             levels: LevelFacts {
                 admitted_bytes: admission.bytes(),
                 fetch_sessions: ctx.fetch_sessions.len(),
                 metadata_index: ctx.published.load().index,
             },
-            process: ProcessFacts::read(),
         })
     }
 
-    fn set(&self, stage: Stage) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
-    }
-
-    fn stage(&self) -> Stage {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    async fn group_history(&self, group: &str) -> Result<GroupHistory, HistoryError> {
+        let Parts { ctx, .. } = self.parts.get().ok_or(HistoryError::Starting)?;
+        facts::history(ctx, group).await
     }
 }

@@ -11,7 +11,8 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Instant, ProducerId};
 use tokio::sync::Mutex;
 
-use super::kit::{Counts, Kit, World};
+use super::kit::{Counts, Kit};
+use super::world::World;
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
 use crate::producer_ids::ProducerIds;

@@ -10,9 +10,9 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
-use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
-use super::kit::World;
+use super::kind::{Home, Kind, Proof, Waiting};
 use super::metered::Metered;
+use super::world::World;
 use crate::shard::Letters;
 
 impl Kind for GroupCoordinator {
@@ -45,10 +45,6 @@ impl Kind for GroupCoordinator {
         for reply in replies {
             waiting.answer(reply.to, reply.response);
         }
-    }
-
-    fn mail(letter: Letter<GroupCoordinator>) -> CoordinatorMail {
-        CoordinatorMail::Groups(letter)
     }
 }
 

@@ -1,62 +1,16 @@
-//! What all coordinators of this broker share: settings, topics, room for loading, counts.
+//! What all coordinators of this broker share: the world that they know, room for loading, counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use ottla_controller::Image;
-use ottla_group::{GroupConfig, Topics};
-use ottla_settings::{BrokerSettings, key};
-use ottla_txn::TxnConfig;
-use ottla_wire::compress::Codec;
 use tokio::sync::Semaphore;
 
-use super::group_config::group_config;
-use super::topics::ImageTopics;
-use super::txn_config::{Verification, txn_config};
+use super::world::World;
 
 /// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and
 /// threads to clients.
 const LOADS_MAX: usize = 4;
-
-/// What coordinators know of the broker and its cluster. Immutable: a change is another value.
-pub struct World {
-    pub groups: Arc<GroupConfig>,
-    pub transactions: Arc<TxnConfig>,
-    pub verification: Verification,
-    pub topics: Arc<dyn Topics>,
-    /// `offsets.topic.compression.codec`
-    pub codec: Codec,
-    /// `offsets.commit.timeout.ms`: how long a request waits for its records to be committed.
-    pub commit_timeout: Duration,
-}
-
-impl World {
-    /// What the settings (dynamic ones included) and the image say.
-    pub fn new(settings: &BrokerSettings, image: &Image) -> World {
-        World {
-            groups: Arc::new(group_config(settings, image)),
-            transactions: Arc::new(txn_config(settings, image)),
-            verification: Verification::new(settings),
-            topics: Arc::new(ImageTopics::new(image.clone())),
-            codec: settings.offsets_topic_codec(),
-            commit_timeout: settings.read(key::OFFSETS_COMMIT_TIMEOUT_MS),
-        }
-    }
-
-    /// The same settings with other topics.
-    pub fn with_topics(&self, image: &Image) -> World {
-        World {
-            groups: self.groups.clone(),
-            transactions: self.transactions.clone(),
-            verification: self.verification,
-            topics: Arc::new(ImageTopics::new(image.clone())),
-            codec: self.codec,
-            commit_timeout: self.commit_timeout,
-        }
-    }
-}
 
 /// What is shared by the coordinators in the shards.
 pub struct Kit {

@@ -8,19 +8,17 @@
 //! - [`host`]: a coordinator in its shard, who waits for it, and what is done for it.
 //! - [`load`]: a coordinator's state, read from its log off the shard.
 //! - [`metered`]: the memory of all groups of this broker.
-//! - [`kit`]: what all coordinators of this broker share: settings, topics, room for loading, counts.
+//! - [`kit`]: what all coordinators of this broker share: the world, room for loading, counts.
+//! - [`world`]: what they know of settings and topics.
 //! - [`desk`]: where whoever wants something of a coordinator comes to.
 //! - [`ask`]: how a coordinator of any kind is asked.
 //! - [`groups`], [`transactions`]: each kind, and what is special in asking it.
 //! - [`txn_markers`]: the ends of transactions, on their way to partitions.
 //! - [`verify`]: whether partitions that are written to are part of a transaction.
 //! - [`internal`]: the internal topics, and which of their partitions is in charge of an id.
-//! - [`group_config`], [`txn_config`], [`topics`]: settings and the metadata image as the cores want to see
-//!   them.
 
 pub mod ask;
 mod desk;
-pub mod group_config;
 pub mod groups;
 mod host;
 pub mod internal;
@@ -28,15 +26,14 @@ mod kind;
 mod kit;
 mod load;
 mod metered;
-pub mod topics;
 pub mod transactions;
-pub mod txn_config;
 pub mod txn_markers;
 pub mod verify;
+mod world;
 
 #[cfg(test)]
 mod tests;
 
 pub use desk::Coordinators;
-pub use kind::{Coordinating, CoordinatorMail, Proof};
-pub use kit::World;
+pub use kind::{Coordinating, Proof};
+pub use world::World;

@@ -19,7 +19,7 @@ use ottla_wire::protocol::ErrorCode::{
 
 use super::desk::Coordinators;
 use super::transactions::AddPartitionsToTxn;
-use super::txn_config::Verification;
+use super::world::Verification;
 use crate::partition::PartitionHandle;
 use crate::shard::{Claim, ShardClaims};
 

@@ -29,11 +29,13 @@ impl Controller {
         };
         let mut seen = BTreeSet::new();
         for topic in &request.topics {
+            let mut config = None;
             let partitions = topic.partitions.iter().map(|asked| {
                 let index = PartitionIndex(asked.partition_index);
                 let result = if seen.insert((topic.name.as_str(), index)) {
                     let target = asked.replicas.as_deref();
-                    reassign(call, &topic.name, index, target, request.allow_replication_factor_change)
+                    let may_change_factor = request.allow_replication_factor_change;
+                    reassign(call, &topic.name, index, target, may_change_factor, &mut config)
                 } else {
                     Err(Failure::new(ErrorCode::InvalidRequest, "The partition is named more than once."))
                 };
@@ -47,21 +49,23 @@ impl Controller {
     }
 }
 
+/// Decides on one partition; the topic's settings, once worked out, go to `config`.
 fn reassign(
     call: &Call<'_>,
     name: &str,
     index: PartitionIndex,
     target: Option<&[i32]>,
     may_change_factor: bool,
+    config: &mut Option<TopicConfig>,
 ) -> Result<Option<MetadataRecord>, Failure> {
     let unknown = |what: String| Failure::new(ErrorCode::UnknownTopicOrPartition, what);
     let topic =
         call.image.topic(name).ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
     let partition =
         topic.partition(index).ok_or_else(|| unknown(format!("Unable to find partition {name}:{index}.")))?;
-    let config = TopicConfig::effective(call.image, call.settings, name);
+    let config = config.get_or_insert_with(|| TopicConfig::effective(call.image, call.settings, name));
     let may_lead = |broker| call.image.is_active(broker);
-    let change = Change::new(call.image, topic, index, partition, &config, &may_lead);
+    let change = Change::new(call.image, topic, index, partition, config, &may_lead);
     match target {
         None => cancel(call, topic, index, partition, change, config.unclean_leader_election),
         Some(target) => {

@@ -6,11 +6,13 @@ use ottla_wire::messages::{
     BrokerRegistrationRequest, BrokerRegistrationResponse, MetadataRecord, RegisterBrokerRecord,
 };
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{BrokerEpoch, BrokerId};
+use ottla_wire::{BrokerEpoch, BrokerId, Uuid};
 
+use super::change::Change;
 use super::leadership::{self, Turn};
-use super::{Call, Controller, Cuts, Entries, Failure, Outcome, broker_heartbeat};
-use crate::image::Registration;
+use super::{Call, Controller, Cuts, Entries, Failure, Outcome, broker_heartbeat, foreseen};
+use crate::image::{Image, Partition, Registration};
+use ottla_settings::BrokerSettings;
 
 impl Controller {
     /// A new process is fenced until its heartbeats show that it has caught up with the metadata log.
@@ -102,7 +104,26 @@ fn end_of_old_process(
     };
     let mut records: Vec<MetadataRecord> = broker_heartbeat::fenced(broker).into_iter().collect();
     records.extend(leadership::records(call.image, call.settings, turn));
+    if let [only] = request.log_dirs[..] {
+        records.extend(moved_to(only, &foreseen(call.image, &records), call.settings, broker.id));
+    }
     records
+}
+
+/// A broker with a single directory has no choice where its replicas are: also not if the directory is new, or if it
+/// gave one up.
+fn moved_to(
+    directory: Uuid,
+    image: &Image,
+    settings: &BrokerSettings,
+    broker: BrokerId,
+) -> Vec<MetadataRecord> {
+    let elsewhere =
+        |partition: &Partition| partition.directory_of(broker).is_some_and(|known| known != directory);
+    let may_lead = |one: BrokerId| one != broker && image.is_active(one);
+    leadership::each(image, settings, usize::MAX, elsewhere, |topic, index, partition, config| {
+        Change::new(image, topic, index, partition, config, &may_lead).directory(broker, directory).record()
+    })
 }
 
 fn check_features(call: &Call<'_>, request: &BrokerRegistrationRequest) -> Result<(), Failure> {

@@ -62,7 +62,7 @@ fn more_partitions(
     })?;
     let new = additional(topic, asked)?;
     limit(call, new, topic.partitions.len().saturating_add(new), present)?;
-    let replication_factor = topic.partitions.values().next().map_or(1, |first| first.replicas.len());
+    let replication_factor = topic.partitions.values().next().map_or(1, |first| first.target_len());
     let first = topic.partition_count();
     let replicas: Vec<Vec<BrokerId>> = match &asked.assignments {
         Some(assignments) => {

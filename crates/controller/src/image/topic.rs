@@ -73,6 +73,11 @@ impl Partition {
         !self.adding.is_empty() || !self.removing.is_empty()
     }
 
+    /// How many replicas there are once what is under way is complete.
+    pub fn target_len(&self) -> usize {
+        self.replicas.iter().filter(|broker| !self.removing.contains(broker)).count()
+    }
+
     pub fn is_replica(&self, broker: BrokerId) -> bool {
         self.replicas.contains(&broker)
     }

@@ -318,6 +318,31 @@ fn what_is_in_a_failed_directory_moves() {
     assert_eq!(world.partition("stays").leader, Some(BrokerId(2)));
 }
 
+/// A broker whose disk was replaced would never lead again if its replicas were still said to be on the old one.
+#[test]
+fn replicas_are_in_the_only_directory_of_their_broker() {
+    const NEW: Uuid = Uuid([78; 16]);
+    let mut world = World::new(2);
+    world.place("t", &[1, 2], &[]);
+    world.place("alone", &[1], &[]);
+    world.fail_over();
+    let mut request = world.registration(1, 1, -1);
+    request.log_dirs = vec![NEW];
+    let _: BrokerRegistrationResponse = world.ask(request);
+    let moved = world.partition("t");
+    assert_eq!((moved.directory_of(BrokerId(1)), moved.directory_of(BrokerId(2))), (Some(NEW), Some(dir(2))));
+    assert_eq!((moved.leader, moved.isr), (Some(BrokerId(2)), ids(&[2])));
+    world.heartbeat(1);
+    assert_eq!(world.partition("alone").leader, Some(BrokerId(1)));
+    // The same directory again changes nothing.
+    world.fail_over();
+    let epoch = world.partition("t").partition_epoch;
+    let mut request = world.registration(1, 2, -1);
+    request.log_dirs = vec![NEW];
+    let _: BrokerRegistrationResponse = world.ask(request);
+    assert_eq!(world.partition("t").partition_epoch, epoch);
+}
+
 /// A directory that fails while its broker waits to be let in: what is there is not handed back.
 #[test]
 fn a_broker_comes_back_without_a_directory() {

@@ -6,12 +6,14 @@ use ottla_wire::messages::alter_partition_request::{BrokerState, PartitionData, 
 use ottla_wire::messages::assign_replicas_to_dirs_request::{
     DirectoryData, PartitionData as Placed, TopicData as PlacedTopic,
 };
+use ottla_wire::messages::create_partitions_request::CreatePartitionsTopic;
 use ottla_wire::messages::elect_leaders_request::TopicPartitions;
 use ottla_wire::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use ottla_wire::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest,
     AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
-    BrokerRegistrationResponse, ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest,
+    BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, ElectLeadersRequest,
+    ElectLeadersResponse, ListPartitionReassignmentsRequest,
 };
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, PartitionIndex, Uuid};
@@ -278,6 +280,23 @@ fn a_smaller_set_of_replicas_that_is_in_sync_is_taken_at_once_and_is_a_new_epoch
     let partition = world.partition("t");
     assert_eq!((partition.replicas, partition.isr), (ids(&[1, 2]), ids(&[1, 2])));
     assert_eq!((partition.leader, partition.leader_epoch.0), (Some(BrokerId(1)), 1));
+}
+
+/// While replicas move there are those that come and those that go; new partitions need not have both.
+#[test]
+fn new_partitions_have_as_many_replicas_as_the_topic_is_to_have() {
+    let cases: [(&[i32], usize); 2] = [(&[3, 4], 2), (&[1, 2, 3], 3)];
+    for (target, expected) in cases {
+        let mut world = World::new(4);
+        world.place("t", &[1, 2], &[]);
+        assert_eq!(world.reassign("t", Some(target)), 0);
+        let topics = vec![CreatePartitionsTopic { name: "t".into(), count: 2, assignments: None }];
+        let response: CreatePartitionsResponse =
+            world.ask(CreatePartitionsRequest { topics, ..Default::default() });
+        expect(response.results[0].error_code, ErrorCode::None, &response);
+        let second = world.image.topic("t").unwrap().partition(PartitionIndex(1)).unwrap().clone();
+        assert_eq!(second.replicas.len(), expected);
+    }
 }
 
 #[test]

@@ -31,7 +31,6 @@ pub(crate) use slots::Slot;
 use slots::{Offsets, Slots, Written, locked};
 
 const LOCK: &str = ".lock";
-const CLEAN: &str = ".kafka_cleanshutdown";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
 /// How a data directory is driven.
@@ -249,7 +248,7 @@ impl DataDir {
         }
         self.checkpoint()?;
         let text = mark_text(broker_epoch);
-        replace_file(&*self.inner.disk, &self.inner.path, CLEAN, text.as_bytes())
+        replace_file(&*self.inner.disk, &self.inner.path, setup::CLEAN, text.as_bytes())
     }
 
     /// Removes what waits to be removed, due or not, and writes the checkpoint if one was asked for. For directories

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use ottla_wire::{BrokerEpoch, Uuid};
 
-use super::CLEAN;
 use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
 use super::slots::Offsets;
@@ -13,6 +12,9 @@ use crate::disk::{Disk, read_file, replace_file};
 use crate::names::{Folder, parse_folder_name, random_uuid};
 
 const META: &str = "meta.properties";
+
+/// There after a clean stop, until the next start.
+pub(super) const CLEAN: &str = ".kafka_cleanshutdown";
 
 /// Whose data directory is expected. What is `None` is taken from the directory.
 #[derive(Clone, Debug, Default)]

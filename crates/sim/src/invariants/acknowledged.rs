@@ -3,7 +3,9 @@
 
 use ottla_replica::{Acks, Durability};
 
-use super::{Invariant, Ledger, Scene, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Verdict};
 use crate::client::ClientFact;
 use crate::node::Fact;
 

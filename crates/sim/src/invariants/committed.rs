@@ -6,7 +6,9 @@ use ottla_replica::ViewRole;
 use ottla_wire::batch::batches;
 use ottla_wire::{LeaderEpoch, Offset};
 
-use super::{Invariant, Ledger, Scene, Sight, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Sight, Verdict};
 use crate::node::read_all;
 
 /// Looks at each leader once.

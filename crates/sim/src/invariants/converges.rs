@@ -2,7 +2,9 @@
 
 use ottla_wire::Offset;
 
-use super::{Invariant, Ledger, Scene, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Verdict};
 
 #[derive(Default)]
 pub struct ComesToRest;

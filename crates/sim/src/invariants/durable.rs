@@ -7,7 +7,9 @@ use bytes::Bytes;
 use ottla_wire::Offset;
 use ottla_wire::batch::batches;
 
-use super::{Invariant, Ledger, Scene, Sight, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Sight, Verdict};
 use crate::node::partition::Partition;
 use crate::node::read_all;
 

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use ottla_replica::{Durability, ViewRole};
 use ottla_wire::Offset;
 
-use super::{Invariant, Ledger, Scene, Sight, Verdict, durable_end};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Sight, Verdict, durable_end};
 use crate::node::{Node, index_of};
 
 /// The last high watermark of each broker's process.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use ottla_replica::ViewRole;
 use ottla_wire::LeaderEpoch;
 
-use super::{Invariant, Ledger, Scene, Sight, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Sight, Verdict};
 
 /// Who led in which epoch: a process of a broker.
 #[derive(Default)]

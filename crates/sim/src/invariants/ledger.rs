@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_wire::Offset;
 use ottla_wire::batch::{BatchHeader, BatchView, ControlRecord, batches};
 
-use super::Sight;
+use super::scene::Sight;
 use crate::client::Value;
 use crate::node::read_all;
 

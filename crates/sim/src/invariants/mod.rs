@@ -10,83 +10,19 @@ mod durable;
 mod high_watermark;
 mod leaders;
 pub mod ledger;
+mod promise;
 mod readers;
+mod scene;
 mod sequences;
 mod transactions;
 
-use ottla_controller::Partition as Assignment;
-use ottla_replica::View;
-use ottla_wire::Offset;
-
 use crate::client::ClientFact;
-use crate::node::partition::Partition;
-use crate::node::{Fact, Node};
-use crate::settings::Settings;
+use crate::node::Fact;
 
 pub use converges::unrest;
-use ledger::{Committed, Ledger};
-
-/// A promise was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    pub invariant: &'static str,
-    pub why: String,
-}
-
-pub type Verdict = Result<(), String>;
-
-/// What there is to see.
-pub struct Scene<'a> {
-    pub settings: &'a Settings,
-    pub nodes: &'a [Node],
-    /// The partition as the metadata log has it.
-    pub assigned: Option<&'a Assignment>,
-}
-
-/// One broker after its turn.
-pub struct Sight<'a> {
-    pub node: usize,
-    /// Which of its processes.
-    pub process: u64,
-    pub view: &'a View,
-    pub partition: &'a Partition,
-}
-
-/// A promise. Each of the methods is told of one kind of event, in the order in which they happen.
-pub trait Invariant {
-    /// As it is named where it breaks.
-    fn name(&self) -> &'static str;
-
-    /// Whether it means nothing after an unclean election.
-    fn is_about_records(&self) -> bool {
-        true
-    }
-
-    /// A broker had its turn.
-    fn turn(&mut self, _sight: &Sight<'_>, _scene: &Scene<'_>, _ledger: &Ledger) -> Verdict {
-        Ok(())
-    }
-
-    /// A batch has become committed: for the first time, a high watermark has passed it.
-    fn committed(&mut self, _batch: &Committed, _ledger: &Ledger) -> Verdict {
-        Ok(())
-    }
-
-    /// A broker has promised something.
-    fn promised(&mut self, _fact: &Fact, _scene: &Scene<'_>) -> Verdict {
-        Ok(())
-    }
-
-    /// A client has done or heard something.
-    fn client(&mut self, _fact: &ClientFact, _scene: &Scene<'_>, _ledger: &Ledger) -> Verdict {
-        Ok(())
-    }
-
-    /// Faults are over, clients are done, and there was time.
-    fn at_rest(&mut self, _scene: &Scene<'_>, _ledger: &Ledger) -> Verdict {
-        Ok(())
-    }
-}
+use ledger::Ledger;
+pub use promise::Invariant;
+pub use scene::{Broken, Scene, Sight, Verdict};
 
 /// All of them.
 pub struct Invariants {
@@ -151,13 +87,5 @@ impl Invariants {
             }
         }
         Ok(())
-    }
-}
-
-/// Where a node's log ends on stable storage, whether a process runs there or not.
-fn durable_end(node: &Node) -> Offset {
-    match node.process.as_ref().and_then(|process| process.partition()) {
-        Some(partition) => partition.log().durable_end(),
-        None => node.durable_then,
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use ottla_wire::Offset;
 
-use super::{Invariant, Ledger, Scene, Verdict};
+use super::ledger::Ledger;
+use super::promise::Invariant;
+use super::scene::{Scene, Verdict};
 use crate::client::ClientFact;
 
 /// Where the reader of everything is.

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence};
 
-use super::{Committed, Invariant, Ledger, Scene, Verdict};
+use super::ledger::{Committed, Ledger};
+use super::promise::Invariant;
+use super::scene::{Scene, Verdict};
 use crate::client::{ClientFact, Value};
 
 #[derive(Default)]

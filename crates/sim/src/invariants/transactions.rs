@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::{Offset, ProducerEpoch, ProducerId};
 
-use super::{Committed, Invariant, Ledger, Scene, Verdict};
+use super::ledger::{Committed, Ledger};
+use super::promise::Invariant;
+use super::scene::{Scene, Verdict};
 use crate::client::ClientFact;
 
 type Transaction = (ProducerId, ProducerEpoch);

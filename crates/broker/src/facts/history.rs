@@ -1,32 +1,17 @@
-//! Why a group has rebalanced, as JSON: what `ottla group history` shows.
+//! Why a group has rebalanced.
+
+use std::time::Duration;
 
 use ottla_group::Caller;
 use ottla_group::history::{Cause, Outcome, Phase, PhaseReport, Rebalance, Who};
 use ottla_group::request::History;
+use ottla_http::groups::{GroupHistory, HistoryError, MemberFacts, PhaseFacts, RebalanceFacts, SlowestFacts};
 use ottla_wire::InternalTopic;
-use ottla_wire::primitives::Str;
-use ottla_wire::protocol::ErrorCode;
-use serde_json::{Value, json};
 
 use crate::context::Context;
 
-/// Why a history cannot be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryError {
-    #[error("the broker is starting")]
-    Starting,
-    #[error("{}: ask the broker that coordinates the group", .0.name())]
-    Coordinator(ErrorCode),
-}
-
-impl HistoryError {
-    pub fn to_json(self) -> String {
-        line(json!({ "error": self.to_string() }))
-    }
-}
-
 /// The rebalances that are remembered of a group, the newest last; none of a group that is not known.
-pub async fn history(ctx: &Context, group: &str) -> Result<String, HistoryError> {
+pub async fn history(ctx: &Context, group: &str) -> Result<GroupHistory, HistoryError> {
     // Nobody may have needed the topic yet, and then there is no group: asking does not create it.
     let Some(partition) = ctx.coordinators.known_partition_for(InternalTopic::Offsets, group) else {
         return Ok(told(group, &[]));
@@ -38,59 +23,52 @@ pub async fn history(ctx: &Context, group: &str) -> Result<String, HistoryError>
     }
 }
 
-fn told(group: &str, rebalances: &[Rebalance]) -> String {
-    let rebalances: Vec<Value> = rebalances.iter().map(rebalance).collect();
-    line(json!({ "group": group, "rebalances": rebalances }))
+fn told(group: &str, rebalances: &[Rebalance]) -> GroupHistory {
+    GroupHistory { group: group.to_owned(), rebalances: rebalances.iter().map(rebalance).collect() }
 }
 
-fn line(value: Value) -> String {
-    format!("{value}\n")
+fn rebalance(of: &Rebalance) -> RebalanceFacts {
+    RebalanceFacts {
+        cause: cause(of.cause),
+        by: of.by.as_ref().map(who),
+        reason: of.reason.as_ref().map(ToString::to_string),
+        begun_ms: of.begun.0,
+        outcome: outcome(of.outcome),
+        generation_before: of.generation_before,
+        generation_after: of.generation_after,
+        members_before: of.members_before,
+        members_after: of.members_after,
+        phases: of.phases.iter().map(phase).collect(),
+    }
 }
 
-fn rebalance(of: &Rebalance) -> Value {
-    json!({
-        "cause": cause(of.cause),
-        "by": of.by.as_ref().map(who),
-        "reason": of.reason.as_ref().map(Str::as_str),
-        "begun_ms": of.begun.0,
-        "outcome": outcome(of.outcome),
-        "generation_before": of.generation_before,
-        "generation_after": of.generation_after,
-        "members_before": of.members_before,
-        "members_after": of.members_after,
-        "phases": of.phases.iter().map(phase).collect::<Vec<_>>(),
-    })
-}
-
-fn phase(of: &PhaseReport) -> Value {
-    let slowest = of
-        .slowest
-        .as_ref()
-        .map(|(slowest, after)| json!({ "member": who(slowest), "after_ms": millis(*after) }));
-    json!({
-        "phase": match of.phase {
+fn phase(of: &PhaseReport) -> PhaseFacts {
+    let slowest =
+        |(slowest, after): &(Who, Duration)| SlowestFacts { member: who(slowest), after_ms: millis(*after) };
+    PhaseFacts {
+        phase: match of.phase {
             Phase::Join => "join",
             Phase::Sync => "sync",
             Phase::Assign => "assign",
             Phase::Reconcile => "reconcile",
         },
-        "took_ms": of.took.map(millis),
-        "slowest": slowest,
-        "absent": of.absent.iter().map(who).collect::<Vec<_>>(),
-        "absent_count": of.absent_len,
-    })
+        took_ms: of.took.map(millis),
+        slowest: of.slowest.as_ref().map(slowest),
+        absent: of.absent.iter().map(who).collect(),
+        absent_count: of.absent_len,
+    }
 }
 
-fn who(of: &Who) -> Value {
-    json!({
-        "member_id": of.member.as_str(),
-        "instance_id": of.instance.as_ref().map(Str::as_str),
-        "client_id": of.client_id.as_str(),
-        "client_host": of.client_host.as_str(),
-    })
+fn who(of: &Who) -> MemberFacts {
+    MemberFacts {
+        member_id: of.member.clone(),
+        instance_id: of.instance.clone(),
+        client_id: of.client_id.clone(),
+        client_host: of.client_host.clone(),
+    }
 }
 
-fn millis(of: std::time::Duration) -> u64 {
+fn millis(of: Duration) -> u64 {
     u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -121,8 +99,6 @@ fn cause(of: Cause) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ottla_wire::Timestamp;
 
     use super::*;
@@ -153,15 +129,12 @@ mod tests {
                 absent_len: 0,
             }],
         };
-        let told: Value = serde_json::from_str(&told("g", &[rebalance])).unwrap();
-        assert_eq!(told["group"], "g");
-        let told = &told["rebalances"][0];
-        assert_eq!(
-            (told["cause"].as_str(), told["by"]["member_id"].as_str()),
-            (Some("session_expired"), Some("m-1"))
-        );
-        assert_eq!(told["reason"], "it \"hung\"");
-        assert_eq!(told["phases"][0]["slowest"]["after_ms"], 20);
-        assert_eq!(told["phases"][0]["absent_count"], 0);
+        let told = told("g", &[rebalance]);
+        let one = &told.rebalances[0];
+        let by = one.by.as_ref().map(|by| by.member_id.as_str());
+        assert_eq!((told.group.as_str(), one.cause, by), ("g", "session_expired", Some("m-1")));
+        assert_eq!(one.reason.as_deref(), Some("it \"hung\""));
+        assert_eq!(one.phases[0].slowest.as_ref().map(|slowest| slowest.after_ms), Some(20));
+        assert_eq!(one.phases[0].absent_count, 0);
     }
 }

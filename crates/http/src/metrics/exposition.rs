@@ -1,15 +1,12 @@
 //! The text of `/metrics`: Prometheus' text format 0.0.4.
 
 use std::fmt::{Display, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla_net::NetMetrics;
-
-use super::facts::{DirFacts, LevelFacts, NodeFacts, ProcessFacts, TopicFacts};
+use super::facts::{
+    DirFacts, GroupFacts, Lag, LevelFacts, Metrics, NetFacts, NodeFacts, RequestFacts, TopicFacts, TxnFacts,
+};
 use super::families::{self as f, Family};
-use super::group_facts::{GroupFacts, Lag};
-use super::txn_facts::TxnFacts;
-use crate::metrics::{ApiMetrics, LATENCY_BOUNDS_S, Metrics};
+use super::process::ProcessFacts;
 
 /// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small whatever
 /// clients create.
@@ -18,35 +15,24 @@ pub const TOPICS_ITEMIZED_MAX: usize = 500;
 /// The label of the topics that are added up. No topic can have this name.
 const OTHERS: &str = "(others)";
 
-/// What a scrape is made of.
-pub struct Sources<'a> {
-    pub node: &'a NodeFacts,
-    pub process: Option<ProcessFacts>,
-    pub broker: &'a Metrics,
-    pub net: &'a NetMetrics,
-    /// In the order of their names.
-    pub topics: &'a [TopicFacts],
-    pub dirs: &'a [DirFacts],
-    pub groups: &'a GroupFacts,
-    pub transactions: &'a TxnFacts,
-    pub levels: LevelFacts,
-}
-
 /// Writes it all down.
-pub fn render(sources: &Sources) -> String {
+pub fn render(metrics: &Metrics, process: Option<ProcessFacts>) -> String {
     let mut text = Text(String::with_capacity(64 << 10));
-    node(&mut text, sources.node);
-    requests(&mut text, sources.broker.apis());
-    text.counter(&f::PRODUCED_BYTES, &sources.broker.bytes_in);
-    text.counter(&f::FETCHED_BYTES, &sources.broker.bytes_out);
-    text.counter(&f::BATCHES_REFUSED, &sources.broker.batches_refused);
-    groups(&mut text, sources.groups, sources.broker);
-    transactions(&mut text, sources.transactions);
-    net(&mut text, sources.net);
-    levels(&mut text, sources.levels);
-    topics(&mut text, sources.topics);
-    dirs(&mut text, sources.dirs);
-    process(&mut text, sources);
+    node(&mut text, &metrics.node);
+    requests(&mut text, &metrics.requests);
+    text.one(&f::PRODUCED_BYTES, metrics.requests.produced_bytes);
+    text.one(&f::FETCHED_BYTES, metrics.requests.fetched_bytes);
+    text.one(&f::BATCHES_REFUSED, metrics.requests.batches_refused);
+    groups(&mut text, &metrics.groups, metrics.requests.offsets_committed);
+    transactions(&mut text, &metrics.transactions);
+    net(&mut text, &metrics.net);
+    levels(&mut text, metrics.levels);
+    topics(&mut text, &metrics.topics);
+    dirs(&mut text, &metrics.dirs);
+    text.one(&f::PROCESS_START, metrics.node.started_s);
+    if let Some(facts) = process {
+        process_facts(&mut text, facts);
+    }
     text.0
 }
 
@@ -54,27 +40,27 @@ fn node(text: &mut Text, node: &NodeFacts) {
     text.family(&f::BUILD_INFO);
     text.sample(&f::BUILD_INFO, "", &[("version", node.version)], 1);
     text.family(&f::NODE_INFO);
-    let id = node.id.0.to_string();
+    let id = node.id.to_string();
     text.sample(&f::NODE_INFO, "", &[("node_id", &id), ("cluster_id", &node.cluster_id)], 1);
 }
 
-fn requests(text: &mut Text, apis: &[ApiMetrics]) {
+fn requests(text: &mut Text, requests: &RequestFacts) {
     text.family(&f::REQUEST_SECONDS);
-    for api in apis {
-        let name = api.key.name();
+    for api in &requests.apis {
+        let name = api.name;
         let mut total = 0;
-        let bounds = LATENCY_BOUNDS_S.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (bound, count) in bounds.zip(api.buckets()) {
+        let bounds = requests.bounds_s.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (bound, count) in bounds.zip(&api.buckets) {
             total += count;
             text.sample(&f::REQUEST_SECONDS, "_bucket", &[("api", name), ("le", &bound)], total);
         }
-        text.sample(&f::REQUEST_SECONDS, "_sum", &[("api", name)], api.seconds());
-        // Not `api.requests()`: one that is counted meanwhile would make the count differ from the last bucket.
+        text.sample(&f::REQUEST_SECONDS, "_sum", &[("api", name)], api.seconds);
+        // Added up and not counted apart: the count must not differ from the last bucket.
         text.sample(&f::REQUEST_SECONDS, "_count", &[("api", name)], total);
     }
 }
 
-fn groups(text: &mut Text, groups: &GroupFacts, broker: &Metrics) {
+fn groups(text: &mut Text, groups: &GroupFacts, offsets_committed: u64) {
     let coordinators = &groups.coordinators;
     text.one(&f::COORDINATORS_LOADING, coordinators.loading);
     text.one(&f::COORDINATORS_ACTIVE, coordinators.active);
@@ -88,11 +74,11 @@ fn groups(text: &mut Text, groups: &GroupFacts, broker: &Metrics) {
     text.one(&f::GROUP_REBALANCES, groups.rebalances);
     text.one(&f::GROUP_OFFSETS, groups.offsets);
     text.one(&f::GROUP_STATE_BYTES, groups.state_bytes);
-    text.counter(&f::GROUP_OFFSET_COMMITS, &broker.offsets_committed);
+    text.one(&f::GROUP_OFFSET_COMMITS, offsets_committed);
     text.one(&f::GROUP_LAGS_ITEMIZED, groups.lags.len());
     text.family(&f::GROUP_LAG_RECORDS);
     for Lag { group, topic, partition, records } in &groups.lags {
-        let partition = partition.0.to_string();
+        let partition = partition.to_string();
         let labels = [("group", group.as_str()), ("topic", topic.as_str()), ("partition", &partition)];
         text.sample(&f::GROUP_LAG_RECORDS, "", &labels, records);
     }
@@ -107,27 +93,27 @@ fn transactions(text: &mut Text, transactions: &TxnFacts) {
     text.one(&f::STABLE_OFFSET_HELD_SECONDS, transactions.held_s);
 }
 
-fn net(text: &mut Text, net: &NetMetrics) {
-    text.counter(&f::CONNECTIONS_OPEN, &net.connections_open);
-    text.counter(&f::CONNECTIONS_ACCEPTED, &net.connections_accepted);
+fn net(text: &mut Text, net: &NetFacts) {
+    text.one(&f::CONNECTIONS_OPEN, net.connections_open);
+    text.one(&f::CONNECTIONS_ACCEPTED, net.connections_accepted);
     text.family(&f::CONNECTIONS_CLOSED);
-    for (reason, count) in net.closed() {
+    for (reason, count) in &net.connections_closed {
         text.sample(&f::CONNECTIONS_CLOSED, "", &[("reason", reason)], count);
     }
-    text.counter(&f::CONNECTIONS_REFUSED_PER_IP, &net.connections_refused_per_ip);
-    text.counter(&f::ACCEPT_WAITS_CONNECTIONS, &net.accept_waits_connections);
-    text.counter(&f::ACCEPT_WAITS_RATE, &net.accept_waits_rate);
-    text.counter(&f::ACCEPT_ERRORS, &net.accept_errors);
-    text.counter(&f::NET_REQUESTS, &net.requests);
-    text.counter(&f::NET_RESPONSES, &net.responses);
-    text.counter(&f::NET_RECEIVED_BYTES, &net.bytes_in);
-    text.counter(&f::NET_SENT_BYTES, &net.bytes_out);
-    text.counter(&f::NET_SENT_FILE_BYTES, &net.file_bytes_out);
-    text.counter(&f::NET_READS, &net.reads);
-    text.counter(&f::NET_WRITES, &net.writes);
-    text.counter(&f::NET_COLD_READS, &net.cold_reads);
-    text.counter(&f::NET_ADMISSION_WAITS, &net.admission_waits);
-    text.counter(&f::NET_MUTES, &net.mutes);
+    text.one(&f::CONNECTIONS_REFUSED_PER_IP, net.connections_refused_per_ip);
+    text.one(&f::ACCEPT_WAITS_CONNECTIONS, net.accept_waits_connections);
+    text.one(&f::ACCEPT_WAITS_RATE, net.accept_waits_rate);
+    text.one(&f::ACCEPT_ERRORS, net.accept_errors);
+    text.one(&f::NET_REQUESTS, net.requests);
+    text.one(&f::NET_RESPONSES, net.responses);
+    text.one(&f::NET_RECEIVED_BYTES, net.bytes_in);
+    text.one(&f::NET_SENT_BYTES, net.bytes_out);
+    text.one(&f::NET_SENT_FILE_BYTES, net.file_bytes_out);
+    text.one(&f::NET_READS, net.reads);
+    text.one(&f::NET_WRITES, net.writes);
+    text.one(&f::NET_COLD_READS, net.cold_reads);
+    text.one(&f::NET_ADMISSION_WAITS, net.admission_waits);
+    text.one(&f::NET_MUTES, net.mutes);
 }
 
 fn levels(text: &mut Text, levels: LevelFacts) {
@@ -192,9 +178,7 @@ fn dirs(text: &mut Text, dirs: &[DirFacts]) {
     }
 }
 
-fn process(text: &mut Text, sources: &Sources) {
-    text.one(&f::PROCESS_START, sources.node.started_s);
-    let Some(process) = sources.process else { return };
+fn process_facts(text: &mut Text, process: ProcessFacts) {
     text.one(&f::PROCESS_CPU, process.cpu_s);
     text.one(&f::PROCESS_RESIDENT, process.resident_bytes);
     text.one(&f::PROCESS_VIRTUAL, process.virtual_bytes);
@@ -231,10 +215,6 @@ impl Text {
         self.sample(family, "", &[], value);
     }
 
-    fn counter(&mut self, family: &Family, value: &AtomicU64) {
-        self.one(family, value.load(Ordering::Relaxed));
-    }
-
     fn line(&mut self, what: std::fmt::Arguments) {
         // Writing to a string does not fail.
         let _ = self.0.write_fmt(what);
@@ -254,13 +234,23 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use ottla_wire::protocol::ApiKey;
-    use ottla_wire::{BrokerId, PartitionIndex};
-
-    use super::super::group_facts::CoordinatorFacts;
+    use super::super::facts::{ApiFacts, CoordinatorFacts};
     use super::*;
+
+    /// As the connection layer counts them.
+    const REASONS: [&str; 11] = [
+        "eof",
+        "idle",
+        "stalled",
+        "slow_request",
+        "request_too_large",
+        "negative_length",
+        "response_too_large",
+        "responded",
+        "refused",
+        "shutdown",
+        "io",
+    ];
 
     fn topic(name: &str, partitions: u64, log_bytes: u64, end_offsets: u64) -> TopicFacts {
         let name = ottla_wire::primitives::Str::from(name);
@@ -270,50 +260,45 @@ mod tests {
     /// Everything but the requests, whose list grows with the broker.
     #[test]
     fn text_is_as_it_was() {
-        let broker = Metrics::new(&[ApiKey::ApiVersions]);
-        broker.bytes_in.store(1000, Ordering::Relaxed);
-        let net = NetMetrics::default();
-        net.connections_open.store(2, Ordering::Relaxed);
-        let sources = Sources {
-            node: &NodeFacts {
-                id: BrokerId(1),
+        let metrics = Metrics {
+            node: NodeFacts {
+                id: 1,
                 cluster_id: "p0XxMz0jTbuHn3nqvRuB6w".into(),
                 version: "0.1.0",
                 started_s: 1_700_000_000.25,
             },
-            process: Some(ProcessFacts {
-                resident_bytes: 12_345_678,
-                virtual_bytes: 100_000_000,
-                cpu_s: 0.5,
-                threads: 4,
-                open_fds: 12,
-                max_fds: 1024,
-            }),
-            broker: &broker,
-            net: &net,
-            topics: &[topic("a", 1, 100, 10), topic("b", 2, 50, 5)],
-            dirs: &[
+            requests: RequestFacts { produced_bytes: 1000, ..RequestFacts::default() },
+            net: NetFacts {
+                connections_open: 2,
+                connections_closed: REASONS.iter().map(|reason| (*reason, 0)).collect(),
+                ..NetFacts::default()
+            },
+            topics: vec![topic("a", 1, 100, 10), topic("b", 2, 50, 5)],
+            dirs: vec![
                 DirFacts { path: "/data/\"1\"".to_owned(), online: true, space: Some((2000, 1000)) },
                 DirFacts { path: "/data/2".to_owned(), online: false, space: None },
             ],
-            groups: &GroupFacts {
+            groups: GroupFacts {
                 groups: [(("consumer".into(), "Stable".into()), 2)].into(),
                 members: 3,
                 rebalances: 4,
                 offsets: 1,
                 state_bytes: 4000,
-                lags: vec![Lag {
-                    group: "g".into(),
-                    topic: "a".into(),
-                    partition: PartitionIndex(0),
-                    records: 7,
-                }],
+                lags: vec![Lag { group: "g".into(), topic: "a".into(), partition: 0, records: 7 }],
                 coordinators: CoordinatorFacts { loading: 0, active: 50, loads: 50, load_s: 0.5 },
             },
-            transactions: &TxnFacts { ids: [("Ongoing".into(), 1)].into(), oldest_s: 1.5, held_s: 0.25 },
+            transactions: TxnFacts { ids: [("Ongoing".into(), 1)].into(), oldest_s: 1.5, held_s: 0.25 },
             levels: LevelFacts { admitted_bytes: 4096, fetch_sessions: 3, metadata_index: 17 },
         };
-        let text = render(&sources);
+        let process = ProcessFacts {
+            resident_bytes: 12_345_678,
+            virtual_bytes: 100_000_000,
+            cpu_s: 0.5,
+            threads: 4,
+            open_fds: 12,
+            max_fds: 1024,
+        };
+        let text = render(&metrics, Some(process));
         let lines = text.lines().filter(|line| !line.starts_with(f::REQUEST_SECONDS.name));
         let rest: String = lines.flat_map(|line| [line, "\n"]).collect();
         assert_eq!(rest, include_str!("golden_metrics.txt"), "{rest}");
@@ -321,12 +306,11 @@ mod tests {
 
     #[test]
     fn latencies_are_cumulative_and_end_at_the_count() {
-        let metrics = Metrics::new(&[ApiKey::ApiVersions]);
-        metrics.request_served(ApiKey::ApiVersions, Duration::from_micros(200));
-        metrics.request_served(ApiKey::ApiVersions, Duration::from_millis(2));
-        metrics.request_served(ApiKey::ApiVersions, Duration::from_secs(7));
+        let api = ApiFacts { name: "ApiVersions", buckets: vec![0, 1, 0, 0, 1, 0, 1], seconds: 7.0022 };
+        let bounds_s = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 5.0];
+        let facts = RequestFacts { bounds_s, apis: vec![api], ..RequestFacts::default() };
         let mut text = Text(String::new());
-        requests(&mut text, metrics.apis());
+        requests(&mut text, &facts);
         let of_api: Vec<&str> = text.0.lines().filter(|line| line.contains("\"ApiVersions\"")).collect();
         let expected = [
             "_bucket{api=\"ApiVersions\",le=\"0.0001\"} 0",
@@ -334,12 +318,6 @@ mod tests {
             "_bucket{api=\"ApiVersions\",le=\"0.0005\"} 1",
             "_bucket{api=\"ApiVersions\",le=\"0.001\"} 1",
             "_bucket{api=\"ApiVersions\",le=\"0.0025\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"0.005\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"0.01\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"0.025\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"0.1\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"0.5\"} 2",
-            "_bucket{api=\"ApiVersions\",le=\"1\"} 2",
             "_bucket{api=\"ApiVersions\",le=\"5\"} 2",
             "_bucket{api=\"ApiVersions\",le=\"+Inf\"} 3",
             "_sum{api=\"ApiVersions\"} 7.0022",

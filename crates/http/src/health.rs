@@ -1,6 +1,6 @@
 //! What `/readyz` tells.
 
-use std::fmt::Write;
+use serde::{Serialize, Serializer};
 
 /// Whether the broker serves clients, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Readiness {
 }
 
 /// How far the recovery of logs is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Recovery {
     /// Logs in the data directories.
     pub logs: usize,
@@ -27,43 +27,31 @@ pub struct Recovery {
     pub bytes_scanned: u64,
 }
 
-impl Readiness {
-    /// As one line of JSON.
-    pub fn to_json(&self) -> String {
-        match self {
-            Readiness::Starting { step, recovery } => format!(
-                "{{\"ready\":false,\"state\":\"starting\",\"step\":{},\"recovery\":{{\"logs\":{},\"logs_open\":{},\"bytes_to_scan\":{},\"bytes_scanned\":{}}}}}\n",
-                quoted(step),
-                recovery.logs,
-                recovery.logs_open,
-                recovery.bytes_to_scan,
-                recovery.bytes_scanned
-            ),
-            Readiness::Ready => "{\"ready\":true,\"state\":\"ready\"}\n".to_owned(),
-            Readiness::Stopping => "{\"ready\":false,\"state\":\"stopping\"}\n".to_owned(),
-            Readiness::Failed(why) => {
-                format!("{{\"ready\":false,\"state\":\"failed\",\"why\":{}}}\n", quoted(why))
-            }
-        }
-    }
+/// What is told of it. What does not apply is left out.
+#[derive(Default, Serialize)]
+struct Told<'a> {
+    ready: bool,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<&'a Recovery>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
+impl Serialize for Readiness {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let told = match self {
+            Readiness::Starting { step, recovery } => {
+                Told { state: "starting", step: Some(*step), recovery: Some(recovery), ..Told::default() }
             }
-            c => out.push(c),
-        }
+            Readiness::Ready => Told { ready: true, state: "ready", ..Told::default() },
+            Readiness::Stopping => Told { state: "stopping", ..Told::default() },
+            Readiness::Failed(why) => Told { state: "failed", why: Some(why), ..Told::default() },
+        };
+        told.serialize(to)
     }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]
@@ -82,11 +70,11 @@ mod tests {
             ),
             (
                 Readiness::Failed("\"/data\" \\ is\ngone".to_owned()),
-                r#"{"ready":false,"state":"failed","why":"\"/data\" \\ is\u000agone"}"#,
+                r#"{"ready":false,"state":"failed","why":"\"/data\" \\ is\ngone"}"#,
             ),
         ];
         for (readiness, json) in cases {
-            assert_eq!(readiness.to_json(), format!("{json}\n"));
+            assert_eq!(serde_json::to_string(&readiness).unwrap(), json);
         }
     }
 }

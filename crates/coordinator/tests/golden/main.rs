@@ -1,0 +1,21 @@
+//! Golden scripts of the frame: `tests/scripts/*.txt`, each a story of one coordinator's partition.
+
+mod counters;
+mod host;
+
+use host::Host;
+
+#[test]
+fn the_frame_does_what_the_scripts_tell() -> Result<(), Told> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
+    ottla_scripts::play(folder, Host::new).map_err(Told)
+}
+
+/// A failure that is shown with its line breaks.
+struct Told(String);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
