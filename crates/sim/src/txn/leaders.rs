@@ -94,12 +94,12 @@ impl World {
     }
 
     fn guard(&mut self, write: Write) -> Option<VerificationGuard> {
-        let (wall, v2) = (self.wall(), self.v2);
+        let (turn, v2) = (self.broker_turn(), self.v2);
         let partition = match write.partition() {
             OFFSETS => &mut self.offsets.partition,
             partition => &mut self.partitions[partition],
         };
-        partition.begin_verification(wall, write.producer(), write.first(), v2)
+        partition.begin_verification(turn, write.producer(), write.first(), v2)
     }
 
     fn write(
@@ -112,8 +112,8 @@ impl World {
     ) {
         let code = match write {
             Write::Record { partition, numbered, value } => {
-                let (now, wall) = (self.now, self.wall());
-                match self.partitions[partition].append(now, wall, numbered, value, guard) {
+                let turn = self.broker_turn();
+                match self.partitions[partition].append(turn, numbered, value, guard) {
                     Ok(()) | Err(AppendError::DuplicateSequence { .. }) => ErrorCode::None,
                     Err(why) => ErrorCode::from(why),
                 }

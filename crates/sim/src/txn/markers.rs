@@ -63,12 +63,12 @@ impl World {
         gathering: Option<u64>,
         heard: bool,
     ) {
-        let (now, wall) = (self.now, self.wall());
+        let turn = self.broker_turn();
         let written = match partition {
-            OFFSETS => self.offsets.write_marker(now, wall, marker),
-            partition => self.partitions[partition].write_marker(now, wall, marker),
+            OFFSETS => self.offsets.write_marker(turn, marker),
+            partition => self.partitions[partition].write_marker(turn, marker),
         };
-        self.trace.note(now, format_args!("  {written:?}"));
+        self.trace.note(self.now, format_args!("  {written:?}"));
         let Some(gathering) = gathering else { return };
         let outcome = match written {
             _ if !heard => MarkerOutcome::Retry,
@@ -76,7 +76,7 @@ impl World {
             Err(why) => MarkerOutcome::from(ErrorCode::from(why)),
         };
         let pause = if heard { self.rng.millis(1, 40) } else { PATIENCE };
-        self.queue.plan(now + pause, Event::MarkerAnswered { gathering, partition, outcome });
+        self.queue.plan(self.now + pause, Event::MarkerAnswered { gathering, partition, outcome });
     }
 
     pub(super) fn marker_answered(&mut self, gathering: u64, partition: usize, outcome: MarkerOutcome) {

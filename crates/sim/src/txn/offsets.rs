@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ottla_coordinator::{Batch, Coordinator, Frame, Moment, Producer, Ticket};
 use ottla_group::offsets::GroupTopicPartition;
 use ottla_group::{Call, Caller, FetchOfGroup, GroupConfig, GroupCoordinator, Request, Response};
+use ottla_partition::Turn;
 use ottla_replica::{AppendError, VerificationGuard, WriteMarker};
 use ottla_wire::batch::{BatchBuilder, BatchLimits, Origin, Scratch, ValidatedBatch, validate};
 use ottla_wire::messages::TxnOffsetCommitRequest;
@@ -36,10 +37,10 @@ pub struct GroupLeader {
 }
 
 impl GroupLeader {
-    pub fn new(now: Instant, wall: Timestamp, mutation: Option<TxnMutation>) -> GroupLeader {
+    pub fn new(now: Instant, wall: Timestamp, mutation: Option<TxnMutation>) -> Result<GroupLeader, String> {
         let verify = mutation != Some(TxnMutation::SkipVerification);
-        let partition = Partition::new(now, wall, verify);
-        GroupLeader { partition, frame: None, verify, mutation, tickets: 0 }
+        let partition = Partition::new(now, wall, verify)?;
+        Ok(GroupLeader { partition, frame: None, verify, mutation, tickets: 0 })
     }
 
     /// The coordinator fails.
@@ -130,14 +131,9 @@ impl GroupLeader {
     }
 
     /// A marker; the coordinator is told of it once it is committed.
-    pub fn write_marker(
-        &mut self,
-        now: Instant,
-        wall: Timestamp,
-        marker: &WriteMarker,
-    ) -> Result<(), AppendError> {
+    pub fn write_marker(&mut self, turn: Turn, marker: &WriteMarker) -> Result<(), AppendError> {
         let before = self.partition.log.len();
-        let written = self.partition.write_marker(now, wall, marker);
+        let written = self.partition.write_marker(turn, marker);
         let commit = self.heard(marker.commit);
         if self.partition.log.len() > before
             && let Some(frame) = &mut self.frame
@@ -162,8 +158,8 @@ impl GroupLeader {
             let sealed = seal(&batch, at.wall).ok_or(ErrorCode::UnknownServerError)?;
             let producer = batch.producer.ok_or(ErrorCode::UnknownServerError)?;
             let entry = Entry::Offsets { producer, records: batch.records };
-            let appended =
-                self.partition.append_batch((at.now, at.wall), sealed, entry, Origin::Broker, None);
+            let turn = Turn { now: at.now, wall: at.wall };
+            let appended = self.partition.append_offsets(turn, sealed, entry);
             match (&mut self.frame, appended) {
                 (Some(frame), Ok(())) => frame.committed(),
                 (_, Ok(()) | Err(_)) => return Err(ErrorCode::NotCoordinator),

@@ -1,21 +1,29 @@
-//! A partition: its leader is the real one, its log a list.
+//! A partition: the slot that brokers run, on a simulated disk, and a list of what has come to lie in its
+//! log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::{Producer, Record};
-use ottla_replica::{
-    Acks, Append, AppendError, Durability, Effect, Event, PartitionState, RecoveryState, Replica,
-    ReplicaBroker, ReplicaConfig, ReplyId, Restored, Standing, VerificationGuard, WriteMarker,
+use ottla_coordinator::{Moment, Producer, Record};
+use ottla_log::{DataDir, DirOptions, Identity, LogConfig, MemDisk};
+use ottla_partition::{
+    AppendOutcome, AppendRequest, Claim, Generation, Lodger, LodgerAppend, MarkerRequest, NewUuid, Seen,
+    Slot, Turn,
 };
-use ottla_wire::batch::{Origin, ValidatedBatch};
+use ottla_replica::{
+    Acks, AppendError, Durability, Event, PartitionState, RecoveryState, Replica, ReplicaBroker,
+    ReplicaConfig, Standing, VerificationGuard, WriteMarker,
+};
+use ottla_wire::batch::ValidatedBatch;
 use ottla_wire::{
-    BrokerEpoch, BrokerId, Instant, LeaderEpoch, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
-    Timestamp,
+    BrokerEpoch, BrokerId, Instant, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
+    Sequence, Timestamp, Uuid,
 };
 
 use crate::client::batch::{Numbered, Value, build};
 
 const BROKER: BrokerId = BrokerId(0);
+const EPOCH: LeaderEpoch = LeaderEpoch(0);
 
 /// What lies in the log.
 #[derive(Clone, Debug)]
@@ -39,24 +47,36 @@ pub enum Entry {
 
 #[derive(Debug)]
 pub struct Partition {
-    replica: Replica,
+    machine: Slot<(), (), Pen>,
     pub log: Vec<Entry>,
-    replies: u64,
+}
+
+/// Writes what a coordinator has to say.
+#[derive(Debug, Default)]
+struct Pen {
+    batch: Option<ValidatedBatch>,
+    outcome: Option<AppendOutcome>,
 }
 
 impl Partition {
-    pub fn new(now: Instant, wall: Timestamp, verify_transactions: bool) -> Partition {
+    pub fn new(now: Instant, wall: Timestamp, verify_transactions: bool) -> Result<Partition, String> {
         let config = ReplicaConfig {
             durability: Durability::PageCache,
             verify_transactions,
             ..ReplicaConfig::new(BROKER)
         };
-        let restored = Restored::empty(&config);
-        let mut partition =
-            Partition { replica: Replica::new(config, restored), log: Vec::new(), replies: 0 };
+        let identity = Identity { node_id: Some(BROKER.0), cluster_id: Some("sim".to_owned()) };
+        let disk = Arc::new(MemDisk::new());
+        let options = DirOptions { disk, background: false, ..DirOptions::default() };
+        let dir = DataDir::open_with("/data", &identity, options).map_err(|error| error.to_string())?;
+        let (topic, topic_id, index) = ("t", Uuid([1; 16]), PartitionIndex(0));
+        let identity = ottla_partition::Identity { topic, topic_id, index };
+        let found = ottla_partition::create(&dir, identity, &config, LogConfig::default())
+            .map_err(|error| error.to_string())?;
+        let mut partition = ottla_partition::Partition::new(Replica::new(config, found.restored), found.log);
         let state = PartitionState {
             leader: Some(BROKER),
-            leader_epoch: LeaderEpoch(0),
+            leader_epoch: EPOCH,
             partition_epoch: PartitionEpoch(0),
             isr: vec![BROKER],
             elr: Vec::new(),
@@ -68,24 +88,25 @@ impl Partition {
             }],
             recovery: RecoveryState::Recovered,
         };
-        partition.replica.step(now, wall, Event::Assigned(state), &mut Vec::new());
-        partition
+        partition.step(Turn { now, wall }, Event::Assigned(state));
+        Ok(Partition { machine: Slot::new(partition, vec![Pen::default()]), log: Vec::new() })
     }
 
     /// Whether readers of what is committed are held up by a transaction.
     pub fn is_undecided(&self) -> bool {
-        let view = self.replica.view();
+        let view = self.machine.partition().view().replica;
         view.last_stable != view.log_end
     }
 
     pub fn begin_verification(
         &mut self,
-        wall: Timestamp,
+        turn: Turn,
         producer: Producer,
-        first: Sequence,
+        sequence: Sequence,
         bumps_epochs: bool,
     ) -> Option<VerificationGuard> {
-        self.replica.begin_verification(wall, producer.id, producer.epoch, first, bumps_epochs)
+        let claim = Claim { producer, sequence, bumps_epochs };
+        self.machine.partition_mut().begin_verification(turn, &claim)
     }
 
     /// Whether a coordinator may write for this producer.
@@ -95,75 +116,87 @@ impl Partition {
         shown: Option<VerificationGuard>,
         verify: bool,
     ) -> Result<(), AppendError> {
-        self.replica.check_claim(producer.id, producer.epoch, shown, verify)
+        let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: false };
+        self.machine.partition().check_claim(&claim, shown, verify)
     }
 
-    /// Appends one record.
+    /// Appends one record of a client.
     pub fn append(
         &mut self,
-        now: Instant,
-        wall: Timestamp,
+        turn: Turn,
         numbered: Numbered,
         value: Value,
         verified: Option<VerificationGuard>,
     ) -> Result<(), AppendError> {
-        let Some(batch) = build(&[value], Some(numbered), wall) else { return Err(AppendError::Storage) };
+        let Some(batch) = build(&[value], Some(numbered), turn.wall) else {
+            return Err(AppendError::Storage);
+        };
         let Numbered { producer, epoch, first: sequence, .. } = numbered;
-        let entry = Entry::Record { producer, epoch, sequence, value };
-        self.append_batch((now, wall), batch, entry, Origin::Client, verified)
+        let deadline = turn.now + Duration::from_secs(60);
+        let request = AppendRequest { batch, acks: Acks::InSync, deadline, verified };
+        self.machine.partition_mut().append(turn, request, ());
+        self.machine.partition_mut().touch();
+        self.end_turn(turn, Entry::Record { producer, epoch, sequence, value })
     }
 
-    pub fn append_batch(
+    /// Appends what a coordinator has to say.
+    pub fn append_offsets(
         &mut self,
-        (now, wall): (Instant, Timestamp),
+        turn: Turn,
         batch: ValidatedBatch,
         entry: Entry,
-        origin: Origin,
-        verified: Option<VerificationGuard>,
     ) -> Result<(), AppendError> {
-        let append = Append {
-            batch,
-            acks: Acks::InSync,
-            deadline: now + Duration::from_secs(60),
-            reply: self.next_reply(),
-            expected: None,
-            origin,
-            verified,
-        };
-        self.step(now, wall, Event::Append(append), entry)
+        self.machine.lodgers_mut().0[0].batch = Some(batch);
+        self.end_turn(turn, entry)
     }
 
-    pub fn write_marker(
-        &mut self,
-        now: Instant,
-        wall: Timestamp,
-        marker: &WriteMarker,
-    ) -> Result<(), AppendError> {
+    pub fn write_marker(&mut self, turn: Turn, marker: &WriteMarker) -> Result<(), AppendError> {
         let producer = Producer { id: marker.producer, epoch: marker.producer_epoch };
-        let entry = Entry::Marker { producer, commit: marker.commit };
-        let reply = self.next_reply();
-        let deadline = now + Duration::from_secs(60);
-        self.step(now, wall, Event::WriteMarker(WriteMarker { deadline, reply, ..*marker }), entry)
+        let request = MarkerRequest {
+            producer,
+            commit: marker.commit,
+            coordinator_epoch: marker.coordinator_epoch,
+            transaction_version: marker.transaction_version,
+            deadline: turn.now + Duration::from_secs(60),
+        };
+        self.machine.write_marker(turn, &request, ());
+        self.end_turn(turn, Entry::Marker { producer, commit: marker.commit })
     }
 
-    fn next_reply(&mut self) -> ReplyId {
-        self.replies += 1;
-        ReplyId(self.replies)
-    }
-
-    /// One replica commits what it has at once: the answer is there when the step is done.
-    fn step(&mut self, now: Instant, wall: Timestamp, event: Event, entry: Entry) -> Result<(), AppendError> {
-        let mut effects = Vec::new();
-        self.replica.step(now, wall, event, &mut effects);
-        let mut answer = Err(AppendError::TimedOut);
-        for effect in effects {
-            match effect {
-                Effect::Write(_) => self.log.push(entry.clone()),
-                Effect::Reply { outcome, .. } => answer = outcome.map(|_| ()),
-                Effect::Aborted(_) | Effect::EpochsChanged | Effect::Flush { .. } => {}
-                other => unreachable!("a lone leader does not ask for {other:?}"),
-            }
+    /// One replica commits what it has at once: the answer is there when the turn is over.
+    fn end_turn(&mut self, turn: Turn, entry: Entry) -> Result<(), AppendError> {
+        let before = self.machine.partition().log().written_end();
+        let answered: Option<AppendOutcome> = {
+            let ended = self.machine.end_turn(turn, &mut || Uuid([0; 16])).partition;
+            ended.and_then(|mut ended| ended.appends.next_back()).map(|((), outcome)| outcome)
+        };
+        if self.machine.partition().log().written_end() > before {
+            self.log.push(entry);
         }
-        answer
+        let outcome = self.machine.lodgers_mut().0[0].outcome.take().or(answered);
+        outcome.unwrap_or(Err(AppendError::TimedOut)).map(|_| ())
     }
+}
+
+impl Lodger for Pen {
+    fn next_batch(&mut self, _: Turn) -> Option<LodgerAppend> {
+        let batch = self.batch.take()?;
+        Some(LodgerAppend { batch, generation: Generation(0), epoch: EPOCH })
+    }
+
+    fn appended(&mut self, _: Generation, outcome: AppendOutcome) {
+        self.outcome = Some(outcome);
+    }
+
+    fn settle(&mut self, _: Turn, _: &mut NewUuid<'_>, _: &Seen<'_>) -> bool {
+        false
+    }
+
+    fn tick(&mut self, _: &Moment) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn resign(&mut self) {}
 }

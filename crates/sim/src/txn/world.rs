@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_coordinator::Moment;
+use ottla_partition::Turn;
 use ottla_replica::WriteMarker;
 use ottla_txn::{Call, MarkerOutcome, MarkersAnswer, Outbound, TransactionVersion};
 use ottla_wire::{ErrorCode, Instant, ProducerId, Str, Timestamp, Uuid};
@@ -140,7 +141,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> World {
+    pub(super) fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> Result<World, String> {
         let mut rng = Rng::new(seed);
         let v2 = !rng.chance(300) && mutation != Some(TxnMutation::LateInVersion1);
         let version = level(&mut rng);
@@ -157,8 +158,10 @@ impl World {
             late: v2 || mutation == Some(TxnMutation::LateInVersion1),
             mutation,
             coordinator: Coordinator::new(version),
-            partitions: (0..PARTITIONS).map(|_| Partition::new(now, wall, verify)).collect(),
-            offsets: GroupLeader::new(now, wall, mutation),
+            partitions: (0..PARTITIONS)
+                .map(|_| Partition::new(now, wall, verify))
+                .collect::<Result<_, _>>()?,
+            offsets: GroupLeader::new(now, wall, mutation)?,
             attempts: vec![0; clients.len()],
             turns: vec![0; clients.len()],
             paused: vec![now; clients.len()],
@@ -179,7 +182,7 @@ impl World {
             world.queue.plan(at, Event::Starts { client });
         }
         world.plan_mishap();
-        world
+        Ok(world)
     }
 
     pub(super) fn step(&mut self, event: Event) -> Result<(), String> {
@@ -232,6 +235,10 @@ impl World {
 
     pub(super) fn is_chaotic(&self) -> bool {
         self.now < Instant(0) + CHAOS
+    }
+
+    pub(super) fn broker_turn(&self) -> Turn {
+        Turn { now: self.now, wall: self.wall() }
     }
 
     pub(super) fn wall(&self) -> Timestamp {
