@@ -9,6 +9,8 @@ mod error;
 #[cfg(test)]
 mod leader_tests;
 mod node;
+#[cfg(test)]
+mod panic_tests;
 mod registration;
 #[cfg(test)]
 mod stage;
@@ -96,13 +98,19 @@ impl Broker {
         let membership =
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
-        let heartbeats = tokio::spawn(membership.clone().stay());
+        let heartbeats = node.tasks.spawn("the heartbeats", membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()));
         for listener in listeners {
             server.serve(service.clone(), listener, Arc::new(Plain));
         }
-        let chores = [heartbeats, tokio::spawn(adjust(server.limits(), ctx.clone(), node.published.clone()))];
+        let chores = [
+            heartbeats,
+            node.tasks.spawn(
+                "the adjustment of limits",
+                adjust(server.limits(), ctx.clone(), node.published.clone()),
+            ),
+        ];
         let fatal = watch_parts(&mut node, status.clone());
         status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
         Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
@@ -198,6 +206,7 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
     let health = node.dir.health().clone();
     let publisher = node.publisher.take();
     let mut leadership = node.quorum.leadership();
+    let tasks = node.tasks.clone();
     tokio::spawn(async move {
         let disk = async {
             while health.is_online() {
@@ -218,8 +227,12 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
             while leadership.changed().await.is_ok() {}
             FatalError::MetadataLog
         };
-        let ended =
-            tokio::select! { ended = disk => ended, ended = metadata => ended, ended = quorum => ended };
+        let ended = tokio::select! {
+            ended = disk => ended,
+            ended = metadata => ended,
+            ended = quorum => ended,
+            ended = tasks.failed() => ended,
+        };
         status.failed(ended.to_string());
         told.send_replace(Some(ended));
     });

@@ -1,7 +1,7 @@
 //! The law of settings: what is said to be served is read by somebody, and what is read is said to be served.
 //!
-//! It is held against the sources of the product. A setting is read where its constant is named (`key::NUM_PARTITIONS`), and
-//! one of a topic where a field of `TopicConfig` is.
+//! It is held against the sources of the product. A setting is read where its constant is named
+//! (`key::NUM_PARTITIONS`), and one of a topic where a field of `TopicConfig` is.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,5 @@
-//! Settings that every client has. Names and defaults are Kafka's; the setting's name stands before each field.
+//! Settings that every client has. Names and defaults are Kafka's; the setting's name stands before each
+//! field.
 
 use std::time::Duration;
 
@@ -13,22 +14,25 @@ pub struct ClientConfig {
     pub bootstrap_servers: Vec<String>,
     /// `client.id` (default: empty): a name for logs and quotas of the broker.
     pub client_id: String,
-    /// `request.timeout.ms` (30 s): how long one answer may take. A connection on which one is late is closed.
+    /// `request.timeout.ms` (30 s): how long one answer may take. A connection on which one is late is
+    /// closed.
     pub request_timeout: Duration,
-    /// `default.api.timeout.ms` (60 s): how long a call of the admin client or of the consumer may take with its retries.
+    /// `default.api.timeout.ms` (60 s): how long a call of the admin client or of the consumer may take with
+    /// its retries.
     pub default_api_timeout: Duration,
     /// `metadata.max.age.ms` (5 min): metadata is fetched again after this time even if nothing went wrong.
     pub metadata_max_age: Duration,
     /// `metadata.max.idle.ms` (5 min): a topic that nobody asked for in this time is forgotten.
     pub metadata_max_idle: Duration,
-    /// `allow.auto.create.topics` (true): whether asking for a topic that does not exist may create it, if the broker is
-    /// set to do so.
+    /// `allow.auto.create.topics` (true): whether asking for a topic that does not exist may create it, if
+    /// the broker is set to do so.
     pub allow_auto_create_topics: bool,
     /// `retry.backoff.ms` (100 ms): delay before the first retry; doubles with each further one.
     pub retry_backoff: Duration,
     /// `retry.backoff.max.ms` (1 s): ceiling of that delay.
     pub retry_backoff_max: Duration,
-    /// `reconnect.backoff.ms` (50 ms): delay before connecting again after a failed attempt; doubles with each further one.
+    /// `reconnect.backoff.ms` (50 ms): delay before connecting again after a failed attempt; doubles with
+    /// each further one.
     pub reconnect_backoff: Duration,
     /// `reconnect.backoff.max.ms` (1 s): ceiling of that delay.
     pub reconnect_backoff_max: Duration,
@@ -38,10 +42,12 @@ pub struct ClientConfig {
     pub connections_max_idle: Duration,
     /// Requests that one connection may have unanswered (100). More wait for their turn.
     pub requests_in_flight_max: usize,
-    /// The largest answer that is accepted, in bytes (1 GiB). A longer one ends the connection: the peer is not a broker.
+    /// The largest answer that is accepted, in bytes (1 GiB). A longer one ends the connection: the peer is
+    /// not a broker.
     pub response_bytes_max: usize,
-    /// Seed of every random choice (none: from the operating system). The same seed makes the same choices, also that of a
-    /// member's id in a group of the consumer protocol: members of one group MUST have different ones.
+    /// Seed of every random choice (none: from the operating system). The same seed makes the same choices,
+    /// also that of a member's id in a group of the consumer protocol: members of one group MUST have
+    /// different ones.
     pub seed: Option<u64>,
 }
 

@@ -16,8 +16,8 @@ use crate::error::{ApiError, Error};
 /// The first version of FindCoordinator that takes many keys (KIP-699).
 const MANY_KEYS_MIN: i16 = 4;
 
-/// How long to wait when the transaction before is not quite over. As in Kafka: that takes the coordinator little time, and
-/// everyone waits for it.
+/// How long to wait when the transaction before is not quite over. As in Kafka: that takes the coordinator
+/// little time, and everyone waits for it.
 const CONCURRENT_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// What a coordinator coordinates.

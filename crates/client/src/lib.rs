@@ -1,17 +1,18 @@
-//! A client of the Kafka protocol: producer, consumers (by assignment and of groups), admin. The command line, tests and benchmarks use it,
-//! against Ottla and against any other broker that speaks the protocol.
+//! A client of the Kafka protocol: producer, consumers (by assignment and of groups), admin. The command
+//! line, tests and benchmarks use it, against Ottla and against any other broker that speaks the protocol.
 //!
 //! - [`Connection`]: one connection, of the room `link`; any request of [`ottla_wire::messages`].
 //! - [`cluster`]: metadata, leaders, connections to brokers.
 //! - [`producer`]: batching, partitioning, retries, idempotence, transactions.
 //! - [`consumer`]: reads assigned partitions.
-//! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol (KIP-848).
+//! - [`group`]: consumers that share partitions as a group, by the classic and the consumer protocol
+//!   (KIP-848).
 //! - [`admin`]: topics, configs, records, groups, transactions, the cluster.
 //! - [`offsets`]: offsets by place or time, and those that groups commit.
 //! - [`config`], [`error`]: what all have in common.
 //!
-//! Everything runs on tokio. An error says what to do about it: [`Error::advice`], [`ProduceError::advice`]. A timeout after
-//! a request was sent is an *unknown* outcome, never a failure.
+//! Everything runs on tokio. An error says what to do about it: [`Error::advice`], [`ProduceError::advice`].
+//! A timeout after a request was sent is an *unknown* outcome, never a failure.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,8 +42,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Records and a group's offsets in one transaction: read, work, write, exactly once ([`TransactionError`] says what a failure
-//! asks for):
+//! Records and a group's offsets in one transaction: read, work, write, exactly once ([`TransactionError`]
+//! says what a failure asks for):
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

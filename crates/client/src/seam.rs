@@ -1,4 +1,5 @@
-//! Time and chance: monotonic time and dice are those of connections; the wall clock is read only here, to stamp records.
+//! Time and chance: monotonic time and dice are those of connections; the wall clock is read only here, to
+//! stamp records.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
-//! How long to wait before trying again: exponential from a first delay to a ceiling, with 20 % jitter (KIP-144, KIP-580).
+//! How long to wait before trying again: exponential from a first delay to a ceiling, with 20 % jitter
+//! (KIP-144, KIP-580).
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ impl Backoff {
         Backoff { first: first.min(max), max, dice }
     }
 
-    /// The delay after `failures` failures in a row (the first failure is 1; 0 means no delay). Never above the ceiling.
+    /// The delay after `failures` failures in a row (the first failure is 1; 0 means no delay). Never above
+    /// the ceiling.
     pub fn after(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         // 2^31 times the smallest delay is far above any ceiling; the bound keeps the power finite.

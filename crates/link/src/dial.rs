@@ -1,4 +1,5 @@
-//! From `host:port` to an open socket: every address that the name has is tried, none at the cost of the others.
+//! From `host:port` to an open socket: every address that the name has is tried, none at the cost of the
+//! others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use crate::seam::{self, Instant};
 /// Addresses of one name that are tried; a name may have any number.
 const ADDRESSES_MAX: usize = 16;
 
-/// Connects to the first address of a name that takes the connection, within `socket.connection.setup.timeout.ms`.
+/// Connects to the first address of a name that takes the connection, within
+/// `socket.connection.setup.timeout.ms`.
 pub(crate) async fn dial(address: &str, config: &LinkConfig) -> Result<TcpStream, LinkError> {
     let deadline = seam::now() + config.connection_setup_timeout;
     let attempt = async {
@@ -32,7 +34,8 @@ async fn resolve(address: &str, deadline: Instant) -> Result<Vec<SocketAddr>, Fa
     }
 }
 
-/// Each address may take its share of the time that is left, so that one that swallows packets does not hide the next.
+/// Each address may take its share of the time that is left, so that one that swallows packets does not hide
+/// the next.
 async fn connect_to_any(
     addresses: &[SocketAddr],
     deadline: Instant,

@@ -29,7 +29,8 @@ pub enum LinkError {
     /// The broker would not agree on versions.
     #[error("broker {address} refused the connection: {}", .code.name())]
     Refused { address: String, code: ErrorCode },
-    /// The connection ended before the answer came. `sent` tells whether the request may have reached the broker.
+    /// The connection ended before the answer came. `sent` tells whether the request may have reached the
+    /// broker.
     #[error("connection to {address} ended before {api} was answered ({end})")]
     Disconnected { api: ApiKey, address: String, end: End, sent: bool },
     /// The answer did not come in time. `sent` tells whether the request may have reached the broker.
@@ -77,7 +78,8 @@ impl LinkError {
         LinkError::Malformed { api, address: address.to_owned(), reason: error.to_string() }
     }
 
-    /// Whether trying again may succeed (what was asked may then happen twice if [`LinkError::outcome_unknown`]).
+    /// Whether trying again may succeed (what was asked may then happen twice if
+    /// [`LinkError::outcome_unknown`]).
     pub fn is_retriable(&self) -> bool {
         matches!(self.advice(), Advice::Retry | Advice::OutcomeUnknown)
     }
@@ -112,7 +114,8 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// The outcome that `code` on the wire stands for; codes this client does not know count as UNKNOWN_SERVER_ERROR.
+    /// The outcome that `code` on the wire stands for; codes this client does not know count as
+    /// UNKNOWN_SERVER_ERROR.
     pub fn check(code: i16, message: Option<&str>) -> Result<(), ApiError> {
         match ErrorCode::from_code(code) {
             Some(ErrorCode::None) => Ok(()),

@@ -1,8 +1,8 @@
 //! Connections to Kafka brokers: what clients use to reach brokers, and brokers to reach each other.
 //!
 //! It knows requests and answers, and nothing of producers, consumers or administration. Any request of
-//! [`ottla_wire::messages`] is sent at the best version that both sides speak. Whatever goes wrong says whether the request
-//! may have reached the broker ([`LinkError::outcome_unknown`]).
+//! [`ottla_wire::messages`] is sent at the best version that both sides speak. Whatever goes wrong says
+//! whether the request may have reached the broker ([`LinkError::outcome_unknown`]).
 //!
 //! - [`connection`]: one connection; requests in flight, deadlines, answers in order, how it ended.
 //! - [`versions`]: what a broker speaks.

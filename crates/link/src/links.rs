@@ -9,7 +9,8 @@ use crate::connection::Connection;
 use crate::error::LinkError;
 use crate::seam::{self, Dice, Instant};
 
-/// Connections to many brokers. A key names a broker and, if there is more than one connection to each, what this one is for.
+/// Connections to many brokers. A key names a broker and, if there is more than one connection to each, what
+/// this one is for.
 pub struct Links<K> {
     config: LinkConfig,
     backoff: Backoff,

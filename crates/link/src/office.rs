@@ -1,8 +1,8 @@
-//! Asking whoever holds an office, which moves from broker to broker: that of the controller, or of the coordinator of a
-//! group or of a transactional id.
+//! Asking whoever holds an office, which moves from broker to broker: that of the controller, or of the
+//! coordinator of a group or of a transactional id.
 //!
-//! An [`Office`] says how its holder is found and what an error means; [`Office::ask`] does the rest, in the same way whether
-//! the holder is a connection away or a task in this process.
+//! An [`Office`] says how its holder is found and what an error means; [`Office::ask`] does the rest, in the
+//! same way whether the holder is a connection away or a task in this process.
 
 use std::future::Future;
 use std::time::Duration;
@@ -33,8 +33,8 @@ pub trait Office: Sync {
     /// What the caller is told if time is over and nothing else is known.
     fn late(&self, after: Duration) -> Self::Error;
 
-    /// Asks the holder until it answers or fails in a way after which `may_repeat` does not want to ask again; finds it anew
-    /// when it has moved. When `deadline` is near, the last error is given.
+    /// Asks the holder until it answers or fails in a way after which `may_repeat` does not want to ask
+    /// again; finds it anew when it has moved. When `deadline` is near, the last error is given.
     ///
     /// `attempt` MUST end by the deadline by itself: only it knows whether its request was sent.
     fn ask<T, F>(

@@ -1,7 +1,7 @@
 //! Time and chance: the one place where connections read a clock or roll dice.
 //!
-//! Time is tokio's, so that a paused or simulated runtime moves it, and every random choice comes from [`Dice`], which a
-//! seed makes repeatable.
+//! Time is tokio's, so that a paused or simulated runtime moves it, and every random choice comes from
+//! [`Dice`], which a seed makes repeatable.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

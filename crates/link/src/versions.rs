@@ -27,7 +27,8 @@ impl Versions {
         self.apis.get(&key.code()).copied()
     }
 
-    /// Every API that the broker named, also those this client does not know: key, lowest and highest version.
+    /// Every API that the broker named, also those this client does not know: key, lowest and highest
+    /// version.
     pub fn iter(&self) -> impl Iterator<Item = (i16, i16, i16)> {
         self.apis.iter().map(|(&key, &(min, max))| (key, min, max))
     }

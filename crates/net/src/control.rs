@@ -126,6 +126,10 @@ impl Control {
             pace.waited.fetch_add(now.saturating_sub(since), Relaxed);
             pace.since.store(0, Relaxed);
         }
+        if arrived > before {
+            // It has gone on: what was decided before does not hold any more.
+            self.is_given_up.store(false, Relaxed);
+        }
         pace.arrived.store(arrived, Relaxed);
         if awaits_peer && pace.since.load(Relaxed) == 0 {
             pace.since.store(now, Relaxed);
@@ -186,6 +190,11 @@ mod tests {
         control.note_pace(Some(30), true, at(1_000));
         assert_eq!(waited(1_020), Some((30, 120)));
         assert_eq!(control.pending(at(1_020)).map(|one| one.silent.as_millis()), Some(20));
+        control.give_up();
+        control.note_pace(Some(30), true, at(1_025));
+        assert!(control.is_given_up());
+        control.note_pace(Some(31), true, at(1_026));
+        assert!(!control.is_given_up(), "it has gone on");
         control.give_up();
         control.note_pace(Some(5), true, at(1_030));
         assert_eq!((waited(1_040), control.is_given_up()), (Some((5, 10)), false), "the next request");

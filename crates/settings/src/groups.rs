@@ -70,7 +70,8 @@ pub(crate) fn together(settings: &BrokerSettings) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What is wrong with the settings that a group would have of its own. They stay within what the broker allows (KIP-1018).
+/// What is wrong with the settings that a group would have of its own. They stay within what the broker
+/// allows (KIP-1018).
 pub fn validate_group(own: &ConfigMap, settings: &BrokerSettings) -> Result<(), ConfigError> {
     for bounded in &BOUNDED {
         let Some(given) = bounded.own.own(own) else { continue };

@@ -1,5 +1,5 @@
-//! Broker settings that Kafka once had. Files that are older than the broker name them: they are skipped with a warning that
-//! says what takes their place.
+//! Broker settings that Kafka once had. Files that are older than the broker name them: they are skipped with a
+//! warning that says what takes their place.
 
 const ZOOKEEPER: &str =
     "Kafka 4.0 removed it with ZooKeeper; the brokers keep the metadata themselves (process.roles)";
@@ -66,7 +66,8 @@ const REMOVED: &[(&str, &str)] = &[
     ("zookeeper.sync.time.ms", ZOOKEEPER),
 ];
 
-/// The name as it is kept here, and since when it is gone and what takes its place; `None` if Kafka never had it.
+/// The name as it is kept here, and since when it is gone and what takes its place; `None` if Kafka never had
+/// it.
 pub fn removed(name: &str) -> Option<(&'static str, &'static str)> {
     REMOVED.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|at| REMOVED[at])
 }

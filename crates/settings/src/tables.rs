@@ -100,8 +100,8 @@ fn find(table: &'static [Definition], name: &str) -> Option<&'static Definition>
     table.binary_search_by(|definition| definition.name.cmp(name)).ok().map(|at| &table[at])
 }
 
-/// Edits (insert, remove, change a byte) between two names, if they are `within` so many; `_`, `-` and case count as one
-/// slip each. `row` is room to work in.
+/// Edits (insert, remove, change a byte) between two names, if they are `within` so many; `_`, `-` and case
+/// count as one slip each. `row` is room to work in.
 fn distance(a: &str, b: &str, within: usize, row: &mut Vec<usize>) -> Option<usize> {
     let b = b.as_bytes();
     if a.len().abs_diff(b.len()) > within {

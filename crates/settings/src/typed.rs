@@ -1,5 +1,5 @@
-//! Settings with the type that they are read as. What does not fit together does not compile: a name that no table has, a
-//! type that cannot hold every value of the setting, a time whose unit the name does not say.
+//! Settings with the type that they are read as. What does not fit together does not compile: a name that no
+//! table has, a type that cannot hold every value of the setting, a time whose unit the name does not say.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -22,6 +22,13 @@ impl<T> Clone for Key<T> {
 }
 
 impl<T> Copy for Key<T> {}
+
+/// A constant of the module `key`.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    pub constant: &'static str,
+    pub definition: &'static Definition,
+}
 
 /// A type that settings are read as.
 pub trait Read: Sized {
@@ -66,6 +73,17 @@ impl<T: Read> Key<T> {
         T::read(self.definition, value)
     }
 }
+
+/// Declares the settings of one table that are read, a line each, and lists them as `DECLARED`.
+macro_rules! keys {
+    ($table:expr; $($(#[$doc:meta])* $constant:ident: $type:ty = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: Key<$type> = Key::of($table, $name);)*
+
+        pub(crate) const DECLARED: &[Declared] =
+            &[$(Declared { constant: stringify!($constant), definition: $constant.definition() },)*];
+    };
+}
+pub(crate) use keys;
 
 impl Read for bool {
     const KINDS: &'static [Kind] = &[Kind::Boolean];

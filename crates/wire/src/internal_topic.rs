@@ -18,8 +18,8 @@ impl InternalTopic {
         }
     }
 
-    /// Whether clients are told that a topic of this name is internal, and may not write to it. The topic of share groups
-    /// has no coordinator yet; its name is kept for it.
+    /// Whether clients are told that a topic of this name is internal, and may not write to it. The topic of
+    /// share groups has no coordinator yet; its name is kept for it.
     pub fn is_internal(name: &str) -> bool {
         const SHARE_GROUP_STATE: &str = "__share_group_state";
         let coordinated = [InternalTopic::Offsets, InternalTopic::TransactionState];

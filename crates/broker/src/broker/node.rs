@@ -29,6 +29,7 @@ use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgre
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
+use crate::tasks::Tasks;
 
 /// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a
 /// number.
@@ -46,6 +47,7 @@ pub struct Node {
     pub dir: DataDir,
     pub quorum: Arc<Quorum>,
     pub shards: Shards,
+    pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
     /// Ends when the metadata log brings what cannot be applied.
@@ -80,7 +82,8 @@ impl Node {
             published.clone(),
             controller.clone(),
         ));
-        let shards = start_shards(&settings, &clock, &coordinators)?;
+        let tasks = Tasks::new();
+        let shards = start_shards(&settings, &clock, &coordinators, &tasks)?;
         let opener = Opener {
             node,
             settings: settings.clone(),
@@ -100,7 +103,7 @@ impl Node {
             opener,
             coordinators: coordinators.clone(),
         };
-        let publisher = tokio::spawn(publisher.run());
+        let publisher = tasks.spawn("the publisher", publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(published_index.clone(), applied.load().index).await?;
 
@@ -112,9 +115,9 @@ impl Node {
             applied,
             published: published_index.clone(),
         };
-        tokio::spawn(task.run(asked));
+        tasks.spawn("the controller", task.run(asked));
         let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir, door));
-        Ok(Node { ctx, dir, quorum, shards, published: published_index, publisher: Some(publisher) })
+        Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })
     }
 }
 
@@ -187,6 +190,7 @@ fn start_shards(
     settings: &BrokerSettings,
     clock: &Clock,
     coordinators: &Arc<Coordinators>,
+    tasks: &Tasks,
 ) -> Result<Shards, StartError> {
     let flusher = Flusher::start(FLUSH_THREADS);
     let flusher =
@@ -201,7 +205,7 @@ fn start_shards(
             retention_interval,
             coordinators: coordinators.clone(),
         };
-        ShardHandle::spawn(number, settings)
+        ShardHandle::spawn(number, settings, tasks)
     };
     Ok(Shards::new((0..cores).map(shard).collect()))
 }

@@ -64,7 +64,7 @@ impl Coordinators {
         let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
         let (answer, answered) = oneshot::channel();
         let asked = Box::new(Asked { request, proof, answer });
-        letters.add(partition, A::Kind::mail(Letter::Ask(asked)));
+        letters.add(partition, Letter::<A::Kind>::Ask(asked));
         Ok(Answer(answered))
     }
 
@@ -93,11 +93,11 @@ impl Coordinators {
             let Ok(partition) = partition else { continue };
             let (told, hears) = oneshot::channel();
             let look = look.clone();
-            let letter = Letter::Look(Box::new(move |core: &K| {
+            let letter = Letter::<K>::Look(Box::new(move |core: &K| {
                 let _gone = told.send(look(core));
             }));
             let mut letters = Letters::default();
-            letters.add(&partition, K::mail(letter));
+            letters.add(&partition, letter);
             letters.send().await;
             seen.extend(hears.await);
         }

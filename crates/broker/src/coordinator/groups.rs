@@ -10,7 +10,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
-use super::kind::{CoordinatorMail, Home, Kind, Letter, Proof, Waiting};
+use super::kind::{Home, Kind, Proof, Waiting};
 use super::metered::Metered;
 use super::world::World;
 use crate::shard::Letters;
@@ -45,10 +45,6 @@ impl Kind for GroupCoordinator {
         for reply in replies {
             waiting.answer(reply.to, reply.response);
         }
-    }
-
-    fn mail(letter: Letter<GroupCoordinator>) -> CoordinatorMail {
-        CoordinatorMail::Groups(letter)
     }
 }
 

@@ -22,7 +22,7 @@ use super::kit::Kit;
 use super::metered::Metered;
 use super::world::World;
 use crate::partition::PartitionHandle;
-use crate::shard::Partition;
+use crate::shard::{LodgerMail, Partition};
 
 /// A kind of coordinator: its core, and how it is joined to the broker.
 pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
@@ -52,9 +52,6 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
 
     /// Carries out what a core at `home` says to the outside.
     fn deliver(outbound: Vec<Self::Outbound>, waiting: &mut Waiting<Self::Answer>, home: &Home);
-
-    /// Addresses a letter to coordinators of this kind.
-    fn mail(letter: Letter<Self>) -> CoordinatorMail;
 }
 
 /// Where a coordinator lives, and what it shares with the others.
@@ -107,12 +104,6 @@ impl Proof {
     }
 }
 
-/// A letter to a coordinator of some kind.
-pub enum CoordinatorMail {
-    Groups(Letter<GroupCoordinator>),
-    Transactions(Letter<TxnCoordinator>),
-}
-
 /// The coordinator of a partition.
 pub enum Coordinating {
     Groups(Box<Hosted<GroupCoordinator>>),
@@ -131,23 +122,10 @@ impl Coordinating {
     }
 
     /// Takes its mail. Gives back what is for another kind.
-    pub fn take(
-        &mut self,
-        at: &Moment,
-        mail: CoordinatorMail,
-        partition: &Partition,
-    ) -> Option<CoordinatorMail> {
-        match (self, mail) {
-            (Coordinating::Groups(hosted), CoordinatorMail::Groups(letter)) => {
-                hosted.take(at, letter, partition);
-                None
-            }
-            (Coordinating::Transactions(hosted), CoordinatorMail::Transactions(letter)) => {
-                hosted.take(at, letter, partition);
-                None
-            }
-            (Coordinating::Groups(_), mail @ CoordinatorMail::Transactions(_))
-            | (Coordinating::Transactions(_), mail @ CoordinatorMail::Groups(_)) => Some(mail),
+    pub fn take(&mut self, at: &Moment, mail: LodgerMail, partition: &Partition) -> Option<LodgerMail> {
+        match self {
+            Coordinating::Groups(hosted) => hand(hosted, at, mail, partition),
+            Coordinating::Transactions(hosted) => hand(hosted, at, mail, partition),
         }
     }
 
@@ -202,6 +180,21 @@ impl Lodger for Coordinating {
     fn resign(&mut self) {
         self.lodger().resign();
     }
+}
+
+/// Hands a letter over, if it is for this kind.
+fn hand<K: Kind>(
+    hosted: &mut Hosted<K>,
+    at: &Moment,
+    mail: LodgerMail,
+    partition: &Partition,
+) -> Option<LodgerMail> {
+    let letter = match mail.downcast::<Letter<K>>() {
+        Ok(letter) => letter,
+        Err(mail) => return Some(mail),
+    };
+    hosted.take(at, *letter, partition);
+    None
 }
 
 /// Who waits for which answer.

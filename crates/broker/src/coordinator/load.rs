@@ -33,7 +33,7 @@ pub async fn load<K: Kind>(home: Home, mut load: Load<K>) {
             Ok((frame, end)) => {
                 let loaded = Box::new(Loaded { generation: load.generation, frame, end });
                 let mut letters = Letters::default();
-                letters.add(&home.partition, K::mail(Letter::Loaded(loaded)));
+                letters.add(&home.partition, Letter::<K>::Loaded(loaded));
                 return letters.send().await;
             }
             Err(error) => {

@@ -35,5 +35,5 @@ mod world;
 mod tests;
 
 pub use desk::Coordinators;
-pub use kind::{Coordinating, CoordinatorMail, Proof};
+pub use kind::{Coordinating, Proof};
 pub use world::World;

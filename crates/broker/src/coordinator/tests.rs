@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::internal::OFFSETS_TOPIC;
-use super::kind::{Asked, Kind, Letter, Proof};
+use super::kind::{Asked, Letter, Proof};
 use super::kit::Kit;
 use super::verify::begin;
 use super::{Coordinators, World};
@@ -43,6 +43,7 @@ use crate::published::Published;
 use crate::shard::{
     AppendGroup, Letters, Mail, PartitionDriver, ShardHandle, ShardMarkers, ShardSettings, Shards,
 };
+use crate::tasks::Tasks;
 
 const NODE: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([1; 16]);
@@ -124,7 +125,7 @@ impl Partition {
             retention_interval: Duration::from_secs(600),
             coordinators: desk,
         };
-        let shards = Shards::new(vec![ShardHandle::spawn(0, shard)]);
+        let shards = Shards::new(vec![ShardHandle::spawn(0, shard, &Tasks::new())]);
         let driver = open_driver(dir, settings, &image, &shards).await;
         let handle = driver.handle().clone();
         handle.shard.send(Mail::Adopt(driver)).await.unwrap();
@@ -156,8 +157,8 @@ impl Partition {
         let (answer, answered) = oneshot::channel();
         let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
         let mut letters = Letters::default();
-        let letter = Letter::Ask(Box::new(Asked { request: call, proof, answer }));
-        letters.add(&self.handle, GroupCoordinator::mail(letter));
+        let letter = Letter::<GroupCoordinator>::Ask(Box::new(Asked { request: call, proof, answer }));
+        letters.add(&self.handle, letter);
         letters.send().await;
         answered.await.ok()
     }

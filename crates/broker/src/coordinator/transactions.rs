@@ -14,7 +14,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Ask, asks};
 use super::desk::Coordinators;
-use super::kind::{CoordinatorMail, Home, Kind, Letter, Waiting};
+use super::kind::{Home, Kind, Letter, Waiting};
 use super::metered::Metered;
 use super::txn_markers;
 use super::world::World;
@@ -62,10 +62,6 @@ impl Kind for TxnCoordinator {
         if !asked.is_empty() {
             tokio::spawn(txn_markers::write(home.clone(), asked));
         }
-    }
-
-    fn mail(letter: Letter<TxnCoordinator>) -> CoordinatorMail {
-        CoordinatorMail::Transactions(letter)
     }
 }
 
@@ -136,6 +132,6 @@ async fn supply_producer_ids(home: Home, count: usize) {
 /// Has the coordinator at `home` take in what it had asked for.
 pub(super) async fn tell(home: &Home, act: Box<super::kind::Act<TxnCoordinator>>) {
     let mut letters = Letters::default();
-    letters.add(&home.partition, TxnCoordinator::mail(Letter::Act(act)));
+    letters.add(&home.partition, Letter::<TxnCoordinator>::Act(act));
     letters.send().await;
 }

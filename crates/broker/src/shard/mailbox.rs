@@ -1,5 +1,6 @@
 //! What a shard is told, and how to reach it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ottla_partition::{AppendRequest, Claim, DeleteOutcome, MarkerRequest};
@@ -12,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::appends::{AppendGroup, Ticket};
 use super::driver::PartitionDriver;
-use crate::coordinator::CoordinatorMail;
 use crate::partition::{PartitionHandle, PartitionKey};
 
 /// Messages that may wait for a shard. A sender waits for room: a slow disk slows its producers.
@@ -42,7 +42,7 @@ pub enum Mail {
     FollowerFetched(PartitionKey, FollowerFetch),
     /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that
     /// tells whoever waits.
-    Coordinators(Vec<(PartitionKey, CoordinatorMail)>),
+    Coordinators(Vec<(PartitionKey, LodgerMail)>),
     /// The world that coordinators know has changed, and these topics are gone.
     Learn(Arc<[Str]>),
     /// The broker stops: coordinators let everybody go who waits for others.
@@ -66,6 +66,9 @@ pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<Verificat
 
 /// A marker with the partition it is for and who waits for it.
 pub type AddressedMarker = (PartitionKey, MarkerRequest, Ticket);
+
+/// A letter to somebody who lives beside a replica, and knows it by its type. The shard only carries it.
+pub type LodgerMail = Box<dyn Any + Send>;
 
 /// The shard has ended: the broker is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,13 +237,13 @@ impl ShardMarkers {
 /// Letters to coordinators, sorted by shard.
 #[derive(Default)]
 pub struct Letters {
-    by_shard: ByShard<(PartitionKey, CoordinatorMail)>,
+    by_shard: ByShard<(PartitionKey, LodgerMail)>,
 }
 
 impl Letters {
     /// Adds the next letter. Those to one coordinator arrive in order.
-    pub fn add(&mut self, partition: &PartitionHandle, mail: CoordinatorMail) {
-        self.by_shard.add(partition, (partition.key, mail));
+    pub fn add(&mut self, partition: &PartitionHandle, letter: impl Any + Send) {
+        self.by_shard.add(partition, (partition.key, Box::new(letter)));
     }
 
     pub async fn send(self) {

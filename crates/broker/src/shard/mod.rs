@@ -19,5 +19,5 @@ pub use appends::{AppendGroup, Outcome};
 pub use ottla_partition::{AppendRequest, Claim, MarkerRequest};
 
 pub use driver::{Partition, PartitionDriver};
-pub use mailbox::{Letters, Mail, ShardBatches, ShardClaims, ShardHandle, ShardMarkers, Shards};
+pub use mailbox::{Letters, LodgerMail, Mail, ShardBatches, ShardClaims, ShardHandle, ShardMarkers, Shards};
 pub use run::ShardSettings;

@@ -21,6 +21,7 @@ use super::vouching;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::{ByPartition, PartitionKey};
+use crate::tasks::Tasks;
 
 /// Mail that one turn takes at the most: what waits behind it sees a written log.
 const TURN_MAIL_MAX: usize = 256;
@@ -384,9 +385,9 @@ impl Shard {
 
 impl ShardHandle {
     /// Starts a shard's task.
-    pub fn spawn(number: usize, settings: ShardSettings) -> ShardHandle {
+    pub fn spawn(number: usize, settings: ShardSettings, tasks: &Tasks) -> ShardHandle {
         let (handle, mail) = ShardHandle::new(number);
-        tokio::spawn(run(mail, settings));
+        tasks.spawn(format!("shard {number}"), run(mail, settings));
         handle
     }
 }

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::appends::Ticket;
 use super::driver::PartitionDriver;
+use super::mailbox::LodgerMail;
 use crate::controllers::Random;
-use crate::coordinator::{Coordinating, CoordinatorMail, Coordinators};
+use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::PartitionHandle;
 
 /// The machine, with who lives there and who waits for it in a broker.
@@ -55,7 +56,7 @@ impl Slot {
     }
 
     /// Mail to the coordinator of its kind. It is dropped if none of that kind lives here.
-    pub fn deliver(&mut self, turn: Turn, mail: CoordinatorMail) {
+    pub fn deliver(&mut self, turn: Turn, mail: LodgerMail) {
         let (coordinators, partition) = self.machine.lodgers_mut();
         let mut mail = Some(mail);
         for coordinator in coordinators {

@@ -56,8 +56,8 @@ pub struct ConfigEntry {
     pub value: Option<String>,
     pub read_only: bool,
     pub sensitive: bool,
-    /// Where the value comes from, as on the wire: 1 topic, 2 broker, 3 broker default, 4 static broker, 5 default, 6 broker
-    /// logger, 7 client metrics, 8 group.
+    /// Where the value comes from, as on the wire: 1 topic, 2 broker, 3 broker default, 4 static broker, 5
+    /// default, 6 broker logger, 7 client metrics, 8 group.
     pub source: i8,
     /// As on the wire: 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password.
     pub config_type: i8,
@@ -104,7 +104,8 @@ impl ConfigChange {
 }
 
 impl Admin {
-    /// The configs of resources: all, or those in `names`; with `documentation` if asked for, always with synonyms.
+    /// The configs of resources: all, or those in `names`; with `documentation` if asked for, always with
+    /// synonyms.
     pub async fn describe_configs(
         &self,
         resources: &[ConfigResource],
@@ -136,7 +137,8 @@ impl Admin {
         Ok(described)
     }
 
-    /// Changes settings one by one; settings that are not named stay. With `validate_only`, says whether it could be done.
+    /// Changes settings one by one; settings that are not named stay. With `validate_only`, says whether it
+    /// could be done.
     pub async fn incremental_alter_configs(
         &self,
         changes: &[(ConfigResource, Vec<ConfigChange>)],

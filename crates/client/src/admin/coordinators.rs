@@ -1,5 +1,5 @@
-//! What is asked of many groups or transactional ids goes to their coordinators in as few requests as there are coordinators,
-//! and what became of each is told apart.
+//! What is asked of many groups or transactional ids goes to their coordinators in as few requests as there
+//! are coordinators, and what became of each is told apart.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,8 +19,9 @@ use crate::seam;
 pub(super) type Outcomes<T> = BTreeMap<Str, Result<T, Error>>;
 
 impl Admin {
-    /// Asks the coordinators of groups or transactional ids, again where that may help, for up to `default.api.timeout.ms`. `ask` asks one
-    /// coordinator for all that is its own; what it says nothing of has failed. Every key is in the answer.
+    /// Asks the coordinators of groups or transactional ids, again where that may help, for up to
+    /// `default.api.timeout.ms`. `ask` asks one coordinator for all that is its own; what it says nothing of
+    /// has failed. Every key is in the answer.
     pub(super) async fn ask_coordinators<T, F>(
         &self,
         of: Coordinated,

@@ -8,7 +8,8 @@
 //! - `describe`: the cluster and its log directories.
 //! - `coordinators`: finds and asks those who coordinate groups and transactions.
 //!
-//! An `Err` of a call is about the whole of it; what became of each topic, group, resource or partition is in its answer.
+//! An `Err` of a call is about the whole of it; what became of each topic, group, resource or partition is in
+//! its answer.
 
 mod configs;
 mod coordinators;

@@ -31,8 +31,8 @@ pub struct NewTopic {
     pub partitions: i32,
     /// -1: the broker's default.
     pub replication_factor: i16,
-    /// The replicas of each partition, the preferred leader first; empty: the cluster chooses. If given, `partitions` and
-    /// `replication_factor` are not used.
+    /// The replicas of each partition, the preferred leader first; empty: the cluster chooses. If given,
+    /// `partitions` and `replication_factor` are not used.
     pub assignments: Vec<Vec<BrokerId>>,
     pub configs: Vec<(String, Option<String>)>,
 }
@@ -54,7 +54,8 @@ impl NewTopic {
     }
 }
 
-/// A topic that was created. Partitions, replication factor and configs are empty when the broker may not tell.
+/// A topic that was created. Partitions, replication factor and configs are empty when the broker may not
+/// tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
     pub id: TopicId,
@@ -82,7 +83,8 @@ pub struct TopicListing {
 }
 
 impl Admin {
-    /// Creates topics, or with `validate_only` says whether they could be. The outcome is for each by its name.
+    /// Creates topics, or with `validate_only` says whether they could be. The outcome is for each by its
+    /// name.
     pub async fn create_topics(
         &self,
         topics: &[NewTopic],

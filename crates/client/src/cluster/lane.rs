@@ -2,8 +2,8 @@
 
 use ottla_wire::BrokerId;
 
-/// Requests in one lane wait for each other, those in different lanes do not. A consumer has a lane of its own, so that
-/// its long polls do not hold up others.
+/// Requests in one lane wait for each other, those in different lanes do not. A consumer has a lane of its
+/// own, so that its long polls do not hold up others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lane(pub(super) u32);
 

@@ -1,4 +1,5 @@
-//! What a client knows of a cluster: an immutable snapshot, and how an answer of the broker makes the next one. Pure.
+//! What a client knows of a cluster: an immutable snapshot, and how an answer of the broker makes the next
+//! one. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,8 +120,8 @@ impl Metadata {
 
     /// The snapshot after an answer that lists every topic that is still of interest: others are forgotten.
     ///
-    /// A partition whose leader epoch in the answer is older than what is known keeps what is known (the broker that
-    /// answered lags), unless the topic was created again.
+    /// A partition whose leader epoch in the answer is older than what is known keeps what is known (the
+    /// broker that answered lags), unless the topic was created again.
     pub(super) fn after(&self, response: MetadataResponse) -> Metadata {
         let mut next = Metadata {
             cluster_id: response.cluster_id.as_ref().map(Str::detached).or_else(|| self.cluster_id.clone()),

@@ -28,8 +28,8 @@ use lane::Node;
 pub use metadata::{Broker, Metadata, Partition, Topic, TopicPartition};
 pub(crate) use metadata::{by_topic, read_topic};
 
-/// A cluster. Clones are the same; producers, consumers and admin clients may share one, and then share its metadata and
-/// connections. A background task keeps metadata fresh until the last clone is dropped.
+/// A cluster. Clones are the same; producers, consumers and admin clients may share one, and then share its
+/// metadata and connections. A background task keeps metadata fresh until the last clone is dropped.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -61,7 +61,8 @@ impl Drop for RefreshTask {
 }
 
 impl Cluster {
-    /// A cluster that nobody has talked to yet: connections are made when needed. MUST be called in a tokio runtime.
+    /// A cluster that nobody has talked to yet: connections are made when needed. MUST be called in a tokio
+    /// runtime.
     pub fn new(config: ClientConfig) -> Result<Cluster, Error> {
         config.check()?;
         let config = Arc::new(config);
@@ -108,7 +109,8 @@ impl Cluster {
         self.inner.fetch_asked.notify_one();
     }
 
-    /// Fetches metadata now and waits until it is there; tries again, with backoff, until `default.api.timeout.ms`.
+    /// Fetches metadata now and waits until it is there; tries again, with backoff, until
+    /// `default.api.timeout.ms`.
     pub async fn refresh(&self) -> Result<Arc<Metadata>, Error> {
         let timeout = self.inner.config.default_api_timeout;
         let deadline = seam::now() + timeout;
@@ -134,8 +136,8 @@ impl Cluster {
         known
     }
 
-    /// The topic, fetched if it is not known. Tries again for up to `timeout` while the broker says that it does not know
-    /// the topic or has no leader for it yet (it may be being created).
+    /// The topic, fetched if it is not known. Tries again for up to `timeout` while the broker says that it
+    /// does not know the topic or has no leader for it yet (it may be being created).
     pub async fn topic(&self, name: &str, timeout: Duration) -> Result<Arc<Topic>, Error> {
         let deadline = seam::now() + timeout;
         let mut changes = self.inner.fetches.subscribe();
@@ -237,7 +239,8 @@ impl Cluster {
         Ok(connection?)
     }
 
-    /// A connection to any broker: one that is open if possible, else to a known broker, else to a bootstrap server.
+    /// A connection to any broker: one that is open if possible, else to a known broker, else to a bootstrap
+    /// server.
     pub async fn any(&self) -> Result<Connection, Error> {
         self.inner.any().await
     }
@@ -286,7 +289,8 @@ impl Inner {
         let bootstrap = self.config.bootstrap_servers.iter().enumerate();
         let bootstrap = bootstrap.map(|(i, address)| (Node::Bootstrap(i), address.clone())).collect();
         let mut last = None;
-        // Known brokers first; when none answers the cluster may have moved as a whole, so start over (KIP-899).
+        // Known brokers first; when none answers the cluster may have moved as a whole, so start over
+        // (KIP-899).
         for (node, address) in self.shuffled(brokers).into_iter().chain(self.shuffled(bootstrap)) {
             match self.nodes.connection((node, Lane::SHARED), &address).await {
                 Ok(connection) => return Ok(connection),

@@ -29,7 +29,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
         }
         *inner.last_error.lock().unwrap_or_else(PoisonError::into_inner) = fetched.err();
         inner.fetches.send_modify(|count| *count += 1);
-        // Also after a success: many who ask at once get one answer, and a cluster that has none is not stormed.
+        // Also after a success: many who ask at once get one answer, and a cluster that has none is not
+        // stormed.
         let pause = if failures > 0 { inner.retry.after(failures) } else { inner.config.retry_backoff / 10 };
         tokio::time::sleep(pause).await;
     }

@@ -30,8 +30,8 @@ pub(super) struct Asked {
 }
 
 impl Consumer {
-    /// Asks every broker that has no fetch under way for the partitions of its that have nothing fetched. Gives the time
-    /// to look again.
+    /// Asks every broker that has no fetch under way for the partitions of its that have nothing fetched.
+    /// Gives the time to look again.
     pub(super) fn start_fetches(&mut self) -> Instant {
         let now = seam::now();
         let metadata = self.cluster.metadata();

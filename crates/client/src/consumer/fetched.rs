@@ -1,5 +1,5 @@
-//! Turns what a broker fetched for one partition into records: checks batches, leaves out control batches, aborted
-//! transactions (read_committed) and records before the offset that was asked for. Pure.
+//! Turns what a broker fetched for one partition into records: checks batches, leaves out control batches,
+//! aborted transactions (read_committed) and records before the offset that was asked for. Pure.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -73,7 +73,8 @@ impl Fetched {
                         return Ok(Some(record));
                     }
                     None => {
-                        // Compaction may have removed the last records of a batch: go on behind them all the same.
+                        // Compaction may have removed the last records of a batch: go on behind them all the
+                        // same.
                         self.position = self.position.max(self.batch_end);
                         self.records = None;
                     }
@@ -81,7 +82,8 @@ impl Fetched {
             }
             match self.batches.next() {
                 Some(Ok(batch)) => self.open(&batch)?,
-                // The broker cuts where the limit is, even within a batch; the rest comes with the next fetch.
+                // The broker cuts where the limit is, even within a batch; the rest comes with the next
+                // fetch.
                 Some(Err(BatchError::Truncated { .. })) if self.any => return Ok(None),
                 Some(Err(error)) => return Err(error),
                 None => return Ok(None),

@@ -28,13 +28,14 @@ use fetch::Asked;
 use fetched::{Fetched, Reading};
 use locate::Located;
 
-/// Answers that wait for the consumer. There is at most one fetch a broker under way, and one search for offsets.
+/// Answers that wait for the consumer. There is at most one fetch a broker under way, and one search for
+/// offsets.
 const EVENTS_MAX: usize = 64;
 
 /// Reads records of the partitions assigned to it. Not cloneable: one owner.
 ///
-/// Fetches go on in the background only between and during calls of [`Consumer::poll`]: what a broker has answered
-/// waits, one answer a partition, and nothing more is fetched for a partition before that is taken.
+/// Fetches go on in the background only between and during calls of [`Consumer::poll`]: what a broker has
+/// answered waits, one answer a partition, and nothing more is fetched for a partition before that is taken.
 pub struct Consumer {
     cluster: Cluster,
     config: ConsumerConfig,
@@ -138,8 +139,8 @@ impl Consumer {
         }
     }
 
-    /// Reads these partitions from now on and no others. Those that were assigned before keep their position; new ones
-    /// begin where `auto.offset.reset` says, unless [`Consumer::seek`] comes first.
+    /// Reads these partitions from now on and no others. Those that were assigned before keep their position;
+    /// new ones begin where `auto.offset.reset` says, unless [`Consumer::seek`] comes first.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
         let begin = self.reset_position();
         self.assign_at(partitions, begin);
@@ -178,7 +179,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// The offset of the next record that [`Consumer::poll`] gives of a partition; none while that is not known.
+    /// The offset of the next record that [`Consumer::poll`] gives of a partition; none while that is not
+    /// known.
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         match self.assigned.get(partition)?.position {
             Position::At { offset } => Some(offset),
@@ -200,8 +202,8 @@ impl Consumer {
         self.assigned.iter().filter(move |(_, a)| unplaced(a)).map(|(of, a)| (of, a.generation))
     }
 
-    /// Where a partition begins: at an offset that was committed, or where `auto.offset.reset` says. Ignored if it has been
-    /// told otherwise since.
+    /// Where a partition begins: at an offset that was committed, or where `auto.offset.reset` says. Ignored
+    /// if it has been told otherwise since.
     pub(crate) fn place(
         &mut self,
         partition: &TopicPartition,
@@ -229,8 +231,8 @@ impl Consumer {
         self.assigned.get(partition)?.high_watermark
     }
 
-    /// Where the partition ends for this consumer, as of its last fetch: with read_committed, before the first transaction
-    /// that is open.
+    /// Where the partition ends for this consumer, as of its last fetch: with read_committed, before the
+    /// first transaction that is open.
     pub fn readable_end(&self, partition: &TopicPartition) -> Option<Offset> {
         let assigned = self.assigned.get(partition)?;
         match self.config.isolation_level {
@@ -250,8 +252,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Up to `max.poll.records` records, or none after `timeout`. An error is about one partition or request; polling again
-    /// goes on with the others. Cancel safe: records that were not given are given next time.
+    /// Up to `max.poll.records` records, or none after `timeout`. An error is about one partition or request;
+    /// polling again goes on with the others. Cancel safe: records that were not given are given next time.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<PartitionRecords>, Error> {
         let deadline = seam::now() + timeout;
         loop {
@@ -379,8 +381,8 @@ fn reset_of(reset: OffsetReset) -> Option<Seek> {
 }
 
 impl Assigned {
-    /// Up to `max` records; moves the position behind them. After an error what was fetched is dropped, to be fetched
-    /// again.
+    /// Up to `max` records; moves the position behind them. After an error what was fetched is dropped, to be
+    /// fetched again.
     fn take_records(&mut self, of: &TopicPartition, max: usize) -> Result<PartitionRecords, Error> {
         let mut taken = PartitionRecords {
             partition: of.clone(),

@@ -1,4 +1,5 @@
-//! Settings of a member of a group. Names and defaults are Kafka's; the setting's name stands before each field.
+//! Settings of a member of a group. Names and defaults are Kafka's; the setting's name stands before each
+//! field.
 
 use std::time::Duration;
 
@@ -19,31 +20,34 @@ pub enum GroupProtocol {
 pub struct GroupConfig {
     /// `group.id` (required).
     pub group_id: String,
-    /// `group.instance.id` (none): makes this a static member, which may restart within the session timeout without a
-    /// rebalance (KIP-345). Unique in the group.
+    /// `group.instance.id` (none): makes this a static member, which may restart within the session timeout
+    /// without a rebalance (KIP-345). Unique in the group.
     pub group_instance_id: Option<String>,
     /// `group.protocol` (classic).
     pub group_protocol: GroupProtocol,
-    /// `group.remote.assignor` (none: the broker's choice): the broker's assignor; for the consumer protocol only.
+    /// `group.remote.assignor` (none: the broker's choice): the broker's assignor; for the consumer protocol
+    /// only.
     pub group_remote_assignor: Option<String>,
-    /// `partition.assignment.strategy` (range, cooperative-sticky): for the classic protocol only. The group uses the first
-    /// one that all of its members know. Rebalances are cooperative if every one of the list is.
+    /// `partition.assignment.strategy` (range, cooperative-sticky): for the classic protocol only. The group
+    /// uses the first one that all of its members know. Rebalances are cooperative if every one of the list
+    /// is.
     pub partition_assignment_strategy: Vec<Assignor>,
-    /// `session.timeout.ms` (45 s): a member that is not heard of for so long is put out of the group. With the consumer
-    /// protocol the broker sets it.
+    /// `session.timeout.ms` (45 s): a member that is not heard of for so long is put out of the group. With
+    /// the consumer protocol the broker sets it.
     pub session_timeout: Duration,
     /// `heartbeat.interval.ms` (3 s): likewise.
     pub heartbeat_interval: Duration,
-    /// `max.poll.interval.ms` (5 min): a member whose owner does not poll for so long leaves the group. Rebalances wait for
-    /// it this long, too.
+    /// `max.poll.interval.ms` (5 min): a member whose owner does not poll for so long leaves the group.
+    /// Rebalances wait for it this long, too.
     pub max_poll_interval: Duration,
-    /// `enable.auto.commit` (true): whether positions are committed now and then, before partitions are given up, and when
-    /// the consumer is closed. A record counts as done when the poll after the one that gave it begins.
+    /// `enable.auto.commit` (true): whether positions are committed now and then, before partitions are given
+    /// up, and when the consumer is closed. A record counts as done when the poll after the one that gave it
+    /// begins.
     pub enable_auto_commit: bool,
     /// `auto.commit.interval.ms` (5 s).
     pub auto_commit_interval: Duration,
-    /// `exclude.internal.topics` (true): whether a pattern leaves out the cluster's own topics. For the classic protocol;
-    /// with the consumer protocol the broker matches.
+    /// `exclude.internal.topics` (true): whether a pattern leaves out the cluster's own topics. For the
+    /// classic protocol; with the consumer protocol the broker matches.
     pub exclude_internal_topics: bool,
 }
 

@@ -29,8 +29,8 @@ use crate::seam::{self, Instant};
 /// `max.poll.interval.ms`.
 ///
 /// A task in the background keeps the place in the group; what changes the share is done during
-/// [`GroupConsumer::poll`], and never else: between two polls the owner has what it had. When it is dropped rather than
-/// closed, it still leaves the group, but commits nothing.
+/// [`GroupConsumer::poll`], and never else: between two polls the owner has what it had. When it is dropped
+/// rather than closed, it still leaves the group, but commits nothing.
 pub struct GroupConsumer {
     pub(super) consumer: Consumer,
     pub(super) config: GroupConfig,
@@ -58,7 +58,8 @@ pub(super) struct AutoCommit {
 }
 
 impl GroupConsumer {
-    /// A consumer with a cluster of its own. MUST be called in a tokio runtime. Joins nothing before it subscribes.
+    /// A consumer with a cluster of its own. MUST be called in a tokio runtime. Joins nothing before it
+    /// subscribes.
     pub fn new(
         client: ClientConfig,
         consumer: ConsumerConfig,
@@ -99,8 +100,8 @@ impl GroupConsumer {
         self.listener = Some(Box::new(listener));
     }
 
-    /// Subscribes to these topics, and to no others. Topics that do not exist yet count from when they do. To subscribe to
-    /// none, use [`GroupConsumer::unsubscribe`].
+    /// Subscribes to these topics, and to no others. Topics that do not exist yet count from when they do. To
+    /// subscribe to none, use [`GroupConsumer::unsubscribe`].
     pub fn subscribe<T: Into<Str>>(&mut self, topics: impl IntoIterator<Item = T>) -> Result<(), Error> {
         let topics: BTreeSet<Str> = topics.into_iter().map(Into::into).collect();
         if topics.is_empty() {
@@ -118,7 +119,8 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Gives up all partitions (committing, and telling the listener, as before any rebalance) and leaves the group.
+    /// Gives up all partitions (committing, and telling the listener, as before any rebalance) and leaves the
+    /// group.
     pub async fn unsubscribe(&mut self) -> Result<(), Error> {
         let outcome = self.give_up_all().await;
         self.incarnation += 1;
@@ -142,8 +144,8 @@ impl GroupConsumer {
         self.commit_offsets_async(self.positions(|_| true))
     }
 
-    /// [`GroupConsumer::commit_offsets`], without waiting for it. Commits are carried out in the order of these calls; tried
-    /// again for up to `default.api.timeout.ms` where that helps.
+    /// [`GroupConsumer::commit_offsets`], without waiting for it. Commits are carried out in the order of
+    /// these calls; tried again for up to `default.api.timeout.ms` where that helps.
     pub fn commit_offsets_async(&self, offsets: Offsets) -> Commit {
         let who = self.group_metadata();
         // Without a generation it would pass for a commit from outside of the group.
@@ -178,13 +180,15 @@ impl GroupConsumer {
         self.consumer.position(partition)
     }
 
-    /// How many offsets a partition's end was ahead of the position at the last fetch; none while that is not known.
+    /// How many offsets a partition's end was ahead of the position at the last fetch; none while that is not
+    /// known.
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
         let (end, position) = (self.consumer.readable_end(partition)?, self.consumer.position(partition)?);
         Some(end.0.saturating_sub(position.0).max(0))
     }
 
-    /// Gives no records of a partition, and fetches none, until [`GroupConsumer::resume`], or until it is given up.
+    /// Gives no records of a partition, and fetches none, until [`GroupConsumer::resume`], or until it is
+    /// given up.
     pub fn pause(&mut self, partition: &TopicPartition) -> Result<(), Error> {
         self.consumer.pause(partition)
     }
@@ -198,7 +202,8 @@ impl GroupConsumer {
         self.member.identity.borrow().clone()
     }
 
-    /// Why it cannot be a member any more (fenced, not authorized, refused); every poll says this from then on.
+    /// Why it cannot be a member any more (fenced, not authorized, refused); every poll says this from then
+    /// on.
     pub fn failure(&self) -> Option<&Error> {
         self.failed.as_ref()
     }
@@ -207,8 +212,8 @@ impl GroupConsumer {
         self.consumer.cluster()
     }
 
-    /// Commits where it is (with `enable.auto.commit`), waits for earlier commits, tells the listener, and leaves the group,
-    /// all within `timeout`. An error is that of the commit; it leaves all the same.
+    /// Commits where it is (with `enable.auto.commit`), waits for earlier commits, tells the listener, and
+    /// leaves the group, all within `timeout`. An error is that of the commit; it leaves all the same.
     pub async fn close(self, timeout: Duration) -> Result<(), Error> {
         self.close_as(Departure::Default, timeout).await
     }

@@ -1,5 +1,5 @@
-//! The task that lives a member's life: feeds the core of its protocol, sends what the core asks for, and tells the
-//! consumer what is to change. It ends with the consumer.
+//! The task that lives a member's life: feeds the core of its protocol, sends what the core asks for, and
+//! tells the consumer what is to change. It ends with the consumer.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::offsets::GroupMetadata;
 use crate::seam::{self, Instant};
 
-/// Messages that wait for the consumer. A core tells of one change after another, and of a loss in between: two at most;
-/// the rest is for reports, which are left out when there is no room.
+/// Messages that wait for the consumer. A core tells of one change after another, and of a loss in between:
+/// two at most; the rest is for reports, which are left out when there is no room.
 const TOLD_MAX: usize = 16;
 /// Answers to those, and the wish to close.
 const COMMANDS_MAX: usize = TOLD_MAX + 1;

@@ -1,5 +1,5 @@
-//! What a consumer does when its share changes: one change after another, each in steps that survive a poll which is
-//! dropped half-way.
+//! What a consumer does when its share changes: one change after another, each in steps that survive a poll
+//! which is dropped half-way.
 
 use std::collections::BTreeSet;
 
@@ -149,8 +149,8 @@ impl GroupConsumer {
         self.consumer.assignment().filter(|of| partitions.contains(of)).cloned().collect()
     }
 
-    /// Gives what the listener wants committed. What is given up must be something; a rebalance that brings nothing is over
-    /// all the same.
+    /// Gives what the listener wants committed. What is given up must be something; a rebalance that brings
+    /// nothing is over all the same.
     fn call(&mut self, how: How, partitions: &[TopicPartition]) -> Offsets {
         let Some(listener) = &mut self.listener else { return Offsets::new() };
         let mut rebalance = Rebalance { consumer: &mut self.consumer, commit: Offsets::new() };

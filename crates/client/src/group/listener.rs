@@ -7,17 +7,17 @@ use crate::consumer::{Consumer, Seek};
 use crate::error::Error;
 use crate::offsets::{OffsetAndMetadata, Offsets};
 
-/// Is called during [`crate::GroupConsumer::poll`] (or unsubscribe, or close), by whoever calls that. MUST not block: while
-/// it does, nothing of the runtime's thread goes on.
+/// Is called during [`crate::GroupConsumer::poll`] (or unsubscribe, or close), by whoever calls that. MUST
+/// not block: while it does, nothing of the runtime's thread goes on.
 pub trait RebalanceListener: Send {
-    /// These partitions are about to be given up. Their positions have been committed if `enable.auto.commit` is on; what
-    /// is given to [`Rebalance::commit`] is committed before they go.
+    /// These partitions are about to be given up. Their positions have been committed if `enable.auto.commit`
+    /// is on; what is given to [`Rebalance::commit`] is committed before they go.
     fn revoked(&mut self, rebalance: &mut Rebalance<'_>, partitions: &[TopicPartition]) {
         let _ = (rebalance, partitions);
     }
 
-    /// These partitions, perhaps none, have come: a rebalance is over. They begin where the group has committed, unless
-    /// [`Rebalance::seek`] says otherwise.
+    /// These partitions, perhaps none, have come: a rebalance is over. They begin where the group has
+    /// committed, unless [`Rebalance::seek`] says otherwise.
     fn assigned(&mut self, rebalance: &mut Rebalance<'_>, partitions: &[TopicPartition]) {
         let _ = (rebalance, partitions);
     }
@@ -50,7 +50,8 @@ impl Rebalance<'_> {
         self.consumer.pause(partition)
     }
 
-    /// Commits an offset when the listener returns, before the rebalance goes on. If it fails, that is logged.
+    /// Commits an offset when the listener returns, before the rebalance goes on. If it fails, that is
+    /// logged.
     pub fn commit(&mut self, partition: TopicPartition, offset: impl Into<OffsetAndMetadata>) {
         self.commit.insert(partition, offset.into());
     }

@@ -13,12 +13,12 @@ use super::pattern::Pattern;
 use crate::cluster::{Cluster, Metadata};
 use crate::error::{ApiError, Error};
 
-/// How often metadata is fetched until every topic is known or known to be missing. One fetch may have been under way
-/// before anybody asked.
+/// How often metadata is fetched until every topic is known or known to be missing. One fetch may have been
+/// under way before anybody asked.
 const FETCHES_MAX: usize = 3;
 
-/// The metadata when these topics are in it, as far as they exist. When it cannot be had, what is known: whoever asked
-/// compares, and asks again.
+/// The metadata when these topics are in it, as far as they exist. When it cannot be had, what is known:
+/// whoever asked compares, and asks again.
 pub(super) async fn look(cluster: &Cluster, what: &Look) -> Arc<Metadata> {
     match what {
         Look::Names(names) => know(cluster, names).await,

@@ -1,7 +1,7 @@
 //! Consumers that share the partitions of topics as a group, by the classic or by the consumer protocol.
 //!
-//! - `consumer`: the consumer of a group; `poll` its loop, `follow` what it does when its share changes, `place` where it
-//!   begins to read, `listener` who is told.
+//! - `consumer`: the consumer of a group; `poll` its loop, `follow` what it does when its share changes,
+//!   `place` where it begins to read, `listener` who is told.
 //! - `config`: its settings.
 //! - `membership`: pure cores of the member, one for each protocol.
 //! - `driver`, `send`, `look`: the task around a core.

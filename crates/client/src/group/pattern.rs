@@ -8,7 +8,8 @@ use crate::error::Error;
 /// Most bytes that a compiled pattern may take (1 MiB).
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
-/// A regular expression that the whole name of a topic must match, in RE2's syntax (no look-around, no back-references).
+/// A regular expression that the whole name of a topic must match, in RE2's syntax (no look-around, no
+/// back-references).
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     text: Str,

@@ -9,17 +9,18 @@ use crate::offsets::Commit;
 use crate::seam::{self, Instant};
 
 impl GroupConsumer {
-    /// Up to `max.poll.records` records of the partitions that it has, or none after `timeout`. Records that an earlier poll
-    /// gave count as done: they may be committed now.
+    /// Up to `max.poll.records` records of the partitions that it has, or none after `timeout`. Records that
+    /// an earlier poll gave count as done: they may be committed now.
     ///
-    /// An error is about one partition or request, and polling again goes on with the others; unless the member cannot go on
-    /// ([`GroupConsumer::failure`]). Cancel safe: what was not given is given next time, and a rebalance that was interrupted
-    /// goes on.
+    /// An error is about one partition or request, and polling again goes on with the others; unless the
+    /// member cannot go on ([`GroupConsumer::failure`]). Cancel safe: what was not given is given next time,
+    /// and a rebalance that was interrupted goes on.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<PartitionRecords>, Error> {
         let _polling = self.member.liveness.polling();
         let deadline = seam::now() + timeout;
         loop {
-            // While partitions change hands no records are given, but the owner is not kept longer than it wants either.
+            // While partitions change hands no records are given, but the owner is not kept longer than it
+            // wants either.
             if tokio::time::timeout_at(deadline, self.follow()).await.is_err() {
                 return Ok(Vec::new());
             }

@@ -1,5 +1,5 @@
-//! What the members of a classic group tell each other through their coordinator, which does not look inside: what each
-//! subscribes to and owns, and what the leader assigned (Kafka's consumer protocol). Pure.
+//! What the members of a classic group tell each other through their coordinator, which does not look inside:
+//! what each subscribes to and owns, and what the leader assigned (Kafka's consumer protocol). Pure.
 
 use std::collections::BTreeSet;
 
@@ -80,7 +80,8 @@ pub(crate) fn decode_topics(bytes: Bytes) -> Result<BTreeSet<Str>, DecodeError> 
     Ok(if bytes.is_empty() { BTreeSet::new() } else { Subscribed::decode(bytes)?.topics })
 }
 
-/// Newer versions only add fields at the end: they are read as the newest that is known, and the rest is left.
+/// Newer versions only add fields at the end: they are read as the newest that is known, and the rest is
+/// left.
 fn decode<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.i16(M::NAME)?;

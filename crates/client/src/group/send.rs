@@ -33,8 +33,8 @@ impl Protocol for classic::Classic {
 
     async fn send(coordinator: Arc<Coordinator>, question: classic::Question) -> classic::Answer {
         match question {
-            // The coordinator answers these when the others are there, and everything behind them waits: they have a
-            // connection of their own.
+            // The coordinator answers these when the others are there, and everything behind them waits: they
+            // have a connection of their own.
             classic::Question::Join(request) => {
                 let rebalance =
                     Duration::from_millis(u64::try_from(request.rebalance_timeout_ms).unwrap_or(0));

@@ -13,7 +13,8 @@ use crate::error::ApiError;
 pub struct OffsetAndMetadata {
     /// Of the next record to be read.
     pub offset: Offset,
-    /// Of the last record that was read, so that whoever goes on there notices when it was lost since (KIP-320).
+    /// Of the last record that was read, so that whoever goes on there notices when it was lost since
+    /// (KIP-320).
     pub leader_epoch: LeaderEpoch,
     /// Words for people; the broker limits their length.
     pub metadata: String,
@@ -28,15 +29,16 @@ impl From<Offset> for OffsetAndMetadata {
 /// Offsets to commit, or committed ones.
 pub type Offsets = BTreeMap<TopicPartition, OffsetAndMetadata>;
 
-/// What one group has committed; none where it has not. Errors of partitions are kept apart, and those of which nothing was
-/// said are left out.
+/// What one group has committed; none where it has not. Errors of partitions are kept apart, and those of
+/// which nothing was said are left out.
 pub type Committed = BTreeMap<TopicPartition, Result<Option<OffsetAndMetadata>, ApiError>>;
 
 /// Who commits, and who sends offsets in a transaction: a member of a group in one of its generations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMetadata {
     pub group_id: Str,
-    /// The generation of a classic group, the member's epoch in a group of the consumer protocol; -1 outside of both.
+    /// The generation of a classic group, the member's epoch in a group of the consumer protocol; -1 outside
+    /// of both.
     pub generation: i32,
     /// Empty outside of a group.
     pub member_id: Str,

@@ -1,5 +1,5 @@
-//! Commits offsets, one request after another in the order they were asked for, so that an older one never replaces a newer.
-//! Those that wait together are committed together.
+//! Commits offsets, one request after another in the order they were asked for, so that an older one never
+//! replaces a newer. Those that wait together are committed together.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,8 +20,8 @@ use crate::seam::{self, Instant};
 
 /// Commits that wait for their turn.
 const COMMITS_MAX: usize = 256;
-/// How often a commit is tried that fails because of its topic. A coordinator may learn late that a topic was made; one that
-/// was deleted must not hold up the commits behind it.
+/// How often a commit is tried that fails because of its topic. A coordinator may learn late that a topic was
+/// made; one that was deleted must not hold up the commits behind it.
 const TOPIC_TRIES_MAX: u32 = 5;
 
 type Outcome = Result<(), Error>;
@@ -75,7 +75,8 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// `identity` is followed when a member's epoch goes up while a commit is under way. MUST be called in a tokio runtime.
+    /// `identity` is followed when a member's epoch goes up while a commit is under way. MUST be called in a
+    /// tokio runtime.
     pub(crate) fn start(
         coordinator: Arc<Coordinator>,
         identity: watch::Receiver<GroupMetadata>,
@@ -146,8 +147,8 @@ async fn persist(
         }
         let Err(error) = attempt(coordinator, &who, &mut offsets).await else { return Ok(()) };
         let now = identity.borrow().clone();
-        // The member's epoch went up (KIP-848), perhaps in an answer that is still on its way: it owns what it commits all the
-        // same, unless it was put out, and then it is somebody else.
+        // The member's epoch went up (KIP-848), perhaps in an answer that is still on its way: it owns what
+        // it commits all the same, unless it was put out, and then it is somebody else.
         let catching_up = error.code() == Some(ErrorCode::StaleMemberEpoch)
             && now.member_id == who.member_id
             && now.generation >= who.generation;

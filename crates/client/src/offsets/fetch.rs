@@ -1,4 +1,5 @@
-//! OffsetFetch (key 9): topics by id from version 10 on, by name before; many groups at once from version 8 on.
+//! OffsetFetch (key 9): topics by id from version 10 on, by name before; many groups at once from version 8
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +36,8 @@ pub(crate) struct Asked {
     pub(crate) partitions: Option<BTreeSet<TopicPartition>>,
 }
 
-/// Reads what groups have committed over a connection to the coordinator of all of them. Every group is in the answer.
+/// Reads what groups have committed over a connection to the coordinator of all of them. Every group is in
+/// the answer.
 pub(crate) async fn fetch(
     connection: &Connection,
     metadata: &Metadata,

@@ -67,8 +67,8 @@ pub struct ListedOffset {
 /// What came back for each partition.
 pub type Listed = BTreeMap<TopicPartition, Result<ListedOffset, Error>>;
 
-/// Asks the leaders, again for up to `timeout` where trying again may help. Every partition that is asked for is in the
-/// answer.
+/// Asks the leaders, again for up to `timeout` where trying again may help. Every partition that is asked for
+/// is in the answer.
 pub(crate) async fn list(
     cluster: &Cluster,
     isolation: IsolationLevel,

@@ -1,10 +1,10 @@
-//! Offsets: where logs begin and end or reach a time, and what groups have committed; for consumers, members of groups,
-//! transactions and the admin client.
+//! Offsets: where logs begin and end or reach a time, and what groups have committed; for consumers, members
+//! of groups, transactions and the admin client.
 //!
 //! - `list`: offsets by place or time (ListOffsets), from the leaders.
 //! - `committed`: what a group commits, and who does.
-//! - `commit`, `fetch`, `delete`: OffsetCommit, OffsetFetch, OffsetDelete. One attempt each; whoever asks knows whether to
-//!   try again.
+//! - `commit`, `fetch`, `delete`: OffsetCommit, OffsetFetch, OffsetDelete. One attempt each; whoever asks
+//!   knows whether to try again.
 //! - `committer`: commits of a member, in order; `reader`: what its group has committed.
 
 mod commit;

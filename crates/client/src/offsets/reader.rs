@@ -33,8 +33,8 @@ impl Reader {
         Reader { coordinator, identity, names_itself }
     }
 
-    /// Tries again for up to `default.api.timeout.ms`, also while open transactions may still change an offset. Every
-    /// partition that is asked for is in the answer.
+    /// Tries again for up to `default.api.timeout.ms`, also while open transactions may still change an
+    /// offset. Every partition that is asked for is in the answer.
     pub(crate) async fn read(&self, partitions: BTreeSet<TopicPartition>) -> Result<Found, Error> {
         let cluster = self.coordinator.cluster();
         let deadline = seam::now() + cluster.config().default_api_timeout;

@@ -55,8 +55,8 @@ impl Accumulator {
         Accumulator { rules, dice, topics, next_id: BatchId::FIRST, open }
     }
 
-    /// Adds a record, `size` bytes of memory being reserved for it. `topic` MUST have partitions, and that of the record
-    /// if it names one. True if the sender should look: a batch was begun or became full.
+    /// Adds a record, `size` bytes of memory being reserved for it. `topic` MUST have partitions, and that of
+    /// the record if it names one. True if the sender should look: a batch was begun or became full.
     pub(super) fn append(
         &mut self,
         topic: &Topic,
@@ -97,8 +97,8 @@ impl Accumulator {
         (delivery, begin || full)
     }
 
-    /// Looks at the first batch of each partition that has one. `retry_delay` gives the backoff after so many attempts,
-    /// `urgent` sends without lingering.
+    /// Looks at the first batch of each partition that has one. `retry_delay` gives the backoff after so many
+    /// attempts, `urgent` sends without lingering.
     pub(super) fn fronts(
         &self,
         urgent: bool,
@@ -179,7 +179,8 @@ impl Accumulator {
         self.open.first().is_none_or(|&oldest| oldest >= limit)
     }
 
-    /// The id of the next batch, whose predecessors a flush waits for. A batch that is still open counts as one of them.
+    /// The id of the next batch, whose predecessors a flush waits for. A batch that is still open counts as
+    /// one of them.
     pub(super) fn next_id(&self) -> BatchId {
         self.next_id
     }

@@ -38,7 +38,8 @@ impl Packing {
     }
 }
 
-/// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not bounded already.
+/// The largest batch that is unpacked to be split. It was built here, so this bounds nothing that is not
+/// bounded already.
 const UNPACKED_BYTES_MAX: usize = i32::MAX as usize;
 
 pub(super) struct Batch {
@@ -72,7 +73,8 @@ pub(super) struct Attempt {
 
 enum Content {
     Open(BatchBuilder),
-    /// Part of a batch that was split. Its records have numbers, and those behind it have the next: it takes no more.
+    /// Part of a batch that was split. Its records have numbers, and those behind it have the next: it takes
+    /// no more.
     Part(BatchBuilder),
     Sealed {
         bytes: Bytes,
@@ -156,8 +158,9 @@ impl Batch {
         }
     }
 
-    /// Splits a sealed batch that the broker found too large into two halves, each with its share of the memory. The first
-    /// keeps the id. With the outcome that is given, those who wait for the records of this one wait for the halves.
+    /// Splits a sealed batch that the broker found too large into two halves, each with its share of the
+    /// memory. The first keeps the id. With the outcome that is given, those who wait for the records of this
+    /// one wait for the halves.
     pub(super) fn split(&self, packing: Packing) -> Result<([Batch; 2], Outcome), BatchError> {
         let Content::Sealed { bytes, records, .. } = &self.content else {
             unreachable!("a batch is sealed before a broker can refuse it")

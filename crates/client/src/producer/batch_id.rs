@@ -5,8 +5,8 @@
 pub(super) struct BatchId(u64);
 
 impl BatchId {
-    /// Room for the ids of the parts into which one batch may be split: one for each record would do, and a batch of
-    /// `max.request.size` cannot have more records than that.
+    /// Room for the ids of the parts into which one batch may be split: one for each record would do, and a
+    /// batch of `max.request.size` cannot have more records than that.
     pub(super) const SPAN: u64 = 1 << 24;
 
     pub(super) const FIRST: BatchId = BatchId(0);

@@ -33,8 +33,8 @@ impl Acks {
 pub struct ProducerConfig {
     /// `acks` (all).
     pub acks: Acks,
-    /// `batch.size` (16384): a batch takes no further record beyond this size, counted before compression. A single
-    /// larger record makes a batch of its own.
+    /// `batch.size` (16384): a batch takes no further record beyond this size, counted before compression. A
+    /// single larger record makes a batch of its own.
     pub batch_size: usize,
     /// `linger.ms` (5 ms): how long a batch that is not full waits for more records.
     pub linger: Duration,
@@ -42,8 +42,8 @@ pub struct ProducerConfig {
     pub compression: Codec,
     /// `compression.<codec>.level` (none: the codec's default).
     pub compression_level: Option<i32>,
-    /// `max.in.flight.requests.per.connection` (5): with idempotence at most 5. Without it, more than 1 may reorder
-    /// records when a batch is retried.
+    /// `max.in.flight.requests.per.connection` (5): with idempotence at most 5. Without it, more than 1 may
+    /// reorder records when a batch is retried.
     pub max_in_flight: usize,
     /// `max.request.size` (1 MiB): the largest request, and (before compression) the largest record.
     pub max_request_size: usize,
@@ -51,8 +51,8 @@ pub struct ProducerConfig {
     pub buffer_memory: usize,
     /// `max.block.ms` (60 s): how long `send` waits for metadata and for buffer memory.
     pub max_block: Duration,
-    /// `delivery.timeout.ms` (2 min): how long after `send` a record is settled at the latest, whatever happens. MUST be
-    /// at least `linger.ms` and `request.timeout.ms` together.
+    /// `delivery.timeout.ms` (2 min): how long after `send` a record is settled at the latest, whatever
+    /// happens. MUST be at least `linger.ms` and `request.timeout.ms` together.
     pub delivery_timeout: Duration,
     /// `retries` (2147483647): attempts after the first; the delivery timeout bounds them too.
     pub retries: u32,
@@ -60,7 +60,8 @@ pub struct ProducerConfig {
     pub enable_idempotence: bool,
     /// `partitioner.ignore.keys` (false): spread records with a key as those without.
     pub partitioner_ignore_keys: bool,
-    /// `partitioner.adaptive.partitioning.enable` (true): records without a key go less often where more is queued.
+    /// `partitioner.adaptive.partitioning.enable` (true): records without a key go less often where more is
+    /// queued.
     pub partitioner_adaptive: bool,
 }
 

@@ -12,7 +12,8 @@ use ottla_wire::{Offset, Timestamp};
 use super::record::{ProduceError, RecordMetadata};
 use crate::error::ApiError;
 
-/// What became of one record. A future: `producer.send(record).await?.await`. Dropping it does not take the record back.
+/// What became of one record. A future: `producer.send(record).await?.await`. Dropping it does not take the
+/// record back.
 #[derive(Debug)]
 pub struct Delivery {
     settlement: Arc<Settlement>,

@@ -42,8 +42,8 @@ pub use transaction::{
 
 /// Sends records. Clones are the same producer.
 ///
-/// When the last clone is dropped, what has accumulated is still sent in the background (as long as the runtime lives);
-/// [`Producer::close`] waits for it.
+/// When the last clone is dropped, what has accumulated is still sent in the background (as long as the
+/// runtime lives); [`Producer::close`] waits for it.
 #[derive(Clone)]
 pub struct Producer {
     owner: Arc<Owner>,
@@ -79,8 +79,9 @@ impl Producer {
         Ok(Producer { owner: Arc::new(Owner(shared)) })
     }
 
-    /// Takes a record into a batch and gives the future of its fate. Waits, up to `max.block.ms`, for the topic's metadata
-    /// and for buffer memory; when it fails, or is dropped before it ends, the record was not taken.
+    /// Takes a record into a batch and gives the future of its fate. Waits, up to `max.block.ms`, for the
+    /// topic's metadata and for buffer memory; when it fails, or is dropped before it ends, the record was
+    /// not taken.
     ///
     /// Records of one task to one partition are stored in the order of these calls.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ProduceError> {
@@ -103,14 +104,14 @@ impl Producer {
         Ok(delivery)
     }
 
-    /// Sends what has accumulated without lingering, and waits until everything that was taken before this call is
-    /// settled, well or badly. Its end says nothing of success: the deliveries do.
+    /// Sends what has accumulated without lingering, and waits until everything that was taken before this
+    /// call is settled, well or badly. Its end says nothing of success: the deliveries do.
     pub async fn flush(&self) {
         self.owner.0.flush().await;
     }
 
-    /// Takes no more records, and waits up to `timeout` until all are settled; the rest is then given up (those on their
-    /// way with an unknown outcome).
+    /// Takes no more records, and waits up to `timeout` until all are settled; the rest is then given up
+    /// (those on their way with an unknown outcome).
     pub async fn close(&self, timeout: Duration) {
         let shared = &self.owner.0;
         shared.end(Life::Draining);

@@ -1,4 +1,5 @@
-//! Which partition a record goes to, as Kafka's own client decides it: same key, same partition, in every language.
+//! Which partition a record goes to, as Kafka's own client decides it: same key, same partition, in every
+//! language.
 
 use crate::seam::Dice;
 
@@ -32,8 +33,9 @@ pub fn partition_of_key(key: &[u8], partitions: usize) -> i32 {
     (positive % partitions) as i32
 }
 
-/// Where records of one topic that have no key go: to one partition until it has got a batch's worth, then to another
-/// (KIP-480, and KIP-794 for counting bytes rather than batches, so that a slow broker does not get more).
+/// Where records of one topic that have no key go: to one partition until it has got a batch's worth, then to
+/// another (KIP-480, and KIP-794 for counting bytes rather than batches, so that a slow broker does not get
+/// more).
 #[derive(Debug, Default)]
 pub(super) struct Sticky {
     partition: Option<i32>,
@@ -60,8 +62,8 @@ impl Sticky {
         *self.partition.get_or_insert_with(|| choose(dice, adaptive, &candidates()))
     }
 
-    /// Notes that `bytes` went to the partition. It is left once it has got `batch_size`, at the end of a batch if that
-    /// comes before twice as much.
+    /// Notes that `bytes` went to the partition. It is left once it has got `batch_size`, at the end of a
+    /// batch if that comes before twice as much.
     pub(super) fn produced(&mut self, bytes: usize, batch_size: usize, at_batch_end: bool) {
         self.bytes += bytes;
         if self.bytes >= batch_size && at_batch_end || self.bytes >= batch_size.saturating_mul(2) {

@@ -59,7 +59,8 @@ impl ProducerRecord {
 
 /// A varint of 32 bits.
 const LENGTH_BYTES_MAX: usize = 5;
-/// Lengths of record, key and value, number of headers, offset delta (5 each), timestamp delta (10), attributes (1).
+/// Lengths of record, key and value, number of headers, offset delta (5 each), timestamp delta (10),
+/// attributes (1).
 const RECORD_OVERHEAD_MAX: usize = 5 * LENGTH_BYTES_MAX + 10 + 1;
 
 /// Where a record was stored.
@@ -67,8 +68,8 @@ const RECORD_OVERHEAD_MAX: usize = 5 * LENGTH_BYTES_MAX + 10 + 1;
 pub struct RecordMetadata {
     pub topic: Str,
     pub partition: i32,
-    /// None if the broker did not tell: with `acks=0`, and for a repeat so late that the broker only knows that it has
-    /// the record.
+    /// None if the broker did not tell: with `acks=0`, and for a repeat so late that the broker only knows
+    /// that it has the record.
     pub offset: Option<Offset>,
     /// The record's own, or the broker's if the topic uses `LogAppendTime`.
     pub timestamp: Timestamp,
@@ -80,7 +81,8 @@ pub enum ProduceError {
     /// The record alone is too large for `limit`, a setting of the producer. Not stored.
     #[error("record takes up to {size} bytes, more than {limit}={max}")]
     TooLarge { size: usize, limit: &'static str, max: usize },
-    /// `max.block.ms` passed before there was room in `buffer.memory`: sending is slower than producing. Not stored.
+    /// `max.block.ms` passed before there was room in `buffer.memory`: sending is slower than producing. Not
+    /// stored.
     #[error("no room in buffer.memory within max.block.ms={}", .after.as_millis())]
     BufferFull { after: Duration },
     /// The topic's metadata could not be had, or there is no such partition. Not stored.
@@ -92,13 +94,15 @@ pub enum ProduceError {
     /// The broker refused the record. Not stored.
     #[error("refused: {0}")]
     Refused(ApiError),
-    /// The broker refused the batch because of other records in it. Not stored; sending it without those may succeed.
+    /// The broker refused the batch because of other records in it. Not stored; sending it without those may
+    /// succeed.
     #[error("refused together with other records of its batch: {0}")]
     RefusedWithOthers(ApiError),
     /// The record was sent, and no answer says whether it was stored: it may be in the log, or not.
     #[error("outcome unknown, the record may have been stored{}", Because(.last))]
     OutcomeUnknown { last: Option<Box<Error>> },
-    /// The transaction that the record belongs to is to be aborted, and it was not sent before that. Not stored.
+    /// The transaction that the record belongs to is to be aborted, and it was not sent before that. Not
+    /// stored.
     #[error("not sent: its transaction is aborted")]
     Aborted,
     /// The batch could not be built.

@@ -1,4 +1,5 @@
-//! The task that carries out what the [`Outbox`] wants: one for each producer, owner of everything that is on its way.
+//! The task that carries out what the [`Outbox`] wants: one for each producer, owner of everything that is on
+//! its way.
 //!
 //! What is asked of brokers comes back as an [`Event`], which the core hears before its next turn.
 
@@ -21,7 +22,8 @@ use crate::cluster::TopicPartition;
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
 
-/// Events that wait for the sender. It always takes them, so the bound only limits how far answers run ahead of it.
+/// Events that wait for the sender. It always takes them, so the bound only limits how far answers run ahead
+/// of it.
 const EVENTS_MAX: usize = 64;
 
 pub(super) struct Sender {

@@ -1,8 +1,10 @@
-//! Idempotence (KIP-98, KIP-360): the sequence number of each batch, and what an answer means for those that follow. Pure.
+//! Idempotence (KIP-98, KIP-360): the sequence number of each batch, and what an answer means for those that
+//! follow. Pure.
 //!
-//! A batch gets its number when it is first sent and keeps it over retries, so that the broker knows a repeat. When a
-//! number is lost (a batch failed for good, the broker forgot the producer), the epoch is raised and numbering starts
-//! again from 0 for the partitions concerned; the others move to the new epoch when nothing of theirs is in flight.
+//! A batch gets its number when it is first sent and keeps it over retries, so that the broker knows a
+//! repeat. When a number is lost (a batch failed for good, the broker forgot the producer), the epoch is
+//! raised and numbering starts again from 0 for the partitions concerned; the others move to the new epoch
+//! when nothing of theirs is in flight.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,7 +32,8 @@ pub(super) struct Sequences {
     streams: BTreeMap<TopicPartition, Stream>,
     /// Partitions whose numbering must start again in a new epoch.
     restart: BTreeSet<TopicPartition>,
-    /// A coordinator gives the epochs, and nothing that was sent is numbered anew: a gap ends the transaction instead.
+    /// A coordinator gives the epochs, and nothing that was sent is numbered anew: a gap ends the transaction
+    /// instead.
     transactional: bool,
 }
 
@@ -42,11 +45,12 @@ struct Stream {
     last_acked: Option<Sequence>,
     /// Sent and not settled (also those that wait for a retry), in the order of their numbers.
     in_flight: VecDeque<InFlight>,
-    /// A batch was given up although the broker may have it; the number after its last. Nothing new is sent until what is
-    /// in flight has shown whether it was stored.
+    /// A batch was given up although the broker may have it; the number after its last. Nothing new is sent
+    /// until what is in flight has shown whether it was stored.
     unresolved: Option<Sequence>,
-    /// A number is lost behind so many of those in flight. They may be stored already, and keep their numbers, for under new
-    /// ones the broker would store them again; when they are settled, those behind them get new ones.
+    /// A number is lost behind so many of those in flight. They may be stored already, and keep their
+    /// numbers, for under new ones the broker would store them again; when they are settled, those behind
+    /// them get new ones.
     gap: Option<usize>,
 }
 
@@ -100,13 +104,14 @@ impl Sequences {
         if stream.in_flight.is_empty() {
             return stream.unresolved.is_none();
         }
-        // Number 0 of a new epoch must not reach the broker before what is in flight from the old one. And the first batch
-        // goes alone: a broker without state takes any number from a producer, so that with a second one in flight a first
-        // that is refused and sent again would be taken for a repeat, and lost.
+        // Number 0 of a new epoch must not reach the broker before what is in flight from the old one. And
+        // the first batch goes alone: a broker without state takes any number from a producer, so that with a
+        // second one in flight a first that is refused and sent again would be taken for a repeat, and lost.
         stream.unresolved.is_none() && stream.identity == identity && stream.last_acked.is_some()
     }
 
-    /// Whether a batch that was sent before may be sent again now: the first in line only, so that order is kept.
+    /// Whether a batch that was sent before may be sent again now: the first in line only, so that order is
+    /// kept.
     pub(super) fn may_resend(&self, partition: &TopicPartition, batch: BatchId) -> bool {
         let first = self.streams.get(partition).and_then(|stream| stream.in_flight.front());
         self.identity.is_some() && first.is_some_and(|first| first.batch == batch)
@@ -146,7 +151,8 @@ impl Sequences {
         let Some(stream) = self.streams.get_mut(partition) else { return };
         let Some((at, acked)) = stream.remove(batch) else { return };
         if !is_current {
-            // It was stored under numbers of an epoch that has passed, so its new ones will never come: a gap.
+            // It was stored under numbers of an epoch that has passed, so its new ones will never come: a
+            // gap.
             stream.lose(at);
         } else if !follows_or_equals(stream.last_acked, acked.last()) {
             stream.last_acked = Some(acked.last());
@@ -172,8 +178,8 @@ impl Sequences {
         };
         let first = stream.in_flight[at].first;
         match error {
-            // The broker does not know this producer: its records were deleted, or its state expired. An old broker does
-            // not say where the log begins, and is asked again.
+            // The broker does not know this producer: its records were deleted, or its state expired. An old
+            // broker does not say where the log begins, and is asked again.
             ErrorCode::UnknownProducerId if self.transactional => Verdict::Fail,
             ErrorCode::UnknownProducerId => {
                 if log_start.is_some() {
@@ -201,8 +207,8 @@ impl Sequences {
         }
     }
 
-    /// The batch failed for good. If `maybe_stored`, the broker may have it all the same; if not, its numbers are a gap
-    /// that those after it must close.
+    /// The batch failed for good. If `maybe_stored`, the broker may have it all the same; if not, its numbers
+    /// are a gap that those after it must close.
     pub(super) fn failed(&mut self, partition: &TopicPartition, batch: BatchId, maybe_stored: bool) {
         let Some(stream) = self.streams.get_mut(partition) else { return };
         let Some((at, failed)) = stream.remove(batch) else { return };
@@ -235,8 +241,8 @@ impl Sequences {
         }
     }
 
-    /// Settles what can be settled between two sends: partitions with a batch of unknown fate and nothing in flight go on
-    /// if nothing is missing; where something is, the epoch is raised.
+    /// Settles what can be settled between two sends: partitions with a batch of unknown fate and nothing in
+    /// flight go on if nothing is missing; where something is, the epoch is raised.
     pub(super) fn settle(&mut self) {
         if self.transactional {
             self.streams.values_mut().for_each(|stream| (stream.unresolved, stream.gap) = (None, None));

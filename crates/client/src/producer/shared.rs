@@ -100,8 +100,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The topic of a record, asked for; also again if the record names a partition that is not known (there may be more
-    /// by now).
+    /// The topic of a record, asked for; also again if the record names a partition that is not known (there
+    /// may be more by now).
     pub(super) async fn topic(&self, record: &ProducerRecord) -> Result<Arc<Topic>, ProduceError> {
         let topic = self.cluster.topic(&record.topic, self.config.max_block).await;
         let mut topic = topic.map_err(ProduceError::NotSent)?;

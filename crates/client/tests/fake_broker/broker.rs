@@ -1,5 +1,5 @@
-//! Brokers that speak the protocol over TCP and do what a test tells them: a log in memory for each partition, Kafka's
-//! rules of idempotence, and faults by script.
+//! Brokers that speak the protocol over TCP and do what a test tells them: a log in memory for each
+//! partition, Kafka's rules of idempotence, and faults by script.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -31,8 +31,8 @@ use ottla_client::{ClientConfig, ProducerConfig};
 /// Longer than anything takes that must not fail, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Settings with short delays, so that a test takes milliseconds. Time-outs are for the tests that are about them: these set
-/// their own, in [`steady::steady`] time.
+/// Settings with short delays, so that a test takes milliseconds. Time-outs are for the tests that are about
+/// them: these set their own, in [`steady::steady`] time.
 fn client(bootstrap: &str) -> ClientConfig {
     ClientConfig {
         request_timeout: PATIENCE,

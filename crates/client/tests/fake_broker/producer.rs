@@ -185,7 +185,8 @@ async fn a_timeout_of_what_was_always_refused_is_a_failure() {
     steady();
     let brokers = Brokers::start(1).await;
     brokers.topic("t", 1).faults(vec![Fault::Refuse(ErrorCode::NotEnoughReplicas); 1000]);
-    // The time runs out in the pause after the first refusal: never while a request is on its way, whose fate is unknown.
+    // The time runs out in the pause after the first refusal: never while a request is on its way, whose fate
+    // is unknown.
     let (client, config) = impatient(&brokers.bootstrap());
     let client = ClientConfig { retry_backoff: PATIENCE, retry_backoff_max: PATIENCE, ..client };
     let producer = Producer::new(client, config).unwrap();
@@ -227,7 +228,8 @@ async fn a_refused_record_is_told_from_those_refused_with_it() {
     assert_eq!(brokers.values("t", 0), ["after"]);
 }
 
-/// A batch is refused while those after it are on their way: these are a gap to the broker, until the epoch is raised.
+/// A batch is refused while those after it are on their way: these are a gap to the broker, until the epoch
+/// is raised.
 #[tokio::test]
 async fn a_refused_batch_does_not_hold_up_those_after_it() {
     for lenient in [false, true] {

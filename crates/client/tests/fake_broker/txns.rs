@@ -80,7 +80,8 @@ impl Partition {
 }
 
 impl World {
-    /// Whether a transactional batch may be stored; in version 2 its partition becomes part of the transaction.
+    /// Whether a transactional batch may be stored; in version 2 its partition becomes part of the
+    /// transaction.
     pub fn admit(&mut self, version: i16, header: &BatchHeader, of: (&str, i32)) -> Result<(), ErrorCode> {
         let known = self.transactions.values_mut().find(|txn| txn.id == header.producer_id.0);
         let txn = known.ok_or(ErrorCode::InvalidTxnState)?;

@@ -23,8 +23,8 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the peer, or its system, has said that the peer is gone. A hint that it is dead; it may as well only have
-    /// closed this one connection.
+    /// Whether the peer, or its system, has said that the peer is gone. A hint that it is dead; it may as
+    /// well only have closed this one connection.
     pub fn is_by_peer(&self) -> bool {
         match self {
             End::ClosedByPeer | End::Broken(_) => true,

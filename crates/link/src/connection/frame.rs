@@ -1,5 +1,5 @@
-//! Cuts answers out of the stream. The length that stands before each is not trusted: memory grows with what has
-//! arrived, now or before, not with what was claimed.
+//! Cuts answers out of the stream. The length that stands before each is not trusted: memory grows with what
+//! has arrived, now or before, not with what was claimed.
 
 use std::io;
 

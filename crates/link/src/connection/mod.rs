@@ -4,7 +4,8 @@
 //! - `response`: requests that are on their way.
 //! - `shared`: how they are put there.
 //! - `negotiate`: which version of each request both sides speak.
-//! - `io`: the task that owns the socket; `in_flight`: who waits for an answer; `frame`: cuts answers out of what arrives.
+//! - `io`: the task that owns the socket; `in_flight`: who waits for an answer; `frame`: cuts answers out of
+//!   what arrives.
 
 mod end;
 mod frame;
@@ -32,14 +33,14 @@ use shared::Shared;
 
 /// A connection that has agreed on versions. Clones are the same connection.
 ///
-/// Any number of requests may be under way at once (up to the configured bound, then callers wait); the broker answers
-/// them in the order sent, so a long poll delays what is sent after it. The connection closes when the last clone is
-/// dropped, when it has been idle for long, when an answer is late or malformed, or when the broker closes it; it does
-/// not come back: make another.
+/// Any number of requests may be under way at once (up to the configured bound, then callers wait); the
+/// broker answers them in the order sent, so a long poll delays what is sent after it. The connection closes
+/// when the last clone is dropped, when it has been idle for long, when an answer is late or malformed, or
+/// when the broker closes it; it does not come back: make another.
 ///
-/// Two clocks run for each request. The *deadline* is the caller's: when it passes, the caller is told, and the connection
-/// goes on. `request.timeout.ms` is the connection's: a request that is unanswered for so long ends it, as in Kafka, even if
-/// nobody waits any more, for what comes after it would be late, too.
+/// Two clocks run for each request. The *deadline* is the caller's: when it passes, the caller is told, and
+/// the connection goes on. `request.timeout.ms` is the connection's: a request that is unanswered for so long
+/// ends it, as in Kafka, even if nobody waits any more, for what comes after it would be late, too.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -82,7 +83,8 @@ impl Terms {
 }
 
 impl Connection {
-    /// Connects to `host:port` (addresses that the name resolves to are tried in turn) and agrees on versions.
+    /// Connects to `host:port` (addresses that the name resolves to are tried in turn) and agrees on
+    /// versions.
     pub async fn connect(address: &str, config: &LinkConfig) -> Result<Connection, LinkError> {
         Connection::over(dial(address, config).await?, address, config).await
     }
@@ -103,7 +105,8 @@ impl Connection {
         Ok(Connection { shared, versions })
     }
 
-    /// Sends `request` at the newest version both sides speak and waits for the answer for `request.timeout.ms`.
+    /// Sends `request` at the newest version both sides speak and waits for the answer for
+    /// `request.timeout.ms`.
     ///
     /// Dropping the future does not take the request back; its answer is thrown away.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, LinkError> {
@@ -126,8 +129,8 @@ impl Connection {
         self.shared.submit(request, version, times, permit)?.wait().await
     }
 
-    /// Queues `request` without waiting: requests leave in the order of these calls. `None` when the bound of requests in
-    /// flight is reached.
+    /// Queues `request` without waiting: requests leave in the order of these calls. `None` when the bound of
+    /// requests in flight is reached.
     pub fn submit<R: Request>(
         &self,
         request: &R,

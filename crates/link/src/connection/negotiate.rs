@@ -12,8 +12,8 @@ use crate::error::LinkError;
 use crate::seam;
 use crate::versions::Versions;
 
-/// Asks for the broker's versions with our newest ApiVersions; a broker that does not know it answers a version 0 body
-/// with UNSUPPORTED_VERSION and the versions it knows, and is asked again (KIP-511).
+/// Asks for the broker's versions with our newest ApiVersions; a broker that does not know it answers a
+/// version 0 body with UNSUPPORTED_VERSION and the versions it knows, and is asked again (KIP-511).
 pub(super) async fn negotiate(shared: &Arc<Shared>) -> Result<Versions, LinkError> {
     let newest = *<ApiVersionsRequest as Request>::KEY.versions().end();
     let mut version = newest;

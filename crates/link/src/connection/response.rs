@@ -24,7 +24,8 @@ pub(super) struct Times {
     pub(super) late_at: Instant,
 }
 
-/// A request that is on its way; its answer comes by [`PendingResponse::wait`]. Dropping it does not take the request back.
+/// A request that is on its way; its answer comes by [`PendingResponse::wait`]. Dropping it does not take the
+/// request back.
 pub struct PendingResponse<R> {
     pub(super) name: Arc<str>,
     pub(super) ending: Arc<Ending>,
@@ -36,7 +37,8 @@ pub struct PendingResponse<R> {
 }
 
 impl<R: Request> PendingResponse<R> {
-    /// Waits until the answer is there or the deadline has passed. A request that has not left by then never does.
+    /// Waits until the answer is there or the deadline has passed. A request that has not left by then never
+    /// does.
     pub async fn wait(mut self) -> Result<R::Response, LinkError> {
         let frame = self.frame().await?;
         let response = read_response::<R>(&self.name, frame, self.version);

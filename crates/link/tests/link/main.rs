@@ -1,5 +1,5 @@
-//! Connections to a broker that is told how to misbehave: whatever it does, each request has one outcome, which says whether
-//! the broker may have seen it, and nobody waits for longer than they said.
+//! Connections to a broker that is told how to misbehave: whatever it does, each request has one outcome,
+//! which says whether the broker may have seen it, and nobody waits for longer than they said.
 //!
 //! The modules are marked as tests so that lints treat their helpers as such.
 

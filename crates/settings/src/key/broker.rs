@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Declared, keys};
 use crate::tables::BROKER;
-use crate::typed::Key;
+use crate::typed::{Declared, Key, keys};
 
 keys! { &BROKER;
     ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MAX_MS: Duration = "add.partitions.to.txn.retry.backoff.max.ms";

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Declared, keys};
 use crate::tables::GROUP;
-use crate::typed::Key;
+use crate::typed::{Declared, Key, keys};
 
 keys! { &GROUP;
     CONSUMER_ASSIGNMENT_INTERVAL_MS: Duration = "consumer.assignment.interval.ms";

@@ -1,7 +1,9 @@
-//! Every setting that is read, declared once, with the type that it is read as. There is no other way to read one.
+//! Every setting that is read, declared once, with the type that it is read as. There is no other way to read
+//! one.
 //!
 //! A constant is called as its setting, in capitals and with `_` for `.`, and is always named with its module
-//! (`key::NUM_PARTITIONS`, `key::topic::RETENTION_MS`): so is found who reads a setting, and a test finds what nobody reads.
+//! (`key::NUM_PARTITIONS`, `key::topic::RETENTION_MS`). So one finds who reads a setting, and a test finds what
+//! nobody reads.
 
 mod broker;
 pub mod group;
@@ -9,15 +11,8 @@ pub mod topic;
 
 pub use broker::*;
 
-use crate::definition::Definition;
 use crate::tables::Table;
-
-/// A constant of this module.
-#[derive(Clone, Copy, Debug)]
-pub struct Declared {
-    pub constant: &'static str,
-    pub definition: &'static Definition,
-}
+pub use crate::typed::Declared;
 
 /// All constants for settings of `table`.
 pub fn declared(table: Table) -> &'static [Declared] {
@@ -29,17 +24,6 @@ pub fn declared(table: Table) -> &'static [Declared] {
         Table::ClientMetrics => &[],
     }
 }
-
-/// Declares settings of one table, a line each.
-macro_rules! keys {
-    ($table:expr; $($(#[$doc:meta])* $constant:ident: $type:ty = $name:literal;)*) => {
-        $($(#[$doc])* pub const $constant: Key<$type> = Key::of($table, $name);)*
-
-        pub(super) const DECLARED: &[Declared] =
-            &[$(Declared { constant: stringify!($constant), definition: $constant.definition() },)*];
-    };
-}
-use keys;
 
 #[cfg(test)]
 mod tests {

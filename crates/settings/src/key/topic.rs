@@ -1,8 +1,7 @@
 //! Settings of topics that are read. [`crate::TopicConfig`] reads them; who uses it finds them in its fields.
 
-use super::{Declared, keys};
 use crate::tables::TOPIC;
-use crate::typed::Key;
+use crate::typed::{Declared, Key, keys};
 
 keys! { &TOPIC;
     CLEANUP_POLICY: Vec<String> = "cleanup.policy";

@@ -117,8 +117,8 @@ pub struct GroupListings {
 }
 
 impl Admin {
-    /// Groups of all brokers. Older brokers do not filter: what they tell of a group is filtered here, and a group of which
-    /// they do not tell enough is left out.
+    /// Groups of all brokers. Older brokers do not filter: what they tell of a group is filtered here, and a
+    /// group of which they do not tell enough is left out.
     pub async fn list_groups(&self, filter: &GroupFilter) -> Result<GroupListings, Error> {
         let brokers: Vec<BrokerId> = self.cluster.refresh().await?.brokers.keys().copied().collect();
         let mut listings = GroupListings::default();

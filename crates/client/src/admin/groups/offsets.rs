@@ -13,8 +13,8 @@ use crate::error::{ApiError, Error};
 use crate::offsets::{self, Asked, Committed, GroupMetadata, Offsets};
 
 impl Admin {
-    /// What groups have committed, in these partitions or (none named) in all. With `require_stable` it waits while open
-    /// transactions may still change an offset. A group that does not exist has committed nothing.
+    /// What groups have committed, in these partitions or (none named) in all. With `require_stable` it waits
+    /// while open transactions may still change an offset. A group that does not exist has committed nothing.
     pub async fn group_offsets(
         &self,
         groups: &BTreeMap<String, Option<BTreeSet<TopicPartition>>>,
@@ -68,8 +68,8 @@ impl Admin {
         .await
     }
 
-    /// Deletes what a group has committed in these partitions. Those of topics that a member subscribes to cannot be
-    /// (GROUP_SUBSCRIBED_TO_TOPIC).
+    /// Deletes what a group has committed in these partitions. Those of topics that a member subscribes to
+    /// cannot be (GROUP_SUBSCRIBED_TO_TOPIC).
     pub async fn delete_group_offsets(
         &self,
         group: &str,

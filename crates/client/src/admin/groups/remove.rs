@@ -50,7 +50,8 @@ impl Admin {
         self.ask_coordinator(Coordinated::Group, group, Repeat::OnlyIfNotDone, |connection| async move {
             let response = connection.call(request).await?;
             ApiError::check(response.error_code, None)?;
-            // The broker answers in its own way (with the id of a member that was named by its instance), but in order.
+            // The broker answers in its own way (with the id of a member that was named by its instance), but
+            // in order.
             let outcomes = response.members.iter().map(|member| ApiError::check(member.error_code, None));
             Ok(members.iter().cloned().zip(outcomes).collect())
         })

@@ -20,8 +20,8 @@ pub struct AbortTransaction {
 }
 
 impl Admin {
-    /// Aborts a transaction in one partition, without asking its coordinator: for one that hangs. One that the coordinator still
-    /// knows would be cut in two; fence its producer instead.
+    /// Aborts a transaction in one partition, without asking its coordinator: for one that hangs. One that
+    /// the coordinator still knows would be cut in two; fence its producer instead.
     pub async fn abort_transaction(&self, of: &AbortTransaction) -> Result<(), Error> {
         self.repeat(Repeat::Harmless, || self.mark_aborted(of)).await
     }

@@ -32,7 +32,8 @@ pub struct TransactionDescription {
 }
 
 impl Admin {
-    /// Describes the transactions of transactional ids. One that does not exist is TRANSACTIONAL_ID_NOT_FOUND.
+    /// Describes the transactions of transactional ids. One that does not exist is
+    /// TRANSACTIONAL_ID_NOT_FOUND.
     pub async fn describe_transactions(
         &self,
         ids: &[impl AsRef<str>],

@@ -1,4 +1,5 @@
-//! InitProducerId (key 22) in the name of others: whoever has the transactional id now can do nothing with it any more.
+//! InitProducerId (key 22) in the name of others: whoever has the transactional id now can do nothing with it
+//! any more.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
 
 impl Admin {
-    /// Fences the producers of transactional ids, and thereby aborts what they have open; gives the id and epoch that are
-    /// the current ones then.
+    /// Fences the producers of transactional ids, and thereby aborts what they have open; gives the id and
+    /// epoch that are the current ones then.
     pub async fn fence_producers(
         &self,
         ids: &[impl AsRef<str>],

@@ -1,5 +1,5 @@
-//! Transactions that hang: open in a partition, although no coordinator would ever end them. What was written after them is
-//! never seen by readers of committed records.
+//! Transactions that hang: open in a partition, although no coordinator would ever end them. What was written
+//! after them is never seen by readers of committed records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub struct Hanging {
 }
 
 impl Admin {
-    /// Finds transactions in these partitions of which their coordinator does not know. Only those without a record for
-    /// `idle_for` are looked at, which MUST be at least the brokers' `transaction.max.timeout.ms`: one that is open for less
-    /// may be ended at any moment.
+    /// Finds transactions in these partitions of which their coordinator does not know. Only those without a
+    /// record for `idle_for` are looked at, which MUST be at least the brokers' `transaction.max.timeout.ms`:
+    /// one that is open for less may be ended at any moment.
     ///
     /// Fails when not every coordinator answers: what one knows would seem to hang.
     pub async fn find_hanging(

@@ -30,8 +30,8 @@ pub struct ActiveProducer {
 type Described = Result<Vec<ActiveProducer>, Error>;
 
 impl Admin {
-    /// The producers that the leaders of partitions know, again where that may help, for up to `default.api.timeout.ms`. Every
-    /// partition is in the answer.
+    /// The producers that the leaders of partitions know, again where that may help, for up to
+    /// `default.api.timeout.ms`. Every partition is in the answer.
     pub async fn describe_producers(
         &self,
         partitions: &BTreeSet<TopicPartition>,

@@ -23,7 +23,8 @@ pub enum Assignor {
     Range,
     /// `roundrobin`: all partitions of all topics in turn.
     RoundRobin,
-    /// `cooperative-sticky`: members keep what they have as far as balance allows, and go on reading it meanwhile.
+    /// `cooperative-sticky`: members keep what they have as far as balance allows, and go on reading it
+    /// meanwhile.
     CooperativeSticky,
 }
 
@@ -51,9 +52,11 @@ impl Assignor {
         }
     }
 
-    /// Shares the partitions of topics (their number by topic; a topic that is not there has none) among members.
+    /// Shares the partitions of topics (their number by topic; a topic that is not there has none) among
+    /// members.
     pub(super) fn assign(self, mut members: Vec<Member>, topics: &BTreeMap<Str, i32>) -> Assignments {
-        // As Kafka: static members first, in the order of their instance ids, so that restarts change nothing.
+        // As Kafka: static members first, in the order of their instance ids, so that restarts change
+        // nothing.
         members.sort_by(|a, b| {
             (a.instance.is_none(), &a.instance, &a.id).cmp(&(b.instance.is_none(), &b.instance, &b.id))
         });

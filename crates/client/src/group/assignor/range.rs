@@ -1,4 +1,5 @@
-//! Range: each topic is cut into as many runs of neighbouring partitions as it has members; the first ones get the rest.
+//! Range: each topic is cut into as many runs of neighbouring partitions as it has members; the first ones
+//! get the rest.
 
 use std::collections::BTreeMap;
 

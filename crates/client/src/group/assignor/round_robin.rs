@@ -1,5 +1,5 @@
-//! Round robin: all partitions in the order of topic and number, to the members in turn; who does not subscribe to a topic
-//! is passed over.
+//! Round robin: all partitions in the order of topic and number, to the members in turn; who does not
+//! subscribe to a topic is passed over.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
-//! Cooperative sticky (KIP-429, KIP-54): members keep what they own, what nobody owns goes to those with the least, and
-//! then partitions move from those with more to those with less until no move helps. A partition that another member still
-//! owns is given to nobody in this round: its owner gives it up first, and the group rebalances again.
+//! Cooperative sticky (KIP-429, KIP-54): members keep what they own, what nobody owns goes to those with the
+//! least, and then partitions move from those with more to those with less until no move helps. A partition
+//! that another member still owns is given to nobody in this round: its owner gives it up first, and the
+//! group rebalances again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +59,8 @@ impl<'a> Sharing<'a> {
             })
             .filter(|topic| !topic.subscribers.is_empty())
             .collect();
-        // Those with the fewest who could take them first, while there is still a choice of whom to give the others.
+        // Those with the fewest who could take them first, while there is still a choice of whom to give the
+        // others.
         topics.sort_by_key(|topic| topic.subscribers.len());
         Sharing {
             holders: vec![BTreeMap::new(); topics.len()],
@@ -108,8 +110,8 @@ impl<'a> Sharing<'a> {
         }
     }
 
-    /// Moves one partition of a topic from the holder with the most to the subscriber with the least, if that has at least
-    /// two less.
+    /// Moves one partition of a topic from the holder with the most to the subscriber with the least, if that
+    /// has at least two less.
     fn move_one(&mut self, index: usize) -> bool {
         let Some(to) = self.least_loaded(index) else { return false };
         let most = self.holders[index].iter().filter(|(_, partitions)| !partitions.is_empty());
@@ -137,7 +139,8 @@ impl<'a> Sharing<'a> {
         held.iter().copied().max_by_key(|&partition| (claims(to, partition), !claims(from, partition)))
     }
 
-    /// Whether nobody else has to give the partition up first. One who owns it keeps it, whatever older generations say.
+    /// Whether nobody else has to give the partition up first. One who owns it keeps it, whatever older
+    /// generations say.
     fn may_take(&self, member: usize, of: &TopicPartition) -> bool {
         let Some(claimants) = self.claimed.get(of) else { return true };
         claimants.iter().all(|&claimant| claimant == member) || owner(self.members, claimants) == Some(member)

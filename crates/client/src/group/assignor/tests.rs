@@ -227,7 +227,8 @@ proptest! {
         }
     }
 
-    /// When members come and go, the group ends balanced, and with equal subscriptions nobody gains and loses at once.
+    /// When members come and go, the group ends balanced, and with equal subscriptions nobody gains and loses
+    /// at once.
     #[test]
     fn nothing_moves_without_need(
         topics in some_topics(), mut members in some_members(), leaver in any::<prop::sample::Index>(), equal in any::<bool>()

@@ -1,5 +1,6 @@
-//! Laws that both cores keep whatever is answered, in whatever order things happen: the owner is told only what it can
-//! carry out, the coordinator is told only what is so, and when all is calm the member has its share.
+//! Laws that both cores keep whatever is answered, in whatever order things happen: the owner is told only
+//! what it can carry out, the coordinator is told only what is so, and when all is calm the member has its
+//! share.
 
 use std::collections::VecDeque;
 

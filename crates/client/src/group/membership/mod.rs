@@ -1,10 +1,12 @@
-//! How a member lives in its group: pure cores, one for each protocol, that decide; what they have in common is here.
+//! How a member lives in its group: pure cores, one for each protocol, that decide; what they have in common
+//! is here.
 //!
 //! - `classic`: JoinGroup, SyncGroup, Heartbeat; the leader assigns.
 //! - `consumer`: ConsumerGroupHeartbeat; the broker assigns (KIP-848).
 //!
-//! A core takes events and gives effects. It reads no clock and sends nothing. An effect that asks for something carries a
-//! ticket, its answer comes back with that, and an answer that is no longer waited for is ignored.
+//! A core takes events and gives effects. It reads no clock and sends nothing. An effect that asks for
+//! something carries a ticket, its answer comes back with that, and an answer that is no longer waited for is
+//! ignored.
 
 pub(super) mod classic;
 pub(super) mod consumer;

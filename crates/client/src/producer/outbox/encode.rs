@@ -56,7 +56,8 @@ impl Outbox {
         encoded
     }
 
-    /// Ends batches that could not be put into bytes. True if nothing is left of the request, which then MUST NOT be sent.
+    /// Ends batches that could not be put into bytes. True if nothing is left of the request, which then MUST
+    /// NOT be sent.
     pub(in crate::producer) fn unencodable(
         &mut self,
         id: RequestId,

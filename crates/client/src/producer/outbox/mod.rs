@@ -1,9 +1,10 @@
-//! What a producer has on its way: which batch leaves when and with what number, and what answers mean for it. Pure.
+//! What a producer has on its way: which batch leaves when and with what number, and what answers mean for
+//! it. Pure.
 //!
-//! The sender calls [`Outbox::turn`] whenever something may have changed, and tells what has come back ([`Outbox::answered`]
-//! and so on). Each of these looks at a [`World`] and leaves [`Effect`]s there, which the sender MUST carry out in order. A
-//! request is put into bytes by [`Outbox::request`], which needs nothing of the world: packing takes long, and callers who add
-//! records do not wait for it.
+//! The sender calls [`Outbox::turn`] whenever something may have changed, and tells what has come back
+//! ([`Outbox::answered`] and so on). Each of these looks at a [`World`] and leaves [`Effect`]s there, which
+//! the sender MUST carry out in order. A request is put into bytes by [`Outbox::request`], which needs
+//! nothing of the world: packing takes long, and callers who add records do not wait for it.
 //!
 //! - `world`: what it sees, and what it wants done.
 //! - `encode`: requests for batches.
@@ -168,7 +169,8 @@ impl Outbox {
                     Served::Busy => {}
                 }
             }
-            // One batch a partition goes into a request; what lingers is not sent for the sake of filling the next.
+            // One batch a partition goes into a request; what lingers is not sent for the sake of filling the
+            // next.
             if !any_sent {
                 return wake_at;
             }
@@ -224,7 +226,8 @@ impl Outbox {
         self.question = Question::Idle { failures, not_before: Some(world.now + pause) };
     }
 
-    /// Gives up batches that are older than the delivery timeout, queued or on their way. Gives the time of the next.
+    /// Gives up batches that are older than the delivery timeout, queued or on their way. Gives the time of
+    /// the next.
     fn expire(&mut self, world: &mut World<'_>) -> Instant {
         let (now, timeout) = (world.now, self.rules.delivery_timeout);
         if let Some(limit) = now.checked_sub(timeout) {
@@ -301,8 +304,8 @@ impl Outbox {
         Served::Sent
     }
 
-    /// Takes the first batch of each partition that `broker` leads, up to the size of a request, beginning behind the
-    /// partition that was served last.
+    /// Takes the first batch of each partition that `broker` leads, up to the size of a request, beginning
+    /// behind the partition that was served last.
     fn drain(&mut self, broker: BrokerId, world: &mut World<'_>) -> Vec<Sent> {
         let (mut batches, mut size) = (Vec::new(), 0);
         for partition in self.candidates(broker, world) {
@@ -381,7 +384,8 @@ impl Outbox {
     }
 }
 
-/// How long after its last attempt a batch waits; not at all when a new leader has been found since (KIP-951).
+/// How long after its last attempt a batch waits; not at all when a new leader has been found since
+/// (KIP-951).
 fn backoff(batch: &Batch, metadata: &Metadata) -> Duration {
     let Some(attempt) = batch.last_attempt else { return Duration::ZERO };
     let known = metadata.leader(&batch.partition).map(|(_, epoch)| epoch);

@@ -8,7 +8,8 @@ use crate::producer::delivery::Outcome;
 use crate::producer::record::ProduceError;
 
 impl Outbox {
-    /// Settles everything at once, for `reason` what was not sent: the producer was closed in a hurry, or has failed.
+    /// Settles everything at once, for `reason` what was not sent: the producer was closed in a hurry, or has
+    /// failed.
     pub(in crate::producer) fn give_up(&mut self, reason: &ProduceError, world: &mut World<'_>) {
         let queued = world.accumulator.take_all();
         let sent = std::mem::take(&mut self.requests).into_values();

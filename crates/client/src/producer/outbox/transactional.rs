@@ -1,5 +1,6 @@
-//! What a transaction has to do with batches: the identity that its coordinator gave is taken over, the coordinator is told of
-//! partitions (version 1), and what a transaction that is to be aborted has not sent is dropped.
+//! What a transaction has to do with batches: the identity that its coordinator gave is taken over, the
+//! coordinator is told of partitions (version 1), and what a transaction that is to be aborted has not sent
+//! is dropped.
 
 use std::collections::BTreeSet;
 

@@ -45,12 +45,13 @@ impl RequestId {
 /// What the core wants done.
 #[derive(Debug)]
 pub(in crate::producer) enum Effect {
-    /// Send what [`Outbox::request`](super::Outbox::request) gives, in the order of these effects. MUST come back, once, as
-    /// [`Outbox::answered`](super::Outbox::answered).
+    /// Send what [`Outbox::request`](super::Outbox::request) gives, in the order of these effects. MUST come
+    /// back, once, as [`Outbox::answered`](super::Outbox::answered).
     Send { request: RequestId, broker: BrokerId },
     /// Make a connection. MUST come back as [`Outbox::connected`](super::Outbox::connected).
     Connect(BrokerId),
-    /// Ask any broker for the id of a producer. MUST come back as [`Outbox::identified`](super::Outbox::identified).
+    /// Ask any broker for the id of a producer. MUST come back as
+    /// [`Outbox::identified`](super::Outbox::identified).
     AskIdentity,
     /// Tell the coordinator of partitions. MUST come back as [`Outbox::added`](super::Outbox::added).
     AddPartitions { identity: Identity, partitions: BTreeSet<TopicPartition> },

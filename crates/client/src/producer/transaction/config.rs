@@ -8,10 +8,11 @@ use crate::error::Error;
 /// Who a transactional producer is.
 #[derive(Clone, Debug)]
 pub struct TransactionConfig {
-    /// `transactional.id` (required): the same over restarts. A producer with the id of another one fences that one.
+    /// `transactional.id` (required): the same over restarts. A producer with the id of another one fences
+    /// that one.
     pub transactional_id: String,
-    /// `transaction.timeout.ms` (60 s): the coordinator aborts a transaction that is open for longer. MUST NOT be more than
-    /// the broker's `transaction.max.timeout.ms`.
+    /// `transaction.timeout.ms` (60 s): the coordinator aborts a transaction that is open for longer. MUST
+    /// NOT be more than the broker's `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
 }
 

@@ -1,7 +1,8 @@
 //! Where a transaction stands, and what may be done next. Pure.
 //!
-//! Whoever owns the producer calls [`Core::begin`], [`Core::end`] and so on; the sender reports what became of batches and
-//! asks what may leave. Only [`Core::next_step`] talks of the coordinator: it says what is to be asked of it.
+//! Whoever owns the producer calls [`Core::begin`], [`Core::end`] and so on; the sender reports what became
+//! of batches and asks what may leave. Only [`Core::next_step`] talks of the coordinator: it says what is to
+//! be asked of it.
 
 use std::collections::BTreeSet;
 
@@ -233,7 +234,8 @@ impl Core {
         Some((identity, partitions))
     }
 
-    /// Whether the coordinator is being told of partitions. The transaction MUST NOT end meanwhile: it would begin another.
+    /// Whether the coordinator is being told of partitions. The transaction MUST NOT end meanwhile: it would
+    /// begin another.
     pub(in crate::producer) fn is_adding(&self) -> bool {
         let telling = |open: &Open| match open.partitions {
             Partitions::Announced { telling, .. } => telling == Telling::UnderWay,
@@ -260,7 +262,8 @@ impl Core {
             if let Partitions::Announced { telling, .. } = &mut open.partitions {
                 *telling = Telling::Idle;
             }
-            // If it is not asked again, the question that is lost may still arrive, behind the end of the transaction.
+            // If it is not asked again, the question that is lost may still arrive, behind the end of the
+            // transaction.
             if maybe && !goes_on {
                 open.epoch = Epoch::Spent;
             }
@@ -359,8 +362,8 @@ impl Core {
         }
     }
 
-    /// The coordinator has ended the transaction; `identity` is that of the next one if it gave one. `version` holds from
-    /// the next transaction on.
+    /// The coordinator has ended the transaction; `identity` is that of the next one if it gave one.
+    /// `version` holds from the next transaction on.
     pub(in crate::producer) fn ended(&mut self, identity: Option<Identity>, version: TransactionVersion) {
         let (State::Ending(open, _), Some(given)) = (&mut self.state, &mut self.given) else { return };
         if open.coordinator == Coordinator::MayKnow {

@@ -8,13 +8,15 @@ use crate::error::Error;
 /// Why a call of a transactional producer did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TransactionError {
-    /// The call has no place here, as `commit` without `begin`. Nothing was done; the transaction goes on as it was.
+    /// The call has no place here, as `commit` without `begin`. Nothing was done; the transaction goes on as
+    /// it was.
     #[error("{call} has no place here: {state}")]
     Misuse { call: &'static str, state: &'static str },
     /// The transaction cannot be committed any more: abort it, and begin anew.
     #[error("the transaction can only be aborted: {0}")]
     Abortable(Cause),
-    /// This producer cannot go on, in most cases because another one with its transactional id has begun: close it.
+    /// This producer cannot go on, in most cases because another one with its transactional id has begun:
+    /// close it.
     #[error("the producer cannot go on: {0}")]
     Fatal(Cause),
     /// The call did not end within `max.block.ms`, and its outcome is not known. Make the same call again.

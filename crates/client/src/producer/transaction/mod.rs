@@ -1,5 +1,5 @@
-//! Transactions: records to many partitions, and offsets of a group, that readers of committed records see together or not
-//! at all.
+//! Transactions: records to many partitions, and offsets of a group, that readers of committed records see
+//! together or not at all.
 //!
 //! - `config`, `error`: settings, and what a failure asks for.
 //! - `core`, `verdict`: where a transaction stands, and what an error means for it; pure.
@@ -45,12 +45,13 @@ pub(super) use verdict::{Asked, judge, verdict_on};
 
 /// Sends records and offsets in transactions. Clones are the same producer.
 ///
-/// One transaction at a time: [`begin`](Self::begin), [`send`](Self::send) and [`send_offsets`](Self::send_offsets) as often
-/// as needed, then [`commit`](Self::commit) or [`abort`](Self::abort). A call that fails says what to do next
-/// ([`TransactionError`]); a call that has no place changes nothing.
+/// One transaction at a time: [`begin`](Self::begin), [`send`](Self::send) and
+/// [`send_offsets`](Self::send_offsets) as often as needed, then [`commit`](Self::commit) or
+/// [`abort`](Self::abort). A call that fails says what to do next ([`TransactionError`]); a call that has no
+/// place changes nothing.
 ///
-/// When the last clone is dropped within a transaction, the coordinator aborts that after `transaction.timeout.ms`;
-/// [`close`](Self::close) does at once.
+/// When the last clone is dropped within a transaction, the coordinator aborts that after
+/// `transaction.timeout.ms`; [`close`](Self::close) does at once.
 #[derive(Clone)]
 pub struct TransactionalProducer {
     producer: Producer,
@@ -89,8 +90,8 @@ impl TransactionalProducer {
         Ok(TransactionalProducer { producer, turn: Arc::default() })
     }
 
-    /// Introduces the producer to its coordinator, once, before anything else: earlier producers with the same transactional
-    /// id are fenced, and a transaction that one of them has left open is aborted.
+    /// Introduces the producer to its coordinator, once, before anything else: earlier producers with the
+    /// same transactional id are fenced, and a transaction that one of them has left open is aborted.
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
         const CALL: &str = "init_transactions";
         let deadline = self.deadline();
@@ -110,8 +111,9 @@ impl TransactionalProducer {
         self.core().begin()
     }
 
-    /// [`Producer::send`] within the transaction. A record that cannot be taken fails the transaction, as one that is taken and
-    /// cannot be stored does; its [`Delivery`] need not be awaited, since [`commit`](Self::commit) waits for all.
+    /// [`Producer::send`] within the transaction. A record that cannot be taken fails the transaction, as one
+    /// that is taken and cannot be stored does; its [`Delivery`] need not be awaited, since
+    /// [`commit`](Self::commit) waits for all.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, TransactionError> {
         const CALL: &str = "send";
         self.core().may_send(CALL)?;
@@ -131,8 +133,9 @@ impl TransactionalProducer {
         Err(failure)
     }
 
-    /// Commits offsets of a group with the transaction; [`GroupConsumer::group_metadata`](crate::GroupConsumer::group_metadata)
-    /// tells who commits. If the group has given the member's partitions to another, the transaction fails (KIP-447).
+    /// Commits offsets of a group with the transaction;
+    /// [`GroupConsumer::group_metadata`](crate::GroupConsumer::group_metadata) tells who commits. If the
+    /// group has given the member's partitions to another, the transaction fails (KIP-447).
     pub async fn send_offsets(&self, offsets: &Offsets, who: &GroupMetadata) -> Result<(), TransactionError> {
         const CALL: &str = "send_offsets";
         let deadline = self.deadline();
@@ -163,12 +166,14 @@ impl TransactionalProducer {
     }
 
     /// Waits until every record is stored, and commits. Up to `max.block.ms`; when that was not enough
-    /// ([`TransactionError::Unfinished`]), and when the future was dropped, call it again: only then the outcome is known.
+    /// ([`TransactionError::Unfinished`]), and when the future was dropped, call it again: only then the
+    /// outcome is known.
     pub async fn commit(&self) -> Result<(), TransactionError> {
         self.end(End::Commit).await
     }
 
-    /// Drops what was not sent, waits for what is on its way, and aborts. Up to `max.block.ms`, as [`commit`](Self::commit).
+    /// Drops what was not sent, waits for what is on its way, and aborts. Up to `max.block.ms`, as
+    /// [`commit`](Self::commit).
     pub async fn abort(&self) -> Result<(), TransactionError> {
         self.end(End::Abort).await
     }
@@ -236,7 +241,8 @@ impl TransactionalProducer {
         Ok(())
     }
 
-    /// Asks a coordinator until it does what it is asked, or the error is one that trying again does not mend.
+    /// Asks a coordinator until it does what it is asked, or the error is one that trying again does not
+    /// mend.
     async fn ask<T, F>(
         &self,
         call: &'static str,

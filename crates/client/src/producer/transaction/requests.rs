@@ -1,4 +1,5 @@
-//! What a transactional producer asks of coordinators, once each, over a connection to them and up to a deadline.
+//! What a transactional producer asks of coordinators, once each, over a connection to them and up to a
+//! deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,8 @@ use crate::error::{ApiError, Error};
 use crate::offsets::{GroupMetadata, Offsets};
 use crate::producer::sequences::Identity;
 
-/// The feature that decides on the version of transactions, and the level from which on they are of version 2.
+/// The feature that decides on the version of transactions, and the level from which on they are of version
+/// 2.
 const FEATURE: &str = "transaction.version";
 const V2_MIN: i16 = 2;
 /// The version of AddPartitionsToTxn for clients; later ones are for brokers.
@@ -206,8 +208,8 @@ fn topics(offsets: &Offsets) -> Vec<TxnOffsetCommitRequestTopic> {
     topics
 }
 
-/// The error that decides what happens next: one for good before one that may pass, and one that tells why before
-/// OPERATION_NOT_ATTEMPTED.
+/// The error that decides what happens next: one for good before one that may pass, and one that tells why
+/// before OPERATION_NOT_ATTEMPTED.
 fn worst_of<'a>(
     asked: impl IntoIterator<Item = &'a TopicPartition>,
     answered: &BTreeMap<TopicPartition, i16>,

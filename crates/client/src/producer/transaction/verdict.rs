@@ -29,10 +29,11 @@ pub(in crate::producer) enum Verdict {
     Retry,
     /// The transaction can only be aborted.
     Abort,
-    /// Likewise; and in transaction version 1 the next one needs another epoch, since the broker may have numbers that this
-    /// producer does not know of, or the other way round.
+    /// Likewise; and in transaction version 1 the next one needs another epoch, since the broker may have
+    /// numbers that this producer does not know of, or the other way round.
     AbortAndRenew,
-    /// The coordinator has forgotten the producer, and would not even end the transaction: get another identity.
+    /// The coordinator has forgotten the producer, and would not even end the transaction: get another
+    /// identity.
     Forgotten,
     /// The producer cannot go on.
     Fatal,
@@ -86,7 +87,8 @@ fn judge_code(asked: Asked, code: ErrorCode) -> Verdict {
         | ErrorCode::UnsupportedVersion
         | ErrorCode::UnsupportedForMessageFormat
         | ErrorCode::ProducerFenced => Verdict::Fatal,
-        // A partition does not know whether the epoch has passed for good; the coordinator does, and says so at the abort.
+        // A partition does not know whether the epoch has passed for good; the coordinator does, and says so
+        // at the abort.
         ErrorCode::InvalidProducerEpoch if asked == Asked::Produce => Verdict::AbortAndRenew,
         ErrorCode::InvalidProducerEpoch => Verdict::Fatal,
         code => match asked {
@@ -99,7 +101,8 @@ fn judge_code(asked: Asked, code: ErrorCode) -> Verdict {
                 ErrorCode::InvalidProducerIdMapping => Verdict::Forgotten,
                 ErrorCode::UnknownProducerId => Verdict::AbortAndRenew,
                 ErrorCode::InvalidTxnState => Verdict::Fatal,
-                // One of the partitions: TOPIC_AUTHORIZATION_FAILED, OPERATION_NOT_ATTEMPTED for the others, and so on.
+                // One of the partitions: TOPIC_AUTHORIZATION_FAILED, OPERATION_NOT_ATTEMPTED for the others,
+                // and so on.
                 _ => Verdict::Abort,
             },
             Asked::AddOffsets | Asked::CommitOffsets => match code {
@@ -117,7 +120,8 @@ fn judge_code(asked: Asked, code: ErrorCode) -> Verdict {
     }
 }
 
-/// Errors that end this transaction but not the producer: another member has what this one had, or the offsets are wrong.
+/// Errors that end this transaction but not the producer: another member has what this one had, or the
+/// offsets are wrong.
 fn is_of_group(code: ErrorCode) -> bool {
     matches!(
         code,

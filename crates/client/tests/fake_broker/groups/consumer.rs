@@ -1,4 +1,5 @@
-//! The consumer protocol (KIP-848): members move to their target one by one, and a partition waits for who has it.
+//! The consumer protocol (KIP-848): members move to their target one by one, and a partition waits for who
+//! has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! A member of a classic group, as a pure core: joins, is told its share (or, as the leader, makes everybody's), keeps its
-//! place by heartbeats, and joins again when the group rebalances.
+//! A member of a classic group, as a pure core: joins, is told its share (or, as the leader, makes
+//! everybody's), keeps its place by heartbeats, and joins again when the group rebalances.
 //!
 //! - `rebalance`: from giving up through JoinGroup and SyncGroup to the new share.
 //! - `wire`: its questions and their answers.
@@ -261,8 +261,8 @@ impl Classic {
         effects.push(Effect::Ask { ticket, question: self.heartbeat(), failures });
     }
 
-    /// The owner does not poll: others are to have its partitions. A static member says nothing, and loses its place when
-    /// the session times out.
+    /// The owner does not poll: others are to have its partitions. A static member says nothing, and loses
+    /// its place when the session times out.
     fn expire(&mut self, effects: &mut Effects) {
         self.leave("the consumer did not poll within max.poll.interval.ms", effects);
         // Told even if there is nothing to lose: that it was carried out shows that the owner polls again.

@@ -28,7 +28,8 @@ impl Classic {
             Change::Revoke(self.owned.clone())
         };
         let (Change::Lose(told) | Change::Revoke(told) | Change::Assign(told)) = &change;
-        // An owner that is still at the last change is waited for: who does not poll must not be told ever more.
+        // An owner that is still at the last change is waited for: who does not poll must not be told ever
+        // more.
         let busy =
             matches!(self.phase, Phase::GivingUp { .. } | Phase::Revoking { .. } | Phase::Taking { .. });
         if told.is_empty() && !busy {
@@ -39,7 +40,8 @@ impl Classic {
         self.phase = Phase::GivingUp { ticket, told };
     }
 
-    /// Rebalances are cooperative only if every assignor is: nobody knows before which one the group will use.
+    /// Rebalances are cooperative only if every assignor is: nobody knows before which one the group will
+    /// use.
     fn is_cooperative(&self) -> bool {
         self.settings.assignors.iter().all(|assignor| assignor.is_cooperative())
     }

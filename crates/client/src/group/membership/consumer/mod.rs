@@ -1,5 +1,6 @@
-//! A member of a group of the consumer protocol (KIP-848), as a pure core: heartbeats carry everything. The broker says what
-//! the member is to have; the member gives up what is not in that, says so, and only then takes what is new.
+//! A member of a group of the consumer protocol (KIP-848), as a pure core: heartbeats carry everything. The
+//! broker says what the member is to have; the member gives up what is not in that, says so, and only then
+//! takes what is new.
 //!
 //! - `reconcile`: from what it has to what it is to have.
 //! - `wire`: its question and the answer.
@@ -227,7 +228,8 @@ impl Consumer {
         let Some(heart) = self.heart.as_mut().filter(|heart| heart.waiting == Some(answered)) else { return };
         heart.waiting = None;
         match outcome {
-            // The answer to a farewell, after which nothing counts as said. Whatever it is, the member may join now.
+            // The answer to a farewell, after which nothing counts as said. Whatever it is, the member may
+            // join now.
             _ if self.said.is_none() => heart.due = now.at,
             Ok(response) => {
                 heart.failures = 0;
@@ -316,7 +318,8 @@ impl Consumer {
         let member = matches!(self.phase, Phase::Member(_));
         if member && now.at >= now.polled_at + self.settings.max_poll_interval {
             self.leave(effects);
-            // Told even if there is nothing to lose: that it was carried out shows that the owner polls again.
+            // Told even if there is nothing to lose: that it was carried out shows that the owner polls
+            // again.
             let ticket = self.tell_lost(effects);
             self.phase = Phase::Expired { ticket };
             return;

@@ -1,4 +1,5 @@
-//! The life of a member of a group of the consumer protocol as a script: what happens, and what the member then does.
+//! The life of a member of a group of the consumer protocol as a script: what happens, and what the member
+//! then does.
 
 use std::sync::Arc;
 

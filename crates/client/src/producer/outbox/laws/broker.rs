@@ -1,4 +1,5 @@
-//! What brokers do with batches, by Kafka's rules of idempotence: partitions whose state moves along with their leader.
+//! What brokers do with batches, by Kafka's rules of idempotence: partitions whose state moves along with
+//! their leader.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +33,8 @@ pub enum Fate {
 pub struct Partition {
     pub log: Vec<Stored>,
     producers: BTreeMap<i64, Producer>,
+    /// A producer that is not known may begin with any number, as in Kafka before transaction version 2.
+    pub lenient: bool,
     /// Whose record each number was, by producer and epoch.
     numbers: BTreeMap<(i64, i16, i32), Uid>,
 }
@@ -112,10 +115,13 @@ impl Partition {
     fn check(&mut self, header: &BatchHeader) -> Result<Option<i64>, ErrorCode> {
         let (first, last) = (header.base_sequence.0, header.last_sequence().0);
         let epoch = header.producer_epoch.0;
-        let known = self
-            .producers
-            .entry(header.producer_id.0)
-            .or_insert_with(|| Producer { epoch, ..Producer::default() });
+        let Some(known) = self.producers.get_mut(&header.producer_id.0) else {
+            if first != 0 && !self.lenient {
+                return Err(ErrorCode::OutOfOrderSequenceNumber);
+            }
+            self.producers.insert(header.producer_id.0, Producer { epoch, ..Producer::default() });
+            return Ok(None);
+        };
         if epoch < known.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
         }

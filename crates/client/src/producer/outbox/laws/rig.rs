@@ -76,7 +76,8 @@ pub struct Rig {
 pub enum Deed {
     Obey,
     Refuse(ErrorCode),
-    /// The connection breaks: so many of the requests on it are carried out all the same, and the others may be later.
+    /// The connection breaks: so many of the requests on it are carried out all the same, and the others may
+    /// be later.
     Break {
         carried_out: usize,
     },

@@ -1,4 +1,5 @@
-//! Laws of transactions: readers of committed records see all of a transaction or nothing, and what was aborted stays so.
+//! Laws of transactions: readers of committed records see all of a transaction or nothing, and what was
+//! aborted stays so.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ use crate::producer::transaction::{Core, End, Step, TransactionVersion};
 struct Story {
     ops: Vec<Op>,
     end: End,
-    /// How the coordinator answers to partitions that are added, each time it is asked: the answer may be lost.
+    /// How the coordinator answers to partitions that are added, each time it is asked: the answer may be
+    /// lost.
     added: Vec<bool>,
     /// Requests that were given up on arrive before the end, and behind it.
     late: (usize, usize),
