@@ -118,12 +118,11 @@ impl World<'_> {
             Mishap::MemberDoubles => self.start(slot),
             Mishap::BrokerDies | Mishap::AppendFails => {
                 let down = self.rng.millis(10, 3_000);
-                self.lose_broker(matches!(mishap, Mishap::AppendFails), down);
+                self.lose_broker(matches!(mishap, Mishap::AppendFails), down)?;
             }
             Mishap::NotWritable => {
                 self.trace.note(self.now, format_args!("not writable"));
-                let at = self.moment();
-                self.host.set_writable(&at, &self.topics, false);
+                self.set_writable(false)?;
                 let end = self.now + self.rng.millis(10, 4_000);
                 self.queue.plan(end, Event::Writable);
             }
@@ -223,8 +222,7 @@ impl World<'_> {
         self.trace.note(self.now, format_args!("chaos is over"));
         self.chaos = Chaos::over();
         self.end_leftovers();
-        let at = self.moment();
-        self.host.set_writable(&at, &self.topics, true);
+        self.set_writable(true)?;
         self.begin_rest();
         self.after_step(true)
     }

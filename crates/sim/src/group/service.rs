@@ -1,12 +1,12 @@
-//! The broker's side of the world: requests come in and answers go out, the log is written and replicated, and one broker
-//! follows the other.
+//! The broker's side of the world: requests come in and answers go out, the log is written and replicated,
+//! and one broker follows the other.
 
 use std::time::Duration;
 
-use ottla_coordinator::{Producer, Refusal, Ticket};
+use ottla_coordinator::{Producer, Ticket};
 use ottla_group::{Call, Caller, Reply, Request, Response, Topics};
 use ottla_wire::primitives::Str;
-use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId};
+use ottla_wire::{ErrorCode, Offset, ProducerEpoch, ProducerId};
 
 use super::invariants::Scene;
 use super::member::RequestId;
@@ -22,7 +22,8 @@ impl World<'_> {
     pub(super) fn arrive(&mut self, letter: Letter) -> Result<(), Broken> {
         let Letter { process, sent, repeated } = letter;
         let (connection, newest) = self.seen.entry(process).or_insert((sent.connection, sent.id));
-        // A connection that is closed says nothing more, and none says again what lies behind what it has said since.
+        // A connection that is closed says nothing more, and none says again what lies behind what it has
+        // said since.
         if sent.connection < *connection || (repeated && sent.id < *newest) {
             return Ok(());
         }
@@ -41,12 +42,7 @@ impl World<'_> {
         let call = Call { caller, request: request.clone() };
         if let Err(refusal) = self.host.handle(&at, ticket, call) {
             self.waiting.remove(&ticket);
-            let error = match refusal {
-                Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,
-                Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
-                Refusal::NotCoordinator => ErrorCode::NotCoordinator,
-            };
-            self.answer(process, sent.id, request.refuse(error));
+            self.answer(process, sent.id, request.refuse(ErrorCode::from(refusal)));
             return Ok(());
         }
         self.after_step(deletes)
@@ -120,9 +116,47 @@ impl World<'_> {
             let at = self.now + self.rng.millis(0, 1);
             self.queue.plan(at, Event::Append { term: self.host.term() });
         }
+        self.plan_tick();
+        Ok(())
+    }
+
+    fn plan_tick(&mut self) {
         if let Some(due) = self.host.next_deadline() {
             self.queue.plan(due.max(self.now), Event::Tick { term: self.host.term() });
         }
+    }
+
+    /// The broker ends its turn: what the coordinator has written is appended, and what may leave does.
+    pub(super) fn end_turn(&mut self) -> Result<(), Broken> {
+        let ended = self.host.end_turn(self.turn());
+        self.ended(ended)
+    }
+
+    pub(super) fn set_writable(&mut self, writable: bool) -> Result<(), Broken> {
+        let ended = self.host.set_writable(self.turn(), writable);
+        // What the other replica has fetched counts once it is in sync again.
+        self.commit_planned = None;
+        self.ended(ended)?;
+        // Those that were refused meanwhile.
+        self.mark()
+    }
+
+    /// What a turn of the broker has led to.
+    fn ended(&mut self, ended: Result<(), String>) -> Result<(), Broken> {
+        ended.map_err(|why| Broken { invariant: "brokers work", why })?;
+        let news = self.host.take_news();
+        if news.let_go {
+            self.waiting.clear();
+        }
+        if news.serves
+            && let Some(core) = self.host.core()
+        {
+            self.trace.note(self.now, format_args!("the coordinator has loaded its log"));
+            let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
+            self.invariants.taken_over(&scene)?;
+        }
+        self.plan_commit();
+        self.plan_tick();
         Ok(())
     }
 
@@ -142,16 +176,20 @@ impl World<'_> {
 
     pub(super) fn plan_commit(&mut self) {
         let (end, committed) = self.host.ends();
-        if end > committed {
+        let term = self.host.term();
+        if self.host.is_led() && end > committed && self.commit_planned != Some((term, end)) {
+            self.commit_planned = Some((term, end));
             let at = self.now + self.chaos.replication(&mut self.rng);
-            self.queue.plan(at, Event::Commit { term: self.host.term(), end });
+            self.queue.plan(at, Event::Commit { term, end });
         }
         self.release();
     }
 
-    pub(super) fn commit(&mut self, end: usize) -> Result<(), Broken> {
-        self.host.commit(end);
-        for (ended, commit) in self.transactions.committed(end) {
+    pub(super) fn commit(&mut self, end: Offset) -> Result<(), Broken> {
+        let ended = self.host.commit(self.turn(), end);
+        self.ended(ended)?;
+        let (_, committed) = self.host.ends();
+        for (ended, commit) in self.transactions.committed(committed) {
             self.trace.note(self.now, format_args!("transaction {ended:?} has ended, commit {commit}"));
             let next = self.transactions.producer(ended.id);
             let at = self.now + self.rng.millis(1, 20);
@@ -167,8 +205,7 @@ impl World<'_> {
 
     /// If nothing is under way, what is known must be what the log says.
     pub(super) fn look_whether_caught_up(&mut self) -> Result<(), Broken> {
-        self.host.append();
-        self.plan_commit();
+        self.end_turn()?;
         let (end, committed) = self.host.ends();
         let Some(core) = self.host.core().filter(|_| end == committed) else { return Ok(()) };
         let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
@@ -176,45 +213,38 @@ impl World<'_> {
     }
 
     /// Writes the markers of transactions that are decided. While nobody leads they wait for the next broker.
-    pub(super) fn mark(&mut self) {
+    pub(super) fn mark(&mut self) -> Result<(), Broken> {
         while let Some((producer, commit)) = self.transactions.unmarked()
-            && let Some(at) = self.host.append_marker(producer, commit)
+            && let Some(at) = self.host.write_marker(self.turn(), producer, commit)
         {
             self.trace.note(self.now, format_args!("marker of {producer:?}, commit {commit}"));
             self.transactions.marked(producer, at);
         }
-        self.plan_commit();
+        self.end_turn()
     }
 
     /// The broker is gone, and with it whatever was not committed, or a part of it. Another takes over.
-    pub(super) fn lose_broker(&mut self, append_failed: bool, down: Duration) {
+    pub(super) fn lose_broker(&mut self, append_failed: bool, down: Duration) -> Result<(), Broken> {
         if !self.host.is_led() {
-            return;
+            return Ok(());
         }
-        if append_failed {
-            self.host.append();
-            self.host.fail_append(&mut self.rng);
-        } else {
-            self.host.crash(&mut self.rng);
-        }
+        let failed = if append_failed { self.host.fail_append(self.turn()) } else { Ok(()) };
+        let gone = failed.and_then(|()| self.host.crash(&mut self.rng));
+        gone.map_err(|why| Broken { invariant: "brokers work", why })?;
         self.transactions.cut(self.host.ends().0);
         self.waiting.clear();
         self.trace.note(self.now, format_args!("the broker is gone, append failed: {append_failed}"));
         self.queue.plan(self.now + down, Event::TakeOver);
+        Ok(())
     }
 
     pub(super) fn take_over(&mut self) -> Result<(), Broken> {
-        let at = self.moment();
         self.append_planned = false;
         self.host
-            .start(&at, &self.topics)
-            .map_err(|why| Broken { invariant: "the log can be read", why: why.to_string() })?;
+            .start(self.turn(), &self.topics)
+            .map_err(|why| Broken { invariant: "the log can be read", why })?;
         let (end, _) = self.host.ends();
-        self.trace.note(self.now, format_args!("a broker takes over, the log has {end} batches"));
-        if let Some(core) = self.host.core() {
-            let scene = Scene { core, host: &self.host, members: &self.members, topics: &self.topics };
-            self.invariants.taken_over(&scene)?;
-        }
+        self.trace.note(self.now, format_args!("a broker takes over, the log ends at {end}"));
         // What the log has was committed by that.
         self.commit(end)?;
         self.queue.plan(self.now + Duration::from_millis(50), Event::Mark);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla_coordinator::Producer;
-use ottla_wire::{ProducerEpoch, ProducerId};
+use ottla_wire::{Offset, ProducerEpoch, ProducerId};
 
 /// The producers of a run.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ struct State {
 struct Ending {
     commit: bool,
     /// Where its marker is in the log, once it was appended.
-    marker: Option<usize>,
+    marker: Option<Offset>,
 }
 
 impl Transactions {
@@ -57,7 +57,7 @@ impl Transactions {
         })
     }
 
-    pub fn marked(&mut self, producer: Producer, at: usize) {
+    pub fn marked(&mut self, producer: Producer, at: Offset) {
         let state = self.producers.get_mut(&producer.id);
         if let Some(ending) = state.and_then(|state| state.ending.as_mut()) {
             ending.marker = Some(at);
@@ -65,7 +65,7 @@ impl Transactions {
     }
 
     /// The log is committed up to here. Gives the transactions that have ended by that.
-    pub fn committed(&mut self, end: usize) -> Vec<(Producer, bool)> {
+    pub fn committed(&mut self, end: Offset) -> Vec<(Producer, bool)> {
         let mut ended = Vec::new();
         for (id, state) in &mut self.producers {
             if let Some(Ending { commit, marker: Some(at) }) = state.ending
@@ -79,7 +79,7 @@ impl Transactions {
     }
 
     /// The log was cut: markers behind its end must be written again.
-    pub fn cut(&mut self, end: usize) {
+    pub fn cut(&mut self, end: Offset) {
         for ending in self.producers.values_mut().filter_map(|state| state.ending.as_mut()) {
             ending.marker = ending.marker.filter(|at| *at < end);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_coordinator::{Moment, Producer, Ticket};
 use ottla_group::{Request, Response};
-use ottla_wire::{Instant, ProducerId, Timestamp, Uuid};
+use ottla_wire::{Instant, Offset, ProducerId, Timestamp, Uuid};
 
 use super::chaos::Chaos;
 use super::host::Host;
@@ -46,7 +46,7 @@ pub(super) enum Event {
     /// The log is replicated up to here.
     Commit {
         term: u64,
-        end: usize,
+        end: Offset,
     },
     Tick {
         term: u64,
@@ -98,6 +98,8 @@ pub struct World<'t> {
     pub(super) chaos: Chaos,
     pub(super) mutation: Option<Mutation>,
     pub(super) append_planned: bool,
+    /// The newest commit that will come, and of which leader.
+    pub(super) commit_planned: Option<(u64, Offset)>,
     rest_by: Option<Instant>,
     steps: u64,
     commits: i64,
@@ -114,7 +116,7 @@ impl<'t> World<'t> {
         let chaos = Chaos::new(&settings);
         let mut world = World {
             now: Instant(0),
-            host: Host::new(settings.config.clone(), mutation),
+            host: Host::new(settings.config.clone(), mutation, rng.fork()),
             rng,
             trace,
             settings,
@@ -130,6 +132,7 @@ impl<'t> World<'t> {
             chaos,
             mutation,
             append_planned: false,
+            commit_planned: None,
             rest_by: None,
             steps: 0,
             commits: 0,
@@ -178,20 +181,18 @@ impl<'t> World<'t> {
             Event::Answer { process, id, response } => return self.deliver(process, id, *response),
             Event::Append { term } if term == self.host.term() => {
                 self.append_planned = false;
-                self.host.append();
-                self.plan_commit();
+                return self.end_turn();
             }
             Event::Commit { term, end } if term == self.host.term() => return self.commit(end),
             Event::Tick { term } if term == self.host.term() => {
                 if self.host.next_deadline().is_some_and(|due| due <= self.now) {
-                    let at = self.moment();
-                    self.host.tick(&at);
+                    self.host.tick(self.turn());
                     return self.after_step(false);
                 }
             }
             // What a broker of the past had planned.
             Event::Append { .. } | Event::Commit { .. } | Event::Tick { .. } => {}
-            Event::Mark => self.mark(),
+            Event::Mark => return self.mark(),
             Event::TransactionExpires(producer) => self.end_transaction(producer, false),
             Event::TransactionEnded { slot, next, commit } => {
                 let process = self.present(slot).map(|member| member.process);
@@ -203,8 +204,7 @@ impl<'t> World<'t> {
             Event::Chaos => return self.wreak(),
             Event::TakeOver => return self.take_over(),
             Event::Writable => {
-                let at = self.moment();
-                self.host.set_writable(&at, &self.topics, true);
+                self.set_writable(true)?;
                 return self.after_step(true);
             }
             Event::Start(slot) => self.start(slot),
@@ -347,8 +347,12 @@ impl<'t> World<'t> {
 
     pub(super) fn moment(&mut self) -> Moment {
         let uuid = (u128::from(self.rng.draw()) << 64) | u128::from(self.rng.draw());
+        self.turn().moment(Uuid(uuid.to_be_bytes()))
+    }
+
+    pub(super) fn turn(&self) -> ottla_partition::Turn {
         let wall = Timestamp(BEGINNING_MS + (self.now.0 / 1_000_000) as i64);
-        Moment { now: self.now, wall, uuid: Uuid(uuid.to_be_bytes()) }
+        ottla_partition::Turn { now: self.now, wall }
     }
 
     pub(super) fn protocol_of(&mut self, slot: usize) -> &mut Protocol {

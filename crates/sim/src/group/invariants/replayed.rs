@@ -18,7 +18,7 @@ impl Invariant for TheLogSaysIt {
 
     fn caught_up(&mut self, scene: &Scene<'_>) -> Verdict {
         let read = scene.host.load(scene.topics).map_err(|why| format!("the log cannot be read: {why}"))?;
-        compare(scene.core, &read)
+        compare(scene.core, &read.core().inner)
     }
 }
 
