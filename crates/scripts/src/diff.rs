@@ -1,7 +1,7 @@
 //! The difference between what a script expects and what came.
 
-/// Lines of both, in order: `-` is expected and did not come, `+` came and was not expected. Tells, too, how many
-/// lines agree before the first difference; `None` if all agree.
+/// Lines of both, in order: `-` is expected and did not come, `+` came and was not expected. Tells, too, how
+/// many lines agree before the first difference; `None` if all agree.
 pub fn diff(expected: &[&str], actual: &[String]) -> Option<(usize, Vec<String>)> {
     let agree = expected.iter().zip(actual).take_while(|(left, right)| *left == right).count();
     let (expected_rest, actual_rest) = (&expected[agree..], &actual[agree..]);

@@ -15,8 +15,8 @@ pub enum Mode {
     Record,
 }
 
-/// Plays every script (`*.txt`) of a folder, each on a stage of its own; compares or records as the environment says.
-/// The error names all that does not agree.
+/// Plays every script (`*.txt`) of a folder, each on a stage of its own; compares or records as the
+/// environment says. The error names all that does not agree.
 pub fn play<S: Stage>(folder: impl AsRef<Path>, set_up: impl Fn() -> S) -> Result<(), String> {
     let record = std::env::var(RECORD).is_ok_and(|value| value == "1");
     play_as(if record { Mode::Record } else { Mode::Compare }, folder, set_up)

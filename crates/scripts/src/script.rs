@@ -1,4 +1,5 @@
-//! A script: prose (comments and blank lines, kept as they are) and blocks of commands with what came of them.
+//! A script: prose (comments and blank lines, kept as they are) and blocks of commands with what came of
+//! them.
 
 use crate::diff::diff;
 use crate::{Command, Stage};

@@ -1,4 +1,5 @@
-//! The smallest coordinator: counters by name. Some rise in a transaction, and one rises by itself when time passes.
+//! The smallest coordinator: counters by name. Some rise in a transaction, and one rises by itself when time
+//! passes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What a shard does around a frame: it loads, appends the batches of a turn, reports them, carries out what leaves.
+//! What a shard does around a frame: it loads, appends the batches of a turn, reports them, carries out what
+//! leaves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
