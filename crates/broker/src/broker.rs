@@ -8,6 +8,8 @@ mod door_tests;
 mod error;
 #[cfg(test)]
 mod leader_tests;
+#[cfg(test)]
+mod move_tests;
 mod node;
 #[cfg(test)]
 mod panic_tests;

@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use ottla_controller::image::ConfigResource;
 use ottla_log::DataDir;
 use ottla_settings::BrokerSettings;
-use ottla_wire::BrokerId;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ApiKey;
+use ottla_wire::{BrokerId, Uuid};
 
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
@@ -23,6 +23,8 @@ use crate::published::Published;
 /// The broker, as request handlers see it. Nothing in it is locked on the data path.
 pub struct Context {
     pub node: BrokerId,
+    /// Names this process among those that have been this broker.
+    pub incarnation: Uuid,
     pub cluster_id: Str,
     /// The APIs that clients are told of.
     pub served: &'static [ApiKey],

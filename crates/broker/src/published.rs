@@ -1,7 +1,7 @@
 //! What the whole broker currently knows: the metadata image and the partitions held here, one immutable snapshot.
 //!
-//! An image is published only after the partitions it brings to this broker are open: a topic that a client is told of
-//! can be used.
+//! An image is published as soon as the partitions that are open know of it. One that the image brings to this broker is to
+//! be seen once it is open; who has created a topic is answered after that, so that it can be used.
 
 use std::sync::Arc;
 
@@ -65,6 +65,10 @@ impl LocalTopic {
             Place::Here(handle) => Some(handle),
             Place::Failed | Place::Elsewhere => None,
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.iter().all(|place| matches!(place, Place::Elsewhere))
     }
 
     fn place(&self, index: PartitionIndex) -> Option<&Place> {
@@ -146,12 +150,28 @@ impl Published {
         self.by_id.insert(topic.id, topic);
     }
 
-    /// Removes a topic. A younger one of the same name stays.
-    pub fn remove(&mut self, id: TopicId) -> Option<Arc<LocalTopic>> {
-        let topic = self.by_id.remove(&id)?;
-        if self.by_name.get(&topic.name).is_some_and(|named| named.id == id) {
-            self.by_name.remove(&topic.name);
+    /// Takes partitions of a topic out, and the topic with its last one. A younger topic of the same name stays.
+    pub fn remove(&mut self, id: TopicId, indexes: &[PartitionIndex]) {
+        let Some(topic) = self.by_id.get(&id) else { return };
+        let mut left = LocalTopic::clone(topic);
+        // One that is not open yet has no place that could be taken from it.
+        let known = indexes.iter().filter(|index| left.place(**index).is_some()).copied();
+        known.collect::<Vec<_>>().into_iter().for_each(|index| left.put(index, Place::Elsewhere));
+        let is_named = self.by_name.get(&left.name).is_some_and(|named| named.id == id);
+        let left = (!left.is_empty()).then(|| Arc::new(left));
+        match left {
+            Some(left) => {
+                if is_named {
+                    self.by_name.insert(left.name.clone(), left.clone());
+                }
+                self.by_id.insert(id, left);
+            }
+            None => {
+                if is_named {
+                    self.by_name.remove(&topic.name.clone());
+                }
+                self.by_id.remove(&id);
+            }
         }
-        Some(topic)
     }
 }

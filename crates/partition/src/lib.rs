@@ -44,7 +44,8 @@ pub use host::{Host, HostEffect, HostStatus, Household, Load, Loaded, Unserved};
 pub use lodger::{Generation, Lodger, LodgerAppend, NewUuid, Seen};
 pub use marker::Marker;
 pub use partition::{
-    AppendOutcome, AppendRequest, Claim, DeleteOutcome, Due, Ended, MarkerRequest, Partition, Turn, Wish,
+    AppendOutcome, AppendRequest, Claim, DeleteOutcome, Due, Ended, Fate, MarkerRequest, Partition, Turn,
+    Wish,
 };
 pub use restore::{Found, Identity, create, open};
 pub use slot::{Slot, SlotEnded};

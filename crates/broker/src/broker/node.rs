@@ -1,7 +1,6 @@
 //! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log,
 //! shards, controller, publisher.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,8 +10,8 @@ use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_settings::{BrokerSettings, key};
-use ottla_wire::BrokerId;
 use ottla_wire::messages::MetadataRecord;
+use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -25,7 +24,7 @@ use crate::controllers::{ControllerHandle, ControllerTask, Random};
 use crate::coordinator::Coordinators;
 use crate::door::Door;
 use crate::fetch::Sessions;
-use crate::metadata::{Applied, Inbox, Machine, Opener, Publisher, RecoveryProgress};
+use crate::metadata::{Applied, FoundPartitions, Inbox, Machine, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
@@ -88,24 +87,28 @@ impl Node {
             node,
             settings: settings.clone(),
             dir: dir.clone(),
-            found: Arc::new(found),
+            found: Arc::new(FoundPartitions::new(found)),
             shards: shards.clone(),
             next_key: Arc::new(AtomicU64::new(0)),
             progress,
         };
         let (index, published_index) = watch::channel(0);
+        let (ready, ready_index) = watch::channel(0);
+        let incarnation = Random.uuid();
         let publisher = Publisher {
             node,
+            incarnation,
             inbox,
             published: published.clone(),
             index,
+            ready,
             shards: shards.clone(),
             opener,
             coordinators: coordinators.clone(),
         };
         let publisher = tasks.spawn("the publisher", publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
-        wait_for(published_index.clone(), applied.load().index).await?;
+        wait_for(ready_index.clone(), applied.load().index).await?;
 
         let task = ControllerTask {
             log: quorum.clone(),
@@ -113,10 +116,12 @@ impl Node {
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
             applied,
-            published: published_index.clone(),
+            // Who has created a topic is answered when it can be used.
+            published: ready_index.clone(),
         };
         tasks.spawn("the controller", task.run(asked));
-        let ctx = Arc::new(context(node, settings, clock, (published, controller, coordinators), &dir, door));
+        let desks = (published, controller, coordinators);
+        let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
         Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })
     }
 }
@@ -165,10 +170,7 @@ async fn open_quorum(
 }
 
 /// The partitions that have folders. With an empty metadata log they are somebody else's.
-fn found_partitions(
-    dir: &DataDir,
-    applied_index: u64,
-) -> Result<BTreeMap<(String, i32), FoundPartition>, StartError> {
+fn found_partitions(dir: &DataDir, applied_index: u64) -> Result<Vec<FoundPartition>, StartError> {
     let found = dir.partitions().map_err(|error| StartError::Io { doing: list_of(dir.path()), error })?;
     if applied_index == 0
         && let Some(first) = found.first()
@@ -179,7 +181,7 @@ fn found_partitions(
             example: format!("{}-{}", first.topic, first.partition),
         });
     }
-    Ok(found.into_iter().map(|one| ((one.topic.clone(), one.partition.0), one)).collect())
+    Ok(found)
 }
 
 fn list_of(path: &Path) -> String {
@@ -233,7 +235,7 @@ async fn wait_for(mut published: watch::Receiver<u64>, index: u64) -> Result<(),
 }
 
 fn context(
-    node: BrokerId,
+    (node, incarnation): (BrokerId, Uuid),
     settings: Arc<BrokerSettings>,
     clock: Clock,
     (published, controller, coordinators): (Arc<ArcSwap<Published>>, ControllerHandle, Arc<Coordinators>),
@@ -243,6 +245,7 @@ fn context(
     let slots = settings.read(key::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
     Context {
         node,
+        incarnation,
         cluster_id: dir.meta().cluster_id.as_str().into(),
         served: api::SERVED,
         door,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_controller::controller::{IdSource, Request, Response};
+use ottla_controller::controller::{Request, Response};
 use ottla_controller::image::{Endpoint, Feature};
 use ottla_settings::key;
 use ottla_wire::messages::broker_registration_request::{Feature as SupportedFeature, Listener};
@@ -16,7 +16,7 @@ use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::StartError;
 use crate::context::Context;
-use crate::controllers::{AskError, Random};
+use crate::controllers::AskError;
 
 /// How long a controlled shutdown waits for the controller.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ fn registration(
     BrokerRegistrationRequest {
         broker_id: ctx.node.0,
         cluster_id: ctx.cluster_id.clone(),
-        incarnation_id: Random.uuid(),
+        incarnation_id: ctx.incarnation,
         listeners: endpoints.into_iter().map(listener).collect(),
         features: Feature::ALL.iter().map(feature).collect(),
         rack: ctx.started_with.read(key::BROKER_RACK).map(Str::from),

@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::door::{Door, Session};
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
+use crate::shard::Mail;
 
 /// The id of the broker on the stage.
 pub const ME: i32 = 1;
@@ -70,6 +71,10 @@ impl Stage {
     }
 
     /// A broker that its cluster does not know yet.
+    pub async fn open(disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
+        Stage::open_behind(Door::open(), disk, metadata).await
+    }
+
     async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
         // Brokers that are only records send no heartbeats, and are not to be missed.
         let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
@@ -82,7 +87,8 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress, door).await.unwrap();
+        let node = Node::open(&settings, dir, Clock::start(), progress, door);
+        let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }
     }
@@ -93,8 +99,29 @@ impl Stage {
         let endpoint =
             Endpoint { name: LISTENER.into(), host: "localhost".into(), port: 9092, security_protocol: 0 };
         let (ctx, claims) = (self.node.ctx.clone(), Claims::of(&self.node));
-        let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch).await;
-        claims.renew(&self.node.dir, joined.unwrap().epoch()).await.unwrap();
+        let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch);
+        let joined = tokio::time::timeout(PATIENCE, joined).await.expect("it joins").unwrap();
+        claims.renew(&self.node.dir, joined.epoch()).await.unwrap();
+    }
+
+    /// Closes all logs and ends the broker; gives what it leaves behind.
+    pub async fn stop(self) -> (MemDisk, tempfile::TempDir) {
+        for shard in self.node.shards.iter() {
+            let (stopped, stopping) = tokio::sync::oneshot::channel();
+            shard.send(Mail::Stop(stopped)).await.unwrap();
+            stopping.await.unwrap();
+        }
+        self.node.quorum.shutdown().await;
+        self.node.dir.checkpoint().unwrap();
+        (self.disk, self.metadata)
+    }
+
+    /// The folders of the data directory on the disk in memory, by name.
+    pub fn folders(&self) -> Vec<String> {
+        let entries = self.disk.read_dir(self.path()).unwrap().into_iter();
+        let mut names: Vec<String> = entries.filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
+        names.sort();
+        names
     }
 
     pub fn path(&self) -> &Path {

@@ -1,6 +1,5 @@
 //! A group coordinator in a shard, with a real log: what a leadership that comes, goes and comes again makes of it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,7 +27,7 @@ use ottla_wire::{
     BrokerId, Instant, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId, Uuid,
 };
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::internal::OFFSETS_TOPIC;
 use super::kind::{Asked, Letter, Proof};
@@ -37,7 +36,7 @@ use super::verify::begin;
 use super::{Coordinators, World};
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
-use crate::metadata::{Opener, RecoveryProgress, partition_state};
+use crate::metadata::{FoundPartitions, Opener, Progress, RecoveryProgress, partition_state};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::{
@@ -85,19 +84,23 @@ async fn open_driver(
     image: &Image,
     shards: &Shards,
 ) -> Box<PartitionDriver> {
-    let found = dir.partitions().unwrap().into_iter().map(|one| ((one.topic.clone(), one.partition.0), one));
+    let found = FoundPartitions::new(dir.partitions().unwrap());
     let opener = Opener {
         node: NODE,
         settings,
-        found: Arc::new(found.collect()),
+        found: Arc::new(found),
         dir,
         shards: shards.clone(),
         next_key: Arc::new(AtomicU64::new(0)),
         progress: Arc::new(RecoveryProgress::default()),
     };
-    let wanted = BTreeMap::from([(TOPIC, vec![PartitionIndex(0)])]);
-    let (_, _, driver) = opener.open_all(image, &wanted).await.remove(0);
-    driver.unwrap()
+    let (progress, mut opened) = mpsc::channel(1);
+    let wanted = vec![((TOPIC, PartitionIndex(0)), OFFSETS_TOPIC.into())];
+    opener.open_all(image, wanted, &progress).await.unwrap();
+    match opened.recv().await {
+        Some(Progress::Opened(partition)) => partition.driver.unwrap(),
+        _ => panic!("it is opened"),
+    }
 }
 
 impl Partition {
@@ -141,7 +144,7 @@ impl Partition {
         let mut state = partition_state(&self.image, known);
         change(&mut state);
         state.partition_epoch.0 = state.leader_epoch.0;
-        self.handle.shard.send(Mail::Assign(self.handle.key, state)).await.unwrap();
+        self.handle.shard.send(Mail::Assign(vec![(self.handle.key, state)])).await.unwrap();
         // As the publisher does: what is sent after it comes in a later turn.
         let (passed, barrier) = oneshot::channel();
         self.handle.shard.send(Mail::Barrier(passed)).await.unwrap();

@@ -1,11 +1,15 @@
 //! From the metadata log to what the broker knows and holds.
 //!
 //! - [`machine`]: the state machine of the metadata log: keeps the image, notes what is to be published.
-//! - [`publisher`]: opens, changes and removes the partitions of this broker as the image says, then publishes it.
+//! - [`publisher`]: tells the partitions of this broker what the image says, publishes it, has partitions opened and removed.
+//! - [`holdings`]: which partitions this broker holds, and what is still to be done about them: a pure core.
+//! - [`job`]: what is done with their files, beside the publisher.
 //! - [`open`]: one partition from its folder to its driver.
 //! - [`without_effect`]: what the log says of settings that do nothing.
 
 mod assignment;
+mod holdings;
+mod job;
 mod machine;
 mod open;
 mod publisher;
@@ -13,6 +17,8 @@ mod without_effect;
 
 #[cfg(test)]
 pub use assignment::partition_state;
+#[cfg(test)]
+pub use job::Progress;
 pub use machine::{Applied, Inbox, Machine};
-pub use open::{Opener, RecoveryProgress};
+pub use open::{FoundPartitions, Opener, RecoveryProgress};
 pub use publisher::Publisher;

@@ -1,19 +1,22 @@
 //! One partition from its folder to its driver.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ottla_controller::Image;
-use ottla_log::{DataDir, FoundPartition, Log, LogConfig, LogError, NoReplay};
+use ottla_log::{DataDir, FoundPartition, LogConfig, LogError};
 use ottla_partition::{Found, Identity};
 use ottla_replica::{Durability, Replica, ReplicaConfig};
 use ottla_settings::{BrokerSettings, TopicConfig, key};
 use ottla_wire::batch::TimestampType;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::holdings::PartitionId;
+use super::job::Progress;
 use crate::partition::{PartitionHandle, PartitionKey};
 use crate::shard::{Partition, PartitionDriver, Shards};
 
@@ -23,8 +26,7 @@ pub struct Opener {
     pub node: BrokerId,
     pub settings: Arc<BrokerSettings>,
     pub dir: DataDir,
-    /// The folders that were there when the broker started, until each is opened.
-    pub found: Arc<BTreeMap<(String, i32), FoundPartition>>,
+    pub found: Arc<FoundPartitions>,
     pub shards: Shards,
     pub next_key: Arc<AtomicU64>,
     pub progress: Arc<RecoveryProgress>,
@@ -35,6 +37,18 @@ pub struct Opener {
 pub struct RecoveryProgress {
     pub partitions: AtomicUsize,
     pub opened: AtomicUsize,
+}
+
+/// The folders that were there when the broker started, until each is opened or set aside.
+#[derive(Default)]
+pub struct FoundPartitions {
+    by_name: Mutex<BTreeMap<(String, i32), FoundPartition>>,
+}
+
+/// A partition that was opened, or why it could not be.
+pub struct OpenedPartition {
+    pub id: PartitionId,
+    pub driver: Result<Box<PartitionDriver>, LogError>,
 }
 
 /// A partition to open.
@@ -76,23 +90,25 @@ impl Opener {
     }
 
     /// Opens partitions on as many threads as `num.recovery.threads.per.data.dir` says.
+    /// Tells of each as it comes; an error is a thread that has failed.
     pub async fn open_all(
         &self,
         image: &Image,
-        wanted: &BTreeMap<TopicId, Vec<PartitionIndex>>,
-    ) -> Vec<(TopicId, PartitionIndex, Opening)> {
-        let mut all = Vec::new();
-        for (id, indexes) in wanted {
-            let Some(topic) = image.topic_by_id(*id) else { continue };
-            let config = self.topic_config(image, &topic.name);
-            warn_of_compaction(&topic.name, &config);
-            let wanted = |index: &PartitionIndex| Wanted {
-                topic: topic.name.clone(),
-                id: *id,
-                index: *index,
-                config: config.clone(),
+        wanted: Vec<(PartitionId, Str)>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<(), String> {
+        let mut all: Vec<Wanted> = Vec::with_capacity(wanted.len());
+        for ((id, index), topic) in wanted {
+            // Partitions of one topic follow each other.
+            let config = match all.last().filter(|before| before.id == id) {
+                Some(before) => before.config.clone(),
+                None => {
+                    let config = self.topic_config(image, &topic);
+                    warn_of_compaction(&topic, &config);
+                    config
+                }
             };
-            all.extend(indexes.iter().map(wanted));
+            all.push(Wanted { topic, id, index, config });
         }
         self.progress.partitions.fetch_add(all.len(), Ordering::Relaxed);
         let settings = Arc::new(self.settings.with_dynamic(image));
@@ -101,25 +117,39 @@ impl Opener {
         let mut opening = JoinSet::new();
         for _ in 0..threads.min(queue.wanted.len()) {
             let (opener, settings, queue) = (self.clone(), settings.clone(), queue.clone());
-            opening.spawn_blocking(move || opener.open_some(&settings, &queue));
+            let progress = progress.clone();
+            opening.spawn_blocking(move || opener.open_some(&settings, &queue, &progress));
         }
-        let mut opened = Vec::new();
-        while let Some(part) = opening.join_next().await {
-            match part {
-                Ok(part) => opened.extend(part),
-                Err(error) => tracing::error!(%error, "a thread that opens partitions has failed"),
-            }
+        while let Some(ended) = opening.join_next().await {
+            ended.map_err(|error| error.to_string())?;
         }
-        opened
+        Ok(())
     }
 
-    fn open_some(&self, settings: &BrokerSettings, queue: &Queue) -> Vec<(TopicId, PartitionIndex, Opening)> {
-        let open = |one: &Wanted| {
-            let opened = self.open(settings, one);
+    fn open_some(&self, settings: &BrokerSettings, queue: &Queue, progress: &mpsc::Sender<Progress>) {
+        while let Some(one) = queue.take() {
+            let driver = self.open(settings, one);
             self.progress.opened.fetch_add(1, Ordering::Relaxed);
-            (one.id, one.index, opened)
-        };
-        std::iter::from_fn(|| queue.take()).map(open).collect()
+            let opened = OpenedPartition { id: (one.id, one.index), driver };
+            if progress.blocking_send(Progress::Opened(opened)).is_err() {
+                return; // the broker ends
+            }
+        }
+    }
+
+    /// Whether there was a folder of this very partition when the broker started, which nobody has opened yet.
+    pub fn has_found(&self, topic: &str, index: PartitionIndex, id: TopicId) -> bool {
+        let name = (topic.to_owned(), index.0);
+        self.found.lock().get(&name).is_some_and(|found| found.topic_id.is_none_or(|found| found == id))
+    }
+
+    /// Takes out the folders of partitions that are not here.
+    pub fn strays(&self, is_here: impl Fn(&str, PartitionIndex) -> bool) -> Vec<FoundPartition> {
+        let mut found = self.found.lock();
+        let all = std::mem::take(&mut *found).into_iter();
+        let (here, strays): (Vec<_>, Vec<_>) = all.partition(|(_, one)| is_here(&one.topic, one.partition));
+        found.extend(here);
+        strays.into_iter().map(|(_, stray)| stray).collect()
     }
 
     fn open(&self, settings: &BrokerSettings, wanted: &Wanted) -> Opening {
@@ -141,10 +171,16 @@ impl Opener {
         let config = log_config(&wanted.config);
         let (topic, index) = (&wanted.topic, wanted.index);
         let identity = Identity { topic, topic_id: wanted.id, index };
-        let found = self.found.get(&(topic.to_string(), index.0)).filter(|found| found.path.exists());
+        let found = self.found.lock().remove(&(topic.to_string(), index.0));
         let ours = |found: &&FoundPartition| found.topic_id.is_none_or(|id| id == wanted.id);
-        let Some(there) = found.filter(ours) else {
-            found.map_or(Ok(()), |of_another| self.set_aside(of_another))?;
+        let Some(there) = found.as_ref().filter(ours) else {
+            if let Some(of_another) = &found {
+                tracing::warn!(folder = %of_another.path.display(), "this partition is of an older topic: set aside");
+                self.dir.set_aside(topic, index).map_err(|error| LogError::Io {
+                    doing: format!("set aside {}", of_another.path.display()),
+                    error,
+                })?;
+            }
             return ottla_partition::create(&self.dir, identity, replica, config);
         };
         let (recovery, high_watermark) = (there.recovery, there.high_watermark);
@@ -155,13 +191,17 @@ impl Opener {
         }
         Ok(opened)
     }
+}
 
-    /// Takes a folder out of service that belongs to no partition of this broker; its files are kept.
-    pub fn set_aside(&self, found: &FoundPartition) -> Result<(), LogError> {
-        tracing::warn!(folder = %found.path.display(), "the cluster does not know this partition: set aside");
-        let (topic, index, config) = (&found.topic, found.partition, LogConfig::default());
-        let recovery = found.recovery;
-        Log::open(&self.dir, topic, index, found.topic_id, config, recovery, &mut NoReplay)?.log.set_aside()
+impl FoundPartitions {
+    pub fn new(found: impl IntoIterator<Item = FoundPartition>) -> FoundPartitions {
+        let named = found.into_iter().map(|one| ((one.topic.clone(), one.partition.0), one));
+        FoundPartitions { by_name: Mutex::new(named.collect()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, i32), FoundPartition>> {
+        // Entries are only taken out, each in one go.
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

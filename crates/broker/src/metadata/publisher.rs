@@ -1,7 +1,11 @@
-//! Makes true on this broker what the metadata log says, then publishes it.
+//! Makes true on this broker what the metadata log says, and publishes it.
 //!
-//! New partitions are opened before the image that names them is published, changed ones are told, and deleted ones are
-//! taken out of the published state before their files go. Runs alone, so the published state has one writer.
+//! Partitions that change are told first and all at once, then the image is published: a change of leader waits for no
+//! file. Files are opened and removed beside, by one job at a time, and each partition is to be seen as soon as it is open.
+//! Runs alone, so the published state has one writer.
+//!
+//! Until the image holds the registration of this process, it was made for another: logs are opened so that they are ready,
+//! but no replica is told anything, and nothing is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,28 +13,39 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
+use ottla_log::FoundPartition;
 use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
-use ottla_wire::{BrokerId, PartitionIndex, TopicId};
-use tokio::sync::{oneshot, watch};
+use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::assignment::partition_state;
+use super::holdings::{Holdings, PartitionId};
+use super::job::{self, Progress};
 use super::machine::{Inbox, News};
-use super::open::{Opener, log_config, replica_config, warn_of_compaction};
+use super::open::{OpenedPartition, Opener, log_config, replica_config, warn_of_compaction};
 use super::without_effect;
 use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
 use crate::published::{LocalTopic, Place, Published};
-use crate::shard::{Mail, Shards};
+use crate::shard::{Fate, Mail, ShardStates, Shards};
 
-/// The task that publishes.
+/// Partitions that were opened and that the publisher has not taken over yet. Whoever opens more waits.
+const OPENED_MAX: usize = 256;
+
+/// What the task that publishes works with.
 pub struct Publisher {
     pub node: BrokerId,
+    /// Names this process in its registration.
+    pub incarnation: Uuid,
     pub inbox: Arc<Inbox>,
     pub published: Arc<ArcSwap<Published>>,
     /// The index of what is published.
     pub index: watch::Sender<u64>,
+    /// The index up to which every partition is open, too, or its files are out of the way.
+    pub ready: watch::Sender<u64>,
     pub shards: Shards,
     pub opener: Opener,
     pub coordinators: Arc<Coordinators>,
@@ -38,20 +53,54 @@ pub struct Publisher {
 
 impl Publisher {
     /// Runs until the metadata log brings what cannot be applied.
-    pub async fn run(mut self) -> FatalError {
+    pub async fn run(self) -> FatalError {
+        let (progress, mut came) = mpsc::channel(OPENED_MAX);
+        let mut publishing = Publishing {
+            of: self,
+            holdings: Holdings::default(),
+            registered: false,
+            strays: Vec::new(),
+            reconfigured: false,
+            progress,
+            jobs: JoinSet::new(),
+        };
+        let inbox = publishing.of.inbox.clone();
+        let mut steps = Vec::with_capacity(OPENED_MAX);
         loop {
-            let news = self.inbox.take().await;
-            if let Some(why) = news.broken {
-                return FatalError::Metadata(why);
-            }
-            if let Err(fatal) = self.publish(news).await {
+            let outcome = tokio::select! {
+                news = inbox.take() => publishing.take(news).await,
+                _ = came.recv_many(&mut steps, OPENED_MAX) => publishing.advance(&mut steps).await,
+                Some(ended) = publishing.jobs.join_next() => {
+                    ended.map_err(|error| FatalError::Task(format!("opening and removing partitions: {error}")))
+                }
+            };
+            if let Err(fatal) = outcome {
                 return fatal;
             }
         }
     }
+}
 
-    async fn publish(&mut self, news: News) -> Result<(), FatalError> {
-        let before = self.published.load_full();
+/// The task that publishes, with what it knows.
+struct Publishing {
+    of: Publisher,
+    holdings: Holdings<Arc<PartitionHandle>>,
+    /// The image holds the registration of this process.
+    registered: bool,
+    /// Folders that no partition of this broker belongs to, until a job takes them.
+    strays: Vec<FoundPartition>,
+    /// Settings have changed since the job that runs began.
+    reconfigured: bool,
+    progress: mpsc::Sender<Progress>,
+    jobs: JoinSet<()>,
+}
+
+impl Publishing {
+    async fn take(&mut self, news: News) -> Result<(), FatalError> {
+        if let Some(why) = news.broken {
+            return Err(FatalError::Metadata(why));
+        }
+        let before = self.of.published.load_full();
         let base = if news.restart { Image::default() } else { before.image.clone() };
         let (image, mut delta) =
             base.apply_all(&news.records).map_err(|e| FatalError::Metadata(e.to_string()))?;
@@ -65,121 +114,198 @@ impl Publisher {
         next.index = news.index;
         // Coordinators that begin with new partitions know the world already.
         let changed = self.turn_world(&next.image, &delta, news.restart);
-        self.remove(&mut next, &delta).await;
-        self.change(&mut next, &delta).await;
+        let affected = self.affected(&next.image, &delta);
+        if self.registered {
+            self.tell(&next.image, &affected).await;
+        }
+        self.hold(&mut next, affected);
         self.configure(&mut next, &delta).await;
         if changed {
             self.tell_coordinators(&delta).await;
         }
-        self.reach_shards().await;
-        let index = next.index;
-        self.published.store(Arc::new(next));
-        self.index.send_replace(index);
+        self.show(next).await;
+        self.start_job();
         Ok(())
     }
 
-    /// Takes deleted topics out of sight, then their partitions off the disk.
-    async fn remove(&self, next: &mut Published, delta: &Delta) {
-        let gone: Vec<Arc<LocalTopic>> =
-            delta.topics_deleted.keys().filter_map(|id| next.remove(*id)).collect();
-        if gone.is_empty() {
-            return;
+    /// Partitions for which the image may say something new, each with what becomes of its files if it is gone.
+    fn affected(&mut self, image: &Image, delta: &Delta) -> BTreeMap<PartitionId, Fate> {
+        let known = image.broker(self.of.node).is_some_and(|known| known.incarnation == self.of.incarnation);
+        if known && !self.registered {
+            self.registered = true;
+            return self.registered_now(image);
         }
-        let mut hidden = Published::clone(&self.published.load());
-        gone.iter().for_each(|topic| drop(hidden.remove(topic.id)));
-        self.published.store(Arc::new(hidden));
-        let mut waiting = Vec::new();
-        for partition in gone.iter().flat_map(|topic| topic.partitions()) {
-            let (done, retired) = oneshot::channel();
-            let _stopping = partition.shard.send(Mail::Retire { partition: partition.key, done }).await;
-            waiting.push(retired);
+        let mut affected: BTreeSet<PartitionId> = delta.partitions().collect();
+        for id in delta.topics_deleted.keys() {
+            affected.extend(self.holdings.of_topic(*id));
         }
-        for retired in waiting {
-            let _stopping = retired.await;
+        if !delta.brokers_changed.is_empty() {
+            let with_them = |(id, index): &PartitionId| {
+                let known = image.partition(*id, *index);
+                known.is_some_and(|known| known.replicas.iter().any(|id| delta.brokers_changed.contains(id)))
+            };
+            affected.extend(self.holdings.ids().filter(with_them));
         }
+        affected.into_iter().map(|id| (id, Fate::Delete)).collect()
     }
 
-    /// Opens partitions that are new here, and tells the others what has changed.
-    async fn change(&self, next: &mut Published, delta: &Delta) {
-        let mut opening: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
-        for (id, index) in self.affected(next, delta) {
-            let Some(partition) = next.image.partition(id, index) else { continue };
-            if !partition.is_replica(self.node) {
-                continue;
+    /// From now on the image speaks to this process: everything that was found is held against it.
+    fn registered_now(&mut self, image: &Image) -> BTreeMap<PartitionId, Fate> {
+        let me = self.of.node;
+        let is_here = |topic: &str, index| {
+            let known = image.topic(topic).and_then(|topic| topic.partition(index));
+            known.is_some_and(|known| known.is_replica(me))
+        };
+        self.strays = self.of.opener.strays(is_here);
+        if !self.strays.is_empty() {
+            self.holdings.want_job();
+        }
+        let here = image.topics().flat_map(|topic| {
+            let here = topic.partitions.iter().filter(|(_, partition)| partition.is_replica(me));
+            here.map(|(index, _)| (topic.id, *index))
+        });
+        self.holdings.ids().chain(here).map(|id| (id, Fate::SetAside)).collect()
+    }
+
+    /// Tells partitions that are open what the image says of them, also those that are held here no more.
+    async fn tell(&self, image: &Image, affected: &BTreeMap<PartitionId, Fate>) {
+        let mut states = ShardStates::default();
+        for id in affected.keys() {
+            if let Some(handle) = self.holdings.get(*id)
+                && let Some(partition) = image.partition(id.0, id.1)
+            {
+                states.add(handle, partition_state(image, partition));
             }
-            let local = next.topic_by_id(id).and_then(|topic| topic.partition(index));
-            match local {
-                Some(handle) => {
-                    let state = partition_state(&next.image, partition);
-                    let _stopping = handle.shard.send(Mail::Assign(handle.key, state)).await;
+        }
+        states.send().await;
+    }
+
+    /// Notes which partitions are to be opened or given up, and takes the latter out of sight.
+    fn hold(&mut self, next: &mut Published, affected: BTreeMap<PartitionId, Fate>) {
+        let mut gone: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
+        for ((id, index), fate) in affected {
+            let topic = next.image.topic_by_id(id);
+            let here = topic.filter(|topic| {
+                topic.partition(index).is_some_and(|partition| partition.is_replica(self.of.node))
+            });
+            match here {
+                // Before the registration only what is here already.
+                Some(topic) if self.registered || self.of.opener.has_found(&topic.name, index, id) => {
+                    self.holdings.assign((id, index), &topic.name);
                 }
-                None => opening.entry(id).or_default().push(index),
+                None if self.registered => {
+                    self.holdings.give_up((id, index), fate);
+                    gone.entry(id).or_default().push(index);
+                }
+                Some(_) | None => {}
             }
         }
-        if !opening.is_empty() {
-            self.open(next, opening).await;
+        gone.into_iter().for_each(|(id, indexes)| next.remove(id, &indexes));
+    }
+
+    /// Begins what is to be done with files, unless the last job is still at it.
+    fn start_job(&mut self) {
+        let published = self.of.published.load_full();
+        if let Some(job) = self.holdings.next_job() {
+            let strays = std::mem::take(&mut self.strays);
+            self.reconfigured = false;
+            let at = (published.image.clone(), published.index);
+            self.jobs.spawn(job::run(self.of.opener.clone(), at, job, strays, self.progress.clone()));
+        } else if !self.holdings.is_busy() {
+            self.is_ready(published.index);
         }
     }
 
-    /// Partitions that changed, and those with a replica on a broker that changed.
-    fn affected(&self, next: &Published, delta: &Delta) -> BTreeSet<(TopicId, PartitionIndex)> {
-        let mut affected: BTreeSet<_> = delta.partitions().collect();
-        if delta.brokers_changed.is_empty() {
-            return affected;
-        }
-        for partition in next.topics().flat_map(|topic| topic.partitions()) {
-            let known = next.image.partition(partition.topic_id, partition.index);
-            if known.is_some_and(|known| known.replicas.iter().any(|id| delta.brokers_changed.contains(id))) {
-                affected.insert((partition.topic_id, partition.index));
-            }
-        }
-        affected
+    fn is_ready(&self, index: u64) {
+        self.of.ready.send_if_modified(|at| {
+            let further = index > *at;
+            *at = index.max(*at);
+            further
+        });
     }
 
-    async fn open(&self, next: &mut Published, opening: BTreeMap<TopicId, Vec<PartitionIndex>>) {
-        let opened = self.opener.open_all(&next.image, &opening).await;
-        let mut by_topic: BTreeMap<TopicId, Vec<(PartitionIndex, Place)>> = BTreeMap::new();
-        for (id, index, driver) in opened {
-            let place = match driver {
+    /// Takes over what the job has opened.
+    async fn advance(&mut self, steps: &mut Vec<Progress>) -> Result<(), FatalError> {
+        let mut opened = Vec::new();
+        let mut done = None;
+        for step in steps.drain(..) {
+            match step {
+                Progress::Opened(partition) => opened.push(partition),
+                Progress::Done { index } => done = Some(index),
+                Progress::Failed(why) => {
+                    return Err(FatalError::Task(format!("opening and removing partitions: {why}")));
+                }
+            }
+        }
+        if !opened.is_empty() {
+            self.adopt(opened).await;
+        }
+        if let Some(index) = done {
+            self.is_ready(index);
+            self.holdings.done();
+            self.start_job();
+        }
+        Ok(())
+    }
+
+    /// Gives partitions that were opened to their shards, tells them what the image says now, and shows them.
+    async fn adopt(&mut self, opened: Vec<OpenedPartition>) {
+        let mut next = Published::clone(&self.of.published.load());
+        let mut states = ShardStates::default();
+        let mut places: BTreeMap<TopicId, Vec<(PartitionIndex, Place)>> = BTreeMap::new();
+        for OpenedPartition { id, driver } in opened {
+            let mut handle = None;
+            match driver {
                 Ok(driver) => {
-                    let handle = driver.handle().clone();
-                    self.adopt(&next.image, &handle, driver).await;
-                    Place::Here(handle)
+                    let open = driver.handle().clone();
+                    let _stopping = open.shard.send(Mail::Adopt(driver)).await;
+                    handle = Some(open);
                 }
                 Err(error) => {
-                    tracing::error!(topic = %id, partition = index.0, %error, "a partition cannot be opened");
-                    Place::Failed
+                    tracing::error!(topic = %id.0, partition = id.1.0, %error, "a partition cannot be opened");
                 }
-            };
-            by_topic.entry(id).or_default().push((index, place));
+            }
+            if !self.holdings.opened(id, handle.clone()) {
+                continue; // it went away meanwhile, and the next job gives it up
+            }
+            if let Some(handle) = handle.as_ref().filter(|_| self.registered)
+                && let Some(partition) = next.image.partition(id.0, id.1)
+            {
+                states.add(handle, partition_state(&next.image, partition));
+            }
+            let place = handle.map_or(Place::Failed, Place::Here);
+            places.entry(id.0).or_default().push((id.1, place));
         }
-        for (id, places) in by_topic {
-            let Some(topic) = next.image.topic_by_id(id).cloned() else { continue };
-            let config = self.opener.topic_config(&next.image, &topic.name);
-            let mut local = next.topic_by_id(id).map_or_else(
-                || LocalTopic::new(topic.name.clone(), id, config.clone()),
-                |known| known.with_config(config.clone()),
-            );
-            places.into_iter().for_each(|(index, place)| local.put(index, place));
-            next.insert(local);
+        states.send().await;
+        for (id, places) in places {
+            self.place(&mut next, id, places).await;
         }
+        self.show(next).await;
     }
 
-    async fn adopt(
-        &self,
-        image: &Image,
-        handle: &Arc<PartitionHandle>,
-        driver: Box<crate::shard::PartitionDriver>,
-    ) {
-        let _stopping = handle.shard.send(Mail::Adopt(driver)).await;
-        if let Some(partition) = image.partition(handle.topic_id, handle.index) {
-            let state = partition_state(image, partition);
-            let _stopping = handle.shard.send(Mail::Assign(handle.key, state)).await;
+    async fn place(&self, next: &mut Published, id: TopicId, places: Vec<(PartitionIndex, Place)>) {
+        let Some(topic) = next.image.topic_by_id(id).cloned() else { return };
+        let config = self.of.opener.topic_config(&next.image, &topic.name);
+        let mut local = next.topic_by_id(id).map_or_else(
+            || LocalTopic::new(topic.name.clone(), id, config.clone()),
+            |known| known.with_config(config.clone()),
+        );
+        // They were opened with the settings of when the job began.
+        let changed = self.reconfigured && self.prepare(&config).await;
+        let changed = changed.then(|| self.of.opener.settings.with_dynamic(&next.image));
+        for (index, place) in places {
+            if let (Place::Here(handle), Some(settings)) = (&place, &changed) {
+                let replica = replica_config(self.of.node, settings, &config);
+                let mail = Mail::Configure(handle.key, replica, log_config(&config));
+                let _stopping = handle.shard.send(mail).await;
+            }
+            local.put(index, place);
         }
+        next.insert(local);
     }
 
     /// Tells partitions of changed settings.
-    async fn configure(&self, next: &mut Published, delta: &Delta) {
+    async fn configure(&mut self, next: &mut Published, delta: &Delta) {
         let of_brokers = |resource: &ConfigResource| resource.kind == ResourceKind::Broker;
         // Replicas go by settings of the broker, too.
         let everywhere = delta.configs_changed.iter().any(of_brokers);
@@ -190,12 +316,13 @@ impl Publisher {
             let topics = delta.configs_changed.iter().filter(named);
             topics.filter_map(|resource| next.topic(&resource.name).cloned()).collect()
         };
+        self.reconfigured |= !delta.configs_changed.is_empty();
         if changed.is_empty() {
             return;
         }
-        let settings = self.opener.settings.with_dynamic(&next.image);
+        let settings = self.of.opener.settings.with_dynamic(&next.image);
         for topic in changed {
-            let config = self.opener.topic_config(&next.image, &topic.name);
+            let config = self.of.opener.topic_config(&next.image, &topic.name);
             let same = config == topic.config;
             if same && !everywhere {
                 continue;
@@ -207,7 +334,7 @@ impl Publisher {
                 }
             }
             for partition in topic.partitions() {
-                let (replica, log) = (replica_config(self.node, &settings, &config), log_config(&config));
+                let (replica, log) = (replica_config(self.of.node, &settings, &config), log_config(&config));
                 let _stopping = partition.shard.send(Mail::Configure(partition.key, replica, log)).await;
             }
             next.insert(topic.with_config(config));
@@ -216,7 +343,7 @@ impl Publisher {
 
     /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has failed then.
     async fn prepare(&self, config: &TopicConfig) -> bool {
-        let (opener, config) = (self.opener.clone(), config.clone());
+        let (opener, config) = (self.of.opener.clone(), config.clone());
         let prepared = tokio::task::spawn_blocking(move || opener.prepare(&config)).await;
         let failed = match prepared {
             Ok(prepared) => prepared.err().map(|error| error.to_string()),
@@ -237,26 +364,26 @@ impl Publisher {
             || !delta.partitions_changed.is_empty()
             || !delta.brokers_changed.is_empty();
         if settings {
-            let settings = self.opener.settings.with_dynamic(image);
-            self.coordinators.set_world(World::new(&settings, image));
+            let settings = self.of.opener.settings.with_dynamic(image);
+            self.of.coordinators.set_world(World::new(&settings, image));
         } else if topics {
-            let world = self.coordinators.world().with_topics(image);
-            self.coordinators.set_world(world);
+            let world = self.of.coordinators.world().with_topics(image);
+            self.of.coordinators.set_world(world);
         }
         settings || topics
     }
 
     async fn tell_coordinators(&self, delta: &Delta) {
         let deleted: Arc<[Str]> = delta.topics_deleted.values().cloned().collect();
-        for shard in self.shards.iter() {
+        for shard in self.of.shards.iter() {
             let _stopping = shard.send(Mail::Learn(deleted.clone())).await;
         }
     }
 
-    /// Waits until the shards have taken in what they were sent: what is published next is true.
-    async fn reach_shards(&self) {
+    /// Publishes, once the shards have taken in what they were sent: what is published is true.
+    async fn show(&self, next: Published) {
         let mut waiting = Vec::new();
-        for shard in self.shards.iter() {
+        for shard in self.of.shards.iter() {
             let (passed, barrier) = oneshot::channel();
             let _stopping = shard.send(Mail::Barrier(passed)).await;
             waiting.push(barrier);
@@ -264,5 +391,8 @@ impl Publisher {
         for barrier in waiting {
             let _stopping = barrier.await;
         }
+        let index = next.index;
+        self.of.published.store(Arc::new(next));
+        self.of.index.send_replace(index);
     }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use ottla_partition::{AppendRequest, Claim, DeleteOutcome, MarkerRequest};
+use ottla_partition::{AppendRequest, Claim, DeleteOutcome, Fate, MarkerRequest};
 use ottla_replica::{
     AppendError, DeleteTo, FollowerFetch, PartitionState, ProducerState, ReplicaConfig, VerificationGuard,
 };
@@ -28,8 +28,8 @@ pub enum Mail {
     BeginVerification(Vec<AddressedClaim>),
     /// Take over a partition that has been opened.
     Adopt(Box<PartitionDriver>),
-    /// The metadata of a partition has changed.
-    Assign(PartitionKey, PartitionState),
+    /// The metadata of partitions has changed.
+    Assign(Vec<AddressedState>),
     /// Settings of a partition have changed.
     Configure(PartitionKey, ReplicaConfig, ottla_log::LogConfig),
     DeleteRecords {
@@ -49,13 +49,16 @@ pub enum Mail {
     Resign,
     /// Everything known of the producers of a partition.
     DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
-    /// Give a partition up and delete its files. Answers when its folder is out of the way.
-    Retire { partition: PartitionKey, done: oneshot::Sender<()> },
+    /// Give a partition up. Answers when its folder is out of the way.
+    Retire { partition: PartitionKey, fate: Fate, done: oneshot::Sender<()> },
     /// Answers when all mail before it has been taken in.
     Barrier(oneshot::Sender<()>),
     /// Flush and close every partition, and end.
     Stop(oneshot::Sender<()>),
 }
+
+/// What the metadata says of a partition now.
+pub type AddressedState = (PartitionKey, PartitionState);
 
 /// An append with the partition it is for and who waits for it.
 pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
@@ -231,6 +234,22 @@ impl ShardMarkers {
 
     pub async fn send(self) {
         self.by_shard.send(Mail::WriteMarkers).await;
+    }
+}
+
+/// States of partitions, sorted by shard.
+#[derive(Default)]
+pub struct ShardStates {
+    by_shard: ByShard<AddressedState>,
+}
+
+impl ShardStates {
+    pub fn add(&mut self, partition: &PartitionHandle, state: PartitionState) {
+        self.by_shard.add(partition, (partition.key, state));
+    }
+
+    pub async fn send(self) {
+        self.by_shard.send(Mail::Assign).await;
     }
 }
 

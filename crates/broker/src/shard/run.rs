@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::{FlushDone, FlushJob, Flusher};
-use ottla_partition::{Due, Lodger, Turn};
+use ottla_partition::{Due, Fate, Lodger, Turn};
 use ottla_replica::Event;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -148,8 +148,10 @@ impl Shard {
                 }
             }
             Mail::Adopt(driver) => self.adopt(*driver),
-            Mail::Assign(key, state) => {
-                self.with(key, |partition| partition.step(turn, Event::Assigned(state)))
+            Mail::Assign(states) => {
+                for (key, state) in states {
+                    self.with(key, |partition| partition.step(turn, Event::Assigned(state)));
+                }
             }
             Mail::Configure(key, replica, log) => {
                 self.with(key, |partition| partition.configure(turn, replica, log));
@@ -180,7 +182,7 @@ impl Shard {
             Mail::DescribeProducers(key, reply) => self.with(key, |partition| {
                 let _gone = reply.send(partition.producers());
             }),
-            Mail::Retire { partition, done } => self.retire(turn, partition, done),
+            Mail::Retire { partition, fate, done } => self.retire(turn, partition, fate, done),
             Mail::Barrier(passed) => {
                 let _gone = passed.send(());
             }
@@ -223,13 +225,13 @@ impl Shard {
         self.with(key, Partition::adopted);
     }
 
-    fn retire(&mut self, turn: Turn, key: PartitionKey, done: oneshot::Sender<()>) {
+    fn retire(&mut self, turn: Turn, key: PartitionKey, fate: Fate, done: oneshot::Sender<()>) {
         if let Some(slot) = self.partitions.remove(&key) {
             self.coordinators.remove(&key);
             slot.due.map(|at| self.due.remove(&(at, key)));
             self.waiting.remove(&key);
             let handle = slot.handle.clone();
-            if let Err(error) = slot.retire(turn) {
+            if let Err(error) = slot.retire(turn, fate) {
                 tracing::error!(topic = %handle.topic, partition = handle.index.0, %error, "files stay behind");
             }
         }

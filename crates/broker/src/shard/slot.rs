@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_controller::controller::IdSource;
 use ottla_log::{FlushJob, LogError};
-use ottla_partition::{DeleteOutcome, Ended, Lodger, SlotEnded, Turn, Wish};
+use ottla_partition::{DeleteOutcome, Ended, Fate, Lodger, SlotEnded, Turn, Wish};
 use ottla_replica::Event;
 use ottla_wire::{Instant, Uuid};
 use tokio::sync::oneshot;
@@ -84,11 +84,11 @@ impl Slot {
     }
 
     /// Gives the partition up, and its files.
-    pub fn retire(mut self, turn: Turn) -> Result<(), LogError> {
+    pub fn retire(mut self, turn: Turn, fate: Fate) -> Result<(), LogError> {
         let partition = self.machine.partition_mut();
         partition.step(turn, Event::Retired);
         let _no_flush = carry_out(&self.handle, partition.end_turn(turn));
-        self.machine.into_partition().delete()
+        self.machine.into_partition().give_up(fate)
     }
 }
 

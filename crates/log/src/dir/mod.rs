@@ -18,7 +18,7 @@ use ottla_wire::{BrokerEpoch, Offset, PartitionIndex, TopicId};
 
 use crate::disk::{Disk, Lock, LockGuard, RealDisk, Space, read_file, replace_file};
 use crate::health::Health;
-use crate::names::{Folder, parse_folder_name};
+use crate::names::{Folder, aside_name, folder_name, parse_folder_name};
 use checkpoint::{TopicPartition, format_offsets};
 use chores::Chores;
 pub(crate) use chores::Doomed;
@@ -230,6 +230,24 @@ impl DataDir {
         Ok(found.collect())
     }
 
+    /// Takes the folder of a partition out of service whose log is not open, and keeps its files, as Kafka does: its name then
+    /// ends in `-stray`. Tells where it is now.
+    pub fn set_aside(&self, topic: &str, partition: PartitionIndex) -> io::Result<PathBuf> {
+        self.move_aside(topic, partition, "stray")
+    }
+
+    /// Removes the folder of a partition whose log is not open, if there is one.
+    pub fn delete_closed(&self, topic: &str, partition: PartitionIndex) -> io::Result<()> {
+        match self.move_aside(topic, partition, "delete") {
+            Ok(aside) => {
+                self.doom(Doomed::Folder(aside), Duration::ZERO);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes the checkpoints that have changed, durably: recovery points, log starts and high watermarks of all logs.
     /// The background thread does this too; call it where an answer depends on it (DeleteRecords).
     pub fn checkpoint(&self) -> io::Result<()> {
@@ -255,6 +273,16 @@ impl DataDir {
     /// without a background thread.
     pub fn do_chores(&self) {
         self.inner.chores.do_all(&self.inner);
+    }
+
+    fn move_aside(&self, topic: &str, partition: PartitionIndex, suffix: &str) -> io::Result<PathBuf> {
+        let aside = self.path().join(aside_name(topic, partition, suffix));
+        let disk = self.disk();
+        disk.rename(&self.path().join(folder_name(topic, partition)), &aside)?;
+        // A partition of the same name that comes later has nothing to do with what the checkpoints say of this one.
+        locked(&self.inner.slots).found.remove(&(topic.to_owned(), partition));
+        disk.sync_dir(self.path())?;
+        Ok(aside)
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {

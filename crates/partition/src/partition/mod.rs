@@ -66,6 +66,15 @@ pub struct AppendRequest {
     pub verified: Option<VerificationGuard>,
 }
 
+/// What becomes of the files of a partition that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The cluster has deleted it, or moved it away, and this broker has seen it happen.
+    Delete,
+    /// The broker was away when that happened. As in Kafka, its operator decides.
+    SetAside,
+}
+
 /// What a partition wants of other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -303,9 +312,12 @@ impl<W, D> Partition<W, D> {
         PartitionView::new(view, &self.log, held_since)
     }
 
-    /// Gives the partition's files up for deletion.
-    pub fn delete(self) -> Result<(), LogError> {
-        self.log.delete()
+    /// Gives the partition's files up.
+    pub fn give_up(self, fate: Fate) -> Result<(), LogError> {
+        match fate {
+            Fate::Delete => self.log.delete(),
+            Fate::SetAside => self.log.set_aside(),
+        }
     }
 
     fn put(&mut self, turn: Turn, waiter: Waiter<W>, append: impl FnOnce(ReplyId) -> Append) {
