@@ -87,7 +87,8 @@ impl Admin {
         Ok(())
     }
 
-    /// Whether these keys (groups: type 0, transactional ids: 1) have coordinators. Makes the topic that they need.
+    /// Whether these keys (groups: type 0, transactional ids: 1) have coordinators. Makes the topic that they
+    /// need.
     pub fn has_coordinators(&mut self, key_type: i8, keys: Vec<Str>) -> Result<bool> {
         let body = FindCoordinatorRequest { key_type, coordinator_keys: keys, ..Default::default() };
         let found = self.call(&body, FIND_COORDINATOR_VERSION)?;

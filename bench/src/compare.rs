@@ -1,5 +1,5 @@
-//! Runs the loads: all servers side by side, one after the other in each round, so that what the machine does besides
-//! hits all of them.
+//! Runs the loads: all servers side by side, one after the other in each round, so that what the machine does
+//! besides hits all of them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,8 @@ const FILL_DEPTH: usize = 8;
 pub struct Plan {
     pub warm_up: Duration,
     pub time: Duration,
-    /// Counted ones; one more goes before them, in which caches, compilers and files become what they will be.
+    /// Counted ones; one more goes before them, in which caches, compilers and files become what they will
+    /// be.
     pub rounds: usize,
     /// What fetches read, in all partitions together.
     pub stored_bytes: u64,
@@ -66,7 +67,8 @@ pub struct Sample {
     pub cpu_cores: f64,
 }
 
-/// Servers that are running, for all shapes of a run: so every topic is there once, and its page cache is used again.
+/// Servers that are running, for all shapes of a run: so every topic is there once, and its page cache is
+/// used again.
 pub struct Arena {
     servers: Vec<Server>,
     plan: Plan,

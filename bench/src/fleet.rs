@@ -72,8 +72,8 @@ impl Fleet {
         self.connections.len()
     }
 
-    /// Sends `asks` (connection and frame) and goes on until nothing is under way. For each answer `next` is told the
-    /// connection and the response without its length, and says what the connection does next.
+    /// Sends `asks` (connection and frame) and goes on until nothing is under way. For each answer `next` is
+    /// told the connection and the response without its length, and says what the connection does next.
     pub fn exchange<N: Into<Next>>(
         &mut self,
         asks: impl IntoIterator<Item = (usize, Bytes)>,

@@ -1,9 +1,9 @@
 //! The frames of the load, built before it runs, and where in a frame its changing fields are.
 //!
-//! Every connection sends the same frames over and over, so a request costs the generator one `send` of memory that is
-//! there already. The correlation id of a Produce request is the partition it is for: responses are checked by it, and
-//! the raw server finds the partition without decoding. Places of fields are found by encoding a marker, so that the
-//! schema stays the only one to know the layout.
+//! Every connection sends the same frames over and over, so a request costs the generator one `send` of
+//! memory that is there already. The correlation id of a Produce request is the partition it is for:
+//! responses are checked by it, and the raw server finds the partition without decoding. Places of fields are
+//! found by encoding a marker, so that the schema stays the only one to know the layout.
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -101,7 +101,8 @@ pub fn response<M: Message>(key: ApiKey, version: i16, correlation_id: i32, body
     Ok(encode_frame((&header, response_header_version(key, version)), (body, version))?.into_bytes()?)
 }
 
-/// One Produce request for each partition, one after the other, as often as it takes to hold `frames_min` of them.
+/// One Produce request for each partition, one after the other, as often as it takes to hold `frames_min` of
+/// them.
 pub struct Ring {
     pub bytes: Vec<u8>,
     pub frame_len: usize,
@@ -261,7 +262,8 @@ fn fetch_answer(topic: &str, index: i32, error_code: i16, end: i64, records: Rec
     response(ApiKey::Fetch, FETCH_VERSION, 0, &body)
 }
 
-/// Decodes a whole Fetch response (without its length) and checks every batch in it. Gives the offset of the first.
+/// Decodes a whole Fetch response (without its length) and checks every batch in it. Gives the offset of the
+/// first.
 pub fn check_fetch_response(frame: Bytes) -> Result<i64> {
     let mut reader = ottla_wire::primitives::Reader::new(frame);
     ResponseHeader::decode(&mut reader, response_header_version(ApiKey::Fetch, FETCH_VERSION))?;
@@ -282,7 +284,8 @@ pub fn check_fetch_response(frame: Bytes) -> Result<i64> {
     first.context("a Fetch response without a whole batch")
 }
 
-/// Where the batch of a Produce request stands; the topic that the request names. `frame` has its length in front.
+/// Where the batch of a Produce request stands; the topic that the request names. `frame` has its length in
+/// front.
 pub fn find_batch(frame: &[u8]) -> Result<(Str, std::ops::Range<usize>)> {
     let mut reader = ottla_wire::primitives::Reader::new(Bytes::copy_from_slice(&frame[4..]));
     RequestHeader::decode(&mut reader, request_header_version(ApiKey::Produce, PRODUCE_VERSION))?;
@@ -290,7 +293,8 @@ pub fn find_batch(frame: &[u8]) -> Result<(Str, std::ops::Range<usize>)> {
     let topic = body.topic_data.first().context("a Produce request without a topic")?;
     let data = topic.partition_data.first().context("a Produce request without a partition")?;
     let records = data.records.as_ref().context("a Produce request without records")?;
-    // One topic, one partition: behind the records there are the tags of those and of the request, and nothing else.
+    // One topic, one partition: behind the records there are the tags of those and of the request, and
+    // nothing else.
     let after = encode_to_bytes(&ProduceRequest::default(), PRODUCE_VERSION)?.last().copied();
     ensure!(after == Some(0), "no tagged fields in a request of the load");
     let end = frame.len() - 3;

@@ -1,7 +1,7 @@
 //! The load generator: one thread, one epoll, as many connections as a shape has.
 //!
-//! A connection keeps `depth` requests under way. The latency of a request is from when its turn to be sent has come
-//! until its response has been read.
+//! A connection keeps `depth` requests under way. The latency of a request is from when its turn to be sent
+//! has come until its response has been read.
 
 mod fetch;
 mod produce;

@@ -2,9 +2,11 @@
 //!
 //! - [`shape`]: the table of loads, topics and targets.
 //! - [`frames`]: requests built before the load runs.
-//! - [`load`]: the generator; [`fleet`]: one for requests that depend on answers. [`histogram`]: its latencies.
+//! - [`load`]: the generator; [`fleet`]: one for requests that depend on answers. [`histogram`]: its
+//!   latencies.
 //! - [`raw`]: the baseline, a server that does the least that could be done.
-//! - [`server`], [`process`], [`admin`]: processes under test, what the kernel says of them, and their topics.
+//! - [`server`], [`process`], [`admin`]: processes under test, what the kernel says of them, and their
+//!   topics.
 //! - [`compare`], [`startup`], [`groups`], [`transactions`]: the measurements. [`report`]: what came out.
 
 mod admin;

@@ -1,9 +1,10 @@
 //! The baseline: the least that a server could do with the same requests.
 //!
-//! It takes the frames of the load, checks the CRC32C of each batch, appends it to one file for each partition and
-//! answers with prepared bytes. There is no protocol, no validation of records, no index and no offset in the batch. How
-//! frames are handled depends on the topic: see [`Topic`]. Fetches are answered from the file by `sendfile`. Segments are
-//! rolled and deleted as the brokers under test do it, so that the use of the page cache is alike.
+//! It takes the frames of the load, checks the CRC32C of each batch, appends it to one file for each
+//! partition and answers with prepared bytes. There is no protocol, no validation of records, no index and no
+//! offset in the batch. How frames are handled depends on the topic: see [`Topic`]. Fetches are answered from
+//! the file by `sendfile`. Segments are rolled and deleted as the brokers under test do it, so that the use
+//! of the page cache is alike.
 
 mod answers;
 mod connection;

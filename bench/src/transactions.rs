@@ -39,7 +39,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Of one transaction.
 const RECORDS: [usize; 3] = [1, 10, 100];
 
-/// Transactions of version 2 (KIP-890): a partition is added by writing to it, and each end brings a new epoch.
+/// Transactions of version 2 (KIP-890): a partition is added by writing to it, and each end brings a new
+/// epoch.
 const INIT_VERSION: i16 = 5;
 /// The newest version that names topics.
 const PRODUCE_VERSION: i16 = 12;

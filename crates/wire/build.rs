@@ -1,4 +1,5 @@
-//! Generates the messages, API keys and error codes of `src/messages.rs` and `src/protocol.rs` from `schema/`.
+//! Generates the messages, API keys and error codes of `src/messages.rs` and `src/protocol.rs` from
+//! `schema/`.
 //!
 //! The output is one readable file for each message in `OUT_DIR/messages/`, and a few tables beside it.
 

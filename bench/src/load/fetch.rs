@@ -1,7 +1,8 @@
 //! Connections that fetch: each goes round its own partitions, from their beginnings to their ends and again.
 //!
-//! Of a response only the first bytes are looked at, the rest is thrown away by the kernel (`MSG_TRUNC`), so that the
-//! generator does not pay for a copy. The first response of a connection is read and checked in full.
+//! Of a response only the first bytes are looked at, the rest is thrown away by the kernel (`MSG_TRUNC`), so
+//! that the generator does not pay for a copy. The first response of a connection is read and checked in
+//! full.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

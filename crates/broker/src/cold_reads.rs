@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Reads that wait for disks at the same time. A disk serves so many at once, and one that has stopped answering leaves
-/// most of the runtime's blocking threads to the others: the metadata log needs them as well.
+/// Reads that wait for disks at the same time. A disk serves so many at once, and one that has stopped
+/// answering leaves most of the runtime's blocking threads to the others: the metadata log needs them as
+/// well.
 const COLD_READS_MAX: usize = 32;
 
 /// Searches in logs at the same time: each may have a batch unpacked, of up to

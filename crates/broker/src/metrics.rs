@@ -1,11 +1,13 @@
-//! What the broker counts. Counting is an atomic addition; the text that Prometheus reads is made when it is asked for.
+//! What the broker counts. Counting is an atomic addition; the text that Prometheus reads is made when it is
+//! asked for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_wire::protocol::ApiKey;
 
-/// Upper bounds of the latency buckets in seconds: from a request that is served from memory to one that waits.
+/// Upper bounds of the latency buckets in seconds: from a request that is served from memory to one that
+/// waits.
 pub const LATENCY_BOUNDS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
 

@@ -1,4 +1,5 @@
-//! A partition that this broker holds, as request handlers see it: the newest view, its files, and who waits for it.
+//! A partition that this broker holds, as request handlers see it: the newest view, its files, and who waits
+//! for it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,7 +16,8 @@ use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId, Uuid};
 use crate::shard::ShardHandle;
 use crate::waiters::{Progress, Waiters};
 
-/// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches nobody.
+/// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches
+/// nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionKey(pub u64);
 
@@ -58,7 +60,8 @@ fn progress(before: &PartitionView, after: &PartitionView) -> Progress {
     }
 }
 
-/// Bytes from one bound to a later one. Across segments the exact number is not worth a look into the files: enough.
+/// Bytes from one bound to a later one. Across segments the exact number is not worth a look into the files:
+/// enough.
 fn gained(from: Bound, to: Bound) -> i64 {
     if from.offset == to.offset {
         0
@@ -111,8 +114,8 @@ impl PartitionHandle {
         self.view.load()
     }
 
-    /// The newest view, if this broker leads and the caller's idea of the leader epoch is right (KIP-320). `None`
-    /// stands for a caller that does not say.
+    /// The newest view, if this broker leads and the caller's idea of the leader epoch is right (KIP-320).
+    /// `None` stands for a caller that does not say.
     pub fn leader_view(
         &self,
         current_leader_epoch: Option<LeaderEpoch>,

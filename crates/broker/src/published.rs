@@ -1,7 +1,9 @@
-//! What the whole broker currently knows: the metadata image and the partitions held here, one immutable snapshot.
+//! What the whole broker currently knows: the metadata image and the partitions held here, one immutable
+//! snapshot.
 //!
-//! An image is published as soon as the partitions that are open know of it. One that the image brings to this broker is to
-//! be seen once it is open; who has created a topic is answered after that, so that it can be used.
+//! An image is published as soon as the partitions that are open know of it. One that the image brings to
+//! this broker is to be seen once it is open; who has created a topic is answered after that, so that it can
+//! be used.
 
 use std::sync::Arc;
 
@@ -117,8 +119,8 @@ impl Published {
         }
     }
 
-    /// Who leads a partition as of now, and since which epoch. The partition may have heard more than the image says, which
-    /// is published after it, and the reverse.
+    /// Who leads a partition as of now, and since which epoch. The partition may have heard more than the
+    /// image says, which is published after it, and the reverse.
     pub fn leader(&self, topic: &str, index: PartitionIndex) -> Option<(BrokerId, LeaderEpoch)> {
         let known = self.image.topic(topic).and_then(|known| known.partition(index));
         let of_image = known.map(|known| (known.leader_epoch, known.leader));
@@ -150,7 +152,8 @@ impl Published {
         self.by_id.insert(topic.id, topic);
     }
 
-    /// Takes partitions of a topic out, and the topic with its last one. A younger topic of the same name stays.
+    /// Takes partitions of a topic out, and the topic with its last one. A younger topic of the same name
+    /// stays.
     pub fn remove(&mut self, id: TopicId, indexes: &[PartitionIndex]) {
         let Some(topic) = self.by_id.get(&id) else { return };
         let mut left = LocalTopic::clone(topic);

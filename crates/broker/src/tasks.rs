@@ -1,5 +1,5 @@
-//! Tasks without which the broker cannot go on: each has a name, and its panic ends the broker with a reason, where it would
-//! else be one line in the log of a broker that calls itself ready.
+//! Tasks without which the broker cannot go on: each has a name, and its panic ends the broker with a reason,
+//! where it would else be one line in the log of a broker that calls itself ready.
 
 use std::thread;
 

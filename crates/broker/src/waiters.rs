@@ -1,9 +1,9 @@
 //! Fetches that wait for a partition to grow.
 //!
-//! A waiting fetch registers with each of its partitions and is woken once: when as many bytes as it still lacks have
-//! become readable, or at once when something else happened that it must answer (another leader, a truncation, a
-//! failed disk). The lock is taken by fetches that wait and by a publication that finds somebody waiting, never by
-//! fetches that find their data.
+//! A waiting fetch registers with each of its partitions and is woken once: when as many bytes as it still
+//! lacks have become readable, or at once when something else happened that it must answer (another leader, a
+//! truncation, a failed disk). The lock is taken by fetches that wait and by a publication that finds
+//! somebody waiting, never by fetches that find their data.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +66,8 @@ struct List {
 const SWEEP_LEN_MIN: usize = 16;
 
 impl Waiters {
-    /// Adds a fetch. The caller MUST look at the partition once more afterwards: it may have grown in between.
+    /// Adds a fetch. The caller MUST look at the partition once more afterwards: it may have grown in
+    /// between.
     pub fn register(&self, wait: &Arc<Wait>, limit: ReadLimit) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         if list.waiting.len() >= list.sweep_at.max(SWEEP_LEN_MIN) {

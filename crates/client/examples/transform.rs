@@ -1,8 +1,10 @@
-//! Copies a topic to another exactly once: `transform BOOTSTRAP GROUP IN OUT TRANSACTIONAL_ID classic|consumer`.
+//! Copies a topic to another exactly once: `transform BOOTSTRAP GROUP IN OUT TRANSACTIONAL_ID
+//! classic|consumer`.
 //!
-//! Each record goes to the partition with the number of its own. Prints `committed COUNT` or `aborted COUNT` for each
-//! transaction; some are aborted on purpose. SIGTERM makes it leave after its transaction. Ends with 3 when its producer is
-//! of no more use, as another with its transactional id has come. `tests/clients/transactions` runs it under fire.
+//! Each record goes to the partition with the number of its own. Prints `committed COUNT` or `aborted COUNT`
+//! for each transaction; some are aborted on purpose. SIGTERM makes it leave after its transaction. Ends with
+//! 3 when its producer is of no more use, as another with its transactional id has come.
+//! `tests/clients/transactions` runs it under fire.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -55,7 +55,8 @@
 //! let client = ClientConfig::new("localhost:9092");
 //! // Offsets are committed by the transactions, and by nothing else.
 //! let group = GroupConfig { enable_auto_commit: false, ..GroupConfig::new("billing") };
-//! let reading = ConsumerConfig { isolation_level: IsolationLevel::ReadCommitted, ..ConsumerConfig::default() };
+//! let isolation_level = IsolationLevel::ReadCommitted;
+//! let reading = ConsumerConfig { isolation_level, ..ConsumerConfig::default() };
 //! let mut consumer = GroupConsumer::new(client.clone(), reading, group)?;
 //! consumer.subscribe(["orders"])?;
 //! let transaction = TransactionConfig::new("billing-1");

@@ -1,6 +1,8 @@
-//! A metadata log as Kafka 4.3.1 left it: its records are read, add up to an image, and are written back to the same bytes.
+//! A metadata log as Kafka 4.3.1 left it: its records are read, add up to an image, and are written back to
+//! the same bytes.
 //!
-//! `data/kafka-metadata.log` is the one segment of `__cluster_metadata-0` of a broker with a dozen topics, after a clean stop.
+//! `data/kafka-metadata.log` is the one segment of `__cluster_metadata-0` of a broker with a dozen topics,
+//! after a clean stop.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -68,7 +70,8 @@ fn a_snapshot_of_it_leads_to_the_same_image() {
 
 fn image() -> (Image, Delta) {
     let records = frames().into_iter().map(|frame| MetadataRecord::from_frame(frame).unwrap());
-    // Kafka puts the first records of a cluster between marks of a transaction. An entry of our log is atomic without.
+    // Kafka puts the first records of a cluster between marks of a transaction. An entry of our log is atomic
+    // without.
     let marks = |record: &MetadataRecord| {
         matches!(record, MetadataRecord::BeginTransaction(_) | MetadataRecord::EndTransaction(_))
     };

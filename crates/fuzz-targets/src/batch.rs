@@ -90,7 +90,8 @@ fn check_valid(bytes: &Bytes, valid: ValidatedBatch, wishes: &Wishes, scratch: &
         return;
     }
     assert_eq!(packed.header().codec(), Ok(wishes.codec));
-    // Timestamps of records are not in the comparison: a client may have said LogAppendTime, which is not believed.
+    // Timestamps of records are not in the comparison: a client may have said LogAppendTime, which is not
+    // believed.
     let contents = |records: &[Record]| -> Vec<_> {
         records.iter().map(|r| (r.offset, r.key.clone(), r.value.clone(), r.headers.clone())).collect()
     };
@@ -110,7 +111,8 @@ fn check_max_timestamp(bytes: &Bytes, header: &BatchHeader) {
     assert_eq!(header.max_timestamp, latest.unwrap_or(Timestamp::NONE).max(Timestamp::NONE));
 }
 
-/// The batch in its place in a log: whole, with a good CRC, the same records at their new offsets, and still let in.
+/// The batch in its place in a log: whole, with a good CRC, the same records at their new offsets, and still
+/// let in.
 fn check_assigned(valid: &ValidatedBatch, records: &[Record], wishes: &Wishes, scratch: &mut Scratch) {
     let (base, epoch) = (Offset(1 << 40), LeaderEpoch(7));
     let placed = valid.clone().assign(base, epoch, wishes.append_time);

@@ -1,8 +1,8 @@
 //! What everything that parses bytes from outside must hold to, as functions of any bytes.
 //!
-//! A target is a plain function that panics when a law is broken; that nothing else panics is the first law. The same
-//! functions run under libFuzzer (`fuzz/`) and over fixed mutations in this crate's tests. A panic here is the report, so
-//! `expect` and `assert` are the tools of this crate.
+//! A target is a plain function that panics when a law is broken; that nothing else panics is the first law.
+//! The same functions run under libFuzzer (`fuzz/`) and over fixed mutations in this crate's tests. A panic
+//! here is the report, so `expect` and `assert` are the tools of this crate.
 //!
 //! - [`message`]: frames, requests, responses, records of the logs of the cluster
 //! - [`batch`]: record batches; [`codec`]: what they are packed with

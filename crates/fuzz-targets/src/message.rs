@@ -48,7 +48,8 @@ macro_rules! apis {
 
 macro_rules! data {
     ($($data:ident),* $(,)?) => {
-        /// Every message of the schema that is neither a request, a response nor a record of the metadata log.
+        /// Every message of the schema that is neither a request, a response nor a record of the metadata
+        /// log.
         pub const DATA: &[Data] = &[$(Data {
             name: <$data as Message>::NAME,
             min_version: <$data as Message>::MIN_VERSION,
@@ -110,8 +111,8 @@ data! {
     StreamsGroupTopologyKey, StreamsGroupTopologyValue,
 }
 
-/// What a client sends after the length of a frame, as the broker takes it apart: API key and version, the header of that
-/// version, the body. Bytes after the body are allowed, as Kafka allows them.
+/// What a client sends after the length of a frame, as the broker takes it apart: API key and version, the
+/// header of that version, the body. Bytes after the body are allowed, as Kafka allows them.
 pub fn frame(data: &[u8]) {
     let frame = Bytes::copy_from_slice(data);
     let Some(mut start) = frame.get(..4) else { return };
@@ -145,8 +146,8 @@ pub fn response(data: &[u8]) {
     (api.read_response)(Bytes::copy_from_slice(body), Versions { read, other });
 }
 
-/// What is kept in logs and files: which kind, as [`request`]; the kind after the last is a record of the metadata log in
-/// its frame.
+/// What is kept in logs and files: which kind, as [`request`]; the kind after the last is a record of the
+/// metadata log in its frame.
 pub fn record(data: &[u8]) {
     let Some((&[kind, read, other], body)) = data.split_first_chunk::<3>() else { return };
     let body = Bytes::copy_from_slice(body);

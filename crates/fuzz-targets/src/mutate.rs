@@ -36,7 +36,8 @@ impl Numbers {
     }
 }
 
-/// One of the seeds with up to four changes: bits, bytes, extreme numbers, cuts, copies, pieces of other seeds.
+/// One of the seeds with up to four changes: bits, bytes, extreme numbers, cuts, copies, pieces of other
+/// seeds.
 pub fn mutated(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = numbers.pick(seeds).clone();
     for _ in 0..=numbers.below(4) {

@@ -1,5 +1,5 @@
-//! The files of the metadata log, damaged: it starts with what was acknowledged up to some point, or it refuses and
-//! leaves the folder to a person.
+//! The files of the metadata log, damaged: it starts with what was acknowledged up to some point, or it
+//! refuses and leaves the folder to a person.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Proposals that were acknowledged before the damage: `record 0` and so on.
 const PROPOSALS: u64 = 40;
 
-/// A byte that says whether the folder has a snapshot, then a script of damage ([`crate::damage`]) to its files.
+/// A byte that says whether the folder has a snapshot, then a script of damage ([`crate::damage`]) to its
+/// files.
 pub fn quorum(data: &[u8]) {
     let Some((&kind, script)) = data.split_first() else { return };
     let settings = settings(kind % 2 == 1);

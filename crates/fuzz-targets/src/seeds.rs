@@ -98,8 +98,8 @@ pub fn records() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Plain, packed, of an idempotent and a transactional producer, a marker, an emptied batch, two in a row; each sealed
-/// anew after a mutation and as it is.
+/// Plain, packed, of an idempotent and a transactional producer, a marker, an emptied batch, two in a row;
+/// each sealed anew after a mutation and as it is.
 pub fn batches() -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for codec in Codec::ALL {

@@ -304,7 +304,8 @@ mod tests {
         replies.pop().expect("an answer").response
     }
 
-    /// Requests of members of other types do not find the group, as in Kafka; what concerns groups of every type does.
+    /// Requests of members of other types do not find the group, as in Kafka; what concerns groups of every
+    /// type does.
     #[test]
     fn a_type_of_group_is_an_addition() {
         let group_id = || Str::from_static("g");

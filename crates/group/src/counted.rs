@@ -6,7 +6,8 @@ use std::ops::{Bound, Deref};
 
 use crate::memory::of_map;
 
-/// Up to this length debug builds check the sum at each change: in tests every way to change a value is watched.
+/// Up to this length debug builds check the sum at each change: in tests every way to change a value is
+/// watched.
 const CHECKED_LEN_MAX: usize = 32;
 
 /// What a map holds.

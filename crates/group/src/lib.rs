@@ -25,11 +25,12 @@
 //! # How a broker drives it
 //!
 //! For each partition of `__consumer_offsets` that it leads, the broker keeps a frame around
-//! `GroupCoordinator::new(config, topics)`. It replays the log up to its end, calls `loaded`, and from then on
+//! `GroupCoordinator::new(config, topics)`. It replays the log up to its end, calls `loaded`, and from then
+//! on
 //!
-//! - hands in requests, one [`Call`] for each group, with a ticket. The partition is the hash of the group id.
-//!   A [`Refusal`](ottla_coordinator::Refusal) is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE or
-//!   NOT_COORDINATOR. A ticket that was not answered when its frame is given up is NOT_COORDINATOR;
+//! - hands in requests, one [`Call`] for each group, with a ticket. The partition is the hash of the group
+//!   id. A [`Refusal`](ottla_coordinator::Refusal) is COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE
+//!   or NOT_COORDINATOR. A ticket that was not answered when its frame is given up is NOT_COORDINATOR;
 //! - appends batches with acks=all and reports each of them, in order. A batch of TxnOffsetCommit has a
 //!   producer, and the marker that ends the transaction is handed in with `end_transaction`;
 //! - calls `tick` when `next_deadline` is due, and sends the [`Reply`]s that are released;

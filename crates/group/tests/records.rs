@@ -17,8 +17,8 @@ const GOLDEN: &str = include_str!("data/records.golden.tsv");
 /// `__consumer_offsets-0` as a broker of Kafka 4.3.1 left it.
 const LOG: &[u8] = include_bytes!("data/consumer-offsets-0.log");
 
-/// Record types, what Kafka calls them, and the version that their values are written at (chosen by the value for
-/// offsets).
+/// Record types, what Kafka calls them, and the version that their values are written at (chosen by the value
+/// for offsets).
 const TYPES: [(i16, &str, Option<i16>); 9] = [
     (1, "OffsetCommit", None),
     (2, "GroupMetadata", Some(3)),
@@ -80,7 +80,8 @@ fn every_record_is_written_as_kafka_writes_it() {
     assert!(compared >= 9 * 4, "{compared}");
 }
 
-/// Kafka writes version 1 for offsets that say when they expire, 4 for those with the id of their topic, else 3.
+/// Kafka writes version 1 for offsets that say when they expire, 4 for those with the id of their topic, else
+/// 3.
 fn is_chosen(record: &GroupRecord, version: i16) -> bool {
     match record {
         GroupRecord::Offset { value: Some(value), .. } if value.expire_timestamp != -1 => version == 1,

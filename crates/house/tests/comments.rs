@@ -1,5 +1,5 @@
-//! The law of width: comments keep to the width that `rustfmt.toml` gives to code, which the formatter does not
-//! see to.
+//! The law of width: comments keep to the width that `rustfmt.toml` gives to code, which the formatter does
+//! not see to.
 
 // `cfg(test)` tells clippy that helpers here are test code, too.
 #![cfg(test)]

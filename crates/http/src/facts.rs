@@ -6,8 +6,8 @@ use crate::groups::{GroupHistory, HistoryError};
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 
-/// What a broker tells of itself. Each is called once for each request that needs it, on a thread that serves others too: it
-/// MUST NOT block.
+/// What a broker tells of itself. Each is called once for each request that needs it, on a thread that serves
+/// others too: it MUST NOT block.
 pub trait Facts: Send + Sync + 'static {
     /// Whether it serves clients, and if not, why.
     fn readiness(&self) -> Readiness;

@@ -1,8 +1,9 @@
 //! What the broker shows over HTTP: `/metrics`, `/livez`, `/readyz`, `/groups/ID/history`.
 //!
-//! It is up before the broker is ready, so that recovery can be watched, and down after everything else. It holds no part of
-//! the broker: what it shows comes from an implementation of [`Facts`]. Routes come in parts ([`Part`]), each of a module or
-//! of a room above this one; every request passes the same guard and the same [`Authenticate`].
+//! It is up before the broker is ready, so that recovery can be watched, and down after everything else. It
+//! holds no part of the broker: what it shows comes from an implementation of [`Facts`]. Routes come in parts
+//! ([`Part`]), each of a module or of a room above this one; every request passes the same guard and the same
+//! [`Authenticate`].
 //!
 //! - [`server`]: serving and stopping; [`guard`]: bounds what strangers can hold open
 //! - [`auth`]: who may ask; [`part`]: routes, composed; [`reply`]: the form of all replies

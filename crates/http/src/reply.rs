@@ -12,8 +12,8 @@ pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A status, headers and a body.
 pub type Reply = (StatusCode, [(HeaderName, &'static str); 3], String);
 
-/// A reply of any type. It ends the connection: a scrape every few seconds gains nothing from keeping it, and what nobody may
-/// keep cannot be hoarded.
+/// A reply of any type. It ends the connection: a scrape every few seconds gains nothing from keeping it, and
+/// what nobody may keep cannot be hoarded.
 pub fn reply(status: StatusCode, content_type: &'static str, body: String) -> Reply {
     (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store"), (CONNECTION, "close")], body)
 }

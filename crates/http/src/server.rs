@@ -10,7 +10,8 @@ use crate::guard::Guarded;
 /// How long requests under way may take after the shutdown has been asked for.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
-/// Serves a site (see [`compose`](crate::part::compose)) until `shutdown` resolves, and then for as long as requests under way take, at most a second.
+/// Serves a site (see [`compose`](crate::part::compose)) until `shutdown` resolves, and then for as long as
+/// requests under way take, at most a second.
 pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Output = ()> + Send + 'static) {
     let (stop, stopping) = tokio::sync::oneshot::channel();
     let graceful = async move {

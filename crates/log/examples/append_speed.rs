@@ -1,4 +1,5 @@
-//! Measures appending, flushing, creating and reopening logs: `cargo run --release --example append_speed -- [folder]`.
+//! Measures appending, flushing, creating and reopening logs: `cargo run --release --example append_speed --
+//! [folder]`.
 //!
 //! Uses up to 3 GiB of the folder (the system's temporary folder if none is given) and removes what it wrote.
 
@@ -106,7 +107,8 @@ fn append(folder: &Path, size: usize, batches_a_write: usize, total: usize) -> R
     Ok(std::fs::remove_dir_all(folder.join("append"))?)
 }
 
-/// Sixteen logs of one owner: each writes while its last flush is under way, and flushes again when that is done.
+/// Sixteen logs of one owner: each writes while its last flush is under way, and flushes again when that is
+/// done.
 fn group_commit(folder: &Path, size: usize, threads: usize) -> Result<(), AnyError> {
     const LOGS: usize = 16;
     const BYTES_UNDER_WAY: u64 = 4 << 20;

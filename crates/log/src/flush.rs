@@ -14,8 +14,8 @@ use crate::health::Health;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlushId(pub(crate) u64);
 
-/// What is to be made durable for one log. Made by `Log::begin_flush`; run on any thread; its outcome goes back to
-/// `Log::finish_flush`. The steps run in order.
+/// What is to be made durable for one log. Made by `Log::begin_flush`; run on any thread; its outcome goes
+/// back to `Log::finish_flush`. The steps run in order.
 #[derive(Debug)]
 pub struct FlushJob {
     pub(crate) id: FlushId,
@@ -95,7 +95,8 @@ struct Queue {
     stop: bool,
 }
 
-/// Jobs that may wait. A log has one flush at a time, so this bounds the logs with a flush, not what they write.
+/// Jobs that may wait. A log has one flush at a time, so this bounds the logs with a flush, not what they
+/// write.
 pub const FLUSHES_WAITING_MAX: usize = 65_536;
 
 impl Flusher {

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 /// Whether a data directory is online. Clones share the state.
 ///
-/// A failed write or fsync takes the directory offline for good: after a failed fsync the kernel may have dropped the
-/// pages, so that a second try would report success for data that is lost.
+/// A failed write or fsync takes the directory offline for good: after a failed fsync the kernel may have
+/// dropped the pages, so that a second try would report success for data that is lost.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     failed: Arc<OnceLock<Failure>>,

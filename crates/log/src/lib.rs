@@ -1,14 +1,15 @@
 //! The files of partitions: Kafka's own layout, written by one owner and read by anyone.
 //!
 //! - [`DataDir`]: a data directory, its lock, identity, checkpoints and [`Health`].
-//! - [`Log`]: one partition's files. It has one owner, which appends, writes, rolls, flushes, truncates and retains.
+//! - [`Log`]: one partition's files. It has one owner, which appends, writes, rolls, flushes, truncates and
+//!   retains.
 //! - [`LogReader`]: what the owner hands out. Reads by offset and by time, without a lock.
 //! - [`Replay`]: who wants to see the batches that are on disk when a log is opened.
 //! - [`Flusher`]: threads that make logs durable, many at once.
 //! - [`Disk`]: the seam to the file system; [`MemDisk`] loses, tears, fills up and fails.
 //!
-//! Everything is synchronous. What an owner does between [`Log::append`] and an acknowledgement is: `append` (no I/O),
-//! [`Log::write`] (one write to the page cache), [`Log::begin_flush`] (a job for the [`Flusher`]),
+//! Everything is synchronous. What an owner does between [`Log::append`] and an acknowledgement is: `append`
+//! (no I/O), [`Log::write`] (one write to the page cache), [`Log::begin_flush`] (a job for the [`Flusher`]),
 //! [`Log::finish_flush`] (the durable end moves).
 
 mod config;

@@ -1,5 +1,5 @@
-//! Reads that may not wait for the disk: with everything in memory they answer as those that may; else they say so, and
-//! answer once somebody has waited in their place.
+//! Reads that may not wait for the disk: with everything in memory they answer as those that may; else they
+//! say so, and answer once somebody has waited in their place.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -58,7 +58,8 @@ fn upper(log: &Log) -> Bound {
     log.bound(log.log_end())
 }
 
-/// Each file that a look-up needs, by itself, is a reason not to answer; what the waiting read has brought is kept.
+/// Each file that a look-up needs, by itself, is a reason not to answer; what the waiting read has brought is
+/// kept.
 #[test]
 fn a_lookup_says_which_page_it_would_wait_for() {
     let disk = MemDisk::new();
@@ -71,7 +72,8 @@ fn a_lookup_says_which_page_it_would_wait_for() {
         assert_eq!(position(&log, offset, Cold::Wait).unwrap(), warm);
         assert_eq!(position(&log, offset, Cold::Refuse).unwrap(), warm);
     }
-    // The index keeps what it has read last until its descriptor goes, so nobody asks the disk for that again.
+    // The index keeps what it has read last until its descriptor goes, so nobody asks the disk for that
+    // again.
     evict_all(&disk, &file(0, "index"));
     assert!(position(&log, 199, Cold::Refuse).is_ok());
     let warm = position(&log, 100, Cold::Wait).unwrap();

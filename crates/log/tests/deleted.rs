@@ -1,4 +1,5 @@
-//! What leaves a log gives back its space: no file that was deleted is held, however rarely the log is flushed.
+//! What leaves a log gives back its space: no file that was deleted is held, however rarely the log is
+//! flushed.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -87,8 +88,8 @@ fn many_closed_segments_make_a_flush_due() {
     assert!(disk.open_files() <= 4, "{} files are open", disk.open_files());
 }
 
-/// The first segment is deleted before it was ever synced. What comes back of it after a crash is torn: the log would
-/// be cut off there, with all that was flushed since.
+/// The first segment is deleted before it was ever synced. What comes back of it after a crash is torn: the
+/// log would be cut off there, with all that was flushed since.
 #[test]
 fn a_deleted_segment_that_was_never_synced_does_not_come_back() {
     for vouch in [false, true] {

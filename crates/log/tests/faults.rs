@@ -217,7 +217,8 @@ fn flushes_are_due_by_count_and_by_time() {
     assert!(log.flush_due(at(1000)));
 }
 
-/// Nothing was written since the last clean stop, but a new segment was begun: its name is in the folder's pages only.
+/// Nothing was written since the last clean stop, but a new segment was begun: its name is in the folder's
+/// pages only.
 #[test]
 fn a_segment_begun_before_a_clean_stop_is_there_after_a_crash() {
     let disk = MemDisk::new();

@@ -42,7 +42,8 @@ fn abort_marker(base: Offset, producer: ProducerId) -> Bytes {
     marker.build().unwrap()
 }
 
-/// Its transactions begin after the markers that end them: a transaction index made of them could not be read.
+/// Its transactions begin after the markers that end them: a transaction index made of them could not be
+/// read.
 #[test]
 fn a_snapshot_of_a_later_offset_is_not_believed() {
     let disk = MemDisk::new();

@@ -1,4 +1,5 @@
-//! Opens a data directory as Kafka 4.3.1 left it and holds everything against what Kafka's own dump tool read in it.
+//! Opens a data directory as Kafka 4.3.1 left it and holds everything against what Kafka's own dump tool read
+//! in it.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -78,8 +79,8 @@ fn kafkas_directory_is_read_whole() {
     }
 }
 
-/// With nothing vouched for and no index, snapshot or checkpoint left, the batches alone bring everything back, byte for
-/// byte as Kafka had written it.
+/// With nothing vouched for and no index, snapshot or checkpoint left, the batches alone bring everything
+/// back, byte for byte as Kafka had written it.
 #[test]
 fn kafkas_files_are_rebuilt_from_the_batches_alone() {
     let (_guard, dir) = kafka_dir();
@@ -296,8 +297,8 @@ fn check_aborted(found: &FoundPartition, reader: &LogReader, end: Offset) {
     }
 }
 
-/// Reads the whole log by offset, record by record, and holds it against the dump (which shows the first lines of each
-/// file); then looks every record up by its time.
+/// Reads the whole log by offset, record by record, and holds it against the dump (which shows the first
+/// lines of each file); then looks every record up by its time.
 fn check_records(found: &FoundPartition, log: &Log) {
     let reader = log.reader();
     let upper = log.bound(log.log_end());

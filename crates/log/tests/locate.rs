@@ -11,7 +11,8 @@ use ottla_log::{Cold, Log, MemDisk};
 use ottla_wire::Offset;
 use ottla_wire::batch::BatchHeader;
 
-/// Records and bytes of values: batches that share an index entry, that have one each, and that come in any order.
+/// Records and bytes of values: batches that share an index entry, that have one each, and that come in any
+/// order.
 const BATCHES: [(usize, usize); 9] =
     [(1, 100), (3, 200), (2, 4_000), (1, 20_000), (1, 20_000), (5, 10), (4, 6_000), (1, 9_000), (1, 10)];
 /// More large batches than a block of index entries has room for.

@@ -1,4 +1,5 @@
-//! Offsets in the files are guarded by nothing but their order. Whatever a damaged one says, no reader is led back.
+//! Offsets in the files are guarded by nothing but their order. Whatever a damaged one says, no reader is led
+//! back.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -18,8 +19,8 @@ const BATCHES: i64 = 60;
 const SMALL: usize = 40;
 const LARGE: usize = 2000;
 
-/// Two segments of batches with five records each, of so many bytes; what `damage` does to the one with offset `at` is told the file, the
-/// position, and the batch's size.
+/// Two segments of batches with five records each, of so many bytes; what `damage` does to the one with
+/// offset `at` is told the file, the position, and the batch's size.
 fn damaged(value: usize, at: i64, damage: impl FnOnce(&MemDisk, PathBuf, usize)) -> Log {
     let disk = MemDisk::new();
     let dir = mem_dir(&disk);
@@ -42,7 +43,8 @@ fn with_base_offset(value: usize, at: i64, says: i64) -> Log {
     damaged(value, at, |disk, path, position| disk.corrupt(&path, position, &says.to_be_bytes()).unwrap())
 }
 
-/// Reads as a consumer does, `max_bytes` at a time; gives the offset after the last batch, and why it ended there.
+/// Reads as a consumer does, `max_bytes` at a time; gives the offset after the last batch, and why it ended
+/// there.
 fn consume(log: &Log, max_bytes: usize) -> (Offset, Option<ReadError>) {
     let (reader, upper) = (log.reader(), log.bound(log.log_end()));
     let mut next = Offset::ZERO;

@@ -39,7 +39,8 @@ fn written(disk: &MemDisk, sizes: impl IntoIterator<Item = usize>) {
     sizes.into_iter().for_each(|size| append(&mut log, 1, size));
 }
 
-/// Batches that end just before, at and after what is read at once (256 KiB), tiny ones, and ones much larger.
+/// Batches that end just before, at and after what is read at once (256 KiB), tiny ones, and ones much
+/// larger.
 const SIZES: [usize; 11] =
     [10, 65_000, 65_536, 131_000, 262_144 - 80, 262_144, 300_000, 1, 1_000_000, 2, 200_000];
 

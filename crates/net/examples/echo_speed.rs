@@ -1,7 +1,7 @@
 //! What this room costs: CPU time of an echo server, per small frame and per byte of large ones.
 //!
-//! `cargo run --release -p ottla-net --example echo_speed [seconds [part of a name]]` starts the server as a process of its own, so that the
-//! CPU time of the load is not counted, and prints one line for each load.
+//! `cargo run --release -p ottla-net --example echo_speed [seconds [part of a name]]` starts the server as a
+//! process of its own, so that the CPU time of the load is not counted, and prints one line for each load.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,22 +1,25 @@
 //! Admission by bytes: how much of what peers send may be in memory.
 //!
 //! The rule. Bytes count once they have arrived, and until the service drops the frame they belong to.
-//! - What lies in a connection's read buffer is the connection's own: at most [`READ_BUFFER_BYTES`] each. The complete frames
-//!   of one read are admitted together.
-//! - A request that does not fit the read buffer is admitted as it arrives. What its peer has announced and not sent takes
-//!   nothing: bytes are taken for a read, and what the read did not bring is given back at once.
-//! - Who finds no room waits in line, for a step at a time. Addresses take turns, and one address holds three quarters of
-//!   the pool at the most.
-//! - A connection that holds nothing may pass what lies in its read buffer even when the pool is empty, also when it is
-//!   already in line. So small requests (heartbeats, fetches of followers) get through while large ones fill the pool.
+//! - What lies in a connection's read buffer is the connection's own: at most [`READ_BUFFER_BYTES`] each. The
+//!   complete frames of one read are admitted together.
+//! - A request that does not fit the read buffer is admitted as it arrives. What its peer has announced and
+//!   not sent takes nothing: bytes are taken for a read, and what the read did not bring is given back at
+//!   once.
+//! - Who finds no room waits in line, for a step at a time. Addresses take turns, and one address holds three
+//!   quarters of the pool at the most.
+//! - A connection that holds nothing may pass what lies in its read buffer even when the pool is empty, also
+//!   when it is already in line. So small requests (heartbeats, fetches of followers) get through while large
+//!   ones fill the pool.
 //!
-//! No deadlock: whole requests are given back by the service, which needs no more of the pool for it. If all that is taken
-//! belongs to requests that are still coming in, one of them goes on beyond the limit until it is served, then the next one.
-//! A peer that lets others wait by not sending what it has begun is cut off, the slowest first: see `relief`.
+//! No deadlock: whole requests are given back by the service, which needs no more of the pool for it. If all
+//! that is taken belongs to requests that are still coming in, one of them goes on beyond the limit until it
+//! is served, then the next one. A peer that lets others wait by not sending what it has begun is cut off,
+//! the slowest first: see `relief`.
 //!
-//! The bound: `queued_bytes_max`, the rest of one request, and [`READ_BUFFER_BYTES`] twice a connection; and for the buffers of
-//! large requests as much again as has arrived of them, `buffers::AHEAD_BYTES_MAX` for what has not, and
-//! `buffers::IDLE_BYTES_MAX` that no request uses.
+//! The bound: `queued_bytes_max`, the rest of one request, and [`READ_BUFFER_BYTES`] twice a connection; and
+//! for the buffers of large requests as much again as has arrived of them, `buffers::AHEAD_BYTES_MAX` for
+//! what has not, and `buffers::IDLE_BYTES_MAX` that no request uses.
 
 use std::sync::Arc;
 

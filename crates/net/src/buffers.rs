@@ -1,7 +1,8 @@
 //! Buffers of large requests, which are used again.
 //!
-//! The allocator gives memory of this size back to the system when it is freed, and the next request then pays for a page
-//! fault and a cleared page every 4 KiB: for a request of 1 MB more than all else that is done with it.
+//! The allocator gives memory of this size back to the system when it is freed, and the next request then
+//! pays for a page fault and a cleared page every 4 KiB: for a request of 1 MB more than all else that is
+//! done with it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,14 +14,16 @@ use tokio::time::Instant;
 
 /// The most memory that is kept in buffers which no request uses, for all connections of a server.
 pub(crate) const IDLE_BYTES_MAX: usize = 32 << 20;
-/// The most memory that is lent before the bytes for it have arrived, for all connections of a server. Beyond it a buffer has
-/// room for twice what has arrived, so what peers announce takes no memory, and few of them make requests move.
+/// The most memory that is lent before the bytes for it have arrived, for all connections of a server. Beyond
+/// it a buffer has room for twice what has arrived, so what peers announce takes no memory, and few of them
+/// make requests move.
 pub(crate) const AHEAD_BYTES_MAX: usize = 32 << 20;
 /// The least room of a buffer.
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// A larger buffer than this is not kept.
 pub(crate) const KEPT_BUFFER_BYTES_MAX: usize = 4 << 20;
-/// Sizes between two powers of two: a buffer is at most a quarter larger than its request, which is what admission counts.
+/// Sizes between two powers of two: a buffer is at most a quarter larger than its request, which is what
+/// admission counts.
 const SIZES_PER_DOUBLING: usize = 4;
 /// A buffer that nobody needed for so long is given back to the system.
 const IDLE_MAX: Duration = Duration::from_secs(1);
@@ -51,9 +54,9 @@ struct Idle {
 }
 
 impl Buffers {
-    /// An empty buffer for a request of `len` bytes, of which `arrived` are here. It has room for all of them if there is one
-    /// that has, or if they are not more than `fresh`; else for so many. Where too much is lent already, for less.
-    /// MUST be called within a tokio runtime.
+    /// An empty buffer for a request of `len` bytes, of which `arrived` are here. It has room for all of them
+    /// if there is one that has, or if they are not more than `fresh`; else for so many. Where too much is
+    /// lent already, for less. MUST be called within a tokio runtime.
     pub(crate) fn lend(self: &Arc<Buffers>, len: usize, arrived: usize, fresh: usize) -> LargeBuffer {
         let full = size_for(len);
         let room = if len <= fresh { full } else { fresh };
@@ -115,7 +118,8 @@ impl Buffers {
 }
 
 impl State {
-    /// The buffer that was used last, of those that are right for `len` bytes: it is likely to be in a processor's cache.
+    /// The buffer that was used last, of those that are right for `len` bytes: it is likely to be in a
+    /// processor's cache.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let sizes = len..=size_for(len);
         let fits = |idle: &Idle| sizes.contains(&idle.bytes.len());
@@ -220,7 +224,8 @@ mod tests {
         (state.idle.len(), state.idle_bytes)
     }
 
-    /// A buffer is kept while a slice of it lives, then used again for requests of about its size, and for no others.
+    /// A buffer is kept while a slice of it lives, then used again for requests of about its size, and for no
+    /// others.
     #[tokio::test]
     async fn a_buffer_is_used_again() {
         let buffers = Arc::<Buffers>::default();
@@ -274,7 +279,8 @@ mod tests {
         assert!(!buffers.lock().is_swept, "the next one starts a task again");
     }
 
-    /// What is announced and does not arrive takes a bounded part of memory, and whoever sends gets room all the same.
+    /// What is announced and does not arrive takes a bounded part of memory, and whoever sends gets room all
+    /// the same.
     #[tokio::test]
     async fn little_is_lent_ahead() {
         let buffers = Arc::<Buffers>::default();

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
-/// Why a connection ends. The kind is counted in [`NetMetrics`](crate::NetMetrics); the text is logged, as a warning if the peer is at fault.
+/// Why a connection ends. The kind is counted in [`NetMetrics`](crate::NetMetrics); the text is logged, as a
+/// warning if the peer is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseReason {
     /// The peer closed its side.
@@ -15,7 +16,8 @@ pub enum CloseReason {
     /// The peer did not take its responses for too long.
     #[error("the peer did not read its responses for {0:?}")]
     Stalled(std::time::Duration),
-    /// The peer did not send a large request that it had begun, while others waited for the memory that it takes.
+    /// The peer did not send a large request that it had begun, while others waited for the memory that it
+    /// takes.
     #[error(
         "gave up a request of {len} bytes because others wait for memory: {arrived} bytes have come, and the peer was waited for {waited:?}"
     )]

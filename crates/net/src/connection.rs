@@ -23,14 +23,15 @@ use crate::shared::{Phase, Shared};
 use crate::stream::Stream;
 use crate::transport::Transport;
 
-/// How long, and for how many bytes, a connection that this side ends is still read: closing a socket with unread bytes
-/// resets it, and the peer would lose the last response.
+/// How long, and for how many bytes, a connection that this side ends is still read: closing a socket with
+/// unread bytes resets it, and the peer would lose the last response.
 const LINGER_MAX: Duration = Duration::from_millis(500);
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs an accepted connection until it ends.
 pub(crate) async fn run<S: Service, T: Transport>(open: Open<S>, socket: TcpStream, transport: Arc<T>) {
-    // In this order, so that pending futures of the service are dropped before its session is, even by a panic.
+    // In this order, so that pending futures of the service are dropped before its session is, even by a
+    // panic.
     let mut open = open;
     let stream = match open.bring_up(&*transport, socket).await {
         Ok(stream) => stream,
@@ -65,7 +66,8 @@ impl<S: Service> Open<S> {
         Open { service, shared, control, peer, session: None, frames: VecDeque::new(), place }
     }
 
-    /// Brings the transport up and opens the session. A server that stops waits for nobody who is not known yet.
+    /// Brings the transport up and opens the session. A server that stops waits for nobody who is not known
+    /// yet.
     async fn bring_up<T: Transport>(
         &mut self,
         transport: &T,
@@ -123,8 +125,8 @@ impl<S: Service> Open<S> {
                     self.frames.clear();
                 }
                 if large {
-                    // Who works on it gets its turn before more is read: the bytes are still in the processor's cache, and
-                    // their buffer is free the sooner.
+                    // Who works on it gets its turn before more is read: the bytes are still in the
+                    // processor's cache, and their buffer is free the sooner.
                     tokio::task::yield_now().await;
                 }
             }

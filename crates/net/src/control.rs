@@ -21,7 +21,8 @@ pub(crate) struct Control {
     is_given_up: AtomicBool,
 }
 
-/// How a large request comes in. Only the connection writes; who reads may see a moment's mixture, which does no harm.
+/// How a large request comes in. Only the connection writes; who reads may see a moment's mixture, which does
+/// no harm.
 #[derive(Debug)]
 struct Pace {
     started: Instant,
@@ -81,7 +82,8 @@ impl Control {
 
     /// Whether the connection holds nothing; if it does, it is woken once it does not.
     pub(crate) fn holds_none_or_wake(&self) -> bool {
-        // Sequentially consistent with `release`: either this sees that nothing is held, or that sees the wish.
+        // Sequentially consistent with `release`: either this sees that nothing is held, or that sees the
+        // wish.
         self.waits_for_none.store(true, Ordering::SeqCst);
         let none = self.held.load(Ordering::SeqCst) == 0;
         if none {

@@ -1,9 +1,10 @@
-//! Sends a range of a file, without ever letting a cold page block a runtime thread: with `sendfile` where the stream is plain,
-//! else by reading and writing.
+//! Sends a range of a file, without ever letting a cold page block a runtime thread: with `sendfile` where
+//! the stream is plain, else by reading and writing.
 //!
-//! Before a chunk is sent, a few of its pages are asked for with `RWF_NOWAIT`; when one is missing, a blocking thread reads
-//! the next part of the file first. The first page of a range is not asked for: the service has looked at what it sends,
-//! and the kernel reads ahead. A page that is dropped between the two is read as it is sent: rare, and correct.
+//! Before a chunk is sent, a few of its pages are asked for with `RWF_NOWAIT`; when one is missing, a
+//! blocking thread reads the next part of the file first. The first page of a range is not asked for: the
+//! service has looked at what it sends, and the kernel reads ahead. A page that is dropped between the two is
+//! read as it is sent: rare, and correct.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};

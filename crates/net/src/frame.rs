@@ -6,9 +6,9 @@ use crate::admission::Permit;
 
 /// The body of one request, without its length prefix.
 ///
-/// It holds its share of the admission pool until it, and every [`Permit`] taken from it, is dropped. A service MUST drop
-/// a frame (and what it sliced from it) as soon as it is decoded and stored: the frames of one read share one buffer and
-/// one admission, and both are given back when the last of them goes.
+/// It holds its share of the admission pool until it, and every [`Permit`] taken from it, is dropped. A
+/// service MUST drop a frame (and what it sliced from it) as soon as it is decoded and stored: the frames of
+/// one read share one buffer and one admission, and both are given back when the last of them goes.
 #[derive(Debug)]
 pub struct Frame {
     /// Everything after the length prefix: request header and body. May be empty.

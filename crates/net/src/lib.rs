@@ -1,17 +1,20 @@
 //! The connection layer: listeners, connections, frames, responses in order.
 //!
-//! It knows length-prefixed frames and nothing of what is in them: a [`Service`] turns frames into responses. Each connection
-//! is one task. It cuts what one read brings into frames and hands them over together, goes on reading while earlier answers
-//! are pending, and sends all that is ready, in order, with one call. All memory that a peer can claim is bounded: requests
-//! by [`admission`], responses for each connection, connections by [`ConnectionLimits`].
+//! It knows length-prefixed frames and nothing of what is in them: a [`Service`] turns frames into responses.
+//! Each connection is one task. It cuts what one read brings into frames and hands them over together, goes
+//! on reading while earlier answers are pending, and sends all that is ready, in order, with one call. All
+//! memory that a peer can claim is bounded: requests by [`admission`], responses for each connection,
+//! connections by [`ConnectionLimits`].
 //!
 //! - `service`, `peer`, `frame`, `close`, `settings`, `metrics`: what a service and its owner see
 //! - `transport`, `stream`: what a connection's bytes go through, plain TCP or another
-//! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how fast
-//! - `shared`: what connections share; `connection`: the loop of one; `link`: its stream, timers and pending answers
+//! - `server`: starting and stopping; `listener`: binding and accepting; `limits`: how many connections, how
+//!   fast
+//! - `shared`: what connections share; `connection`: the loop of one; `link`: its stream, timers and pending
+//!   answers
 //! - `reader`: bytes to frames; `foreign`: bytes that are none; `writer`, `file_part`: responses to bytes
-//! - `admission`, `pool`, `buffers`: memory for requests; `relief`: who is cut off for want of it; `control`: what others see of
-//!   a connection
+//! - `admission`, `pool`, `buffers`: memory for requests; `relief`: who is cut off for want of it; `control`:
+//!   what others see of a connection
 
 pub mod admission;
 mod buffers;

@@ -151,7 +151,8 @@ impl Limiter {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Nothing can panic between two changes of the counts, so they are whole whatever happened to a holder.
+        // Nothing can panic between two changes of the counts, so they are whole whatever happened to a
+        // holder.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! One connection's stream, the answers it waits for, and its deadlines.
 //!
-//! All of it is polled by the one task of the connection, so nothing is locked and nothing is sent between tasks.
+//! All of it is polled by the one task of the connection, so nothing is locked and nothing is sent between
+//! tasks.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -233,14 +234,16 @@ impl<T: Stream> Link<T> {
                 return false;
             }
             Poll::Ready(Err(CloseReason::Io(error))) => self.ended = Some((self.now, error.into())),
-            // The answers that are being made come before the end. The bad bytes stay in front, and are met again.
+            // The answers that are being made come before the end. The bad bytes stay in front, and are met
+            // again.
             Poll::Ready(Err(_)) if busy == Busy::Serving => return false,
             Poll::Ready(Err(reason)) => self.finish(reason),
         }
         true
     }
 
-    /// With nothing left to serve: the peer that is gone gets no answers, and a server that stops waits only for answers.
+    /// With nothing left to serve: the peer that is gone gets no answers, and a server that stops waits only
+    /// for answers.
     fn end_if_done(&mut self) -> Result<(), CloseReason> {
         if let Some((_, reason)) = self.ended.take() {
             return Err(reason);

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Warnings about connections in one second. What comes above is logged at debug level, and counted all the same.
+/// Warnings about connections in one second. What comes above is logged at debug level, and counted all the
+/// same.
 const LINES_PER_S_MAX: u64 = 10;
 
 /// Lets some lines through each second.

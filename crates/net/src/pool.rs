@@ -1,7 +1,8 @@
 //! The bytes that all connections of a server share, and the line for them.
 //!
-//! Taking and giving back are two additions while nobody waits. Once somebody does, everybody stands in line: addresses take
-//! turns, and the connections of one address are served as they came. See [`crate::admission`] for the rule.
+//! Taking and giving back are two additions while nobody waits. Once somebody does, everybody stands in line:
+//! addresses take turns, and the connections of one address are served as they came. See [`crate::admission`]
+//! for the rule.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -150,7 +151,8 @@ impl Pool {
         self.settle(&mut self.line(), Instant::now());
     }
 
-    /// Counts `bytes` if both the pool and the address have room for them. Who holds nothing may hold anything.
+    /// Counts `bytes` if both the pool and the address have room for them. Who holds nothing may hold
+    /// anything.
     fn reserve(&self, address: &AddressUse, bytes: usize) -> Result<(), Full> {
         let add = |max: usize| move |held: usize| (held == 0 || held + bytes <= max).then_some(held + bytes);
         if address.held.fetch_update(SeqCst, SeqCst, add(self.address_limit())).is_err() {
@@ -207,8 +209,8 @@ impl Pool {
         }
     }
 
-    /// The first in line of the address whose turn it is, once its bytes are counted. An address that holds its share is
-    /// passed over; everybody else waits for the one whose turn it is.
+    /// The first in line of the address whose turn it is, once its bytes are counted. An address that holds
+    /// its share is passed over; everybody else waits for the one whose turn it is.
     fn next_that_fits(&self, line: &mut Line) -> Option<u64> {
         let after = line.turn.map_or(Unbounded, Excluded);
         let turns = line.addresses.range((after, Unbounded)).chain(&line.addresses);
@@ -463,7 +465,8 @@ mod tests {
         assert_eq!(given(&mut more).bytes(), 10);
     }
 
-    /// All that is taken is of requests that are still coming in: one of them goes on, and the next when that is done.
+    /// All that is taken is of requests that are still coming in: one of them goes on, and the next when that
+    /// is done.
     #[test]
     fn one_goes_beyond_the_limit_when_all_wait_for_each_other() {
         let (pool, a, b) = pool();
@@ -478,7 +481,8 @@ mod tests {
         assert_eq!(pool.used(), 60);
     }
 
-    /// What is being served is given back by itself: nobody goes beyond the limit for it, unless it takes long.
+    /// What is being served is given back by itself: nobody goes beyond the limit for it, unless it takes
+    /// long.
     #[tokio::test(start_paused = true)]
     async fn who_is_first_for_long_goes_beyond_the_limit() {
         let (pool, a, b) = pool();

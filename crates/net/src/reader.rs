@@ -1,13 +1,15 @@
 //! Cuts the bytes of a connection into frames.
 //!
-//! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that does not fit
-//! [`READ_BUFFER_BYTES`] gets a buffer of its own that the stream is read straight into: one that was used before, or a new
-//! one that grows as bytes arrive, so that a length alone takes no memory. While large requests follow each other the shared
-//! buffer is kept small, so that little of the next one is read (and copied) with it.
+//! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that
+//! does not fit [`READ_BUFFER_BYTES`] gets a buffer of its own that the stream is read straight into: one
+//! that was used before, or a new one that grows as bytes arrive, so that a length alone takes no memory.
+//! While large requests follow each other the shared buffer is kept small, so that little of the next one is
+//! read (and copied) with it.
 //!
-//! A large request is admitted as it arrives: what a read may bring is taken from the pool before it, and what it did not
-//! bring goes back when the stream has no more. So neither a copy nor a call is added to what a request costs that is sent
-//! without a pause, and whoever announces much and sends little holds what they sent.
+//! A large request is admitted as it arrives: what a read may bring is taken from the pool before it, and
+//! what it did not bring goes back when the stream has no more. So neither a copy nor a call is added to what
+//! a request costs that is sent without a pause, and whoever announces much and sends little holds what they
+//! sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,11 +34,11 @@ use crate::stream::Stream;
 
 /// What a read buffer starts with, and what is left of it while large requests pass. In bytes.
 const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
-/// The most memory that the announced length of a large request takes before its bytes arrive. After that its buffer may
-/// be twice what has arrived.
+/// The most memory that the announced length of a large request takes before its bytes arrive. After that its
+/// buffer may be twice what has arrived.
 const LARGE_FIRST_BYTES: usize = 256 << 10;
-/// A connection that has sent a large request in full is trusted with the same size again, up to this, which saves moving
-/// each request while its buffer grows.
+/// A connection that has sent a large request in full is trusted with the same size again, up to this, which
+/// saves moving each request while its buffer grows.
 const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
 /// What has come of a large request before it gets a buffer, unless its connection is trusted. In bytes.
 const LARGE_START_BYTES: usize = READ_BUFFER_BYTES_MIN;
@@ -78,7 +80,8 @@ impl Body {
         self.share.bytes().saturating_sub(self.buffer.len())
     }
 
-    /// Takes what `wanted` bytes more need of the pool, or at least something of it. Whether anything may be read.
+    /// Takes what `wanted` bytes more need of the pool, or at least something of it. Whether anything may be
+    /// read.
     fn take(&mut self, wanted: usize) -> bool {
         let target = self.buffer.len() + wanted;
         let missing = target.saturating_sub(self.share.bytes());
@@ -155,7 +158,8 @@ impl FrameReader {
         }
     }
 
-    /// Reads until there is at least one frame, and appends all there are to `inbox`. Ready(Ok(0)): the peer has closed its side.
+    /// Reads until there is at least one frame, and appends all there are to `inbox`. Ready(Ok(0)): the peer
+    /// has closed its side.
     pub(crate) fn poll_frames<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -291,8 +295,8 @@ impl FrameReader {
         self.body = Some(Body { buffer, len, share });
     }
 
-    /// Reads into the large request. Ready with how many requests are whole now, none if the peer closed its side; with
-    /// nothing when it has begun to wait for the pool.
+    /// Reads into the large request. Ready with how many requests are whole now, none if the peer closed its
+    /// side; with nothing when it has begun to wait for the pool.
     fn poll_body<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,

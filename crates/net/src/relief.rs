@@ -1,8 +1,9 @@
 //! Cuts off peers that let others wait: who has begun a large request and does not send the rest.
 //!
-//! A task runs while anybody waits for memory. How long it bears with a peer depends on what the memory is taken by: if all
-//! of it is with the service, which gives it back, `contended_read_max`; the more of it belongs to requests that are
-//! still coming in, the less, down to [`GRACE_MIN`]. The slowest goes first, and no more than is needed.
+//! A task runs while anybody waits for memory. How long it bears with a peer depends on what the memory is
+//! taken by: if all of it is with the service, which gives it back, `contended_read_max`; the more of it
+//! belongs to requests that are still coming in, the less, down to [`GRACE_MIN`]. The slowest goes first, and
+//! no more than is needed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;

@@ -15,7 +15,8 @@ use crate::settings::{ConnectionLimits, NetSettings};
 use crate::shared::{Phase, Shared};
 use crate::transport::Transport;
 
-/// Once connections are cut they end at their next turn; a turn that takes longer than this is a bug of the service.
+/// Once connections are cut they end at their next turn; a turn that takes longer than this is a bug of the
+/// service.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Serves connections until it is shut down. Dropped without a shutdown, it cuts them all.
@@ -59,8 +60,9 @@ impl Server {
         Server { shared: Arc::new(Shared::new(settings)), acceptors: Vec::new(), listeners: Vec::new() }
     }
 
-    /// Starts to accept from one more listener. Its connections come through `transport`, and share all limits with those
-    /// of the other listeners. MUST be called within a tokio runtime, which then runs the connections.
+    /// Starts to accept from one more listener. Its connections come through `transport`, and share all
+    /// limits with those of the other listeners. MUST be called within a tokio runtime, which then runs the
+    /// connections.
     pub fn serve<S: Service, T: Transport>(
         &mut self,
         service: Arc<S>,
@@ -92,8 +94,9 @@ impl Server {
         Limits(self.shared.limiter.clone())
     }
 
-    /// Stops accepting and reading, serves the requests that were read, sends their responses, and closes. What is not done
-    /// by then is cut at `deadline` (from now). Every session is closed when this returns, but for those that block a thread.
+    /// Stops accepting and reading, serves the requests that were read, sends their responses, and closes.
+    /// What is not done by then is cut at `deadline` (from now). Every session is closed when this returns,
+    /// but for those that block a thread.
     pub async fn shutdown(mut self, deadline: Duration) -> Stopped {
         for acceptor in self.acceptors.drain(..) {
             acceptor.abort();

@@ -23,17 +23,19 @@ pub trait Service: Send + Sync + 'static {
 
     /// Takes one or more frames off the front of `frames` (never none) and starts their work in order.
     ///
-    /// `frames` holds what one read brought; what is left is given again at once, so a run of like frames can be served
-    /// together and the others one by one. Awaiting here delays later frames of this connection only; a response that takes
-    /// long belongs into [`Responses::Later`]. After the peer has closed its side, the frames that came before are still
-    /// served, but the future is dropped if it takes more than a second.
+    /// `frames` holds what one read brought; what is left is given again at once, so a run of like frames can
+    /// be served together and the others one by one. Awaiting here delays later frames of this connection
+    /// only; a response that takes long belongs into [`Responses::Later`]. After the peer has closed its
+    /// side, the frames that came before are still served, but the future is dropped if it takes more than a
+    /// second.
     fn serve(
         &self,
         session: &mut Self::Session,
         frames: &mut VecDeque<Frame>,
     ) -> impl Future<Output = Result<Responses, CloseReason>> + Send;
 
-    /// The connection is gone. Called once for every session, after every future of the connection was dropped.
+    /// The connection is gone. Called once for every session, after every future of the connection was
+    /// dropped.
     fn closed(&self, session: Self::Session);
 }
 
@@ -47,8 +49,8 @@ pub enum Responses {
     Later(LaterResponses),
 }
 
-/// Polled once when it arrives and then only while it is first in line, because nothing behind the first may leave: work
-/// that must go on beside it belongs to a task or a shard. It is dropped when the peer goes away.
+/// Polled once when it arrives and then only while it is first in line, because nothing behind the first may
+/// leave: work that must go on beside it belongs to a task or a shard. It is dropped when the peer goes away.
 pub type LaterResponses = Pin<Box<dyn Future<Output = Result<Vec<Response>, CloseReason>> + Send>>;
 
 /// One response, or several in one piece.
@@ -70,7 +72,8 @@ impl Response {
         Response { parts: vec![Part::Bytes(bytes)], ..Response::default() }
     }
 
-    /// `count` responses, each with its length before it: what answers a run of small requests takes one allocation.
+    /// `count` responses, each with its length before it: what answers a run of small requests takes one
+    /// allocation.
     pub fn framed(bytes: Bytes, count: u32) -> Response {
         Response { framed: Some(count), ..Response::new(bytes) }
     }
@@ -87,8 +90,9 @@ impl From<Bytes> for Response {
 pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A range of a file; the kernel sends it where the transport allows. The range MUST exist and stay: when the file turns out to be shorter, the
-    /// connection is closed, because the length of the response is already promised. Its first page SHOULD be in memory.
+    /// A range of a file; the kernel sends it where the transport allows. The range MUST exist and stay: when
+    /// the file turns out to be shorter, the connection is closed, because the length of the response is
+    /// already promised. Its first page SHOULD be in memory.
     File {
         /// The file, open for reading.
         file: Arc<File>,

@@ -1,7 +1,8 @@
 //! What a connection's bytes go through.
 //!
-//! Everything above is generic over [`Stream`], so plain TCP pays for no other stream: no box, no dynamic call. A stream that
-//! is not plain (TLS) implements tokio's two traits and says when it may have something to read; the rest has defaults.
+//! Everything above is generic over [`Stream`], so plain TCP pays for no other stream: no box, no dynamic
+//! call. A stream that is not plain (TLS) implements tokio's two traits and says when it may have something
+//! to read; the rest has defaults.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection's bytes. What is written MAY stay in the stream until it is flushed; how much stays MUST be bounded.
+/// A connection's bytes. What is written MAY stay in the stream until it is flushed; how much stays MUST be
+/// bounded.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Ready once a read may find something: only then is it worth having a buffer.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -37,8 +39,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         }
     }
 
-    /// The power of `sendfile`: the socket, where what is written to it is what the peer reads. Without it, what comes from
-    /// files is read and written.
+    /// The power of `sendfile`: the socket, where what is written to it is what the peer reads. Without it,
+    /// what comes from files is read and written.
     fn plain(&self) -> Option<&TcpStream> {
         None
     }

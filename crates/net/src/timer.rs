@@ -5,8 +5,8 @@ use std::task::Context;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Wakes its task at the nearest deadline. Deadlines mostly move away with every byte, so the timer is only ever brought
-/// forward; when it rings too early the owner looks at its deadlines again.
+/// Wakes its task at the nearest deadline. Deadlines mostly move away with every byte, so the timer is only
+/// ever brought forward; when it rings too early the owner looks at its deadlines again.
 pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
 }

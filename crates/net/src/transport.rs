@@ -13,8 +13,8 @@ pub trait Transport: Send + Sync + 'static {
     /// What requests come through.
     type Stream: Stream;
 
-    /// Brings a connection up, and says whom it takes the peer for. Runs in the task of the connection, within
-    /// [`NetSettings::handshake_max`](crate::NetSettings::handshake_max).
+    /// Brings a connection up, and says whom it takes the peer for. Runs in the task of the connection,
+    /// within [`NetSettings::handshake_max`](crate::NetSettings::handshake_max).
     fn bring_up(
         &self,
         socket: TcpStream,

@@ -1,8 +1,9 @@
 //! Responses on their way out.
 //!
-//! All that is ready leaves in as few calls as possible. Length prefixes and small parts are copied together, which is cheaper
-//! than a slice for each; large parts are sent from where they are, and files by the kernel where the stream allows. Around such
-//! a file the socket is corked, so that what comes before and after it leaves in the packets of the file.
+//! All that is ready leaves in as few calls as possible. Length prefixes and small parts are copied together,
+//! which is cheaper than a slice for each; large parts are sent from where they are, and files by the kernel
+//! where the stream allows. Around such a file the socket is corked, so that what comes before and after it
+//! leaves in the packets of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -22,7 +23,8 @@ use crate::stream::Stream;
 
 /// Parts up to this size are copied, in bytes.
 const COPY_BYTES_MAX: usize = 2 << 10;
-/// Slices in one send. Far below IOV_MAX (1024): with parts above [`COPY_BYTES_MAX`] that fills any socket buffer.
+/// Slices in one send. Far below IOV_MAX (1024): with parts above [`COPY_BYTES_MAX`] that fills any socket
+/// buffer.
 const SLICES_MAX: usize = 64;
 /// What is sent before other connections get their turn, in bytes.
 const TURN_BYTES: usize = 1 << 20;

@@ -23,7 +23,8 @@ pub struct ClusterArgs {
     /// Seconds to wait for the cluster before giving up
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, global = true)]
     pub timeout: Duration,
-    /// What is logged to stderr: off, error, warn, info, debug or trace; for single parts too: off,ottla_client=debug
+    /// What is logged to stderr: off, error, warn, info, debug or trace; for single parts too:
+    /// off,ottla_client=debug
     #[arg(long, value_name = "LEVEL", default_value = "off", global = true)]
     pub log_level: LogLevel,
 }

@@ -24,8 +24,8 @@ pub fn run(
     outcome
 }
 
-/// A cluster that has answered. That nobody answers is told at once, rather than after all the patience that holds for a
-/// cluster in trouble.
+/// A cluster that has answered. That nobody answers is told at once, rather than after all the patience that
+/// holds for a cluster in trouble.
 pub async fn connect(args: &ClusterArgs, auto_create_topics: bool) -> Result<Cluster, Failure> {
     let config = ClientConfig {
         client_id: "ottla-cli".to_owned(),

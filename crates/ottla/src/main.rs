@@ -1,9 +1,11 @@
 //! The one binary: a broker, and the commands to try it.
 //!
-//! - [`cli`]: the command line as a whole; [`args`]: what several commands take. Each command has its own in `NAME/args.rs`.
+//! - [`cli`]: the command line as a whole; [`args`]: what several commands take. Each command has its own in
+//!   `NAME/args.rs`.
 //! - [`exit`]: what the exit codes mean, and errors that say what to do.
 //! - [`start`]: runs a broker, from settings to the signal that stops it; [`logging`]: its log on stderr.
-//! - [`topic`], [`produce`], [`consume`], [`group`], [`txn`]: commands for a running cluster, through [`cluster`].
+//! - [`topic`], [`produce`], [`consume`], [`group`], [`txn`]: commands for a running cluster, through
+//!   [`cluster`].
 //! - [`output`]: how they answer; [`time`]: times for people; [`selected`]: partitions by name and number.
 //! - [`signals`]: what asks for an end.
 
@@ -31,7 +33,8 @@ use mimalloc::MiMalloc;
 use cli::{Cli, Command};
 use exit::{Exit, Failure};
 
-/// Buffers are filled by the threads of connections and freed by those of shards, which the system's allocator is slow at.
+/// Buffers are filled by the threads of connections and freed by those of shards, which the system's
+/// allocator is slow at.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

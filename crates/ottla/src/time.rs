@@ -92,7 +92,8 @@ pub fn span_ms(text: &str) -> Option<i64> {
     digits(&text[..text.len() - 1])?.checked_mul(unit)
 }
 
-/// Milliseconds since 1970 of a date and time in the manner of RFC 3339; without a time it is midnight, without a zone UTC.
+/// Milliseconds since 1970 of a date and time in the manner of RFC 3339; without a time it is midnight,
+/// without a zone UTC.
 fn date_time(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once(['T', 't', ' ']) {
         Some((date, time)) => (date, time),

@@ -1,6 +1,7 @@
 //! How long the metadata log takes: to start, for one proposal, and for many at once.
 //!
-//! `cargo run --release -p ottla-quorum --example latency -- [folder]`; the folder should be on the disk in question.
+//! `cargo run --release -p ottla-quorum --example latency -- [folder]`; the folder should be on the disk in
+//! question.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,8 @@ const ENTRY_MEMBERSHIP: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// Reads from the front of some bytes. Byte strings share them; nothing is allocated beyond what they justify.
+/// Reads from the front of some bytes. Byte strings share them; nothing is allocated beyond what they
+/// justify.
 pub(crate) struct Input(Bytes);
 
 impl Input {
@@ -159,7 +160,8 @@ pub(crate) trait Output {
     }
 
     fn count(&mut self, count: usize) {
-        // What is counted here is bounded far below: by PROPOSAL_BYTES_MAX, by the snapshot's runs, by the voters.
+        // What is counted here is bounded far below: by PROPOSAL_BYTES_MAX, by the snapshot's runs, by the
+        // voters.
         self.u32(u32::try_from(count).unwrap_or_else(|_| unreachable!("{count} things in one field")));
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-/// The most bytes of one file that are read at once, or written as one snapshot. The log's files are far smaller;
-/// a snapshot of a million partitions takes about 200 MB.
+/// The most bytes of one file that are read at once, or written as one snapshot. The log's files are far
+/// smaller; a snapshot of a million partitions takes about 200 MB.
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Ending of a file that is not whole yet. One that is found at the start is deleted.
@@ -28,8 +28,8 @@ impl Disk {
         file.write_all(bytes)
     }
 
-    /// Returns once the bytes and the length of the file are on stable storage. After a failure nothing is known of
-    /// what is on the disk: the caller MUST NOT try again.
+    /// Returns once the bytes and the length of the file are on stable storage. After a failure nothing is
+    /// known of what is on the disk: the caller MUST NOT try again.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         self.faults.before_sync()?;

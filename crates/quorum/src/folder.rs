@@ -26,8 +26,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Reads the folder, and makes it at the first start: for a quorum of one (`alone`) as if it had been elected
-    /// already, which saves half of the flushes that openraft would do one after the other.
+    /// Reads the folder, and makes it at the first start: for a quorum of one (`alone`) as if it had been
+    /// elected already, which saves half of the flushes that openraft would do one after the other.
     pub(crate) fn read(
         disk: Disk,
         dir: &Path,
@@ -86,7 +86,8 @@ fn check(
         let reason = format!("the log begins after entry {}, and no snapshot reaches there", before.index);
         return damaged(dir.to_path_buf(), reason);
     }
-    // A vote is saved before anything of its term is appended. Without it this node could vote twice in a term.
+    // A vote is saved before anything of its term is appended. Without it this node could vote twice in a
+    // term.
     let log_term = replayed
         .entries
         .back()

@@ -4,8 +4,8 @@
 //! u32 mark, u32 body length, u32 CRC32C of the two before, u32 CRC32C of the body, body
 //! ```
 //!
-//! Both checksums start from the file's salt, a number drawn when the file was made: bytes that someone put into a
-//! record so that they look like a frame are none.
+//! Both checksums start from the file's salt, a number drawn when the file was made: bytes that someone put
+//! into a record so that they look like a frame are none.
 
 use bytes::Bytes;
 
@@ -69,8 +69,8 @@ pub(crate) fn get(file: &Bytes, salt: u32, at: usize) -> Found {
     Found::Frame { body: file.slice(start..start + len), next: start + len }
 }
 
-/// Whether a whole frame begins anywhere after `at`. A write is one frame and is flushed before the next begins, so
-/// damage that a crash left has none after it.
+/// Whether a whole frame begins anywhere after `at`. A write is one frame and is flushed before the next
+/// begins, so damage that a crash left has none after it.
 pub(crate) fn follows(file: &Bytes, salt: u32, at: usize) -> bool {
     let mark = MARK.to_be_bytes();
     (at + 1..file.len())

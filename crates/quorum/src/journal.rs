@@ -8,9 +8,10 @@
 //! truncate  u8 2, optional log id of the last entry that stays
 //! ```
 //!
-//! A file that begins after the end of the one before it starts the log anew (a snapshot from the leader took its
-//! place). Every write is one frame and is flushed before the next, so a crash can damage only the last frame of the
-//! last file: that is cut off. Any other damage is an error, since it may have been acknowledged.
+//! A file that begins after the end of the one before it starts the log anew (a snapshot from the leader took
+//! its place). Every write is one frame and is flushed before the next, so a crash can damage only the last
+//! frame of the last file: that is cut off. Any other damage is an error, since it may have been
+//! acknowledged.
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
@@ -34,7 +35,8 @@ const KIND_APPEND: u8 = 1;
 const KIND_TRUNCATE: u8 = 2;
 const EXTENSION: &str = "log";
 const LOCK: &str = ".lock";
-/// Entries of one append beyond this many bytes begin another frame (and flush): far below what a frame may hold.
+/// Entries of one append beyond this many bytes begin another frame (and flush): far below what a frame may
+/// hold.
 const FRAME_BYTES_SOFT: usize = 16 << 20;
 
 /// The log's files, open for writing. Owned by the storage thread; every method blocks.
@@ -51,8 +53,8 @@ pub(crate) struct Journal {
     lease: Arc<Lease>,
 }
 
-/// The right to write to the folder. Whoever writes beside the journal holds it meanwhile, so that another quorum
-/// finds the folder in use until everything is done; when the journal is gone, nothing more begins.
+/// The right to write to the folder. Whoever writes beside the journal holds it meanwhile, so that another
+/// quorum finds the folder in use until everything is done; when the journal is gone, nothing more begins.
 pub(crate) struct Lease {
     _lock: File,
 }
@@ -75,8 +77,8 @@ pub(crate) struct Replayed {
 }
 
 impl Journal {
-    /// Opens the log's files, or makes the first one, with the entries `first` in it. Repairs what a crash can leave,
-    /// and nothing else.
+    /// Opens the log's files, or makes the first one, with the entries `first` in it. Repairs what a crash
+    /// can leave, and nothing else.
     pub(crate) fn open(
         disk: &Disk,
         dir: &Path,
@@ -125,8 +127,8 @@ impl Journal {
         Arc::downgrade(&self.lease)
     }
 
-    /// Appends entries that follow the last one. They are durable when it returns. After an error the journal MUST
-    /// NOT be written to again.
+    /// Appends entries that follow the last one. They are durable when it returns. After an error the journal
+    /// MUST NOT be written to again.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut rest = entries;
         while let Some(first) = rest.first() {
@@ -154,8 +156,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes what files it can that hold only entries up to `upto`. If that is more than the log has, the log
-    /// starts anew after `upto`. The snapshot that makes them unnecessary MUST be durable.
+    /// Deletes what files it can that hold only entries up to `upto`. If that is more than the log has, the
+    /// log starts anew after `upto`. The snapshot that makes them unnecessary MUST be durable.
     pub(crate) fn purge(&mut self, upto: LogId) -> io::Result<()> {
         if self.last.next_index() <= upto.index {
             self.last = Some(upto);

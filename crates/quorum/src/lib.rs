@@ -1,8 +1,9 @@
 //! The metadata log: every change to the cluster's metadata, in one replicated order, through openraft.
 //!
-//! A [`Quorum`] is this node's part in it. What is proposed is flushed on a majority of the voters before it is
-//! applied, and applied in the same order on every node to the [`StateMachine`] that the broker gives. A single node
-//! is a quorum of one and takes the same path. No other room names openraft, and nothing of it shows here.
+//! A [`Quorum`] is this node's part in it. What is proposed is flushed on a majority of the voters before it
+//! is applied, and applied in the same order on every node to the [`StateMachine`] that the broker gives. A
+//! single node is a quorum of one and takes the same path. No other room names openraft, and nothing of it
+//! shows here.
 //!
 //! - `types`: what the room's public interface is made of
 //! - `quorum`: the handle: start, propose, leadership, shut down

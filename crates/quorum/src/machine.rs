@@ -1,4 +1,5 @@
-//! openraft's state machine over the broker's: counts proposals, keeps what openraft wants to know, writes snapshots.
+//! openraft's state machine over the broker's: counts proposals, keeps what openraft wants to know, writes
+//! snapshots.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,7 +56,8 @@ impl Folder {
 /// The state machine that openraft's worker owns.
 pub(crate) struct Machine {
     folder: Folder,
-    // Shared with the threads that take and install snapshots; those hold it only while the worker waits for them.
+    // Shared with the threads that take and install snapshots; those hold it only while the worker waits for
+    // them.
     inner: Arc<Mutex<Box<dyn StateMachine>>>,
     applied: Option<LogId>,
     membership: StoredMembership,

@@ -24,8 +24,8 @@ type RpcError<E = openraft::error::Infallible> = RPCError<BrokerId, (), RaftErro
 
 /// Carries requests to other voters, where [`Quorum::receive`](crate::Quorum::receive) answers them.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends a request and waits for the answer. May be dropped at any time; the caller has deadlines of its own.
-    /// Requests to one node may overtake each other.
+    /// Sends a request and waits for the answer. May be dropped at any time; the caller has deadlines of its
+    /// own. Requests to one node may overtake each other.
     fn send(&self, to: BrokerId, request: Bytes) -> Answering<'_>;
 }
 

@@ -80,8 +80,9 @@ fn leadership(
         return Leadership { leader: None, epoch, me: false };
     }
     let me = now.state == ServerState::Leader && {
-        // The log of a new leader ends with what earlier ones may have committed and it has not applied yet. When it
-        // was first seen to lead is late enough, and nothing but its own proposals can have come between.
+        // The log of a new leader ends with what earlier ones may have committed and it has not applied yet.
+        // When it was first seen to lead is late enough, and nothing but its own proposals can have come
+        // between.
         let target = match target {
             Some(target) if target.epoch == epoch => target,
             _ => target.insert(Target { epoch, index: now.last_log_index.unwrap_or(0) }),

@@ -1,4 +1,5 @@
-//! The file `cluster`: whose metadata log this is, so that a backup restored into another cluster's directory is noticed.
+//! The file `cluster`: whose metadata log this is, so that a backup restored into another cluster's directory
+//! is noticed.
 //!
 //! One frame with salt 0: `u8 version 1, bytes cluster id`.
 

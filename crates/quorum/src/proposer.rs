@@ -1,6 +1,7 @@
 //! Group commit: what is proposed while a log entry is being flushed goes into the next one, together.
 //!
-//! openraft flushes one entry after the other, so an entry for each proposal would be a flush for each proposal.
+//! openraft flushes one entry after the other, so an entry for each proposal would be a flush for each
+//! proposal.
 
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ pub(crate) fn units(bytes: usize) -> u32 {
     bytes.div_ceil(QUEUED_UNIT_BYTES).max(1) as u32
 }
 
-/// Appends what is queued, one entry at a time, until the quorum is dropped. Gives up on an entry after `timeout`: a
-/// leader that lost its majority must not keep later proposals from their answers.
+/// Appends what is queued, one entry at a time, until the quorum is dropped. Gives up on an entry after
+/// `timeout`: a leader that lost its majority must not keep later proposals from their answers.
 pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Queued>, timeout: Duration) {
     let mut next = queue.recv().await;
     while let Some(first) = next.take() {

@@ -32,8 +32,8 @@ const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 const SNAPSHOT_PIECE_BYTES: u64 = 1 << 20;
 const QUEUED_UNITS: u32 = (QUEUED_BYTES_MAX / QUEUED_UNIT_BYTES) as u32;
 
-/// This node's part in the metadata log. Dropping it without [`shutdown`](MetadataLog::shutdown) is like a crash:
-/// nothing that was acknowledged is lost.
+/// This node's part in the metadata log. Dropping it without [`shutdown`](MetadataLog::shutdown) is like a
+/// crash: nothing that was acknowledged is lost.
 pub struct Quorum {
     raft: Raft,
     store: LogStore,
@@ -48,8 +48,8 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Starts a quorum of one in the folder `dir`, which is made at the first start. Resolves when this node leads
-    /// and everything that was committed is applied to `state_machine`.
+    /// Starts a quorum of one in the folder `dir`, which is made at the first start. Resolves when this node
+    /// leads and everything that was committed is applied to `state_machine`.
     pub async fn start(
         dir: impl Into<PathBuf>,
         node: BrokerId,
@@ -59,9 +59,10 @@ impl Quorum {
         Self::start_alone(Disk::default(), dir.into(), node, settings, Box::new(state_machine)).await
     }
 
-    /// Starts this node's part in a quorum of several. At the first start every one of the `voters` MUST be given the
-    /// same set; later the set that the log holds counts. Resolves when the node takes part; who leads then is told
-    /// by [`leadership`](MetadataLog::leadership). Requests of the others go to [`receive`](Self::receive).
+    /// Starts this node's part in a quorum of several. At the first start every one of the `voters` MUST be
+    /// given the same set; later the set that the log holds counts. Resolves when the node takes part; who
+    /// leads then is told by [`leadership`](MetadataLog::leadership). Requests of the others go to
+    /// [`receive`](Self::receive).
     pub async fn start_voter(
         dir: impl Into<PathBuf>,
         node: BrokerId,

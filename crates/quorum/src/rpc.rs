@@ -1,10 +1,13 @@
-//! What voters say to each other. Each is one opaque request and one answer to the [`Transport`](crate::Transport).
+//! What voters say to each other. Each is one opaque request and one answer to the
+//! [`Transport`](crate::Transport).
 //!
 //! ```text
 //! request   u8 version 1, u8 kind, then
 //!   1 vote      vote, optional last log id
-//!   2 append    vote, optional log id before, optional committed log id, u32 entries, each: u32 length, entry
-//!   3 snapshot  vote, snapshot head (log id, stored membership, u32 length id), u64 offset, u8 done, u32 length, bytes
+//!   2 append    vote, optional log id before, optional committed log id, u32 entries,
+//!               each: u32 length, entry
+//!   3 snapshot  vote, snapshot head (log id, stored membership, u32 length id), u64 offset, u8 done,
+//!               u32 length, bytes
 //! answer    u8 version 1, u8 kind, then
 //!   1 vote      vote, u8 granted, optional last log id
 //!   2 append    u8 0 success | 1 conflict | 2 (partial) optional log id | 3 (higher) vote

@@ -54,8 +54,8 @@ impl Head {
     }
 }
 
-/// Writes a snapshot and deletes those older than the one before it, which another node may just be about to get.
-/// It is durable when this returns.
+/// Writes a snapshot and deletes those older than the one before it, which another node may just be about to
+/// get. It is durable when this returns.
 pub(crate) fn save(disk: &Disk, dir: &Path, snapshot: &Snapshot) -> io::Result<PathBuf> {
     let frames = encode(snapshot);
     let bytes: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
@@ -71,8 +71,8 @@ pub(crate) fn save(disk: &Disk, dir: &Path, snapshot: &Snapshot) -> io::Result<P
     Ok(path)
 }
 
-/// The newest snapshot. If it is damaged that is an error, though there may be an older one: the log no longer
-/// reaches back to that.
+/// The newest snapshot. If it is damaged that is an error, though there may be an older one: the log no
+/// longer reaches back to that.
 pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<(Snapshot, PathBuf)>, StartError> {
     let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
     let Some(path) = disk.list(dir, EXTENSION).map_err(io_error)?.pop() else { return Ok(None) };

@@ -1,9 +1,10 @@
 //! openraft's log storage: the log in memory for reading, the journal behind a thread of its own for writing.
 //!
-//! Writes and flushes block, so they are done on one OS thread, in the order in which openraft asks: votes and entries
-//! are serialized, as Raft requires. After the first failure the thread refuses everything.
+//! Writes and flushes block, so they are done on one OS thread, in the order in which openraft asks: votes
+//! and entries are serialized, as Raft requires. After the first failure the thread refuses everything.
 //!
-//! The log in memory is what is after the last purge: about `snapshot_bytes + keep_bytes` of [`crate::Settings`].
+//! The log in memory is what is after the last purge: about `snapshot_bytes + keep_bytes` of
+//! [`crate::Settings`].
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -25,7 +26,8 @@ use crate::vote;
 
 /// Entries handed to a replication at once stop after this many bytes (but are at least one).
 const REPLICATED_BYTES_MAX: usize = 1 << 20;
-/// Jobs that wait for the thread. openraft waits for each before it asks for the next; more are only those to stop.
+/// Jobs that wait for the thread. openraft waits for each before it asks for the next; more are only those to
+/// stop.
 const JOBS_MAX: usize = 16;
 
 /// The log storage that openraft and the observer share.
@@ -79,7 +81,8 @@ impl LogStore {
         let _ = self.jobs.try_send(Job::Stop { done });
     }
 
-    /// The last entry that can be purged so that about `keep_bytes` of what the snapshot at `snapshot` holds stay.
+    /// The last entry that can be purged so that about `keep_bytes` of what the snapshot at `snapshot` holds
+    /// stay.
     pub(crate) fn purge_point(&self, snapshot: u64, keep_bytes: u64) -> Option<u64> {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         let mut kept = 0;
@@ -250,7 +253,8 @@ impl Writer {
         }
     }
 
-    /// Does something unless something failed before: after a failed write or flush nobody knows what the disk holds.
+    /// Does something unless something failed before: after a failed write or flush nobody knows what the
+    /// disk holds.
     fn attempt(&mut self, work: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<()> {
         if let Some(reason) = &self.failed {
             return Err(io::Error::other(format!("storage failed before: {reason}")));

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use ottla_wire::ids::BrokerId;
 use tokio::sync::watch;
 
-/// The most bytes one proposal may hold, each record counted with four bytes more. It bounds one log entry, and so
-/// what a node must hold to read it. Kafka's own bound is 10,000 records of metadata; this is room for 60,000.
+/// The most bytes one proposal may hold, each record counted with four bytes more. It bounds one log entry,
+/// and so what a node must hold to read it. Kafka's own bound is 10,000 records of metadata; this is room for
+/// 60,000.
 pub const PROPOSAL_BYTES_MAX: usize = 8 << 20;
 
 /// What the log drives. All calls come in order from one place at a time.
@@ -36,21 +37,21 @@ pub struct Leadership {
     pub leader: Option<BrokerId>,
     /// Grows with every election; one epoch has one leader at most.
     pub epoch: u64,
-    /// This node leads in `epoch`, has applied everything that earlier leaders committed, and (of several voters)
-    /// was acknowledged by a majority lately. May turn false and true again within an epoch.
+    /// This node leads in `epoch`, has applied everything that earlier leaders committed, and (of several
+    /// voters) was acknowledged by a majority lately. May turn false and true again within an epoch.
     pub me: bool,
 }
 
 /// What the broker asks of the metadata log.
 pub trait MetadataLog: Send + Sync + 'static {
-    /// Appends `records` as one proposal, which is applied whole or not at all, and answers its index once it is
-    /// flushed on a majority and applied here. Proposals of one caller are applied in the order in which their
-    /// futures were first polled. Waits while too much is queued. If the future is dropped, it is unknown whether the
-    /// proposal will be applied.
+    /// Appends `records` as one proposal, which is applied whole or not at all, and answers its index once it
+    /// is flushed on a majority and applied here. Proposals of one caller are applied in the order in which
+    /// their futures were first polled. Waits while too much is queued. If the future is dropped, it is
+    /// unknown whether the proposal will be applied.
     fn propose(&self, records: Vec<Bytes>) -> impl Future<Output = Result<u64, ProposeError>> + Send;
 
-    /// As [`propose`](Self::propose), but applied only if `epoch` ([`Leadership::epoch`]) is still the leader's when
-    /// it is appended: for what was decided from the state as that leader knew it.
+    /// As [`propose`](Self::propose), but applied only if `epoch` ([`Leadership::epoch`]) is still the
+    /// leader's when it is appended: for what was decided from the state as that leader knew it.
     fn propose_in(
         &self,
         epoch: u64,
@@ -63,7 +64,8 @@ pub trait MetadataLog: Send + Sync + 'static {
     /// The index of the last proposal applied here.
     fn applied(&self) -> watch::Receiver<u64>;
 
-    /// Finishes what is queued (for a few seconds at most), refuses what comes later, and lets go of the files.
+    /// Finishes what is queued (for a few seconds at most), refuses what comes later, and lets go of the
+    /// files.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -79,8 +81,8 @@ pub enum ProposeError {
     /// No majority answered in time. It is unknown whether the proposal will be applied.
     #[error("the metadata log has no majority that answers: it is unknown whether the change will be made")]
     Unavailable,
-    /// The log's files failed; this node takes no further part until it is restarted. It is unknown whether the
-    /// proposal will be applied.
+    /// The log's files failed; this node takes no further part until it is restarted. It is unknown whether
+    /// the proposal will be applied.
     #[error("the metadata log's storage failed: {0}")]
     Storage(String),
     /// The quorum was shut down. It is unknown whether the proposal will be applied if it was already queued.
@@ -91,8 +93,8 @@ pub enum ProposeError {
 /// Why the quorum did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The bytes of a file are not what was written. Nothing was changed, but that a write which a crash has interrupted
-    /// may be cut off the log: it was never acknowledged.
+    /// The bytes of a file are not what was written. Nothing was changed, but that a write which a crash has
+    /// interrupted may be cut off the log: it was never acknowledged.
     #[error(
         "metadata file {file} is damaged at byte {position}: {reason}; restore the folder from a backup or from another node, since starting without it would lose acknowledged changes"
     )]
@@ -137,9 +139,11 @@ pub enum ReceiveError {
 /// What can be set. The defaults are Kafka's where Kafka has the setting.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The cluster whose log the folder must hold. A folder that does not say takes it on; `None` does not ask.
+    /// The cluster whose log the folder must hold. A folder that does not say takes it on; `None` does not
+    /// ask.
     pub cluster_id: Option<String>,
-    /// Bytes applied since the last snapshot that make the next one due (`metadata.log.max.record.bytes.between.snapshots`).
+    /// Bytes applied since the last snapshot that make the next one due
+    /// (`metadata.log.max.record.bytes.between.snapshots`).
     pub snapshot_bytes: u64,
     /// Bytes of log kept behind a snapshot, so that a voter that is a little behind needs no snapshot.
     pub keep_bytes: u64,

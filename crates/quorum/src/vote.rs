@@ -20,8 +20,8 @@ pub(crate) fn save(disk: &Disk, dir: &Path, vote: &Vote) -> io::Result<()> {
     disk.replace(&path(dir), &[&encode(vote)])
 }
 
-/// The last vote, if there was one. A damaged file is an error: to vote again in the same term could elect two
-/// leaders.
+/// The last vote, if there was one. A damaged file is an error: to vote again in the same term could elect
+/// two leaders.
 pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<Vote>, StartError> {
     let file = disk.read(&path(dir)).map_err(|source| StartError::Io { dir: dir.to_path_buf(), source })?;
     let damaged =

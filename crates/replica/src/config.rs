@@ -14,16 +14,18 @@ pub struct ReplicaConfig {
     pub min_isr: u32,
     /// Whether a record counts once it is flushed or once it is written.
     pub durability: Durability,
-    /// `message.timestamp.type`. With `LogAppendTime` the leader stamps each batch with the wall time of its append.
+    /// `message.timestamp.type`. With `LogAppendTime` the leader stamps each batch with the wall time of its
+    /// append.
     pub timestamp_type: TimestampType,
-    /// `replica.lag.time.max.ms`: a follower that has not caught up for this long leaves the in-sync replicas.
+    /// `replica.lag.time.max.ms`: a follower that has not caught up for this long leaves the in-sync
+    /// replicas.
     pub lag_max: Duration,
     /// `producer.id.expiration.ms`: a producer that has been silent for this long is forgotten.
     pub producer_expiry: Duration,
     /// `producer.id.expiration.check.interval.ms`: how often silent producers are looked for.
     pub producer_expiry_check: Duration,
-    /// `transaction.partition.verification.enable`: a transactional write from a client needs either an ongoing
-    /// transaction here or a [`crate::VerificationGuard`] (KIP-890).
+    /// `transaction.partition.verification.enable`: a transactional write from a client needs either an
+    /// ongoing transaction here or a [`crate::VerificationGuard`] (KIP-890).
     pub verify_transactions: bool,
     /// Whether DeleteRecords is allowed (`cleanup.policy` contains `delete`).
     pub records_deletable: bool,
@@ -31,11 +33,11 @@ pub struct ReplicaConfig {
     pub waiters_max: usize,
     /// How many DeleteRecords requests may wait at once.
     pub deletions_max: usize,
-    /// How many producers are remembered. Above it, those that have been silent longest and have no transaction open
-    /// are forgotten early.
+    /// How many producers are remembered. Above it, those that have been silent longest and have no
+    /// transaction open are forgotten early.
     pub producers_max: usize,
-    /// Seed of the producer table's hash: random in production (clients choose producer ids), fixed in a simulation.
-    /// Read only when the table is made.
+    /// Seed of the producer table's hash: random in production (clients choose producer ids), fixed in a
+    /// simulation. Read only when the table is made.
     pub hash_seed: u64,
 }
 

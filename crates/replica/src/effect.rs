@@ -8,19 +8,21 @@ use crate::event::ReplyId;
 
 /// Something to be done. Effects MUST be carried out in order.
 ///
-/// A reply speaks for the writes before it: if a [`Effect::Write`] fails, every `Ok` reply that follows it in the same
-/// turn becomes [`AppendError::Storage`], nothing of the turn is published, and the replica gets
+/// A reply speaks for the writes before it: if a [`Effect::Write`] fails, every `Ok` reply that follows it in
+/// the same turn becomes [`AppendError::Storage`], nothing of the turn is published, and the replica gets
 /// [`crate::Event::StorageFailed`].
 #[derive(Debug)]
 pub enum Effect {
     /// Append to the log. Offsets and epochs are assigned; batches come in log order.
     Write(AppendBatch),
-    /// Flush the log up to `end` or further (group commit), then feed [`crate::Event::Flushed`] with this epoch.
-    /// At most one is outstanding for an epoch.
+    /// Flush the log up to `end` or further (group commit), then feed [`crate::Event::Flushed`] with this
+    /// epoch. At most one is outstanding for an epoch.
     Flush { epoch: LeaderEpoch, end: Offset },
-    /// Cut the log back so that it ends at `to`, rebuild the producers, then feed [`crate::Event::Truncated`].
+    /// Cut the log back so that it ends at `to`, rebuild the producers, then feed
+    /// [`crate::Event::Truncated`].
     Truncate { to: Offset },
-    /// Drop the whole log and start it empty at this offset. Producers and epochs are empty afterwards. No completion event.
+    /// Drop the whole log and start it empty at this offset. Producers and epochs are empty afterwards. No
+    /// completion event.
     RestartAt(Offset),
     /// The log starts here now: DeleteRecords, or the leader's log does. No completion event.
     MoveLogStart(Offset),
@@ -28,7 +30,8 @@ pub enum Effect {
     Reply { to: ReplyId, outcome: Result<Appended, AppendError> },
     /// Answer a [`crate::DeleteRecords`]: the low watermark (lowest log start over the live replicas).
     DeleteReplied { to: ReplyId, outcome: Result<Offset, DeleteError> },
-    /// Ask the controller for another ISR (AlterPartition; its `LeaderRecoveryState` is RECOVERED). At most one is outstanding.
+    /// Ask the controller for another ISR (AlterPartition; its `LeaderRecoveryState` is RECOVERED). At most
+    /// one is outstanding.
     ProposeIsr(IsrProposal),
     /// Fetch from the leader; replaces any fetch under way. Answered by [`crate::Event::LeaderAnswered`].
     Fetch(FetchRequest),
@@ -36,7 +39,8 @@ pub enum Effect {
     StopFetching,
     /// The leader epochs changed: store [`crate::Replica::epochs`] (`leader-epoch-checkpoint`).
     EpochsChanged,
-    /// A transaction was aborted: add it to the transaction index of the segment that the marker before it went to.
+    /// A transaction was aborted: add it to the transaction index of the segment that the marker before it
+    /// went to.
     Aborted(AbortedTxn),
 }
 

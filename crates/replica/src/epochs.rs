@@ -16,7 +16,8 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// From a checkpoint. Entries that contradict later ones are dropped, as when they had been assigned in turn.
+    /// From a checkpoint. Entries that contradict later ones are dropped, as when they had been assigned in
+    /// turn.
     pub fn new(checkpoint: impl IntoIterator<Item = EpochStart>) -> Epochs {
         let mut epochs = Epochs::default();
         for entry in checkpoint {
@@ -39,8 +40,8 @@ impl Epochs {
         epoch >= LeaderEpoch(0) && self.latest().is_none_or(|latest| epoch > latest)
     }
 
-    /// `epoch` begins to write at `start`. Returns whether anything changed: an epoch that is not above the latest one is
-    /// known already. Epochs that wrote nothing before `start` are dropped.
+    /// `epoch` begins to write at `start`. Returns whether anything changed: an epoch that is not above the
+    /// latest one is known already. Epochs that wrote nothing before `start` are dropped.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         if !self.would_assign(epoch) {
             return false;
@@ -52,9 +53,9 @@ impl Epochs {
         true
     }
 
-    /// The end of the largest epoch not above `asked`, as OffsetForLeaderEpoch answers it: `None` when this log cannot
-    /// know (an epoch above the latest, or no epochs at all). For an epoch before the first one known: `asked` with the
-    /// start of the first.
+    /// The end of the largest epoch not above `asked`, as OffsetForLeaderEpoch answers it: `None` when this
+    /// log cannot know (an epoch above the latest, or no epochs at all). For an epoch before the first one
+    /// known: `asked` with the start of the first.
     pub fn end_of(&self, asked: LeaderEpoch, log_end: Offset) -> Option<EpochEnd> {
         let latest = self.latest()?;
         if asked == latest {
@@ -68,8 +69,9 @@ impl Epochs {
         Some(EpochEnd { epoch, end: self.starts[after].start })
     }
 
-    /// Where a follower that asks from `offset`, its last record being of epoch `last_fetched`, has parted from this log;
-    /// `None` if it has not (KIP-595's `DivergingEpoch`). An epoch this log cannot know counts as parted at its end.
+    /// Where a follower that asks from `offset`, its last record being of epoch `last_fetched`, has parted
+    /// from this log; `None` if it has not (KIP-595's `DivergingEpoch`). An epoch this log cannot know counts
+    /// as parted at its end.
     pub fn divergence(&self, last_fetched: LeaderEpoch, offset: Offset, log_end: Offset) -> Option<EpochEnd> {
         match self.end_of(last_fetched, log_end) {
             Some(end) if end.epoch < last_fetched || end.end < offset => Some(end),
@@ -78,7 +80,8 @@ impl Epochs {
         }
     }
 
-    /// The log was cut back to `end`: epochs that began there or later are gone. Returns whether anything changed.
+    /// The log was cut back to `end`: epochs that began there or later are gone. Returns whether anything
+    /// changed.
     pub fn truncate_from_end(&mut self, end: Offset) -> bool {
         let kept = self.starts.partition_point(|entry| entry.start < end);
         let changed = kept < self.starts.len();

@@ -17,8 +17,8 @@ pub struct ReplyId(pub u64);
 /// Something that happened. Events come in the order in which they happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The metadata image says this of the partition. Feed it on every change of the partition, and also when the
-    /// registration of one of its replicas' brokers changed; older states than the one held are ignored.
+    /// The metadata image says this of the partition. Feed it on every change of the partition, and also when
+    /// the registration of one of its replicas' brokers changed; older states than the one held are ignored.
     Assigned(PartitionState),
     /// The topic's or broker's settings changed.
     Configured(ReplicaConfig),
@@ -26,15 +26,16 @@ pub enum Event {
     Append(Append),
     /// A transaction coordinator wants an end-transaction marker appended.
     WriteMarker(WriteMarker),
-    /// A follower has fetched from this leader: the read succeeded from this offset, so it holds all before it.
+    /// A follower has fetched from this leader: the read succeeded from this offset, so it holds all before
+    /// it.
     FollowerFetched(FollowerFetch),
     /// The answer to this follower's [`crate::Effect::Fetch`].
     LeaderAnswered(LeaderAnswer),
-    /// Everything before `end` is on stable storage. `epoch` is that of the [`crate::Effect::Flush`] it completes;
-    /// a flush that nobody asked for carries the current [`crate::View::leader_epoch`].
+    /// Everything before `end` is on stable storage. `epoch` is that of the [`crate::Effect::Flush`] it
+    /// completes; a flush that nobody asked for carries the current [`crate::View::leader_epoch`].
     Flushed { epoch: LeaderEpoch, end: Offset },
-    /// [`crate::Effect::Truncate`] is done: the log now ends at `end`, and `producers` was rebuilt from what is left
-    /// (newest usable snapshot, then a [`crate::Restorer`] over the batches after it).
+    /// [`crate::Effect::Truncate`] is done: the log now ends at `end`, and `producers` was rebuilt from what
+    /// is left (newest usable snapshot, then a [`crate::Restorer`] over the batches after it).
     Truncated { end: Offset, producers: ProducerTable },
     /// The controller answered [`crate::Effect::ProposeIsr`].
     IsrAnswered(IsrAnswer),
@@ -42,12 +43,13 @@ pub enum Event {
     DeleteRecords(DeleteRecords),
     /// Retention has moved the start of the log. Never above the high watermark.
     LogStartMoved(Offset),
-    /// Time has passed. Feed it a few times a second (deadlines) while anything is under way, and at least every half
-    /// of `replica.lag.time.max.ms` on a leader with followers.
+    /// Time has passed. Feed it a few times a second (deadlines) while anything is under way, and at least
+    /// every half of `replica.lag.time.max.ms` on a leader with followers.
     Tick,
     /// The log directory failed: nothing here can be promised any more. Final.
     StorageFailed,
-    /// The partition is deleted, moved away, or the broker stops: whoever waits is told to look elsewhere. Final.
+    /// The partition is deleted, moved away, or the broker stops: whoever waits is told to look elsewhere.
+    /// Final.
     Retired,
 }
 
@@ -60,8 +62,8 @@ pub struct PartitionState {
     pub partition_epoch: PartitionEpoch,
     /// The in-sync replicas.
     pub isr: Vec<BrokerId>,
-    /// Replicas out of the ISR that hold everything committed while the ISR was below `min.insync.replicas` (KIP-966).
-    /// Kept by the controller; carried here for those who describe the partition.
+    /// Replicas out of the ISR that hold everything committed while the ISR was below `min.insync.replicas`
+    /// (KIP-966). Kept by the controller; carried here for those who describe the partition.
     pub elr: Vec<BrokerId>,
     /// Members of an ELR that has been given up by an unclean shutdown (KIP-966).
     pub last_known_elr: Vec<BrokerId>,
@@ -108,19 +110,19 @@ pub struct Append {
     pub reply: ReplyId,
     /// Refuse unless this is the current leader epoch (coordinators); `None`: any.
     pub expected: Option<LeaderEpoch>,
-    /// Whose batch it is: of a client's, sequences and transaction membership are checked; coordinators number no
-    /// sequences, so only their producer epochs are.
+    /// Whose batch it is: of a client's, sequences and transaction membership are checked; coordinators
+    /// number no sequences, so only their producer epochs are.
     pub origin: Origin,
-    /// From [`crate::Replica::begin_verification`], when the coordinator has confirmed that the partition is part of
-    /// the producer's transaction.
+    /// From [`crate::Replica::begin_verification`], when the coordinator has confirmed that the partition is
+    /// part of the producer's transaction.
     pub verified: Option<VerificationGuard>,
 }
 
 /// How far an acknowledgement waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {
-    /// acks=0: nothing is waited for. The reply comes with the write: the client hears none of it, but the broker closes
-    /// the connection of one whose batch was refused.
+    /// acks=0: nothing is waited for. The reply comes with the write: the client hears none of it, but the
+    /// broker closes the connection of one whose batch was refused.
     None,
     /// acks=1: the leader has it ([`crate::Durability`] says what that means).
     Leader,
@@ -140,7 +142,8 @@ pub struct WriteMarker {
     pub coordinator_epoch: i32,
     /// Commit, or abort.
     pub commit: bool,
-    /// Of the transaction (WriteTxnMarkers v2+). From 2 on, a marker's epoch must be above the producer's (KIP-890).
+    /// Of the transaction (WriteTxnMarkers v2+). From 2 on, a marker's epoch must be above the producer's
+    /// (KIP-890).
     pub transaction_version: i8,
     pub deadline: Instant,
     pub reply: ReplyId,
@@ -150,7 +153,8 @@ pub struct WriteMarker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerFetch {
     pub broker: BrokerId,
-    /// The incarnation of the broker, from the fetch request (KIP-903). Counts only if it is the one that is registered.
+    /// The incarnation of the broker, from the fetch request (KIP-903). Counts only if it is the one that is
+    /// registered.
     pub broker_epoch: BrokerEpoch,
     /// The leader epoch under which the read was served; other epochs are ignored.
     pub epoch: LeaderEpoch,
@@ -197,7 +201,8 @@ pub struct IsrAnswer {
 /// Why an ISR proposal did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsrRefusal {
-    /// It was surely not applied (OPERATION_NOT_ATTEMPTED, INELIGIBLE_REPLICA, INVALID_REQUEST, ...): the committed ISR holds.
+    /// It was surely not applied (OPERATION_NOT_ATTEMPTED, INELIGIBLE_REPLICA, INVALID_REQUEST, ...): the
+    /// committed ISR holds.
     Refused,
     /// This leader's knowledge is old (FENCED_LEADER_EPOCH, INVALID_UPDATE_VERSION, NEW_LEADER_ELECTED,
     /// UNKNOWN_TOPIC_ID, ...): wait for the metadata log.

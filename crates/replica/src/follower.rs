@@ -1,7 +1,8 @@
-//! The follower: fetches from the leader, cuts its log where it parted from the leader's (KIP-595), appends what comes.
+//! The follower: fetches from the leader, cuts its log where it parted from the leader's (KIP-595), appends
+//! what comes.
 //!
-//! A fetch from an offset tells the leader that everything before it is safe here. So where records count once they are
-//! flushed, the next fetch waits for the flush of the last one's records.
+//! A fetch from an offset tells the leader that everything before it is safe here. So where records count
+//! once they are flushed, the next fetch waits for the flush of the last one's records.
 
 use bytes::Bytes;
 use ottla_wire::batch::{AppendBatch, BatchError, BatchHeader, BatchView, batches};
@@ -33,7 +34,8 @@ impl Follower {
     ) -> Follower {
         let leader_high_watermark = local.high_watermark;
         let mut follower = Follower { leader, epoch, asked: None, leader_high_watermark, pause: false };
-        // Without epochs the leader cannot tell where the logs part: only what is committed is sure to be shared.
+        // Without epochs the leader cannot tell where the logs part: only what is committed is sure to be
+        // shared.
         if local.epochs.latest().is_none() && !local.truncating {
             local.truncate(local.high_watermark, effects);
         }
@@ -84,8 +86,8 @@ impl Follower {
         }));
     }
 
-    /// Appends whole batches as they are. Stops at what the leader cannot have meant: a damaged batch, one that does not
-    /// come next, one from an epoch above the leader's. Returns whether all was well.
+    /// Appends whole batches as they are. Stops at what the leader cannot have meant: a damaged batch, one
+    /// that does not come next, one from an epoch above the leader's. Returns whether all was well.
     fn replicate(&mut self, local: &mut Local, records: Bytes, effects: &mut Vec<Effect>) -> bool {
         let before = local.log_end;
         for batch in batches(records) {

@@ -1,8 +1,9 @@
 //! One replica of one partition: its role, its epochs, its log bounds, and who waits for what.
 //!
-//! Pure: no clock, no I/O, no async, no threads. A shard feeds [`Event`]s in order to [`Replica::step`], carries the
-//! [`Effect`]s out in order, and publishes [`Replica::view`] after each turn. An effect that completes comes back as an
-//! event with the leader epoch that asked for it, and counts for nothing if that epoch has passed.
+//! Pure: no clock, no I/O, no async, no threads. A shard feeds [`Event`]s in order to [`Replica::step`],
+//! carries the [`Effect`]s out in order, and publishes [`Replica::view`] after each turn. An effect that
+//! completes comes back as an event with the leader epoch that asked for it, and counts for nothing if that
+//! epoch has passed.
 //!
 //! - [`config`]: what a replica is told about its topic and broker, and its limits.
 //! - [`event`], [`effect`]: what goes in and what comes out; [`error`]: the refusals and their Kafka codes.

@@ -97,8 +97,8 @@ impl Local {
         self.log_start == self.log_end
     }
 
-    /// As [`Local::append`], for an empty log that starts inside the batch: the log begins anew with the whole batch, and
-    /// its start stays where it is.
+    /// As [`Local::append`], for an empty log that starts inside the batch: the log begins anew with the
+    /// whole batch, and its start stays where it is.
     pub fn begin_with(
         &mut self,
         batch: AppendBatch,
@@ -169,7 +169,8 @@ impl Local {
         }
     }
 
-    /// Cuts the log back to `to`, which MUST NOT be below its start. Returns whether anything was cut or forgotten.
+    /// Cuts the log back to `to`, which MUST NOT be below its start. Returns whether anything was cut or
+    /// forgotten.
     pub fn truncate(&mut self, to: Offset, effects: &mut Vec<Effect>) -> bool {
         let cut = to < self.log_end;
         if cut {
@@ -185,7 +186,8 @@ impl Local {
         cut || forgotten
     }
 
-    /// The truncation is done; the log may have been cut further back than was asked, to the start of a batch.
+    /// The truncation is done; the log may have been cut further back than was asked, to the start of a
+    /// batch.
     pub fn truncated(&mut self, end: Offset, producers: ProducerTable, effects: &mut Vec<Effect>) {
         self.truncating = false;
         self.end_at(end.min(self.log_end));
@@ -236,7 +238,8 @@ impl Local {
     }
 }
 
-/// The control record of a control batch; `None` if compaction has emptied it or it is of a kind that is not known.
+/// The control record of a control batch; `None` if compaction has emptied it or it is of a kind that is not
+/// known.
 pub(crate) fn control_record(batch: &Bytes) -> Option<ControlRecord> {
     let view = BatchView::parse(batch.clone()).ok()?;
     let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;

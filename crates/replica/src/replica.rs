@@ -94,8 +94,8 @@ impl Replica {
         Replica { local: Local::new(config, restored), assigned, role: Role::Idle }
     }
 
-    /// Takes one event and appends to `effects` what is to be done. Never fails: what a caller did wrong is an effect, too.
-    /// `now` MUST NOT go back; `wall` may.
+    /// Takes one event and appends to `effects` what is to be done. Never fails: what a caller did wrong is
+    /// an effect, too. `now` MUST NOT go back; `wall` may.
     pub fn step(&mut self, now: Instant, wall: Timestamp, event: Event, effects: &mut Vec<Effect>) {
         let Replica { local, role, .. } = self;
         match (role, event) {
@@ -193,10 +193,10 @@ impl Replica {
         self.assigned.recovery
     }
 
-    /// A client's transactional batch is to be confirmed with the transaction coordinator before it is appended: the
-    /// guard to put into [`crate::Append::verified`] once the coordinator has agreed. A marker that comes in between
-    /// makes it void. `None` when a transaction of this producer and epoch is open here: append without asking.
-    /// `bumps_epochs`: the client speaks transaction version 2.
+    /// A client's transactional batch is to be confirmed with the transaction coordinator before it is
+    /// appended: the guard to put into [`crate::Append::verified`] once the coordinator has agreed. A marker
+    /// that comes in between makes it void. `None` when a transaction of this producer and epoch is open
+    /// here: append without asking. `bumps_epochs`: the client speaks transaction version 2.
     pub fn begin_verification(
         &mut self,
         wall: Timestamp,
@@ -208,9 +208,9 @@ impl Replica {
         self.local.producers.begin_verification(wall, producer, epoch, sequence, bumps_epochs)
     }
 
-    /// Whether a coordinator's batch of this producer would be appended now, as far as the producer is concerned: it is not
-    /// fenced, and with `verify` its transaction is open here or was confirmed under the guard that is shown, with no marker
-    /// since. Clients' batches are checked when they are appended.
+    /// Whether a coordinator's batch of this producer would be appended now, as far as the producer is
+    /// concerned: it is not fenced, and with `verify` its transaction is open here or was confirmed under the
+    /// guard that is shown, with no marker since. Clients' batches are checked when they are appended.
     pub fn check_claim(
         &self,
         producer: ProducerId,
@@ -294,7 +294,8 @@ impl Replica {
         }
     }
 
-    /// The log may count for more than it did: asks for the next flush, and whoever waited for the last one goes on.
+    /// The log may count for more than it did: asks for the next flush, and whoever waited for the last one
+    /// goes on.
     fn go_on(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         match &mut self.role {
             Role::Leader(leader) => leader.settle(now, &mut self.local, effects),

@@ -6,7 +6,8 @@ use ottla_wire::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
 
 use crate::epochs::Epochs;
 
-/// What a Fetch, ListOffsets or OffsetForLeaderEpoch needs to know, taken after a turn. Cheap to make and to clone.
+/// What a Fetch, ListOffsets or OffsetForLeaderEpoch needs to know, taken after a turn. Cheap to make and to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct View {
     pub role: ViewRole,

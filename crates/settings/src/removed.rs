@@ -1,5 +1,5 @@
-//! Broker settings that Kafka once had. Files that are older than the broker name them: they are skipped with a
-//! warning that says what takes their place.
+//! Broker settings that Kafka once had. Files that are older than the broker name them: they are skipped with
+//! a warning that says what takes their place.
 
 const ZOOKEEPER: &str =
     "Kafka 4.0 removed it with ZooKeeper; the brokers keep the metadata themselves (process.roles)";

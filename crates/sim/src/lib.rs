@@ -1,8 +1,10 @@
-//! A whole cluster in one process, from one seed: three brokers with the real cores and the real log on a simulated disk,
-//! a controller, a network, and clients. Time is a number, chance is a seed: the same seed does the same again.
+//! A whole cluster in one process, from one seed: three brokers with the real cores and the real log on a
+//! simulated disk, a controller, a network, and clients. Time is a number, chance is a seed: the same seed
+//! does the same again.
 //!
-//! A run brings the cluster up, lets things go wrong for a while, then makes everything sound and waits until it has come
-//! to rest. All the while the [`invariants`] are watched. What fails has a seed; the seed is the bug report.
+//! A run brings the cluster up, lets things go wrong for a while, then makes everything sound and waits until
+//! it has come to rest. All the while the [`invariants`] are watched. What fails has a seed; the seed is the
+//! bug report.
 //!
 //! - [`run`]: one run, and its report.
 //! - [`world`]: the calendar and what happens.

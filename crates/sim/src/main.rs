@@ -1,5 +1,6 @@
-//! `ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME] [--keep-going] [--trace]`: runs seeds S to S+N-1 and
-//! says which break a promise. It stops at the first that does, or with `--keep-going` tells each in one line.
+//! `ottla-sim [--groups|--transactions] [--seeds N] [--start S] [--steps N] [--threads N] [--mutation NAME]
+//! [--keep-going] [--trace]`: runs seeds S to S+N-1 and says which break a promise. It stops at the first
+//! that does, or with `--keep-going` tells each in one line.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -15,7 +15,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Eligible leader replicas (KIP-966).
     pub elr: bool,
-    /// `unclean.leader.election.enable`: from the first unclean election on, nothing is promised about records.
+    /// `unclean.leader.election.enable`: from the first unclean election on, nothing is promised about
+    /// records.
     pub unclean: bool,
     /// A broker that was killed proves with its last epoch that it lost nothing it acknowledged.
     pub keeps_epoch: bool,

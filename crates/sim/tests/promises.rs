@@ -1,4 +1,5 @@
-//! The simulator as a test: some seeds, the proof that a seed decides everything, and the proof that broken rules show.
+//! The simulator as a test: some seeds, the proof that a seed decides everything, and the proof that broken
+//! rules show.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]

@@ -8,8 +8,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// Adds `text`, which may be several lines. A line that begins with a closing bracket is less deep, what follows a line
-    /// that ends with an opening one is deeper.
+    /// Adds `text`, which may be several lines. A line that begins with a closing bracket is less deep, what
+    /// follows a line that ends with an opening one is deeper.
     pub fn add(&mut self, text: impl AsRef<str>) {
         for line in text.as_ref().lines() {
             let line = line.trim();

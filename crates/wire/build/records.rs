@@ -3,7 +3,8 @@
 use crate::code::Code;
 use crate::schema::{Kind, Message};
 
-/// The part of Kafka whose metadata records make up the metadata log. Others use the same frame with keys of their own.
+/// The part of Kafka whose metadata records make up the metadata log. Others use the same frame with keys of
+/// their own.
 const ORIGIN: &str = "kafka-metadata";
 
 pub fn metadata_record(messages: &[Message]) -> String {

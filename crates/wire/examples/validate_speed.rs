@@ -56,7 +56,8 @@ fn measure(codec: Codec, batch_bytes: usize, record_bytes: usize) -> Result<(), 
     Ok(())
 }
 
-/// A batch of about `batch_bytes` unpacked, of records that pack about as well as JSON does, and how many there are.
+/// A batch of about `batch_bytes` unpacked, of records that pack about as well as JSON does, and how many
+/// there are.
 fn batch(codec: Codec, batch_bytes: usize, record_bytes: usize) -> Result<(Bytes, usize), Box<dyn Error>> {
     let records = (batch_bytes / record_bytes).max(1);
     let mut builder = BatchBuilder::new().codec(codec);

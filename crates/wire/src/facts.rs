@@ -9,7 +9,8 @@ pub struct AbortedTxn {
     pub first_offset: Offset,
     /// Offset of the abort marker.
     pub last_offset: Offset,
-    /// The last stable offset once this transaction has ended: no reader below it needs to look for later entries.
+    /// The last stable offset once this transaction has ended: no reader below it needs to look for later
+    /// entries.
     pub last_stable_offset: Offset,
 }
 

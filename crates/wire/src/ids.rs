@@ -1,4 +1,5 @@
-//! Newtypes for ids, offsets, epochs and times, so that two numbers that mean different things cannot be swapped.
+//! Newtypes for ids, offsets, epochs and times, so that two numbers that mean different things cannot be
+//! swapped.
 
 use std::fmt;
 use std::time::Duration;

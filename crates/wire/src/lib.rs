@@ -1,7 +1,8 @@
 //! Kafka's bytes: messages, error codes, record batches, checksums and compression.
 //!
-//! Pure data: no sockets, no files, no clock. Everything here that reads bytes treats them as hostile: a length is
-//! checked against what remains before anything is allocated, nesting is bounded, and nothing panics.
+//! Pure data: no sockets, no files, no clock. Everything here that reads bytes treats them as hostile: a
+//! length is checked against what remains before anything is allocated, nesting is bounded, and nothing
+//! panics.
 //!
 //! - [`ids`]: the newtypes that every room shares (offsets, epochs, ids, times).
 //! - [`facts`]: what a log records beside its batches.

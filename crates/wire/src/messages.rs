@@ -1,7 +1,8 @@
 //! Every request, response, header and record of the schema, one module each.
 //!
-//! Generated from `schema/` when the crate is built; the code is in `OUT_DIR/messages/`. Fields have Kafka's names in
-//! snake case (`type` and `match` are `r#type` and `r#match`); every struct has the schema's defaults as `Default`.
+//! Generated from `schema/` when the crate is built; the code is in `OUT_DIR/messages/`. Fields have Kafka's
+//! names in snake case (`type` and `match` are `r#type` and `r#match`); every struct has the schema's
+//! defaults as `Default`.
 
 use bytes::Bytes;
 
@@ -13,8 +14,8 @@ include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 const METADATA_FRAME_VERSION: u32 = 1;
 
 impl MetadataRecord {
-    /// Reads a record as the metadata log holds it: version of the frame, type, version of the record, each an unsigned
-    /// varint, then the body.
+    /// Reads a record as the metadata log holds it: version of the frame, type, version of the record, each
+    /// an unsigned varint, then the body.
     pub fn from_frame(frame: Bytes) -> Result<MetadataRecord, DecodeError> {
         const FRAME: &str = "MetadataRecord";
         let mut reader = Reader::new(frame);
@@ -104,7 +105,8 @@ mod tests {
         assert_eq!(refused.problem, DecodeProblem::UnsupportedVersion(14));
     }
 
-    /// The client id of a flexible header is not compact, so that a broker can read it before it knows the version.
+    /// The client id of a flexible header is not compact, so that a broker can read it before it knows the
+    /// version.
     #[test]
     fn the_client_id_keeps_its_encoding() {
         let header = RequestHeader {

@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 include!(concat!(env!("OUT_DIR"), "/api_key.rs"));
 include!(concat!(env!("OUT_DIR"), "/error_code.rs"));
 
-/// The lowest version of Produce that is advertised. Versions 0 to 2 are not served, but librdkafka looks for version 0 to
-/// learn whether the broker knows gzip, snappy and lz4, and without it sends uncompressed (KAFKA-18659).
+/// The lowest version of Produce that is advertised. Versions 0 to 2 are not served, but librdkafka looks for
+/// version 0 to learn whether the broker knows gzip, snappy and lz4, and without it sends uncompressed
+/// (KAFKA-18659).
 pub const PRODUCE_ADVERTISED_MIN: i16 = 0;
 
 /// What a listener is for.
@@ -88,14 +89,14 @@ impl fmt::Display for ApiKey {
 #[error("API key {0} is not known")]
 pub struct UnknownApiKey(pub i16);
 
-/// The version of the header before a request. Defined for every version, also those that are not served: ApiVersions of
-/// an unknown version is read as far as its header.
+/// The version of the header before a request. Defined for every version, also those that are not served:
+/// ApiVersions of an unknown version is read as far as its header.
 pub fn request_header_version(key: ApiKey, version: i16) -> i16 {
     if version >= key.facts().request_flexible_from { 2 } else { 1 }
 }
 
-/// The version of the header before a response. That of ApiVersions is always 0, because the client does not know yet
-/// what the broker understands (KIP-511).
+/// The version of the header before a response. That of ApiVersions is always 0, because the client does not
+/// know yet what the broker understands (KIP-511).
 pub fn response_header_version(key: ApiKey, version: i16) -> i16 {
     if key != ApiKey::ApiVersions && version >= key.facts().response_flexible_from { 1 } else { 0 }
 }

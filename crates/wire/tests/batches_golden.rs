@@ -1,4 +1,5 @@
-//! Record batches as Kafka 4.3.1 builds them: each reads here as it reads there, and is built here to the same bytes.
+//! Record batches as Kafka 4.3.1 builds them: each reads here as it reads there, and is built here to the
+//! same bytes.
 
 use std::fmt::Write;
 
@@ -97,8 +98,8 @@ fn hex(bytes: Option<&Bytes>) -> String {
     }
 }
 
-/// The same batch from its parts, by the builder. The timestamps of records in a LogAppendTime batch are gone for a
-/// reader, so they are read as if it were none.
+/// The same batch from its parts, by the builder. The timestamps of records in a LogAppendTime batch are gone
+/// for a reader, so they are read as if it were none.
 fn rebuild(batch: &BatchView) -> Bytes {
     let header = batch.header();
     let mut bytes = batch.bytes().to_vec();

@@ -154,8 +154,8 @@ fn frames_that_are_not_one_batch_are_refused() {
 
 #[test]
 fn a_malformed_record_is_refused_and_named() {
-    // The first record: length, attributes, timestamp delta, offset delta, key length, "key", value length, "value",
-    // header count. Each is one byte where not a text.
+    // The first record: length, attributes, timestamp delta, offset delta, key length, "key", value length,
+    // "value", header count. Each is one byte where not a text.
     let (second, header_count) = (15, 14);
     let cases: [(&str, Bytes, i32, RecordFault); 8] = [
         ("length too large", with_body(|b| b[0] += 2), 0, RecordFault::Length),
@@ -250,7 +250,8 @@ fn an_error_lists_a_bounded_number_of_records() {
     assert_eq!(error.record_errors().len(), RECORD_ERRORS_MAX);
 }
 
-/// Some clients put anything into the header's max timestamp, or the bit of LogAppendTime. Kafka sets both right.
+/// Some clients put anything into the header's max timestamp, or the bit of LogAppendTime. Kafka sets both
+/// right.
 #[test]
 fn max_timestamp_and_type_are_set_right() {
     for codec in Codec::ALL {

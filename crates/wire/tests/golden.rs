@@ -33,8 +33,8 @@ fn every_version_of_every_message_has_a_row() {
     }
 }
 
-/// Two fields that are swapped would still be written as they were read. So every number and truth value that Kafka sees
-/// in a message has to be seen by us under the same name and in the same order.
+/// Two fields that are swapped would still be written as they were read. So every number and truth value that
+/// Kafka sees in a message has to be seen by us under the same name and in the same order.
 #[test]
 fn every_message_means_what_kafka_reads_in_it() {
     let mut compared = 0;

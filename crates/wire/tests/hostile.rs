@@ -1,5 +1,5 @@
-//! Bytes that are no messages: cut off, bent, or made up. Nothing panics, and nothing takes memory that the bytes do not
-//! justify.
+//! Bytes that are no messages: cut off, bent, or made up. Nothing panics, and nothing takes memory that the
+//! bytes do not justify.
 
 // An allocator that counts cannot be written without `unsafe`; it only passes on to the one of the system.
 #![allow(unsafe_code)]
@@ -46,8 +46,8 @@ fn asked_by<T>(work: impl FnOnce() -> T) -> (usize, usize) {
 
 const SMALL_FRAME_ALLOCATED_MAX: usize = 64 * 1024;
 
-/// What a frame may cost beyond the room of an array that is reserved at once: an empty string is one byte in the frame
-/// and 32 in memory, and an array that grows is moved from room to room.
+/// What a frame may cost beyond the room of an array that is reserved at once: an empty string is one byte in
+/// the frame and 32 in memory, and an array that grows is moved from room to room.
 const ALLOCATED_PER_BYTE_MAX: usize = 80;
 
 /// The end of a message is never taken for granted, wherever it is missing.
@@ -126,8 +126,8 @@ fn made_up_bytes_are_read_without_panic_and_at_a_bounded_price() {
     }
 }
 
-/// Large frames full of the smallest elements are the worst that can be sent: a count that the frame can just hold, in
-/// either encoding, at each place where the first array may begin.
+/// Large frames full of the smallest elements are the worst that can be sent: a count that the frame can just
+/// hold, in either encoding, at each place where the first array may begin.
 #[test]
 fn a_large_frame_of_small_elements_has_a_bounded_price() {
     const LEN: u32 = 16 * 1024;
@@ -184,7 +184,8 @@ fn a_produce_request_costs_two_allocations() {
             && one_of_each(&(row.kind.debug)(row.bytes.clone(), row.version).unwrap())
     });
     let row = row.unwrap();
-    // The first share of a frame that is a plain vector costs one more; the network has shared its frames already.
+    // The first share of a frame that is a plain vector costs one more; the network has shared its frames
+    // already.
     let frame = row.bytes.clone();
     let (_, times) = asked_by(|| decode_from::<ProduceRequest>(frame, row.version).unwrap());
     assert_eq!(times, 2);

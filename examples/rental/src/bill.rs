@@ -1,5 +1,5 @@
-//! The billing service: one invoice for each order, exactly once. Invoices, and how far the orders were read, are written in
-//! one transaction: whatever happens to a member, both are there or neither.
+//! The billing service: one invoice for each order, exactly once. Invoices, and how far the orders were read,
+//! are written in one transaction: whatever happens to a member, both are there or neither.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,8 @@ pub const TOPIC: &str = "invoices";
 
 /// A member that dies is noticed after this time: the least that brokers allow by default.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
-/// The transaction of a member that died is aborted after this time. Until then, readers of committed records wait for it.
+/// The transaction of a member that died is aborted after this time. Until then, readers of committed records
+/// wait for it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the farewell of the producer may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(30);
@@ -32,7 +33,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(30);
 pub struct BillArgs {
     #[command(flatten)]
     service: ServiceArgs,
-    /// Which member this is: no two that run may have the same number, and one that is started again keeps its own
+    /// Which member this is: no two that run may have the same number, and one that is started again keeps
+    /// its own
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     member: u32,
 }
@@ -84,8 +86,8 @@ pub async fn run(client: ClientConfig, args: &BillArgs) -> anyhow::Result<()> {
                 producer.abort().await?;
                 rewind(consumer, orders).await
             }
-            // Another member has this one's number, or nobody knows how the transaction ended. Whoever has the number next
-            // ends it, and what is committed says where to go on.
+            // Another member has this one's number, or nobody knows how the transaction ended. Whoever has
+            // the number next ends it, and what is committed says where to go on.
             Err(error) => Err(error),
         }
     });

@@ -1,10 +1,10 @@
-//! Two shops rent things out; an e-mail service, a recommendation model and a billing service read their orders, each a group
-//! of its own.
+//! Two shops rent things out; an e-mail service, a recommendation model and a billing service read their
+//! orders, each a group of its own.
 //!
 //! - [`order`]: what a shop writes, and what is said of an order that was handled.
 //! - [`shop`]: produces orders, with timestamps spread over two weeks.
-//! - [`service`]: a member of a group: what the services have in common. [`email`], [`recommend`] and [`bill`] are what they
-//!   do.
+//! - [`service`]: a member of a group: what the services have in common. [`email`], [`recommend`] and
+//!   [`bill`] are what they do.
 //! - [`play`]: the whole story in one go, which checks itself.
 
 mod bill;
@@ -24,7 +24,8 @@ use bill::BillArgs;
 use order::Shop;
 use service::ServiceArgs;
 
-/// Orders of a book shop and a film shop, read by an e-mail service, a recommendation model and a billing service.
+/// Orders of a book shop and a film shop, read by an e-mail service, a recommendation model and a billing
+/// service.
 #[derive(Debug, Parser)]
 #[command(name = "rental")]
 struct Cli {

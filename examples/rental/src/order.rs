@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use ottla_client::TopicPartition;
 use serde::{Deserialize, Serialize};
 
-/// Partitions of each shop's topic. Both have as many, and customers as keys: the orders of a customer are in partitions
-/// with the same number, which one member gets of both topics.
+/// Partitions of each shop's topic. Both have as many, and customers as keys: the orders of a customer are in
+/// partitions with the same number, which one member gets of both topics.
 pub const PARTITIONS: i32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

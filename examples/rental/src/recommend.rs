@@ -1,4 +1,5 @@
-//! The recommendation model. Its group speaks the consumer protocol (KIP-848): the broker shares the partitions.
+//! The recommendation model. Its group speaks the consumer protocol (KIP-848): the broker shares the
+//! partitions.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ pub async fn run(client: ClientConfig, args: &ServiceArgs) -> anyhow::Result<()>
     service::run(client, group, args, |order| model.learn(order)).await
 }
 
-/// What customers like. It is in memory only, so a model that is to learn anew resets the offsets of its group.
+/// What customers like. It is in memory only, so a model that is to learn anew resets the offsets of its
+/// group.
 #[derive(Debug, Default)]
 struct Model {
     /// How often a customer rented a thing.

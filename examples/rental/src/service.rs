@@ -1,7 +1,8 @@
 //! A member of a group: reads orders, handles them, and only then commits.
 //!
-//! With [`run`], an order is handled at least once: a member that dies between handling and committing has its last orders
-//! handled again by the one that carries on. A service for which that is not enough does its own committing ([`attend`]).
+//! With [`run`], an order is handled at least once: a member that dies between handling and committing has
+//! its last orders handled again by the one that carries on. A service for which that is not enough does its
+//! own committing ([`attend`]).
 
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ pub struct ServiceArgs {
     pub pace: u64,
 }
 
-/// Reads the orders of both shops as a member of `group` and gives each to `handle`, which says what it did, until a signal
-/// asks for an end. At least once: an order is handled first, and committed then.
+/// Reads the orders of both shops as a member of `group` and gives each to `handle`, which says what it did,
+/// until a signal asks for an end. At least once: an order is handled first, and committed then.
 pub async fn run(
     client: ClientConfig,
     group: GroupConfig,
@@ -48,8 +49,8 @@ pub async fn run(
     .await
 }
 
-/// Reads the orders of both shops as a member of `group` and gives them to `work`, a few at a time, until a signal asks for
-/// an end. What was read is committed by `work`, and by nothing else.
+/// Reads the orders of both shops as a member of `group` and gives them to `work`, a few at a time, until a
+/// signal asks for an end. What was read is committed by `work`, and by nothing else.
 pub async fn attend(
     client: ClientConfig,
     group: GroupConfig,

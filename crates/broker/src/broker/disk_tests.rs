@@ -27,7 +27,8 @@ const TOPIC: &str = "t";
 const BATCHES: i64 = 40;
 const VALUE_BYTES: usize = 64 << 10;
 const FIRST_SEGMENT: &str = "t-0/00000000000000000000.log";
-/// How long the disk is stuck if nobody frees it: a test that waits for it on its own thread fails instead of hanging.
+/// How long the disk is stuck if nobody frees it: a test that waits for it on its own thread fails instead of
+/// hanging.
 const STUCK_MAX: Duration = Duration::from_secs(120);
 
 /// A topic with records in it, on a disk that can be stuck.
@@ -195,8 +196,8 @@ async fn a_search_by_time_that_reads_the_disk() {
     assert_eq!(found.await.offset, 5);
 }
 
-/// Kafka's code for a batch that is not what it should be: consumers hear of it, while they would wait for ever for a disk
-/// that has failed.
+/// Kafka's code for a batch that is not what it should be: consumers hear of it, while they would wait for
+/// ever for a disk that has failed.
 #[tokio::test]
 async fn a_damaged_batch_is_a_corrupt_message() {
     let library = Library::new().await;

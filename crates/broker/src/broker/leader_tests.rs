@@ -157,7 +157,8 @@ async fn a_fetch_with_a_passed_epoch_is_told_the_epoch_of_now() {
     assert_eq!(leader_of_fetch(&response), (fenced, ME, 1, Some("localhost")));
 }
 
-/// What a follower fetches counts for its ISR, so only the incarnation that is registered is read for (KIP-903).
+/// What a follower fetches counts for its ISR, so only the incarnation that is registered is read for
+/// (KIP-903).
 #[tokio::test]
 async fn a_follower_is_who_names_the_registered_epoch() {
     let (stage, topic) = stage().await;

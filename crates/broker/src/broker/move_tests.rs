@@ -1,5 +1,5 @@
-//! What becomes of partitions that are deleted or moved, while the broker is there and while it is away, and of those that
-//! cannot be opened.
+//! What becomes of partitions that are deleted or moved, while the broker is there and while it is away, and
+//! of those that cannot be opened.
 
 use std::time::Duration;
 
@@ -149,7 +149,8 @@ async fn a_name_can_be_used_again_at_once() {
     }
 }
 
-/// What the metadata log says before it has this process in it was meant for another: nobody leads, and nothing is removed.
+/// What the metadata log says before it has this process in it was meant for another: nobody leads, and
+/// nothing is removed.
 #[tokio::test]
 async fn before_it_is_registered_a_broker_leads_nothing_and_removes_nothing() {
     let before = stage().await;
@@ -214,8 +215,8 @@ async fn a_change_of_leader_does_not_wait_for_files() {
     assert_eq!(produce(&stage, "slow").await, OK);
 }
 
-/// A partition that cannot be opened has no replica here: nobody leads it, follows, or counts for its ISR. Its topic can be
-/// deleted all the same, and its name used again.
+/// A partition that cannot be opened has no replica here: nobody leads it, follows, or counts for its ISR.
+/// Its topic can be deleted all the same, and its name used again.
 #[tokio::test]
 async fn a_partition_that_cannot_be_opened_takes_no_part() {
     let before = stage().await;

@@ -1,7 +1,7 @@
 //! Memory that the groups of this broker take, all coordinators together.
 //!
-//! Each coordinator tells in every turn what it takes, and is told what the others take: so that a limit holds for the broker,
-//! whichever of its coordinators the groups have come to.
+//! Each coordinator tells in every turn what it takes, and is told what the others take: so that a limit
+//! holds for the broker, whichever of its coordinators the groups have come to.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,8 @@ impl Metered {
         taken.saturating_sub(bytes)
     }
 
-    /// Logs it when the limit is reached, and when there is room again: a tenth, so that a level near the limit is told once.
+    /// Logs it when the limit is reached, and when there is room again: a tenth, so that a level near the
+    /// limit is told once.
     fn tell_if_full(&self, taken: usize) {
         let max = self.kit.world().groups.state_bytes_max;
         let was_full = self.kit.counts.groups_full.load(Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! A group coordinator in a shard, with a real log: what a leadership that comes, goes and comes again makes of it.
+//! A group coordinator in a shard, with a real log: what a leadership that comes, goes and comes again makes
+//! of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -302,8 +303,8 @@ async fn offsets_of_a_transaction_wait_for_its_end_through_a_restart() {
     }
 }
 
-/// A producer's offsets are verified, then written: a marker that comes in between ends the transaction, and offsets that
-/// came after it would stay undecided for ever.
+/// A producer's offsets are verified, then written: a marker that comes in between ends the transaction, and
+/// offsets that came after it would stay undecided for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     let dir = TempDir::new().unwrap();
@@ -314,7 +315,8 @@ async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     partition.end_transaction(false).await;
     let late = partition.ask_with(commit_in_transaction(2), Some(proof)).await;
     assert!(matches!(late, Some(Err(Unserved::Producer(AppendError::NotVerified { .. })))));
-    // Nor are those of an epoch that has passed, verified or not: the coordinator goes on as if nothing had happened.
+    // Nor are those of an epoch that has passed, verified or not: the coordinator goes on as if nothing had
+    // happened.
     let epoch = ProducerEpoch(PRODUCER.epoch.0 - 1);
     let claim = Claim { producer: Producer { epoch, ..PRODUCER }, ..proof.claim };
     let fenced = Some(Proof { claim, verify: false, guard: None });

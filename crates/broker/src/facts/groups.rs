@@ -11,8 +11,8 @@ use ottla_wire::{Offset, PartitionIndex};
 
 use crate::context::Context;
 
-/// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape stays small
-/// whatever clients commit.
+/// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape
+/// stays small whatever clients commit.
 pub const LAGS_ITEMIZED_MAX: usize = 1_000;
 
 /// How long a scrape waits for the coordinators. One that is loading or whose shard is busy is left out.

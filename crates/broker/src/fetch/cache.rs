@@ -1,8 +1,8 @@
 //! All fetch sessions of the broker: a bounded cache that evicts fairly (KIP-227).
 //!
-//! A full cache gives a place to a newcomer if a session has not been used for [`IDLE`], if the newcomer is a follower
-//! and a consumer's session can go, or if a session is smaller than the newcomer and has had its time. A client without
-//! a place fetches without a session, which works as well and costs more.
+//! A full cache gives a place to a newcomer if a session has not been used for [`IDLE`], if the newcomer is a
+//! follower and a consumer's session can go, or if a session is smaller than the newcomer and has had its
+//! time. A client without a place fetches without a session, which works as well and costs more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,8 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::session::FetchSession;
 
-/// Time that a session has before it can be evicted for a larger one, and without use before it can be for any.
+/// Time that a session has before it can be evicted for a larger one, and without use before it can be for
+/// any.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The sessions of the broker.

@@ -1,7 +1,7 @@
 //! What one incremental fetch session knows of its partitions (KIP-227).
 //!
-//! A client that holds a session names only what has changed; the broker answers only for partitions that have
-//! something new. Partitions that got data go to the end of the order, so that all get their turn.
+//! A client that holds a session names only what has changed; the broker answers only for partitions that
+//! have something new. Partitions that got data go to the end of the order, so that all get their turn.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,7 +1,8 @@
 //! Which partitions this broker holds, and what is still to be done about them.
 //!
-//! Pure: no files, no tasks. Files are opened and removed by one job at a time. What comes up meanwhile is put together
-//! into the next one, so it is never more than one entry for each partition, however long a job takes.
+//! Pure: no files, no tasks. Files are opened and removed by one job at a time. What comes up meanwhile is
+//! put together into the next one, so it is never more than one entry for each partition, however long a job
+//! takes.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -32,7 +33,8 @@ enum Held<H> {
     Failed,
 }
 
-/// What is to be done with files. Partitions are given up first: one that is to be opened may have the same name.
+/// What is to be done with files. Partitions are given up first: one that is to be opened may have the same
+/// name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Job<H> {
     pub give_up: BTreeMap<PartitionId, Leaving<H>>,
@@ -99,7 +101,8 @@ impl<H: Clone> Holdings<H> {
         self.next.give_up.insert(id, Leaving { topic, fate, handle });
     }
 
-    /// The job that runs has opened a partition, or could not. True if it is to be seen; else it is wanted no more.
+    /// The job that runs has opened a partition, or could not. True if it is to be seen; else it is wanted no
+    /// more.
     pub fn opened(&mut self, id: PartitionId, handle: Option<H>) -> bool {
         let begun = !self.next.open.contains_key(&id);
         match self.held.get_mut(&id) {
@@ -157,7 +160,8 @@ mod tests {
         Leaving { topic: topic(), fate: Fate::Delete, handle }
     }
 
-    /// What happens to the partition, and the job that comes of it: whether it gives up (with which handle) and opens.
+    /// What happens to the partition, and the job that comes of it: whether it gives up (with which handle)
+    /// and opens.
     #[test]
     fn what_comes_up_while_a_job_runs_is_put_together() {
         type Step = fn(&mut Holdings<u8>);

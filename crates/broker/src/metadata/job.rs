@@ -1,5 +1,5 @@
-//! A job on the files of partitions: gives some up, opens others. Runs beside the publisher, which hears of each partition
-//! as it comes.
+//! A job on the files of partitions: gives some up, opens others. Runs beside the publisher, which hears of
+//! each partition as it comes.
 
 use std::sync::Arc;
 

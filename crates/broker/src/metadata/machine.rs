@@ -27,7 +27,8 @@ pub struct News {
     pub broken: Option<String>,
 }
 
-/// Where the machine leaves news and the publisher finds them. Holds no more than was applied since the last look.
+/// Where the machine leaves news and the publisher finds them. Holds no more than was applied since the last
+/// look.
 #[derive(Default)]
 pub struct Inbox {
     news: Mutex<News>,

@@ -59,7 +59,8 @@ struct Wanted {
     config: TopicConfig,
 }
 
-/// What the threads that open share: each takes the next one, so that none is idle while another has many that are large.
+/// What the threads that open share: each takes the next one, so that none is idle while another has many
+/// that are large.
 struct Queue {
     wanted: Vec<Wanted>,
     taken: AtomicUsize,
@@ -79,8 +80,8 @@ impl Opener {
         TopicConfig::effective(image, &self.settings, topic)
     }
 
-    /// Makes the data directory ready for what `config` allows: who acknowledges before it flushes does not vouch for
-    /// the opposite any more. May block.
+    /// Makes the data directory ready for what `config` allows: who acknowledges before it flushes does not
+    /// vouch for the opposite any more. May block.
     pub fn prepare(&self, config: &TopicConfig) -> Result<(), LogError> {
         if durability(config) == Durability::Flushed {
             return Ok(());
@@ -137,7 +138,8 @@ impl Opener {
         }
     }
 
-    /// Whether there was a folder of this very partition when the broker started, which nobody has opened yet.
+    /// Whether there was a folder of this very partition when the broker started, which nobody has opened
+    /// yet.
     pub fn has_found(&self, topic: &str, index: PartitionIndex, id: TopicId) -> bool {
         let name = (topic.to_owned(), index.0);
         self.found.lock().get(&name).is_some_and(|found| found.topic_id.is_none_or(|found| found == id))
@@ -166,7 +168,8 @@ impl Opener {
         Ok(Box::new(PartitionDriver::new(handle, partition)))
     }
 
-    /// The log from its folder; a new one if there is none, or if what is there is of an older topic of the same name.
+    /// The log from its folder; a new one if there is none, or if what is there is of an older topic of the
+    /// same name.
     fn open_log(&self, wanted: &Wanted, replica: &ReplicaConfig) -> Result<Found, LogError> {
         let config = log_config(&wanted.config);
         let (topic, index) = (&wanted.topic, wanted.index);

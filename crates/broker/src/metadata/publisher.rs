@@ -1,11 +1,11 @@
 //! Makes true on this broker what the metadata log says, and publishes it.
 //!
-//! Partitions that change are told first and all at once, then the image is published: a change of leader waits for no
-//! file. Files are opened and removed beside, by one job at a time, and each partition is to be seen as soon as it is open.
-//! Runs alone, so the published state has one writer.
+//! Partitions that change are told first and all at once, then the image is published: a change of leader
+//! waits for no file. Files are opened and removed beside, by one job at a time, and each partition is to be
+//! seen as soon as it is open. Runs alone, so the published state has one writer.
 //!
-//! Until the image holds the registration of this process, it was made for another: logs are opened so that they are ready,
-//! but no replica is told anything, and nothing is removed.
+//! Until the image holds the registration of this process, it was made for another: logs are opened so that
+//! they are ready, but no replica is told anything, and nothing is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -128,7 +128,8 @@ impl Publishing {
         Ok(())
     }
 
-    /// Partitions for which the image may say something new, each with what becomes of its files if it is gone.
+    /// Partitions for which the image may say something new, each with what becomes of its files if it is
+    /// gone.
     fn affected(&mut self, image: &Image, delta: &Delta) -> BTreeMap<PartitionId, Fate> {
         let known = image.broker(self.of.node).is_some_and(|known| known.incarnation == self.of.incarnation);
         if known && !self.registered {
@@ -341,7 +342,8 @@ impl Publishing {
         }
     }
 
-    /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has failed then.
+    /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has
+    /// failed then.
     async fn prepare(&self, config: &TopicConfig) -> bool {
         let (opener, config) = (self.of.opener.clone(), config.clone());
         let prepared = tokio::task::spawn_blocking(move || opener.prepare(&config)).await;

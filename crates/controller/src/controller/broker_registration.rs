@@ -110,8 +110,8 @@ fn end_of_old_process(
     records
 }
 
-/// A broker with a single directory has no choice where its replicas are: also not if the directory is new, or if it
-/// gave one up.
+/// A broker with a single directory has no choice where its replicas are: also not if the directory is new,
+/// or if it gave one up.
 fn moved_to(
     directory: Uuid,
     image: &Image,

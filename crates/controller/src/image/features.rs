@@ -78,8 +78,8 @@ impl Features {
         self.level(ELIGIBLE_LEADER_REPLICAS) >= 1
     }
 
-    /// KIP-890: at 1, coordinators write their records in the newer format; at 2, each end of a transaction bumps the
-    /// producer's epoch.
+    /// KIP-890: at 1, coordinators write their records in the newer format; at 2, each end of a transaction
+    /// bumps the producer's epoch.
     pub fn transaction_version(&self) -> i16 {
         self.level(TRANSACTION_VERSION)
     }

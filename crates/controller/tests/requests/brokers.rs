@@ -318,7 +318,8 @@ fn what_is_in_a_failed_directory_moves() {
     assert_eq!(world.partition("stays").leader, Some(BrokerId(2)));
 }
 
-/// A broker whose disk was replaced would never lead again if its replicas were still said to be on the old one.
+/// A broker whose disk was replaced would never lead again if its replicas were still said to be on the old
+/// one.
 #[test]
 fn replicas_are_in_the_only_directory_of_their_broker() {
     const NEW: Uuid = Uuid([78; 16]);

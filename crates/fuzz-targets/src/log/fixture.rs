@@ -36,7 +36,8 @@ impl Stop {
     pub const ALL: [Stop; 3] = [Stop::Unvouched, Stop::HalfVouched, Stop::Clean];
 }
 
-/// The files that such a process left: a log in segments with all codecs and a few epochs, and one with transactions.
+/// The files that such a process left: a log in segments with all codecs and a few epochs, and one with
+/// transactions.
 pub fn files(stop: Stop) -> &'static Files {
     static FILES: [OnceLock<Files>; 3] = [const { OnceLock::new() }; 3];
     FILES[stop as usize].get_or_init(|| write(stop))

@@ -1,4 +1,5 @@
-//! The files of a data directory, damaged: a log that still opens serves only whole batches, and goes on from there.
+//! The files of a data directory, damaged: a log that still opens serves only whole batches, and goes on from
+//! there.
 
 mod fixture;
 #[path = "../../../log/tests/support/transactions.rs"]
@@ -13,7 +14,8 @@ use crate::damage::damage;
 use fixture::{Stop, append, batch, files, flush, on_disk, open_dir, open_log};
 use transactions::Transactions;
 
-/// One byte that says how the last process stopped, then a script of damage ([`crate::damage`]) to what it left.
+/// One byte that says how the last process stopped, then a script of damage ([`crate::damage`]) to what it
+/// left.
 pub fn log(data: &[u8]) {
     let Some((&stop, script)) = data.split_first() else { return };
     let mut files = files(Stop::ALL[usize::from(stop) % Stop::ALL.len()]).clone();

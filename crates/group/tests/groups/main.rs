@@ -1,4 +1,5 @@
-//! Groups seen from outside: requests through the frame, records in a log, and reloads from that log at any time.
+//! Groups seen from outside: requests through the frame, records in a log, and reloads from that log at any
+//! time.
 
 mod classic;
 mod consumer;

@@ -1,6 +1,7 @@
 //! What groups take in memory: how well it is reckoned, and what becomes of who comes when it is used up.
 //!
-//! That each part keeps its count right is checked by the maps themselves at every change, in builds for tests.
+//! That each part keeps its count right is checked by the maps themselves at every change, in builds for
+//! tests.
 
 // An allocator that counts cannot be written without `unsafe`; it only passes on to the one of the system.
 #![allow(unsafe_code)]
@@ -49,7 +50,8 @@ fn rounded(layout: Layout) -> isize {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Lets `fill` put something into a coordinator, and gives what it takes by its own reckoning for each byte that it takes.
+/// Lets `fill` put something into a coordinator, and gives what it takes by its own reckoning for each byte
+/// that it takes.
 fn reckoned(fill: impl FnOnce(&mut World)) -> f64 {
     let mut world = classic::world();
     world.change_topics(|topics| {

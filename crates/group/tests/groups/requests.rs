@@ -124,8 +124,8 @@ fn an_id_that_no_record_can_hold_is_refused_and_the_empty_one_where_kafka_does()
     }
 }
 
-/// Where there are as many groups as there may be, a request that would make one is refused. Others are not, and neither are
-/// those for a group that is there.
+/// Where there are as many groups as there may be, a request that would make one is refused. Others are not,
+/// and neither are those for a group that is there.
 #[test]
 fn one_group_too_many_is_refused_to_those_that_would_make_it() {
     for case in cases() {

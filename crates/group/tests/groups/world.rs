@@ -219,8 +219,8 @@ impl World {
         self.log[from..].iter().filter_map(Entry::record).collect()
     }
 
-    /// What compaction leaves of the log, and is not a tombstone: the last committed record of each key, in the order of
-    /// keys.
+    /// What compaction leaves of the log, and is not a tombstone: the last committed record of each key, in
+    /// the order of keys.
     pub fn compacted(&self) -> Vec<GroupRecord> {
         let mut latest = BTreeMap::new();
         let mut open: BTreeMap<Producer, Vec<(usize, Record)>> = BTreeMap::new();
@@ -246,8 +246,8 @@ impl World {
         kept.map(|record| GroupRecord::decode(record).expect("readable")).collect()
     }
 
-    /// The law of coordinators: what the log says is what a coordinator that reads it knows, and what this one knows of
-    /// every group that is not in the middle of a change.
+    /// The law of coordinators: what the log says is what a coordinator that reads it knows, and what this
+    /// one knows of every group that is not in the middle of a change.
     pub fn check_against_log(&self) {
         let mut other = World::with_log(self.config.clone(), Vec::new());
         other.topics = self.topics.clone();

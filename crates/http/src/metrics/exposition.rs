@@ -8,8 +8,8 @@ use super::facts::{
 use super::families::{self as f, Family};
 use super::process::ProcessFacts;
 
-/// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small whatever
-/// clients create.
+/// Topics that get metrics of their own, the first by name; the others are added up. A scrape stays small
+/// whatever clients create.
 pub const TOPICS_ITEMIZED_MAX: usize = 500;
 
 /// The label of the topics that are added up. No topic can have this name.

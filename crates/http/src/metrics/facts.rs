@@ -163,7 +163,8 @@ pub struct TxnFacts {
     pub ids: BTreeMap<Str, u64>,
     /// Age of the oldest transaction that has not ended.
     pub oldest_s: f64,
-    /// How long the last stable offset of a partition led here has stood behind the high watermark; the longest.
+    /// How long the last stable offset of a partition led here has stood behind the high watermark; the
+    /// longest.
     pub held_s: f64,
 }
 

@@ -41,7 +41,8 @@ fn status_number(status: &str, name: &str) -> Option<u64> {
     value.split_whitespace().next()?.parse().ok()
 }
 
-/// User and system time from the line of `/proc/self/stat` (proc_pid_stat(5)); the name in parentheses may hold anything.
+/// User and system time from the line of `/proc/self/stat` (proc_pid_stat(5)); the name in parentheses may
+/// hold anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let behind_name = stat.get(stat.rfind(')')? + 1..)?;
     // They are fields 14 and 15; the first behind the name is number 3.

@@ -1,4 +1,5 @@
-//! What a data directory does behind everyone's back: remove files that have left their log, write checkpoints.
+//! What a data directory does behind everyone's back: remove files that have left their log, write
+//! checkpoints.
 
 use std::collections::BTreeMap;
 use std::io;

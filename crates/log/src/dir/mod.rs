@@ -40,7 +40,8 @@ pub struct DirOptions {
     /// Run a thread that removes files and writes checkpoints. Without it [`DataDir::do_chores`] does.
     pub background: bool,
     /// How often the checkpoints are written if something has changed: Kafka's
-    /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for does not wait.
+    /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
+    /// does not wait.
     pub checkpoint_interval: Duration,
 }
 
@@ -55,8 +56,8 @@ impl Default for DirOptions {
 pub struct FoundPartition {
     pub topic: String,
     pub partition: PartitionIndex,
-    /// `None` if `partition.metadata` is missing or damaged: nothing was ever written or flushed, or it is an old Kafka's.
-    /// [`Log::open`](crate::Log::open) then takes the topic id that it is given.
+    /// `None` if `partition.metadata` is missing or damaged: nothing was ever written or flushed, or it is an
+    /// old Kafka's. [`Log::open`](crate::Log::open) then takes the topic id that it is given.
     pub topic_id: Option<TopicId>,
     pub path: PathBuf,
     pub recovery: Recovery,
@@ -98,8 +99,8 @@ impl Progress {
     }
 }
 
-/// A data directory that this process has to itself. Clones are the same directory; the lock is given back when the last
-/// clone and the last log of it are dropped.
+/// A data directory that this process has to itself. Clones are the same directory; the lock is given back
+/// when the last clone and the last log of it are dropped.
 #[derive(Clone)]
 pub struct DataDir {
     inner: Arc<Inner>,
@@ -125,10 +126,11 @@ const CHECKPOINTS: [&str; 3] =
     ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"];
 
 impl DataDir {
-    /// Opens a data directory of the operating system, with a background thread; sets up a new one if `path` does not
-    /// exist or is empty.
+    /// Opens a data directory of the operating system, with a background thread; sets up a new one if `path`
+    /// does not exist or is empty.
     ///
-    /// The mark of a clean shutdown is taken away at once: a process that dies from here on is not cleanly stopped.
+    /// The mark of a clean shutdown is taken away at once: a process that dies from here on is not cleanly
+    /// stopped.
     pub fn open(path: impl Into<PathBuf>, identity: &Identity) -> Result<DataDir, OpenError> {
         DataDir::open_with(path, identity, DirOptions::default())
     }
@@ -209,8 +211,8 @@ impl DataDir {
         self.inner.clean.and_then(|clean| clean.broker_epoch)
     }
 
-    /// The partitions that have a folder, by name. Folders that Kafka has set aside (`-stray`, `-future`) are left alone
-    /// and not listed.
+    /// The partitions that have a folder, by name. Folders that Kafka has set aside (`-stray`, `-future`) are
+    /// left alone and not listed.
     pub fn partitions(&self) -> io::Result<Vec<FoundPartition>> {
         let mut names: Vec<String> = Vec::new();
         for entry in self.inner.disk.read_dir(&self.inner.path)? {
@@ -230,8 +232,8 @@ impl DataDir {
         Ok(found.collect())
     }
 
-    /// Takes the folder of a partition out of service whose log is not open, and keeps its files, as Kafka does: its name then
-    /// ends in `-stray`. Tells where it is now.
+    /// Takes the folder of a partition out of service whose log is not open, and keeps its files, as Kafka
+    /// does: its name then ends in `-stray`. Tells where it is now.
     pub fn set_aside(&self, topic: &str, partition: PartitionIndex) -> io::Result<PathBuf> {
         self.move_aside(topic, partition, "stray")
     }
@@ -248,8 +250,8 @@ impl DataDir {
         }
     }
 
-    /// Writes the checkpoints that have changed, durably: recovery points, log starts and high watermarks of all logs.
-    /// The background thread does this too; call it where an answer depends on it (DeleteRecords).
+    /// Writes the checkpoints that have changed, durably: recovery points, log starts and high watermarks of
+    /// all logs. The background thread does this too; call it where an answer depends on it (DeleteRecords).
     pub fn checkpoint(&self) -> io::Result<()> {
         self.inner.checkpoint().inspect_err(|error| self.inner.health.fail("write checkpoint", error))
     }
@@ -259,7 +261,8 @@ impl DataDir {
         self.inner.chores.want_checkpoint();
     }
 
-    /// Says that every log was closed: the last thing that a process does with the directory. Writes the checkpoints.
+    /// Says that every log was closed: the last thing that a process does with the directory. Writes the
+    /// checkpoints.
     pub fn mark_clean(&self, broker_epoch: Option<BrokerEpoch>) -> io::Result<()> {
         if let Some(failure) = self.inner.health.failure() {
             return Err(io::Error::other(failure.to_string()));
@@ -269,8 +272,8 @@ impl DataDir {
         replace_file(&*self.inner.disk, &self.inner.path, setup::CLEAN, text.as_bytes())
     }
 
-    /// Removes what waits to be removed, due or not, and writes the checkpoint if one was asked for. For directories
-    /// without a background thread.
+    /// Removes what waits to be removed, due or not, and writes the checkpoint if one was asked for. For
+    /// directories without a background thread.
     pub fn do_chores(&self) {
         self.inner.chores.do_all(&self.inner);
     }
@@ -279,7 +282,8 @@ impl DataDir {
         let aside = self.path().join(aside_name(topic, partition, suffix));
         let disk = self.disk();
         disk.rename(&self.path().join(folder_name(topic, partition)), &aside)?;
-        // A partition of the same name that comes later has nothing to do with what the checkpoints say of this one.
+        // A partition of the same name that comes later has nothing to do with what the checkpoints say of
+        // this one.
         locked(&self.inner.slots).found.remove(&(topic.to_owned(), partition));
         disk.sync_dir(self.path())?;
         Ok(aside)
@@ -293,8 +297,8 @@ impl DataDir {
         self.inner.chores.doom(doomed, delay);
     }
 
-    /// Adds an open log to the checkpoints. A log that is `new` MUST NOT be vouched for by what an older one of the same
-    /// name has left in the files, so they are written first if need be.
+    /// Adds an open log to the checkpoints. A log that is `new` MUST NOT be vouched for by what an older one
+    /// of the same name has left in the files, so they are written first if need be.
     pub(crate) fn register(
         &self,
         name: TopicPartition,

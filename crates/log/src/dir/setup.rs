@@ -142,7 +142,8 @@ pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result
     match read_file(disk, &path, CHECKPOINT_BYTES_MAX).and_then(|text| parse_offsets(&text)) {
         Ok(entries) => Ok(entries),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Offsets::new()),
-        // Kafka goes on with what it could read. Doing so could bring back deleted records, so a person is asked.
+        // Kafka goes on with what it could read. Doing so could bring back deleted records, so a person is
+        // asked.
         Err(error) => Err(OpenError::Damaged { path, error }),
     }
 }

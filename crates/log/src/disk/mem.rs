@@ -1,8 +1,9 @@
 //! A simulated disk, for tests and for the simulator.
 //!
-//! What was written is readable at once and durable only once it was synced. [`MemDisk::crash`] takes away what was not:
-//! of each file's unsynced writes a random first part stays, the last write that stays may be torn, and now and then a
-//! hole of zeros is left where data was; of each directory's unsynced changes a random first part stays.
+//! What was written is readable at once and durable only once it was synced. [`MemDisk::crash`] takes away
+//! what was not: of each file's unsynced writes a random first part stays, the last write that stays may be
+//! torn, and now and then a hole of zeros is left where data was; of each directory's unsynced changes a
+//! random first part stays.
 //!
 //! Everything is in memory as a page cache has it until [`MemDisk::evict`] takes it out.
 
@@ -118,8 +119,8 @@ impl MemDisk {
         self.lock_state().reads_stalled
     }
 
-    /// Power loss: what was not synced is lost in part, as `random` decides (it gives evenly spread numbers). Files that
-    /// are open stay usable but belong to the past: the caller drops them.
+    /// Power loss: what was not synced is lost in part, as `random` decides (it gives evenly spread numbers).
+    /// Files that are open stay usable but belong to the past: the caller drops them.
     pub fn crash(&self, random: &mut dyn FnMut() -> u64) {
         let mut state = self.lock_state();
         state.faults = Faults::default();

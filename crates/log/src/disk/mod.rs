@@ -1,7 +1,7 @@
 //! The seam to the file system: everything that this room does to files goes through [`Disk`].
 //!
-//! [`RealDisk`] is the operating system's. [`MemDisk`] is a simulated one that can lose what was not synced, tear
-//! writes, fill up and fail.
+//! [`RealDisk`] is the operating system's. [`MemDisk`] is a simulated one that can lose what was not synced,
+//! tear writes, fill up and fail.
 
 mod mem;
 mod real;
@@ -26,7 +26,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn len(&self, path: &Path) -> io::Result<u64>;
     /// When a file was last written to.
     fn modified(&self, path: &Path) -> io::Result<Timestamp>;
-    /// What a directory holds, in no particular order. Names that are not UTF-8 are left out: none of them is ours.
+    /// What a directory holds, in no particular order. Names that are not UTF-8 are left out: none of them is
+    /// ours.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
     /// Creates a directory; its parent MUST exist.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -36,7 +37,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     fn space(&self, path: &Path) -> io::Result<Space>;
-    /// Takes the lock file `path` for this process until the guard is dropped, and writes the process id into it.
+    /// Takes the lock file `path` for this process until the guard is dropped, and writes the process id into
+    /// it.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 }
 
@@ -53,10 +55,11 @@ pub enum Cold {
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Reads up to `buffer.len()` bytes; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Reads into the spare capacity of `out`, which need not be initialized for that; says how much was appended.
+    /// Reads into the spare capacity of `out`, which need not be initialized for that; says how much was
+    /// appended.
     fn read_into(&self, out: &mut Vec<u8>, position: u64) -> io::Result<usize>;
-    /// As [`DiskFile::read_at`], but only what is in memory: fails with [`io::ErrorKind::WouldBlock`] when the first
-    /// byte is not. A file system that cannot tell waits.
+    /// As [`DiskFile::read_at`], but only what is in memory: fails with [`io::ErrorKind::WouldBlock`] when
+    /// the first byte is not. A file system that cannot tell waits.
     fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after the other; may write less than all of them.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
@@ -125,7 +128,8 @@ pub(crate) fn read_file(disk: &dyn Disk, path: &Path, max: u64) -> io::Result<Ve
     Ok(bytes)
 }
 
-/// Replaces a file's contents so that a crash leaves the old or the new: temporary file, fsync, rename, directory fsync.
+/// Replaces a file's contents so that a crash leaves the old or the new: temporary file, fsync, rename,
+/// directory fsync.
 pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!("{name}.tmp"));
     let file = disk.open(&temporary, Open::Create)?;
@@ -142,9 +146,9 @@ pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -
     read_at_least(file, buffer, position, len, Cold::Wait)
 }
 
-/// Reads until `out` has `lens.end` bytes or the file ends, or cold pages are refused that lie behind its first `lens.start`
-/// bytes. `position` is where the first byte of `out` stands in the file. What waits for the disk may read more if `out` has
-/// room for more, and overwrites nothing with zeros before.
+/// Reads until `out` has `lens.end` bytes or the file ends, or cold pages are refused that lie behind its
+/// first `lens.start` bytes. `position` is where the first byte of `out` stands in the file. What waits for
+/// the disk may read more if `out` has room for more, and overwrites nothing with zeros before.
 pub(crate) fn read_up_to(
     file: &dyn DiskFile,
     out: &mut Vec<u8>,
@@ -195,7 +199,8 @@ pub(crate) fn read_exact_if(
     }
 }
 
-/// Reads until the buffer is full, the file ends, or cold pages are met that are not `needed`; says how much was read.
+/// Reads until the buffer is full, the file ends, or cold pages are met that are not `needed`; says how much
+/// was read.
 pub(crate) fn read_at_least(
     file: &dyn DiskFile,
     buffer: &mut [u8],

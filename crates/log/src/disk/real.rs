@@ -155,7 +155,8 @@ mod tests {
 
     use super::*;
 
-    /// What is in memory is read as ever; what is not is either refused or, by a file system that cannot tell, waited for.
+    /// What is in memory is read as ever; what is not is either refused or, by a file system that cannot
+    /// tell, waited for.
     #[test]
     fn resident_bytes_are_read_without_waiting() {
         let dir = tempfile::tempdir().unwrap();

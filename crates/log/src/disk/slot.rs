@@ -8,15 +8,16 @@ use arc_swap::ArcSwapOption;
 
 use super::{Cold, Disk, DiskFile, Open};
 
-/// A file that is opened when it is first asked for and can be let go of, so that a broker with a hundred thousand
-/// segments does not need as many descriptors.
+/// A file that is opened when it is first asked for and can be let go of, so that a broker with a hundred
+/// thousand segments does not need as many descriptors.
 #[derive(Debug, Default)]
 pub(crate) struct FileSlot {
     file: ArcSwapOption<Arc<dyn DiskFile>>,
 }
 
 impl FileSlot {
-    /// The open file. Two callers at once may both open it; one of the two descriptors goes when its user is done.
+    /// The open file. Two callers at once may both open it; one of the two descriptors goes when its user is
+    /// done.
     pub fn get(
         &self,
         disk: &dyn Disk,

@@ -37,8 +37,8 @@ pub(super) struct Active {
 const RELATIVE_MAX: i64 = i32::MAX as i64;
 
 impl Active {
-    /// The first segment of a log, whose file is made when it is first written to: a thousand partitions that nobody
-    /// has used yet need not cost a thousand files.
+    /// The first segment of a log, whose file is made when it is first written to: a thousand partitions that
+    /// nobody has used yet need not cost a thousand files.
     pub fn planned(place: &Arc<Place>, base: Offset) -> io::Result<Active> {
         let segment = Segment::new(place, base, Sizes::default(), base);
         let indexer = Indexer::resume(&segment)?;

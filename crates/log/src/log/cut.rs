@@ -16,8 +16,8 @@ use crate::segment::indexer::Indexer;
 use crate::segment::{Segment, Sizes, cursor::CursorError};
 
 impl Log {
-    /// Takes away every batch that reaches to `to` or beyond, durably; gives the new log end, which is below `to` if `to`
-    /// lies inside a batch. An offset below everything that is there restarts the log at it.
+    /// Takes away every batch that reaches to `to` or beyond, durably; gives the new log end, which is below
+    /// `to` if `to` lies inside a batch. An offset below everything that is there restarts the log at it.
     pub fn truncate_to(&mut self, to: Offset) -> Result<Offset, LogError> {
         self.write()?;
         if to >= self.log_end {
@@ -50,9 +50,9 @@ impl Log {
         self.restart(offset).map_err(|error| self.fail("restart", error))
     }
 
-    /// Moves the start of the log up (DeleteRecords); segments that are wholly below it go. It survives a crash once
-    /// [`DataDir::checkpoint`](crate::DataDir::checkpoint) has run, which is asked for here. An offset after the written
-    /// end counts as the written end; the start never moves down.
+    /// Moves the start of the log up (DeleteRecords); segments that are wholly below it go. It survives a
+    /// crash once [`DataDir::checkpoint`](crate::DataDir::checkpoint) has run, which is asked for here. An
+    /// offset after the written end counts as the written end; the start never moves down.
     pub fn move_start(&mut self, offset: Offset) -> Result<(), LogError> {
         self.check_online()?;
         let offset = offset.min(self.written_end());
@@ -95,7 +95,8 @@ impl Log {
         Ok(aside)
     }
 
-    /// Before the log ends at `to`: no checkpoint may vouch for what is there later, nor start the log after it.
+    /// Before the log ends at `to`: no checkpoint may vouch for what is there later, nor start the log after
+    /// it.
     pub(super) fn lower_checkpoints(&self, to: Offset) -> Result<(), LogError> {
         let vouched = self.slot.recovery_point().max(self.slot.checkpointed());
         if vouched > to || self.slot.log_start() > to {
@@ -160,7 +161,8 @@ impl Log {
         self.flush.truncated(end);
     }
 
-    /// Takes the files of segments out of the log, in the order given: what a crash leaves of it MUST be without a hole.
+    /// Takes the files of segments out of the log, in the order given: what a crash leaves of it MUST be
+    /// without a hole.
     fn retire<'a>(&self, segments: impl IntoIterator<Item = &'a Arc<Segment>>) -> io::Result<()> {
         let mut files = Vec::new();
         for segment in segments {

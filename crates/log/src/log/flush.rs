@@ -1,7 +1,7 @@
 //! What of a log is on stable storage, and what the next flush has to do.
 //!
-//! A flush syncs the log files. Now and then it vouches, too: it syncs the indexes and a producer snapshot, after which
-//! the recovery point moves and a crash finds nothing to do up to there.
+//! A flush syncs the log files. Now and then it vouches, too: it syncs the indexes and a producer snapshot,
+//! after which the recovery point moves and a crash finds nothing to do up to there.
 
 use std::io;
 use std::ops::RangeBounds;
@@ -26,12 +26,12 @@ pub const UNVOUCHED_BYTES_AIM: u64 = 8 << 20;
 /// A flush vouches after so many bytes: half the aim, the other half may come while it is under way.
 const VOUCH_EVERY_BYTES: u64 = UNVOUCHED_BYTES_AIM / 2;
 
-/// The same for a log whose topic has given up flushes (`flush.messages` at its largest): there the system writes back
-/// when it sees fit, and what retention deletes first never costs the disk a write.
+/// The same for a log whose topic has given up flushes (`flush.messages` at its largest): there the system
+/// writes back when it sees fit, and what retention deletes first never costs the disk a write.
 const VOUCH_EVERY_BYTES_RELAXED: u64 = 512 << 20;
 
-/// Closed segments that may wait to be synced, each with its files open, before a flush is due that vouches: for topics
-/// with small segments that have given up flushes.
+/// Closed segments that may wait to be synced, each with its files open, before a flush is due that vouches:
+/// for topics with small segments that have given up flushes.
 const UNSYNCED_SEGMENTS_MAX: usize = 64;
 
 /// A snapshot is written for at least so many times its own size of log.
@@ -43,8 +43,8 @@ pub(super) struct FlushState {
     durable_end: Offset,
     /// What is to be synced besides the segment that grows.
     pub(super) files: Unsynced,
-    /// The log was created, or its last process died, and since then nothing of it was synced: its name in the data
-    /// directory may be in the page cache only.
+    /// The log was created, or its last process died, and since then nothing of it was synced: its name in
+    /// the data directory may be in the page cache only.
     unsynced: bool,
     /// The log was opened after a crash and nothing has vouched for it since.
     recovered: bool,
@@ -120,8 +120,8 @@ impl FlushState {
         self.folder_changed = true;
     }
 
-    /// Closed segments with these bases have left the log. What was never synced must not come back after a crash, or the
-    /// log would end in it: the next flush sees to that.
+    /// Closed segments with these bases have left the log. What was never synced must not come back after a
+    /// crash, or the log would end in it: the next flush sees to that.
     pub fn removed(&mut self, bases: impl RangeBounds<Offset>) {
         self.files.forget_segments(bases);
         self.folder_changed = true;
@@ -155,8 +155,8 @@ impl Log {
         self.flush.written_bytes - self.flush.vouched_bytes
     }
 
-    /// Whether to [`Log::begin_flush`] now: `flush.messages` records wait, or one has waited `flush.ms`, or so much was
-    /// written that the recovery point should move. Never while a flush is under way.
+    /// Whether to [`Log::begin_flush`] now: `flush.messages` records wait, or one has waited `flush.ms`, or
+    /// so much was written that the recovery point should move. Never while a flush is under way.
     pub fn flush_due(&mut self, now: Instant) -> bool {
         let waiting = self.written_end().0 - self.flush.durable_end.0;
         if waiting <= 0 || self.flush.in_flight.is_some() {
@@ -167,11 +167,11 @@ impl Log {
         waiting >= self.config.flush_messages || now.since(since) >= waited || self.much_unvouched()
     }
 
-    /// Starts to make everything that was written durable. `None` if there is nothing to do, a flush is under way, or
-    /// the directory is offline. The job's outcome MUST come back through [`Log::finish_flush`].
+    /// Starts to make everything that was written durable. `None` if there is nothing to do, a flush is under
+    /// way, or the directory is offline. The job's outcome MUST come back through [`Log::finish_flush`].
     ///
-    /// `producers` is asked now and then for the state of the producers after everything that was appended, which MUST
-    /// have been written then.
+    /// `producers` is asked now and then for the state of the producers after everything that was appended,
+    /// which MUST have been written then.
     pub fn begin_flush(&mut self, producers: &mut dyn FnMut() -> ProducerSnapshot) -> Option<FlushJob> {
         let dirty = self.written_end() > self.flush.durable_end || self.flush.files.segments() > 0;
         if !dirty {
@@ -182,8 +182,9 @@ impl Log {
         self.start_flush(snapshot.as_ref())
     }
 
-    /// As [`Log::begin_flush`], and moves the recovery point to the written end: for logs that have been idle, so that a
-    /// crash does not find them, and for the epochs of logs without records. `producers` as there.
+    /// As [`Log::begin_flush`], and moves the recovery point to the written end: for logs that have been
+    /// idle, so that a crash does not find them, and for the epochs of logs without records. `producers` as
+    /// there.
     pub fn begin_vouch(&mut self, producers: &mut dyn FnMut() -> ProducerSnapshot) -> Option<FlushJob> {
         let nothing = self.recovery_point() == self.written_end()
             && self.flush.durable_end == self.written_end()
@@ -195,7 +196,8 @@ impl Log {
         self.start_flush(Some(&snapshot))
     }
 
-    /// Takes the outcome of a flush; gives the new durable end. The outcome of a flush that is not under way is ignored.
+    /// Takes the outcome of a flush; gives the new durable end. The outcome of a flush that is not under way
+    /// is ignored.
     pub fn finish_flush(&mut self, done: FlushDone) -> Offset {
         if let Some(flight) = self.flush.in_flight.take_if(|flight| flight.id == done.id)
             && done.result.is_ok()
@@ -209,8 +211,8 @@ impl Log {
         self.flush.durable_end
     }
 
-    /// Closes the log for a clean stop: after the job (if there is one) was run and finished, the log is durable with
-    /// all that belongs to it, and can be dropped. There MUST be no flush under way.
+    /// Closes the log for a clean stop: after the job (if there is one) was run and finished, the log is
+    /// durable with all that belongs to it, and can be dropped. There MUST be no flush under way.
     pub fn close(&mut self, producers: &ProducerSnapshot) -> Result<Option<FlushJob>, LogError> {
         self.write()?;
         if self.flush.in_flight.is_some() {
@@ -230,7 +232,8 @@ impl Log {
         Ok(self.start_flush(Some(producers)))
     }
 
-    /// Remembers the leader epochs; the next flush writes `leader-epoch-checkpoint` after the records that they are of.
+    /// Remembers the leader epochs; the next flush writes `leader-epoch-checkpoint` after the records that
+    /// they are of.
     pub fn store_epochs(&mut self, epochs: &[EpochStart]) {
         self.flush.epochs = Some(format_epochs(epochs).into_bytes());
     }
@@ -240,8 +243,8 @@ impl Log {
         self.config.flush_messages == i64::MAX
     }
 
-    /// Whether a flush that is begun now vouches. The first one after a crash does, so that another crash does not find the
-    /// same to do again.
+    /// Whether a flush that is begun now vouches. The first one after a crash does, so that another crash
+    /// does not find the same to do again.
     fn vouch_due(&self) -> bool {
         self.flush.recovered || self.much_unvouched()
     }
@@ -296,7 +299,8 @@ impl Log {
         Some(FlushJob { id, steps, disk, health })
     }
 
-    /// Puts what recovery would otherwise have to make anew into files, for the flush to sync; gives the indexes.
+    /// Puts what recovery would otherwise have to make anew into files, for the flush to sync; gives the
+    /// indexes.
     fn prepare_vouch(&mut self, producers: &ProducerSnapshot) -> io::Result<Vec<Arc<dyn DiskFile>>> {
         self.active.persist_indexes()?;
         if self.log_end > Offset::ZERO {

@@ -38,7 +38,8 @@ use snapshots::Snapshots;
 
 /// The files of one partition. One owner; readers get a [`LogReader`].
 ///
-/// Errors of the disk take the data directory offline; after that every operation answers [`LogError::Offline`].
+/// Errors of the disk take the data directory offline; after that every operation answers
+/// [`LogError::Offline`].
 #[derive(Debug)]
 pub struct Log {
     dir: DataDir,
@@ -124,9 +125,9 @@ impl Log {
         self.reader().size()
     }
 
-    /// Where a read that must stay below `offset` ends. Cheap for what was written lately; for anything older it looks
-    /// into the file. If the disk fails at that, the bound is the start of the log, so that nothing is read, and the
-    /// data directory goes offline.
+    /// Where a read that must stay below `offset` ends. Cheap for what was written lately; for anything older
+    /// it looks into the file. If the disk fails at that, the bound is the start of the log, so that nothing
+    /// is read, and the data directory goes offline.
     pub fn bound(&self, offset: Offset) -> Bound {
         if offset >= self.written_end() {
             return self.active.bound();
@@ -137,7 +138,8 @@ impl Log {
         self.search_bound(offset)
     }
 
-    /// Lets go of file descriptors that nobody used since the last call; the segment that grows keeps its own.
+    /// Lets go of file descriptors that nobody used since the last call; the segment that grows keeps its
+    /// own.
     pub fn close_idle_files(&self) {
         let segments = self.shared.segments.load();
         for segment in segments.iter().filter(|segment| !Arc::ptr_eq(segment, self.active.segment())) {
@@ -154,8 +156,8 @@ impl Log {
         Ok(())
     }
 
-    /// Takes a partition that the cluster does not know out of service and keeps its files, as Kafka does: the folder's
-    /// name then ends in `-stray`.
+    /// Takes a partition that the cluster does not know out of service and keeps its files, as Kafka does:
+    /// the folder's name then ends in `-stray`.
     pub fn set_aside(self) -> Result<(), LogError> {
         self.move_aside("stray").map(drop)
     }

@@ -21,8 +21,8 @@ pub struct Opened {
     pub log: Log,
     /// The leader epochs of what the log holds.
     pub epochs: Vec<EpochStart>,
-    /// The checkpoint does not say these epochs, and the next start may not look at where they were learnt: they are to be
-    /// stored.
+    /// The checkpoint does not say these epochs, and the next start may not look at where they were learnt:
+    /// they are to be stored.
     pub epochs_learnt: bool,
     /// Bytes of log that were scanned because no recovery point vouched for them.
     pub scanned_bytes: u64,
@@ -31,8 +31,8 @@ pub struct Opened {
 }
 
 impl Log {
-    /// Creates the folder of a new partition. Its files are made when something is first written; nothing is synced
-    /// before the first flush.
+    /// Creates the folder of a new partition. Its files are made when something is first written; nothing is
+    /// synced before the first flush.
     pub fn create(
         dir: &DataDir,
         topic: &str,
@@ -79,9 +79,10 @@ impl Log {
         })
     }
 
-    /// Opens the files of a partition. What `recovery` does not vouch for is scanned: the first batch that is not whole
-    /// and everything after it are cut off, and the indexes of that part are made anew. What was scanned is in the page
-    /// cache and not known to be durable, so [`Log::durable_end`] may be below the log's end until the first flush.
+    /// Opens the files of a partition. What `recovery` does not vouch for is scanned: the first batch that is
+    /// not whole and everything after it are cut off, and the indexes of that part are made anew. What was
+    /// scanned is in the page cache and not known to be durable, so [`Log::durable_end`] may be below the
+    /// log's end until the first flush.
     ///
     /// With a `topic_id` the folder must be that topic's; without one any will do.
     pub fn open(
@@ -164,7 +165,8 @@ impl Log {
     }
 }
 
-/// A log could not be opened. A folder that does not exist is a mistake of the caller, not a failure of the disk.
+/// A log could not be opened. A folder that does not exist is a mistake of the caller, not a failure of the
+/// disk.
 pub(super) fn failed(dir: &DataDir, place: &Place, error: io::Error) -> LogError {
     let doing = format!("open {}", place.folder.display());
     if error.kind() != io::ErrorKind::NotFound {

@@ -1,5 +1,5 @@
-//! Opening the files of a log: finding out what is there, scanning what no recovery point vouches for, cutting what is
-//! not whole, making indexes anew, showing the batches to who rebuilds the producers.
+//! Opening the files of a log: finding out what is there, scanning what no recovery point vouches for,
+//! cutting what is not whole, making indexes anew, showing the batches to who rebuilds the producers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -157,7 +157,8 @@ impl Loader<'_> {
             let next = rest.peek().map(|(base, _)| **base);
             let sizes = self.sizes(*base, kinds)?;
             let indexed = kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex);
-            // A recovery point at the very end of a segment may be older than the last entries of its indexes.
+            // A recovery point at the very end of a segment may be older than the last entries of its
+            // indexes.
             if let Some(next) = next.filter(|next| *next < self.trusted && indexed) {
                 segments.push(Arc::new(Segment::new(self.place, *base, sizes, next)));
                 continue;
@@ -191,7 +192,8 @@ impl Loader<'_> {
         })
     }
 
-    /// Completes a closed segment that was walked. If the next start will `trust` its indexes, they are synced now.
+    /// Completes a closed segment that was walked. If the next start will `trust` its indexes, they are
+    /// synced now.
     fn complete(&mut self, segment: &Arc<Segment>, mut indexer: Indexer, trust: bool) -> io::Result<()> {
         indexer.note_time(segment);
         for index in [&segment.offsets, &segment.times] {
@@ -287,14 +289,15 @@ impl Loader<'_> {
         Ok((Walked { segment, indexer, cut }, rules.end))
     }
 
-    /// Whether the end of a closed segment is missing. Files reach the disk in any order, so the segment after it may be
-    /// whole; it goes too, or the log would have a hole. Only compaction leaves a hole that is none, and other gaps.
+    /// Whether the end of a closed segment is missing. Files reach the disk in any order, so the segment
+    /// after it may be whole; it goes too, or the log would have a hole. Only compaction leaves a hole that
+    /// is none, and other gaps.
     fn has_hole(&self, rules: &Rules) -> bool {
         rules.end < rules.next && !(self.config.compact && rules.gaps)
     }
 
-    /// The index entries that can be believed: all of a cleanly closed log, those below the recovery point otherwise, and
-    /// none if the last of them does not point at its batch.
+    /// The index entries that can be believed: all of a cleanly closed log, those below the recovery point
+    /// otherwise, and none if the last of them does not point at its batch.
     fn prefix(&self, found: &Segment, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
         let base = found.base;
         let clean = trusted == Offset(i64::MAX);
@@ -325,8 +328,8 @@ impl Loader<'_> {
         Ok(Prefix { offsets, times, position })
     }
 
-    /// Shows the batches after the newest usable snapshot; gives the leader epochs. The transaction indexes of what was
-    /// scanned are made anew on the way.
+    /// Shows the batches after the newest usable snapshot; gives the leader epochs. The transaction indexes
+    /// of what was scanned are made anew on the way.
     fn replay(
         &mut self,
         segments: &[Arc<Segment>],

@@ -17,8 +17,8 @@ pub trait Replay {
     /// Comes first: the newest producer snapshot that can be used, if there is one.
     fn snapshot(&mut self, snapshot: Option<ProducerSnapshot>);
 
-    /// Then every batch after the snapshot, in order; for control batches with the control record, if its kind is known.
-    /// Answers with the transaction that the batch aborts.
+    /// Then every batch after the snapshot, in order; for control batches with the control record, if its
+    /// kind is known. Answers with the transaction that the batch aborts.
     fn batch(&mut self, header: &BatchHeader, control: Option<ControlRecord>) -> Option<AbortedTxn>;
 }
 
@@ -35,8 +35,8 @@ impl Replay for NoReplay {
 }
 
 impl Log {
-    /// Shows what the log holds, as [`Log::open`] does: for the producers after [`Log::truncate_to`]. Writes what is
-    /// queued first.
+    /// Shows what the log holds, as [`Log::open`] does: for the producers after [`Log::truncate_to`]. Writes
+    /// what is queued first.
     pub fn replay(&mut self, replay: &mut dyn Replay) -> Result<(), LogError> {
         self.write()?;
         self.check_online()?;
@@ -56,7 +56,8 @@ impl Log {
     }
 }
 
-/// Batches that opening a log has met already, by the base of their segment, so that they need not be read once more.
+/// Batches that opening a log has met already, by the base of their segment, so that they need not be read
+/// once more.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     batches: BTreeMap<Offset, Vec<Found>>,
@@ -89,8 +90,8 @@ impl Met {
     }
 }
 
-/// Visits the batches from the one that holds `from` on, but for those that reach into the next segment: a file that does
-/// not belong there may hold such, even from beyond the log's end.
+/// Visits the batches from the one that holds `from` on, but for those that reach into the next segment: a
+/// file that does not belong there may hold such, even from beyond the log's end.
 pub(super) fn each_batch(
     segments: &[Arc<Segment>],
     from: Offset,

@@ -18,9 +18,9 @@ pub struct Retained {
 }
 
 impl Log {
-    /// Removes the oldest segments that `retention.ms`, `retention.bytes` or the log's start no longer keep, never one
-    /// that reaches beyond `high_watermark`. If all are to go, a new segment is started first. A log that is compacted
-    /// and not also deleted loses only what is below its start.
+    /// Removes the oldest segments that `retention.ms`, `retention.bytes` or the log's start no longer keep,
+    /// never one that reaches beyond `high_watermark`. If all are to go, a new segment is started first. A
+    /// log that is compacted and not also deleted loses only what is below its start.
     ///
     /// `producers` is asked for the state after everything that was appended if a segment has to be started.
     pub fn retain(
@@ -37,7 +37,8 @@ impl Log {
         let bytes = segments[..gone].iter().map(|segment| segment.size()).sum();
         if gone > 0 {
             if gone == segments.len() {
-                // Removing the segments syncs the folder first: without the new one a crash would leave an empty log.
+                // Removing the segments syncs the folder first: without the new one a crash would leave an
+                // empty log.
                 self.roll(&producers())?;
             }
             let start = self.segments()[gone].base.max(self.log_start());

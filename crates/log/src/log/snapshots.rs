@@ -1,4 +1,5 @@
-//! Producer snapshots: the state of the producers at an offset, so that opening a log need not read all of it.
+//! Producer snapshots: the state of the producers at an offset, so that opening a log need not read all of
+//! it.
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
@@ -31,8 +32,9 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start there, but for
-    /// those that are damaged or of what is no longer in the log: these must not come back once the log has grown again.
+    /// The newest snapshot at or below `known` that is whole. Later ones stay for the segments that start
+    /// there, but for those that are damaged or of what is no longer in the log: these must not come back
+    /// once the log has grown again.
     pub fn newest_usable(
         &mut self,
         place: &Place,
@@ -82,9 +84,9 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the snapshots that no start will need: of those that are not at the base of a segment, all before the
-    /// newest that is at or below `covered`; those of segments that are gone. `covered` is what every start trusts from
-    /// now on: the checkpointed recovery point, or where the log surely begins.
+    /// Removes the snapshots that no start will need: of those that are not at the base of a segment, all
+    /// before the newest that is at or below `covered`; those of segments that are gone. `covered` is what
+    /// every start trusts from now on: the checkpointed recovery point, or where the log surely begins.
     pub(super) fn prune_snapshots(&mut self, covered: Offset) -> io::Result<()> {
         let Some(oldest_needed) = self.snapshots.offsets.range(..=covered).next_back().copied() else {
             return Ok(());
@@ -101,9 +103,9 @@ impl Log {
         self.remove_snapshots(after)
     }
 
-    /// How many of the first `count` segments can go such that a crash finds a snapshot for the producers in them: one at
-    /// the base of the first segment that stays, or a later one that the checkpointed recovery point covers. After a
-    /// crash there may be none until the next flush has vouched.
+    /// How many of the first `count` segments can go such that a crash finds a snapshot for the producers in
+    /// them: one at the base of the first segment that stays, or a later one that the checkpointed recovery
+    /// point covers. After a crash there may be none until the next flush has vouched.
     pub(super) fn removable(&self, segments: &[Arc<Segment>], count: usize) -> usize {
         let stands_in = |base: Offset| {
             let covered = base..=self.slot.checkpointed().max(base);
@@ -115,9 +117,9 @@ impl Log {
         (1..=count).take_while(can_go).last().unwrap_or(0)
     }
 
-    /// Makes durable the snapshots that stand for the producers of the segments below `base`, before these go: a crash
-    /// may bring back the last of them, so each that goes needs the one at its end. Those of segments that went before are
-    /// removed.
+    /// Makes durable the snapshots that stand for the producers of the segments below `base`, before these
+    /// go: a crash may bring back the last of them, so each that goes needs the one at its end. Those of
+    /// segments that went before are removed.
     pub(super) fn sync_snapshots_to(&mut self, base: Offset) -> io::Result<()> {
         let Some(first) = self.segments().first().map(|segment| segment.base) else { return Ok(()) };
         // What the recovery point covers was synced with it.
@@ -147,8 +149,8 @@ pub(super) fn remove(place: &Place, offset: Offset) -> io::Result<()> {
     }
 }
 
-/// Reads a snapshot. `None` if it is damaged, as a crash may leave it, or speaks of what comes after its offset: then it
-/// is another's and has got a wrong name.
+/// Reads a snapshot. `None` if it is damaged, as a crash may leave it, or speaks of what comes after its
+/// offset: then it is another's and has got a wrong name.
 pub(super) fn read(place: &Place, offset: Offset) -> io::Result<Option<ProducerSnapshot>> {
     let path: PathBuf = place.path(offset, Kind::Snapshot);
     let bytes = match read_file(&*place.disk, &path, SNAPSHOT_BYTES_MAX) {

@@ -1,7 +1,8 @@
-//! Files of a log that wait to be synced and do not grow any more: those of closed segments, and producer snapshots.
+//! Files of a log that wait to be synced and do not grow any more: those of closed segments, and producer
+//! snapshots.
 //!
-//! They are held open, because a file that is opened anew may not tell of an error that it had before. So what leaves the
-//! log MUST be forgotten here: a deleted file that is held keeps its space and its pages.
+//! They are held open, because a file that is opened anew may not tell of an error that it had before. So
+//! what leaves the log MUST be forgotten here: a deleted file that is held keeps its space and its pages.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;

@@ -67,10 +67,11 @@ pub struct SegmentInfo {
 
 /// Reads a log. Cheap to clone; never waits for the writer, and the writer never waits for it.
 ///
-/// What guards offsets in the files is only their order: a batch that does not lie in its segment, or not behind the one
-/// before it, is [`ReadError::Corrupt`], so that no reader is led back.
+/// What guards offsets in the files is only their order: a batch that does not lie in its segment, or not
+/// behind the one before it, is [`ReadError::Corrupt`], so that no reader is led back.
 ///
-/// Records that are below a given [`Bound`] are there unless the log was truncated or its start moved meanwhile.
+/// Records that are below a given [`Bound`] are there unless the log was truncated or its start moved
+/// meanwhile.
 #[derive(Clone, Debug)]
 pub struct LogReader {
     shared: Arc<Shared>,
@@ -98,10 +99,10 @@ impl LogReader {
         Offset(self.shared.log_start.load(Ordering::Acquire))
     }
 
-    /// What a fetch from `offset` gets: the batches from the one that holds `offset` on, up to `max_bytes`, never beyond
-    /// `upper` or the end of a segment. The last batch may be cut off, as Kafka does; with `min_one` the first one is
-    /// whole even if it is larger than `max_bytes`. An offset at or after `upper`, but not after the log's end, gets an
-    /// empty plan.
+    /// What a fetch from `offset` gets: the batches from the one that holds `offset` on, up to `max_bytes`,
+    /// never beyond `upper` or the end of a segment. The last batch may be cut off, as Kafka does; with
+    /// `min_one` the first one is whole even if it is larger than `max_bytes`. An offset at or after `upper`,
+    /// but not after the log's end, gets an empty plan.
     pub fn read(
         &self,
         offset: Offset,
@@ -134,7 +135,8 @@ impl LogReader {
         })
     }
 
-    /// The headers of the batches from the one that holds `from` on, below `upper`. Reads through a bounded buffer.
+    /// The headers of the batches from the one that holds `from` on, below `upper`. Reads through a bounded
+    /// buffer.
     pub fn batches(&self, from: Offset, upper: Bound) -> Batches {
         let segments = self.shared.segments.load_full();
         let mut spans: Vec<_> = below(&segments, from, upper).map(Span::keep).collect();
@@ -179,8 +181,8 @@ impl LogReader {
         segments.iter().map(info).collect()
     }
 
-    /// Runs `read`, again if it failed and the segments are not what they were: a file that was truncated or deleted
-    /// under a reader is no error.
+    /// Runs `read`, again if it failed and the segments are not what they were: a file that was truncated or
+    /// deleted under a reader is no error.
     fn retrying<T>(&self, read: impl Fn(&[Arc<Segment>]) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let mut segments = self.shared.segments.load_full();
         for _ in 0..RETRIES_MAX {

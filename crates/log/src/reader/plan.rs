@@ -12,8 +12,8 @@ use ottla_wire::batch::{BatchHeader, HEADER_LEN};
 use crate::disk::{Cold, DiskFile, read_up_to};
 use crate::segment::order::{Order, Step};
 
-/// A span of a segment file that holds batches. The file stays readable while the plan lives, even if the segment is
-/// deleted.
+/// A span of a segment file that holds batches. The file stays readable while the plan lives, even if the
+/// segment is deleted.
 #[derive(Clone, Debug)]
 pub struct ReadPlan {
     file: Option<Arc<dyn DiskFile>>,
@@ -65,8 +65,8 @@ impl ReadPlan {
         self.file.as_ref()?.as_std()
     }
 
-    /// Reads the bytes. They end before a batch that is out of order, which a read that begins there reports. Fewer than
-    /// planned also if the log was truncated meanwhile. With [`Cold::Refuse`] the error is
+    /// Reads the bytes. They end before a batch that is out of order, which a read that begins there reports.
+    /// Fewer than planned also if the log was truncated meanwhile. With [`Cold::Refuse`] the error is
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) where not all of them are in memory.
     pub fn read(&self, cold: Cold) -> io::Result<Bytes> {
         let Some(file) = &self.file else { return Ok(Bytes::new()) };

@@ -42,7 +42,8 @@ impl LogReader {
         })
     }
 
-    /// The record with the largest timestamp (the first, if several have it) below `upper`; `None` if no record has one.
+    /// The record with the largest timestamp (the first, if several have it) below `upper`; `None` if no
+    /// record has one.
     pub fn max_timestamp(&self, upper: Bound) -> Result<Option<TimestampAndOffset>, ReadError> {
         self.retrying(|segments| {
             let start = self.log_start();

@@ -40,15 +40,16 @@ pub(crate) enum CursorError {
 
 /// Window of a look-up, which ends after a few small batches.
 pub(crate) const LOOKUP_WINDOW: usize = 4096 + HEADER_LEN;
-/// Window of a walk over the headers of much of a file: what a batch has besides its header is not read if it is large.
+/// Window of a walk over the headers of much of a file: what a batch has besides its header is not read if it
+/// is large.
 pub(crate) const WALK_WINDOW: usize = 16 << 10;
 /// Window of a walk that reads everything. It fits into a core's own cache.
 pub(crate) const SCAN_WINDOW: usize = 256 << 10;
 /// A control batch holds one small record.
 const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
 
-/// Goes from batch to batch between two positions. Reads a window at a time where batches are small, and headers only
-/// where they are larger than the window.
+/// Goes from batch to batch between two positions. Reads a window at a time where batches are small, and
+/// headers only where they are larger than the window.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     file: Arc<dyn DiskFile>,
@@ -74,8 +75,8 @@ impl Cursor {
         Cursor { cold, ..self }
     }
 
-    /// The same cursor, for which it is corruption if a batch does not lie within `offsets`, behind the one before: what
-    /// guards offsets in the file is only this.
+    /// The same cursor, for which it is corruption if a batch does not lie within `offsets`, behind the one
+    /// before: what guards offsets in the file is only this.
     pub fn in_order(self, offsets: Range<Offset>) -> Cursor {
         Cursor { order: Some(Order::within(offsets)), ..self }
     }
@@ -108,7 +109,8 @@ impl Cursor {
         Ok(Some(found))
     }
 
-    /// If order matters: the batch that [`Cursor::next`] gave last is where it says only if the next one is behind it.
+    /// If order matters: the batch that [`Cursor::next`] gave last is where it says only if the next one is
+    /// behind it.
     pub fn confirm(&mut self) -> Result<(), CursorError> {
         if self.order.is_none() || self.position >= self.end {
             return Ok(());
@@ -142,7 +144,8 @@ impl Cursor {
         Ok(crc == found.header.crc)
     }
 
-    /// Makes at least `need` bytes from the position on available, or as many as there are. Nothing is read twice.
+    /// Makes at least `need` bytes from the position on available, or as many as there are. Nothing is read
+    /// twice.
     fn fill(&mut self, need: usize) -> io::Result<()> {
         let need = need.min((self.end - self.position) as usize);
         let kept = self.buffered().len();

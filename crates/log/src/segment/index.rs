@@ -1,8 +1,9 @@
 //! The sparse indexes of a segment: `.index` (offset to position) and `.timeindex` (timestamp to offset).
 //!
-//! The newest entries are in memory, where readers see them without a lock; they go to the file in runs. Everything
-//! older is only in the file and found by `pread`, so an index costs little memory however large it is. What the last
-//! look-up read is kept: who reads a log in order asks for the same block of entries again and again.
+//! The newest entries are in memory, where readers see them without a lock; they go to the file in runs.
+//! Everything older is only in the file and found by `pread`, so an index costs little memory however large
+//! it is. What the last look-up read is kept: who reads a log in order asks for the same block of entries
+//! again and again.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -19,12 +20,13 @@ use crate::names::Kind;
 /// Entries in memory beyond which the owner MUST call [`SparseIndex::persist`].
 pub(crate) const UNPERSISTED_ENTRIES_MAX: usize = 4096;
 
-/// Entries of the file that one read brings at the end of a search, and that are kept in memory. They are let go of with
-/// the descriptor.
+/// Entries of the file that one read brings at the end of a search, and that are kept in memory. They are let
+/// go of with the descriptor.
 const BLOCK_ENTRIES: usize = 128;
 
-/// One entry. In the offset index the key is an offset relative to the segment's base and the value the position of the
-/// batch that has it as its last; in the time index the key is a timestamp and the value a relative offset.
+/// One entry. In the offset index the key is an offset relative to the segment's base and the value the
+/// position of the batch that has it as its last; in the time index the key is a timestamp and the value a
+/// relative offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub key: i64,
@@ -139,7 +141,8 @@ impl SparseIndex {
         Ok(())
     }
 
-    /// Keeps the first `entries` entries, in the file too. Only the owner may; everything MUST be in the file.
+    /// Keeps the first `entries` entries, in the file too. Only the owner may; everything MUST be in the
+    /// file.
     pub fn truncate(&self, entries: usize) -> io::Result<()> {
         assert_eq!(self.unpersisted(), 0, "an index is truncated in its file");
         if entries > 0 || self.exists()? {
@@ -150,8 +153,8 @@ impl SparseIndex {
         Ok(())
     }
 
-    /// Every entry of the file, up to the first that cannot be one because its key does not increase: a crashed Kafka
-    /// leaves zeros at the end.
+    /// Every entry of the file, up to the first that cannot be one because its key does not increase: a
+    /// crashed Kafka leaves zeros at the end.
     pub fn read_all(&self) -> io::Result<Vec<Entry>> {
         let entries = self.read(0, self.tail.load().before, Cold::Wait)?;
         let ordered = |pair: &[Entry]| pair[0].key < pair[1].key && pair[0].value <= pair[1].value;

@@ -28,7 +28,8 @@ impl Indexer {
         Ok(Indexer { bytes_since_entry: 0, largest, offset_of_largest: offset, last_time_entry: largest })
     }
 
-    /// Reads the headers after the last entry of the offset index, adding entries that are due. No CRC is checked.
+    /// Reads the headers after the last entry of the offset index, adding entries that are due. No CRC is
+    /// checked.
     pub fn catch_up(&mut self, segment: &Segment, interval: u64) -> Result<(), CursorError> {
         let last = segment.offsets.last()?;
         let start = last.map_or(0, |entry| u64::from(entry.value));

@@ -39,8 +39,8 @@ impl Place {
     }
 }
 
-/// A segment. The owner of the log writes; what readers may see is in the atomics. A segment that is truncated is
-/// replaced by a new `Segment` over the same file, so `size` and `end` only grow.
+/// A segment. The owner of the log writes; what readers may see is in the atomics. A segment that is
+/// truncated is replaced by a new `Segment` over the same file, so `size` and `end` only grow.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub place: Arc<Place>,
@@ -142,8 +142,8 @@ impl Segment {
         self.search(offset, limit, Cold::Wait, |cursor| cursor)
     }
 
-    /// As [`Segment::locate`], for a reader: a batch that does not lie within `offsets`, or not behind the one before, is
-    /// corruption.
+    /// As [`Segment::locate`], for a reader: a batch that does not lie within `offsets`, or not behind the
+    /// one before, is corruption.
     pub fn locate_within(
         &self,
         offset: Offset,
@@ -170,7 +170,8 @@ impl Segment {
         // The first batch of a segment has no entry.
         let [floor, next] = [floor, next].map(|e| e.filter(|e| (1..limit).contains(&u64::from(e.value))));
         let start = floor.map_or(0, |entry| u64::from(entry.value));
-        // Large batches have an entry each, with their last offset, so the next one is most likely of the batch itself.
+        // Large batches have an entry each, with their last offset, so the next one is most likely of the
+        // batch itself.
         if let Some(next) = next
             && u64::from(next.value) > start + LOOKUP_WINDOW as u64
             && let Ok(Some(found)) = cursor(next.value.into(), HEADER_LEN).next()
@@ -191,8 +192,9 @@ impl Segment {
         }
     }
 
-    /// As [`seek`], with a cursor at the batch of an index entry. Its key is the last offset of that batch, or with Kafka of
-    /// the last of several that were appended together. Where there is none of that offset, the two contradict each other.
+    /// As [`seek`], with a cursor at the batch of an index entry. Its key is the last offset of that batch,
+    /// or with Kafka of the last of several that were appended together. Where there is none of that offset,
+    /// the two contradict each other.
     fn seek_from(
         &self,
         entry: Entry,
@@ -221,11 +223,12 @@ impl Segment {
         Kind::OF_SEGMENT.into_iter().map(|kind| self.place.path(self.base, kind))
     }
 
-    /// Renames the files out of the log; gives the new names. Those who have the files open can go on reading.
+    /// Renames the files out of the log; gives the new names. Those who have the files open can go on
+    /// reading.
     pub fn retire(&self) -> io::Result<Vec<PathBuf>> {
         let mut retired = Vec::new();
-        // The log first: a log without its transaction index would show aborted records as committed, while indexes
-        // without their log are leftovers.
+        // The log first: a log without its transaction index would show aborted records as committed, while
+        // indexes without their log are leftovers.
         for path in self.paths() {
             if let Some(path) = retire_file(&*self.place.disk, &path)? {
                 retired.push(path);

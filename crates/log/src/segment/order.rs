@@ -18,8 +18,8 @@ pub(crate) struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     On,
-    /// Offsets are left out: compaction has taken them, or the batch is not where it says. Then the next one is not behind
-    /// it.
+    /// Offsets are left out: compaction has taken them, or the batch is not where it says. Then the next one
+    /// is not behind it.
     OverGap,
 }
 

@@ -70,7 +70,8 @@ impl TxnIndex {
         Ok(())
     }
 
-    /// Keeps the entries of markers below `offset`; what follows one that is not an entry goes too. Only the owner may.
+    /// Keeps the entries of markers below `offset`; what follows one that is not an entry goes too. Only the
+    /// owner may.
     pub fn truncate(&self, offset: Offset) -> io::Result<()> {
         let mut kept = 0;
         let visited = self.visit(Cold::Wait, |entry| {

@@ -1,8 +1,8 @@
 //! A log on a disk that fails, held against a list of batches.
 //!
-//! Random operations run on a [`Log`](ottla_log::Log) over a simulated disk that stops at random moments and loses what
-//! was not synced. After every operation the log shows the batches of the model; after every crash a prefix of them that
-//! holds everything that was durable.
+//! Random operations run on a [`Log`](ottla_log::Log) over a simulated disk that stops at random moments and
+//! loses what was not synced. After every operation the log shows the batches of the model; after every crash
+//! a prefix of them that holds everything that was durable.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]

@@ -93,7 +93,8 @@ impl World {
         }
     }
 
-    /// Runs an operation. If it fails the disk has stopped, and what is known to be durable is what was so before.
+    /// Runs an operation. If it fails the disk has stopped, and what is known to be durable is what was so
+    /// before.
     fn try_run(&mut self, op: &Op) -> Result<(), String> {
         let text = |error: ottla_log::LogError| error.to_string();
         match op {

@@ -175,7 +175,8 @@ async fn small_requests_pass_a_full_pool_and_large_ones_wait<W: Wire>() {
     until("all is given back", || stage.server.admission().bytes() == 0).await;
 }
 
-/// What waits in line only because its connection held something passes once it holds nothing, though the pool is still full.
+/// What waits in line only because its connection held something passes once it holds nothing, though the
+/// pool is still full.
 async fn a_small_request_leaves_the_line_when_its_connection_holds_nothing<W: Wire>() {
     let stage = stage::<W>(small_pool());
     let (mut large, mut small) = (stage.connect().await, stage.connect().await);

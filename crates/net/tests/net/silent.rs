@@ -68,7 +68,8 @@ async fn announced_lengths_take_no_memory<W: Wire>() {
     assert_eq!(stage.metrics.admission_waits.load(Relaxed), 0);
 }
 
-/// Also of a connection that has sent large requests before, and is lent a buffer for the whole of the next one.
+/// Also of a connection that has sent large requests before, and is lent a buffer for the whole of the next
+/// one.
 async fn what_has_arrived_counts_and_no_more<W: Wire>() {
     let stage = stage::<W>(settings());
     let mut client = stage.connect().await;

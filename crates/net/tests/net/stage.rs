@@ -1,7 +1,7 @@
 //! A service whose answers the test decides, on real sockets, through every kind of stream.
 //!
-//! A frame is a word: `echo…` is answered with itself, `later:<name>` when the test opens its gate, `slow:<ms>` and `hang`
-//! keep `serve` busy; the other words are in [`Script::answer`].
+//! A frame is a word: `echo…` is answered with itself, `later:<name>` when the test opens its gate,
+//! `slow:<ms>` and `hang` keep `serve` busy; the other words are in [`Script::answer`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;

@@ -7,8 +7,9 @@ use tokio::time::{advance, pause};
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// From here on, time passes by a tick for each turn that the runtime gets, and no faster than the clock: a test that the
-/// machine holds up for seconds has missed a tick or two, and no time-out. MUST be called once, in a runtime of one thread.
+/// From here on, time passes by a tick for each turn that the runtime gets, and no faster than the clock: a
+/// test that the machine holds up for seconds has missed a tick or two, and no time-out. MUST be called once,
+/// in a runtime of one thread.
 pub fn steady() {
     pause();
     let (tick, mut ticks) = mpsc::channel(1);

@@ -1,5 +1,5 @@
-//! A stream as TLS would be one: it begins with a handshake, changes every byte by where it stands, keeps what is written until
-//! it is flushed, and cannot be given files.
+//! A stream as TLS would be one: it begins with a handshake, changes every byte by where it stands, keeps
+//! what is written until it is flushed, and cannot be given files.
 
 use std::io;
 use std::pin::Pin;

@@ -15,7 +15,8 @@ use crate::selected;
 pub async fn run(args: ConsumeArgs) -> Result<Exit, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))?;
-    // A slow reader of the output must not keep Ctrl-C from being heard, so that all of it is waited for together.
+    // A slow reader of the output must not keep Ctrl-C from being heard, so that all of it is waited for
+    // together.
     tokio::select! {
         done = consume(args) => done,
         _ = interrupt.recv() => Ok(Exit::Clean),

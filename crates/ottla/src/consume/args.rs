@@ -86,7 +86,8 @@ pub struct MemberArgs {
     /// Milliseconds between commits of what was printed
     #[arg(long, value_name = "MS", default_value = "5000", value_parser = clap::value_parser!(u64).range(1..), requires = "group")]
     pub commit_interval: u64,
-    /// Seconds after which a member that has died is put out; classic only, else the broker says [default: 45]
+    /// Seconds after which a member that has died is put out; classic only, else the broker says [default:
+    /// 45]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "group")]
     pub session_timeout: Option<Duration>,
 }

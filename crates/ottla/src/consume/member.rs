@@ -1,7 +1,7 @@
 //! `ottla consume --group`: prints records as a member of a group.
 //!
-//! What is committed was printed: where it stops in the middle of what it has fetched, it goes back to there before it
-//! leaves.
+//! What is committed was printed: where it stops in the middle of what it has fetched, it goes back to there
+//! before it leaves.
 
 use std::time::Duration;
 
@@ -146,7 +146,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether everything before the ends is printed in the partitions that this member has. Others see to theirs.
+    /// Whether everything before the ends is printed in the partitions that this member has. Others see to
+    /// theirs.
     fn is_through(&mut self, consumer: &GroupConsumer) -> bool {
         self.has_been_assigned |=
             consumer.group_metadata().generation >= 0 && consumer.assignment().next().is_some();

@@ -1,8 +1,10 @@
 //! `ottla consume`: prints records.
 //!
 //! - [`args`]: what may be said.
-//! - [`alone`]: reads given partitions; [`member`]: reads as a member of a group, and [`share`] tells what it has of it.
-//! - [`begin`]: where to begin and where to stop; [`polling`]: what is done again and again; [`format`]: records as text.
+//! - [`alone`]: reads given partitions; [`member`]: reads as a member of a group, and [`share`] tells what it
+//!   has of it.
+//! - [`begin`]: where to begin and where to stop; [`polling`]: what is done again and again; [`format`]:
+//!   records as text.
 
 mod alone;
 mod args;

@@ -1,4 +1,5 @@
-//! What reading alone and as a member have in common: how long a poll waits, what becomes of one that fails, and writing.
+//! What reading alone and as a member have in common: how long a poll waits, what becomes of one that fails,
+//! and writing.
 
 use std::io;
 use std::time::{Duration, Instant};

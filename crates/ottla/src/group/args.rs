@@ -128,7 +128,8 @@ pub struct ResetTo {
     /// To this offset
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
-    /// To the first record of this time or later: 2026-01-31T12:00:00Z, milliseconds since 1970, or 90s, 15m, 12h, 7d ago
+    /// To the first record of this time or later: 2026-01-31T12:00:00Z, milliseconds since 1970, or 90s, 15m,
+    /// 12h, 7d ago
     #[arg(long, value_name = "TIME")]
     to_datetime: Option<Time>,
     /// To the first record that is not older than 90s, 15m, 12h, 7d

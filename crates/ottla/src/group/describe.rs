@@ -1,4 +1,5 @@
-//! `ottla group describe`: members with their partitions, committed offsets, and the lag in records and in time.
+//! `ottla group describe`: members with their partitions, committed offsets, and the lag in records and in
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use ottla_client::{Admin, Consumer, ConsumerConfig, OffsetReset, Seek, TopicPartition};
 use ottla_wire::{Offset, Timestamp};
 
-/// What is fetched of a partition to see one record. A larger batch comes all the same, but with others in its way.
+/// What is fetched of a partition to see one record. A larger batch comes all the same, but with others in
+/// its way.
 const BYTES_A_PARTITION: i32 = 16 << 10;
 /// What one fetch may bring.
 const BYTES_A_FETCH: i32 = 1 << 20;
 /// How long records are waited for, all in all. What has not come by then is not known.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// The timestamps of the first records at or after these offsets, as far as they can be had soon. There MUST be such
-/// records: each partition is waited for.
+/// The timestamps of the first records at or after these offsets, as far as they can be had soon. There MUST
+/// be such records: each partition is waited for.
 pub async fn timestamps(
     admin: &Admin,
     at: &BTreeMap<TopicPartition, Offset>,

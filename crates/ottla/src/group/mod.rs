@@ -1,7 +1,8 @@
 //! `ottla group`: what consumer groups do, how far they are, and where they go on.
 //!
 //! - [`args`]: what may be said; a file for each command.
-//! - `offsets`: offsets of partitions and of groups, for all of them; `lag`: how old is what a group reads next.
+//! - `offsets`: offsets of partitions and of groups, for all of them; `lag`: how old is what a group reads
+//!   next.
 
 mod args;
 mod delete;

@@ -29,7 +29,8 @@ pub async fn committed(admin: &Admin, group: &str) -> Result<ByPartition, Failur
     Ok(committed)
 }
 
-/// Offsets of partitions, and what could not be found out. A time after the last record has no offset and is left out.
+/// Offsets of partitions, and what could not be found out. A time after the last record has no offset and is
+/// left out.
 pub async fn listed(
     admin: &Admin,
     partitions: &BTreeSet<TopicPartition>,

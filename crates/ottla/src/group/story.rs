@@ -1,4 +1,5 @@
-//! The history of a group as a story for people: for each rebalance who caused it and why, and how each phase went.
+//! The history of a group as a story for people: for each rebalance who caused it and why, and how each phase
+//! went.
 
 use serde_json::Value;
 

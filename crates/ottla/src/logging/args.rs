@@ -23,8 +23,8 @@ pub enum LogFormat {
     Auto,
 }
 
-/// What is logged, as `--log-level` takes it: a level, or one for each part of the program. It means the same to a broker
-/// and to a command; only the default differs.
+/// What is logged, as `--log-level` takes it: a level, or one for each part of the program. It means the same
+/// to a broker and to a command; only the default differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLevel(Targets);
 

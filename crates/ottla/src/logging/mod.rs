@@ -1,7 +1,7 @@
 //! The log on stderr: text for people, JSON for machines.
 //!
-//! Lines go through a bounded queue to a thread of their own ([`writer`]): a terminal that is stopped, or a pipe that
-//! nobody reads, must not stop the broker. [`args`]: what may be said about it.
+//! Lines go through a bounded queue to a thread of their own ([`writer`]): a terminal that is stopped, or a
+//! pipe that nobody reads, must not stop the broker. [`args`]: what may be said about it.
 
 mod args;
 mod writer;

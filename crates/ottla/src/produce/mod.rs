@@ -107,7 +107,8 @@ struct Sending {
 }
 
 impl Sending {
-    /// Reads and sends until the input ends, Ctrl-C, or an error that stands in the way of everything that follows.
+    /// Reads and sends until the input ends, Ctrl-C, or an error that stands in the way of everything that
+    /// follows.
     async fn send_all(&mut self, interrupt: &mut Signal) -> Result<(), Failure> {
         let mut lines = Lines::of_stdin()?;
         loop {

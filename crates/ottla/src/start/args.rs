@@ -19,7 +19,8 @@ pub struct StartArgs {
     /// Data directory, made if it does not exist [default: ./ottla-data] (log.dirs)
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address for clients; with 0.0.0.0 every host on the network can connect [default: 127.0.0.1:9092] (listeners)
+    /// Address for clients; with 0.0.0.0 every host on the network can connect [default: 127.0.0.1:9092]
+    /// (listeners)
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Address that clients are told to connect to [default: the one listened on] (advertised.listeners)

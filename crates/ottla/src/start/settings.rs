@@ -1,7 +1,7 @@
 //! From the command line and the file to the settings of a broker.
 //!
-//! A flag or `--set` wins over the file, the file over Ottla's own defaults for a start on a laptop ([`DEFAULTS`]),
-//! those over Kafka's.
+//! A flag or `--set` wins over the file, the file over Ottla's own defaults for a start on a laptop
+//! ([`DEFAULTS`]), those over Kafka's.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! `ottla topic describe`: partitions with leader, replicas, offsets and sizes, and the settings that were changed.
+//! `ottla topic describe`: partitions with leader, replicas, offsets and sizes, and the settings that were
+//! changed.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,8 @@ use ottla_wire::protocol::ApiKey;
 use crate::benign::{self, Benign, CORRELATION_ID, Subject};
 use crate::harness::{Broker, Setup, Wire, batch, create_topic, produced};
 
-/// Key, name, lowest and highest version. A row is added when an API is served in full; none is ever taken away.
+/// Key, name, lowest and highest version. A row is added when an API is served in full; none is ever taken
+/// away.
 const ADVERTISED: &str = "
  0 Produce                   0 13
  1 Fetch                     4 18

@@ -1,4 +1,5 @@
-//! A request of every served API in every version, that a broker with one small topic answers without an error.
+//! A request of every served API in every version, that a broker with one small topic answers without an
+//! error.
 
 use bytes::Bytes;
 use ottla_wire::messages::create_partitions_request::CreatePartitionsTopic;

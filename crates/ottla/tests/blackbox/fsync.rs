@@ -1,4 +1,5 @@
-//! A flush that fails: nothing that waited for it is acknowledged, and it is not tried again as if nothing had happened.
+//! A flush that fails: nothing that waited for it is acknowledged, and it is not tried again as if nothing
+//! had happened.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

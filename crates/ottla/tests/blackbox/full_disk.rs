@@ -1,4 +1,5 @@
-//! A full disk: what was acknowledged stays, nothing else is promised, and with room again the broker goes on.
+//! A full disk: what was acknowledged stays, nothing else is promised, and with room again the broker goes
+//! on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,7 +85,8 @@ fn a_full_disk_loses_nothing_and_is_left_again() {
     let broker = setup.start();
     let mut wire = broker.connect();
     let read = read_all(&mut wire, "full", 0);
-    // What was refused may not come back as a success, but it was never denied either: only what was acked is certain.
+    // What was refused may not come back as a success, but it was never denied either: only what was acked is
+    // certain.
     assert!(read.records.len() as i64 >= acked, "{} of {acked}", read.records.len());
     let expected = |(at, read): (usize, &String)| *read == value(at as i64);
     assert!(values(&read).iter().enumerate().all(expected));
@@ -99,7 +101,8 @@ fn a_full_disk_loses_nothing_and_is_left_again() {
     drop(mounted);
 }
 
-/// While the disk is full a start either serves what is there or refuses with a reason; it never loses or hangs.
+/// While the disk is full a start either serves what is there or refuses with a reason; it never loses or
+/// hangs.
 fn check_start_while_full(setup: &mut Setup, acked: i64) {
     let (code, log) = setup.start_or_refused(|broker| {
         let mut wire = broker.connect();

@@ -1,4 +1,5 @@
-//! Groups from the command line: members as processes, one of them killed, and what `ottla group` tells and does.
+//! Groups from the command line: members as processes, one of them killed, and what `ottla group` tells and
+//! does.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -11,8 +12,8 @@ use serde_json::Value;
 
 use crate::harness::{Broker, Setup, batch, create_topic, eventually, latest, produced};
 
-/// Sessions of these tests are short, so that the death of a member is soon noticed, and long enough for members on a busy
-/// machine.
+/// Sessions of these tests are short, so that the death of a member is soon noticed, and long enough for
+/// members on a busy machine.
 fn setup() -> Setup {
     Setup::new()
         .set("group.initial.rebalance.delay.ms", 0)
@@ -240,7 +241,8 @@ fn what_was_not_printed_is_not_committed_and_counts_as_lag() {
     assert_eq!(done(&broker, "group list"), "g\tClassic\tconsumer\tEmpty\t0\n");
     assert_eq!(done(&broker, "group list --state stable"), "");
 
-    // The rest, up to what was the end: a second member of the other kind of group goes on where the first was.
+    // The rest, up to what was the end: a second member of the other kind of group goes on where the first
+    // was.
     assert_eq!(done(&broker, &format!("{consume} --protocol consumer")), "4,5,6,7,8,9,");
     assert_eq!(committed(&broker, "g"), [Some(10)]);
     assert!(refused(&broker, "group describe nobody", 1).contains("GROUP_ID_NOT_FOUND"));

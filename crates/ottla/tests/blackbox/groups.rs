@@ -1,4 +1,5 @@
-//! Consumer groups from outside: members, committed offsets, and the internal topic that keeps them, through kills.
+//! Consumer groups from outside: members, committed offsets, and the internal topic that keeps them, through
+//! kills.
 
 mod operation;
 
@@ -111,7 +112,8 @@ fn committed(wire: &mut Wire, group: &str, topic: &str, offsets: &[(i32, i64)]) 
     assert!(codes.iter().all(|code| *code == 0) && codes.len() == offsets.len(), "{codes:?}");
 }
 
-/// Everything that groups have committed, as (group, partition, offset), again while a coordinator is not there yet.
+/// Everything that groups have committed, as (group, partition, offset), again while a coordinator is not
+/// there yet.
 fn fetched(wire: &mut Wire, groups: &[String]) -> Vec<(String, i32, i64)> {
     let group =
         |id: &String| OffsetFetchRequestGroup { group_id: id.into(), topics: None, ..Default::default() };

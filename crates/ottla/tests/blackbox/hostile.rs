@@ -1,4 +1,5 @@
-//! Peers that send anything but what the protocol asks for: the process lives, its memory stays, others are served.
+//! Peers that send anything but what the protocol asks for: the process lives, its memory stays, others are
+//! served.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::harness::{Numbers, Setup, Wire, batch, create_topic, fetch, produced,
 
 const THREADS: u64 = 4;
 
-/// What the resident memory may grow by while bent frames come: noise of the allocator, not one frame's claims.
+/// What the resident memory may grow by while bent frames come: noise of the allocator, not one frame's
+/// claims.
 const RSS_GROWTH_KIB_MAX: usize = 48 << 10;
 
 /// What others store meanwhile, at least.

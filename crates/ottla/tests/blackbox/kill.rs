@@ -1,5 +1,5 @@
-//! kill -9 under load, again and again: every acknowledged record is there, once, in order, and nothing half-written is
-//! served.
+//! kill -9 under load, again and again: every acknowledged record is there, once, in order, and nothing
+//! half-written is served.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,8 +28,8 @@ struct Load {
     acked: Vec<Mutex<BTreeMap<u64, i64>>>,
 }
 
-/// Sends numbered records to one partition until told to stop, and waits for the last answer. No delivery may fail: the
-/// producer repeats what is unanswered when its broker is gone, and idempotence sorts it out.
+/// Sends numbered records to one partition until told to stop, and waits for the last answer. No delivery may
+/// fail: the producer repeats what is unanswered when its broker is gone, and idempotence sorts it out.
 async fn send(producer: Producer, load: Arc<Load>, partition: i32) -> u64 {
     let mut deliveries = JoinSet::new();
     let mut number = 0;
@@ -65,8 +65,8 @@ fn number(value: &str) -> u64 {
     value.split(':').next().unwrap().parse().unwrap()
 }
 
-/// Everything that was acknowledged by now is where it was said to be, and each partition holds 0, 1, 2, ... without a
-/// hole or a repeat.
+/// Everything that was acknowledged by now is where it was said to be, and each partition holds 0, 1, 2, ...
+/// without a hole or a repeat.
 fn check(broker: &Broker, load: &Load) {
     let mut wire = broker.connect();
     for partition in 0..PARTITIONS {

@@ -126,8 +126,8 @@ fn idle_connections_are_closed() {
     begun.expect_close("half a header");
 }
 
-/// Kafka's default for requests is 100 MiB, for batches 1 MiB: what lies between is read, refused with a reason, and the
-/// connection goes on.
+/// Kafka's default for requests is 100 MiB, for batches 1 MiB: what lies between is read, refused with a
+/// reason, and the connection goes on.
 #[test]
 fn a_request_of_64_mib() {
     let mut setup = Setup::new();

@@ -1,8 +1,8 @@
-//! The released shape of Ottla, from outside: the real binary on a real disk, with kills, full disks, failing flushes and
-//! hostile peers.
+//! The released shape of Ottla, from outside: the real binary on a real disk, with kills, full disks, failing
+//! flushes and hostile peers.
 //!
-//! One file for each idea; `harness` starts brokers and speaks to them. `OTTLA_SOAK=1` makes the tests that repeat
-//! something repeat it more often.
+//! One file for each idea; `harness` starts brokers and speaks to them. `OTTLA_SOAK=1` makes the tests that
+//! repeat something repeat it more often.
 // `cfg(test)` tells clippy that helpers here are test code, too.
 #![cfg(test)]
 

@@ -1,5 +1,5 @@
-//! Transactions from outside, in both versions of the protocol: what is committed is seen once, what is aborted never,
-//! through fencing, timeouts and kills.
+//! Transactions from outside, in both versions of the protocol: what is committed is seen once, what is
+//! aborted never, through fencing, timeouts and kills.
 
 mod kills;
 mod levels;
@@ -110,7 +110,8 @@ fn a_second_producer_fences_the_first_and_aborts_its_transaction() {
     }
 }
 
-/// A partition that is not part of the transaction is not written to (KIP-890). Each version of the API has its own error.
+/// A partition that is not part of the transaction is not written to (KIP-890). Each version of the API has
+/// its own error.
 #[test]
 fn what_was_not_added_is_not_written() {
     let mut setup = Setup::new();
@@ -310,7 +311,8 @@ fn what_no_client_sends_is_refused() {
     assert!(read_all(&mut wire, "t", 0).headers.is_empty());
 }
 
-/// A transaction that no coordinator knows of holds readers up; an administrator finds it and ends it (KIP-664).
+/// A transaction that no coordinator knows of holds readers up; an administrator finds it and ends it
+/// (KIP-664).
 #[test]
 fn a_transaction_that_hangs_is_found_and_ended() {
     let mut setup = Setup::new().set("transaction.partition.verification.enable", false);
@@ -395,7 +397,8 @@ fn pipelined_writes_of_a_transaction_keep_their_order() {
     }
 }
 
-/// The marker of the transaction before may come between the question whether the next one may write and its write.
+/// The marker of the transaction before may come between the question whether the next one may write and its
+/// write.
 #[test]
 fn producers_that_go_on_at_once_after_each_commit() {
     const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

@@ -1,5 +1,5 @@
-//! The files of Kafka's answers: what was asked, then `Kafka:` and its answer. Where Ottla differs on purpose, `Ottla:` with
-//! its answer and `because:` with the reason follow.
+//! The files of Kafka's answers: what was asked, then `Kafka:` and its answer. Where Ottla differs on
+//! purpose, `Ottla:` with its answer and `because:` with the reason follow.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

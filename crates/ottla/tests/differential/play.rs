@@ -31,7 +31,8 @@ pub struct Play {
     read_before: f64,
 }
 
-/// Plays a script to Ottla, or to the Kafka that the environment names, and holds the answers against the file.
+/// Plays a script to Ottla, or to the Kafka that the environment names, and holds the answers against the
+/// file.
 pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     let kafka = std::env::var("OTTLA_KAFKA").ok();
     // By default a second: a script may take longer, or not.

@@ -30,8 +30,8 @@ pub fn static_join(group: &str, member: &str, instance: &str) -> JoinGroupReques
     }
 }
 
-/// A protocol with the subscription of a consumer (version 1: topics, no user data, nothing owned). Kafka cannot form a
-/// generation with metadata that it cannot read.
+/// A protocol with the subscription of a consumer (version 1: topics, no user data, nothing owned). Kafka
+/// cannot form a generation with metadata that it cannot read.
 pub fn protocol(name: &str, topic: &str) -> JoinGroupRequestProtocol {
     let mut metadata = vec![0, 1, 0, 0, 0, 1, 0, u8::try_from(topic.len()).unwrap()];
     metadata.extend(topic.as_bytes());

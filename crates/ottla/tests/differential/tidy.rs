@@ -1,4 +1,5 @@
-//! Answers as text that is the same for the same behaviour: ids that brokers make get names, and prose is left out.
+//! Answers as text that is the same for the same behaviour: ids that brokers make get names, and prose is
+//! left out.
 
 use std::fmt::Debug;
 
@@ -169,7 +170,8 @@ pub fn text(answer: &impl Debug, names: &Names) -> String {
     })
 }
 
-/// Replaces what follows `before`, each time. `replacement` is given the rest, and gives what stands instead of how much.
+/// Replaces what follows `before`, each time. `replacement` is given the rest, and gives what stands instead
+/// of how much.
 fn with_each(text: &str, before: &str, replacement: impl Fn(&str) -> (String, usize)) -> String {
     let mut parts = text.split(before);
     let mut all = parts.next().unwrap_or_default().to_owned();

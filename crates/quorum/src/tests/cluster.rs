@@ -107,8 +107,8 @@ impl Cluster {
         among.iter().copied().find(|id| self.nodes[id].quorum.leadership().borrow().me)
     }
 
-    /// The leader of all but `without`, once they agree on one. It may be another one soon after: on a busy machine leaders
-    /// miss their heartbeats.
+    /// The leader of all but `without`, once they agree on one. It may be another one soon after: on a busy
+    /// machine leaders miss their heartbeats.
     async fn leader(&self, without: Option<BrokerId>) -> BrokerId {
         let among: BTreeSet<BrokerId> =
             self.nodes.keys().copied().filter(|id| Some(*id) != without).collect();
@@ -124,8 +124,8 @@ impl Cluster {
         self.propose_without(None, text).await
     }
 
-    /// Proposes to whoever leads all but `without`, until it is acknowledged; gives who did. What is not acknowledged may be
-    /// applied all the same: a text may then be there several times.
+    /// Proposes to whoever leads all but `without`, until it is acknowledged; gives who did. What is not
+    /// acknowledged may be applied all the same: a text may then be there several times.
     async fn propose_without(&self, without: Option<BrokerId>, text: &str) -> BrokerId {
         loop {
             let leader = self.leader(without).await;

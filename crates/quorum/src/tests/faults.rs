@@ -8,7 +8,8 @@ use super::{NODE, eventually, record, start, tiny};
 use crate::disk::Disk;
 use crate::{MetadataLog, ProposeError, Quorum, Settings, StateMachine};
 
-/// Proposals fail, the node stops leading, and after a restart on a sound disk everything acknowledged is there.
+/// Proposals fail, the node stops leading, and after a restart on a sound disk everything acknowledged is
+/// there.
 async fn fails_and_recovers(fault: fn(&Disk) -> &AtomicBool) {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();

@@ -101,7 +101,8 @@ pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
     Config { cases: count, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() }
 }
 
-/// Polls all of them in order until all are done, as one task that proposes many things does; in order of completion.
+/// Polls all of them in order until all are done, as one task that proposes many things does; in order of
+/// completion.
 pub(crate) async fn all_at_once<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut waiting: Vec<_> = futures.into_iter().map(Box::pin).collect();
     let mut done = Vec::new();

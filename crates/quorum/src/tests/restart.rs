@@ -189,7 +189,8 @@ async fn a_first_start_that_was_interrupted_is_finished() {
     assert!(matches!(refused.err(), Some(StartError::Damaged { .. })));
 }
 
-/// A start that is refused has cut off an interrupted write at the most: with the damage repaired, all is there.
+/// A start that is refused has cut off an interrupted write at the most: with the damage repaired, all is
+/// there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_refused_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();

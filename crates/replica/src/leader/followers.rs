@@ -69,8 +69,9 @@ impl Followers {
         }
     }
 
-    /// The leader has appended at `end`: a follower that stood there held all that there was until now. Without this
-    /// rule every follower of an idle partition would have to fetch, only to show that it is still there.
+    /// The leader has appended at `end`: a follower that stood there held all that there was until now.
+    /// Without this rule every follower of an idle partition would have to fetch, only to show that it is
+    /// still there.
     pub fn stood_at(&mut self, end: Offset, now: Instant) {
         for follower in self.all.iter_mut().filter(|follower| follower.log_end == end) {
             follower.caught_up_at = Some(now);
@@ -134,8 +135,8 @@ impl Follower {
         self.log_end
     }
 
-    /// Takes in a fetch. Returns whether it counts: only one of the incarnation that is registered does (KIP-903). An
-    /// older one may have held what this one has lost, and a newer one is not known here yet.
+    /// Takes in a fetch. Returns whether it counts: only one of the incarnation that is registered does
+    /// (KIP-903). An older one may have held what this one has lost, and a newer one is not known here yet.
     pub fn fetched(&mut self, now: Instant, leader_end: Offset, fetch: &FollowerFetch) -> bool {
         if self.registered.epoch != Some(fetch.broker_epoch) {
             return false;
@@ -158,8 +159,8 @@ impl Follower {
         self.log_end == leader_end || self.caught_up_at.is_some_and(|then| now.since(then) <= lag_max)
     }
 
-    /// Whether the controller would take it into the ISR: an active broker, and the incarnation that has fetched is the
-    /// one that is registered (KIP-903).
+    /// Whether the controller would take it into the ISR: an active broker, and the incarnation that has
+    /// fetched is the one that is registered (KIP-903).
     pub fn may_join(&self) -> bool {
         let same = self.fetched_as.is_some() && self.fetched_as == self.registered.epoch;
         same && self.registered.standing == Standing::Active

@@ -1,5 +1,5 @@
-//! The in-sync replicas as a leader sees them: what the controller has committed, and the one change that it is asked
-//! for (KIP-497).
+//! The in-sync replicas as a leader sees them: what the controller has committed, and the one change that it
+//! is asked for (KIP-497).
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ pub(super) struct Isr {
     proposed: Option<Proposed>,
 }
 
-/// A change that the controller may have made or may yet make. Until it is known, whoever is in either set counts.
+/// A change that the controller may have made or may yet make. Until it is known, whoever is in either set
+/// counts.
 #[derive(Debug)]
 struct Proposed {
     isr: Vec<BrokerId>,

@@ -1,4 +1,5 @@
-//! The leader: takes records, follows the followers, moves the high watermark, keeps its promises to those who wait.
+//! The leader: takes records, follows the followers, moves the high watermark, keeps its promises to those
+//! who wait.
 //!
 //! - [`append`]: batches and markers.
 //! - [`followers`]: what each follower holds.
@@ -30,7 +31,8 @@ use waiters::Waiters;
 #[derive(Debug)]
 pub(crate) struct Leader {
     epoch: LeaderEpoch,
-    /// The log end when this epoch began: a follower that has not come so far may hold what this leader never had.
+    /// The log end when this epoch began: a follower that has not come so far may hold what this leader never
+    /// had.
     epoch_start: Offset,
     followers: Followers,
     isr: Isr,
@@ -59,8 +61,8 @@ impl Leader {
         leader
     }
 
-    /// The metadata log says something new, and this broker still leads. What followers hold is kept; with a new epoch
-    /// they must show again that they keep up. The log goes on, so whoever waits goes on waiting.
+    /// The metadata log says something new, and this broker still leads. What followers hold is kept; with a
+    /// new epoch they must show again that they keep up. The log goes on, so whoever waits goes on waiting.
     pub fn assigned(
         &mut self,
         now: Instant,
@@ -142,14 +144,16 @@ impl Leader {
         self.settle(now, local, effects);
     }
 
-    /// Something counts for more than before: asks for the next flush, moves the high watermark, releases who waited.
+    /// Something counts for more than before: asks for the next flush, moves the high watermark, releases who
+    /// waited.
     pub fn settle(&mut self, now: Instant, local: &mut Local, effects: &mut Vec<Effect>) {
         local.want_flush(self.epoch, effects);
         self.move_high_watermark(now, local);
         self.waiters.release_local(local.counted_end(), effects);
         self.waiters.release_in_sync(local.high_watermark, effects);
         if self.is_under_min_isr(local) {
-            // The high watermark stands still until replicas are back (KIP-966). To wait for that would only hide why.
+            // The high watermark stands still until replicas are back (KIP-966). To wait for that would only
+            // hide why.
             let (in_sync, required) = self.in_sync_and_required(local);
             self.waiters
                 .fail_in_sync(AppendError::NotEnoughReplicasAfterAppend { in_sync, required }, effects);
@@ -176,15 +180,16 @@ impl Leader {
         self.deletions.fail(why_not_deleted, effects);
     }
 
-    /// How many replicas are in sync, and how many acks=all needs: `min.insync.replicas`, but never more than there are.
+    /// How many replicas are in sync, and how many acks=all needs: `min.insync.replicas`, but never more than
+    /// there are.
     fn in_sync_and_required(&self, local: &Local) -> (u32, u32) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let replicas = count(self.followers.len() + 1);
         (count(self.isr.committed().len()), local.config.min_isr.min(replicas))
     }
 
-    /// What every replica holds that is in the ISR, may be in it soon (KIP-497), or is about to join is committed. Below
-    /// `min.insync.replicas` nothing is (KIP-966).
+    /// What every replica holds that is in the ISR, may be in it soon (KIP-497), or is about to join is
+    /// committed. Below `min.insync.replicas` nothing is (KIP-966).
     fn move_high_watermark(&self, now: Instant, local: &mut Local) {
         if self.is_under_min_isr(local) || local.truncating {
             return;
@@ -201,8 +206,8 @@ impl Leader {
         local.raise_high_watermark(committed);
     }
 
-    /// A follower that keeps up and may join is waited for before it is in the ISR: else the high watermark would run
-    /// away from it.
+    /// A follower that keeps up and may join is waited for before it is in the ISR: else the high watermark
+    /// would run away from it.
     fn is_waited_for(&self, follower: &Follower, now: Instant, log_end: Offset, lag_max: Duration) -> bool {
         self.isr.may_contain(follower.broker())
             || (follower.is_caught_up(now, log_end, lag_max) && follower.may_join())

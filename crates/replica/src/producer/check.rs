@@ -18,7 +18,8 @@ pub(crate) enum Checked {
 }
 
 impl ProducerTable {
-    /// Whether a batch may be appended as far as its producer is concerned. `verify`: transactional writes need proof.
+    /// Whether a batch may be appended as far as its producer is concerned. `verify`: transactional writes
+    /// need proof.
     pub(crate) fn check(
         &self,
         header: &BatchHeader,
@@ -68,7 +69,8 @@ impl ProducerTable {
         };
         let (found, current) = (marker.producer_epoch, entry.epoch);
         let old = if marker.transaction_version >= 2 { found <= current } else { found < current };
-        // The marker again, its answer having been lost (KAFKA-19999): there is nothing left to end, so it does no harm.
+        // The marker again, its answer having been lost (KAFKA-19999): there is nothing left to end, so it
+        // does no harm.
         let again = found == current && entry.txn_first.is_none();
         if old && !again {
             return Err(AppendError::InvalidProducerEpoch { producer: marker.producer, found, current });
@@ -80,8 +82,8 @@ impl ProducerTable {
         Ok(())
     }
 
-    /// A transactional write is to be confirmed with its coordinator: the guard to show at the append. `None` when a
-    /// transaction of this producer and epoch is open here, which is proof enough.
+    /// A transactional write is to be confirmed with its coordinator: the guard to show at the append. `None`
+    /// when a transaction of this producer and epoch is open here, which is proof enough.
     pub(crate) fn begin_verification(
         &mut self,
         wall: Timestamp,
@@ -137,7 +139,8 @@ impl ProducerTable {
         Ok(())
     }
 
-    /// Whether the transaction of this producer and epoch is open here, or was confirmed under the guard that is shown.
+    /// Whether the transaction of this producer and epoch is open here, or was confirmed under the guard that
+    /// is shown.
     fn is_verified(
         &self,
         producer: ProducerId,
@@ -148,8 +151,9 @@ impl ProducerTable {
         self.has_open(producer, epoch) || (shown.is_some() && shown == held)
     }
 
-    /// While a verification is open, several batches may wait for it: the one with the lowest sequence goes first. A
-    /// producer that bumps its epoch after each transaction begins at 0 where nothing is known of it.
+    /// While a verification is open, several batches may wait for it: the one with the lowest sequence goes
+    /// first. A producer that bumps its epoch after each transaction begins at 0 where nothing is known of
+    /// it.
     fn check_lowest(&self, header: &BatchHeader) -> Result<(), AppendError> {
         let Some(open) = self.verifications.get(header.producer_id) else { return Ok(()) };
         let unknown = self.entries.get(&header.producer_id).is_none_or(|entry| entry.batches().is_empty());

@@ -3,7 +3,8 @@
 use ottla_wire::batch::BatchHeader;
 use ottla_wire::{Offset, ProducerEpoch, Sequence, Timestamp};
 
-/// How many batches of a producer are remembered. Kafka keeps five (KIP-98): a client has at most five requests in flight.
+/// How many batches of a producer are remembered. Kafka keeps five (KIP-98): a client has at most five
+/// requests in flight.
 pub const REMEMBERED_BATCHES: usize = 5;
 
 /// A batch that was appended, as remembered to recognize it when it is sent again.
@@ -49,8 +50,8 @@ pub struct Entry {
     pub last_timestamp: Timestamp,
     /// First offset of the transaction that is open.
     pub txn_first: Option<Offset>,
-    /// How many records up to the last one are known to have been appended without a gap in this epoch; what is further
-    /// back may never have arrived, so a repeat of it cannot be called a duplicate.
+    /// How many records up to the last one are known to have been appended without a gap in this epoch; what
+    /// is further back may never have arrived, so a repeat of it cannot be called a duplicate.
     pub known: i32,
     batches: [RememberedBatch; REMEMBERED_BATCHES],
     remembered: u8,
@@ -127,8 +128,8 @@ impl Entry {
         self.txn_first.take()
     }
 
-    /// Puts back one row of a snapshot; rows come oldest batch first. A batch without offset stands for none, and the
-    /// newest batch once more only says when the producer was last heard.
+    /// Puts back one row of a snapshot; rows come oldest batch first. A batch without offset stands for none,
+    /// and the newest batch once more only says when the producer was last heard.
     pub fn restore(&mut self, epoch: ProducerEpoch, batch: RememberedBatch) {
         self.enter(epoch);
         self.last_timestamp = batch.timestamp;

@@ -1,4 +1,5 @@
-//! What a partition knows of the producers that write to it: idempotence (KIP-98), transactions, verification (KIP-890).
+//! What a partition knows of the producers that write to it: idempotence (KIP-98), transactions, verification
+//! (KIP-890).
 //!
 //! - `table`: every producer, open and undecided transactions, the last stable offset.
 //! - `entry`: one producer and its five remembered batches.

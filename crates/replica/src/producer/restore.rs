@@ -8,8 +8,8 @@ use super::table::ProducerTable;
 use crate::config::ReplicaConfig;
 use crate::epochs::Epochs;
 
-/// Rebuilds what a replica knows from what its log says. First the snapshot (if there is a usable one), then every batch
-/// after it, in order, from the log as it will be kept.
+/// Rebuilds what a replica knows from what its log says. First the snapshot (if there is a usable one), then
+/// every batch after it, in order, from the log as it will be kept.
 #[derive(Clone, Debug)]
 pub struct Restorer {
     producers: ProducerTable,
@@ -28,8 +28,8 @@ impl Restorer {
         self.producers.load(snapshot);
     }
 
-    /// The next batch of the log; `control` is its control record if it is a control batch that has one. Tells of a
-    /// transaction that it aborts, for rebuilding the transaction index.
+    /// The next batch of the log; `control` is its control record if it is a control batch that has one.
+    /// Tells of a transaction that it aborts, for rebuilding the transaction index.
     pub fn batch(&mut self, header: &BatchHeader, control: Option<&ControlRecord>) -> Option<AbortedTxn> {
         self.epochs.assign(header.partition_leader_epoch, header.base_offset);
         self.producers.appended(header, control)

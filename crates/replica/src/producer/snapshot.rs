@@ -1,7 +1,8 @@
 //! The producer table to and from Kafka's `.snapshot` files.
 //!
-//! Kafka writes one row for each producer, with its last batch. Here each remembered batch has a row, oldest first, so
-//! that a restart forgets nothing; Kafka reads such a file too and keeps the last row of each producer.
+//! Kafka writes one row for each producer, with its last batch. Here each remembered batch has a row, oldest
+//! first, so that a restart forgets nothing; Kafka reads such a file too and keeps the last row of each
+//! producer.
 
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::messages::producer_snapshot::ProducerEntry;
@@ -11,8 +12,8 @@ use super::entry::{Entry, RememberedBatch};
 use super::table::ProducerTable;
 
 impl ProducerTable {
-    /// Everything that a restart needs, by producer id. The CRC is left 0: it belongs to the file, and whoever writes
-    /// the file sets it.
+    /// Everything that a restart needs, by producer id. The CRC is left 0: it belongs to the file, and
+    /// whoever writes the file sets it.
     pub fn snapshot(&self) -> ProducerSnapshot {
         let mut producers: Vec<(&ProducerId, &Entry)> = self.entries.iter().collect();
         producers.sort_unstable_by_key(|(id, _)| **id);
@@ -38,7 +39,8 @@ impl ProducerTable {
 fn rows(id: ProducerId, entry: &Entry) -> Vec<ProducerEntry> {
     let mut rows: Vec<ProducerEntry> =
         entry.batches().iter().map(|batch| row(id, entry, batch, batch.timestamp)).collect();
-    // A marker after the last batch moves the time of the last append: the last batch is told once more, with that time.
+    // A marker after the last batch moves the time of the last append: the last batch is told once more, with
+    // that time.
     if rows.last().is_none_or(|last| last.timestamp != entry.last_timestamp.0) {
         let last = entry.batches().last().copied().unwrap_or(RememberedBatch {
             last_sequence: Sequence::NONE,

@@ -26,7 +26,8 @@ pub struct ProducerState {
     pub txn_first: Option<Offset>,
 }
 
-/// What a partition knows of its producers. Look-up is O(1); open transactions are kept in order of their first offset.
+/// What a partition knows of its producers. Look-up is O(1); open transactions are kept in order of their
+/// first offset.
 #[derive(Clone, Debug)]
 pub struct ProducerTable {
     pub(super) entries: HashMap<ProducerId, Entry, Seed>,
@@ -158,7 +159,8 @@ impl ProducerTable {
         let first = first?;
         self.open.remove(&first);
         self.undecided.insert(first, header.base_offset);
-        // As Kafka writes it to the transaction index: transactions that ended but are not yet committed do not count.
+        // As Kafka writes it to the transaction index: transactions that ended but are not yet committed do
+        // not count.
         let last_stable_offset = self.open.keys().next().copied().unwrap_or_else(|| header.next_offset());
         Some(AbortedTxn {
             producer_id: header.producer_id,
@@ -178,7 +180,8 @@ impl ProducerTable {
         }
     }
 
-    /// Forgets the eighth part of the producers that has been silent longest: rarely enough to cost little each time.
+    /// Forgets the eighth part of the producers that has been silent longest: rarely enough to cost little
+    /// each time.
     fn make_room(&mut self) {
         let idle = self.entries.iter().filter(|(_, entry)| entry.txn_first.is_none());
         let mut idle: Vec<(Timestamp, ProducerId)> =
@@ -201,8 +204,8 @@ pub(super) fn describe(producer_id: ProducerId, entry: &Entry) -> ProducerState 
     }
 }
 
-/// Hashes with a seed that is given, not drawn: the table behaves the same in every run of a simulation, and in
-/// production clients cannot choose ids that collide.
+/// Hashes with a seed that is given, not drawn: the table behaves the same in every run of a simulation, and
+/// in production clients cannot choose ids that collide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(u64);
 

@@ -1,5 +1,5 @@
-//! Transactional writes whose transaction is being confirmed with the coordinator (KIP-890): between the question and
-//! the append, a guard makes sure that no marker has ended the transaction in the meantime.
+//! Transactional writes whose transaction is being confirmed with the coordinator (KIP-890): between the
+//! question and the append, a guard makes sure that no marker has ended the transaction in the meantime.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,20 @@ use ottla_wire::{ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use crate::event::VerificationGuard;
 
-/// How many producers may be under verification in one partition. Above it the oldest question is forgotten: the append
-/// that it was for is refused as not verified.
+/// How many producers may be under verification in one partition. Above it the oldest question is forgotten:
+/// the append that it was for is refused as not verified.
 const VERIFICATIONS_MAX: usize = 10_000;
 
 /// One producer under verification.
 #[derive(Clone, Debug)]
 pub struct Verification {
     pub guard: VerificationGuard,
-    /// The lowest sequence that was asked for in this epoch: with nothing else known of the producer, a batch above it
-    /// cannot be the first.
+    /// The lowest sequence that was asked for in this epoch: with nothing else known of the producer, a batch
+    /// above it cannot be the first.
     pub lowest_sequence: Sequence,
     pub epoch: ProducerEpoch,
-    /// The client bumps its epoch after each transaction (transaction version 2), so its sequences begin at 0.
+    /// The client bumps its epoch after each transaction (transaction version 2), so its sequences begin at
+    /// 0.
     pub bumps_epochs: bool,
     since: Timestamp,
 }

@@ -68,7 +68,8 @@ impl Cluster {
         self.tell_all(out)
     }
 
-    /// `metadata leader=2 isr=2 elr=3 fenced=1 told=2,3`: the controller has decided, and these brokers hear of it.
+    /// `metadata leader=2 isr=2 elr=3 fenced=1 told=2,3`: the controller has decided, and these brokers hear
+    /// of it.
     fn metadata(&mut self, command: &mut Command, out: &mut Vec<String>) -> Result<(), String> {
         if let Some(leader) = command.value("leader") {
             let leader = if leader == "none" { None } else { Some(BrokerId(number(&leader)?)) };

@@ -116,7 +116,8 @@ fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
     ]);
 }
 
-/// What came before the first batch that is known may never have arrived: to call it a duplicate would lose it.
+/// What came before the first batch that is known may never have arrived: to call it a duplicate would lose
+/// it.
 #[test]
 fn what_is_older_than_anything_known_is_a_gap_not_a_duplicate() {
     Script::plays(&[("somewhere in the middle", 0, 100, 10, At(0)), ("before it", 0, 90, 10, Gap)]);

@@ -132,7 +132,8 @@ impl World {
         let known = self.p.registered(broker);
         known.standing = Standing::Active;
         known.epoch = known.epoch.map(|epoch| ottla_wire::BrokerEpoch(epoch.0 + 1));
-        // An incarnation that was in the ISR and came back before it was missed is taken out first, as when it registers.
+        // An incarnation that was in the ISR and came back before it was missed is taken out first, as when
+        // it registers.
         self.leave_isr(node);
         if self.p.state.leader == Some(broker) {
             self.p.lead_by(self.candidate());
@@ -225,7 +226,8 @@ impl World {
         Ok(())
     }
 
-    /// Everybody comes back and goes on until nothing moves; then all hold the same, and everything that acks=all promised.
+    /// Everybody comes back and goes on until nothing moves; then all hold the same, and everything that
+    /// acks=all promised.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         for node in 0..NAMES.len() {
             if !self.p.nodes[node].alive {

@@ -94,7 +94,8 @@ fn a_follower_does_not_vouch_for_what_it_has_not_flushed() {
     assert_eq!(p.acked(a), Some(0));
 }
 
-/// A follower that lags leaves the ISR; the high watermark stops waiting for it, and it must catch up before it counts again.
+/// A follower that lags leaves the ISR; the high watermark stops waiting for it, and it must catch up before
+/// it counts again.
 #[test]
 fn slow_follower_leaves_the_isr_and_comes_back() {
     let mut p = Partition::configured(THREE, min_isr(2));
@@ -119,7 +120,8 @@ fn slow_follower_leaves_the_isr_and_comes_back() {
     assert_eq!(p.acked(b), Some(1));
 }
 
-/// Nobody need fetch while nothing is written: a follower that stood at the end was caught up until the append.
+/// Nobody need fetch while nothing is written: a follower that stood at the end was caught up until the
+/// append.
 #[test]
 fn an_append_after_a_long_silence_makes_nobody_slow() {
     let marker = WriteMarker {
@@ -202,7 +204,8 @@ fn a_lost_expansion_keeps_the_high_watermark_back() {
     assert_eq!(p.acked(a), Some(0));
 }
 
-/// One that keeps up, though not yet in the ISR, is waited for: else the high watermark would run away from it for ever.
+/// One that keeps up, though not yet in the ISR, is waited for: else the high watermark would run away from
+/// it for ever.
 #[test]
 fn a_follower_that_is_about_to_join_is_waited_for() {
     let mut p = Partition::of(["leader", "follower"]);
@@ -258,7 +261,8 @@ fn a_fetch_of_another_epoch_or_beyond_the_log_moves_nothing() {
     }
 }
 
-/// A broker that has registered again may have lost its log: only what the registered incarnation says counts (KIP-903).
+/// A broker that has registered again may have lost its log: only what the registered incarnation says counts
+/// (KIP-903).
 #[test]
 fn a_fetch_of_another_incarnation_than_the_registered_one_moves_nothing() {
     for (broker_epoch, counts) in [(-1, false), (100, false), (101, true), (102, false)] {

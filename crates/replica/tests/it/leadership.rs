@@ -1,4 +1,5 @@
-//! Changes of leadership: who waits is told, logs that parted come together, flushes of the past do not count.
+//! Changes of leadership: who waits is told, logs that parted come together, flushes of the past do not
+//! count.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ fn a_leader_elected_again_goes_on_with_those_who_wait() {
     assert_eq!(p.acked(a), Some(0));
 }
 
-/// The new leader never had what the old one wrote alone; the old one cuts it off and takes the new leader's records.
+/// The new leader never had what the old one wrote alone; the old one cuts it off and takes the new leader's
+/// records.
 #[test]
 fn logs_that_parted_come_together() {
     let mut p = Partition::of(THREE);
@@ -248,7 +250,8 @@ fn a_coordinator_that_thinks_of_another_epoch_is_refused() {
     assert_eq!(outcome, Some(Err(AppendError::StaleEpoch { expected, current })));
 }
 
-/// DeleteRecords cuts anywhere; who begins to follow at such a place is given the whole batch that lies across it.
+/// DeleteRecords cuts anywhere; who begins to follow at such a place is given the whole batch that lies
+/// across it.
 #[test]
 fn a_log_may_start_inside_a_batch() {
     let mut p = Partition::of(["one", "two"]);

@@ -1,6 +1,7 @@
 //! Stories, golden scripts and properties of the replica, told through its public interface.
 
-// Everything here is test code, the helpers outside of test functions too: an unwrap that fails is a test that fails.
+// Everything here is test code, the helpers outside of test functions too: an unwrap that fails is a test
+// that fails.
 #![allow(clippy::unwrap_used)]
 
 mod batches;

@@ -1,7 +1,7 @@
 //! A partition with a few replicas, a controller, and a network that does what the story says.
 //!
-//! Each node keeps its log as a list of batches and carries out the effects of its replica. Invariants that hold at every
-//! step are checked at every step.
+//! Each node keeps its log as a list of batches and carries out the effects of its replica. Invariants that
+//! hold at every step are checked at every step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -314,7 +314,8 @@ impl Node {
     /// The disk does what it was asked for.
     pub fn flush(&mut self, now: Instant, wall: Timestamp) {
         for (epoch, asked) in std::mem::take(&mut self.flushes) {
-            // A disk may have flushed what was cut off since; what is in the log now was written after it was asked.
+            // A disk may have flushed what was cut off since; what is in the log now was written after it was
+            // asked.
             let end = if self.slow_disk { asked } else { self.end() };
             self.durable_end = self.durable_end.max(end.min(self.end()));
             self.step(now, wall, Event::Flushed { epoch, end });

@@ -100,7 +100,8 @@ proptest! {
             prop_assert_eq!(told(&restored.list(), restored_remembered), told(&lived_producers.list(), remembered));
             let mut lived_open: Vec<Option<Offset>> = lived_producers.list().iter().map(|state| state.txn_first).collect();
             lived_open.retain(Option::is_some);
-            // What is undecided at the time of the snapshot is behind the high watermark by the time of a restart.
+            // What is undecided at the time of the snapshot is behind the high watermark by the time of a
+            // restart.
             let mut decided = restored.clone();
             decided.committed(Offset(i64::MAX));
             prop_assert_eq!(decided.first_unstable(), lived_open.into_iter().flatten().min());

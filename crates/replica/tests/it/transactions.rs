@@ -1,4 +1,5 @@
-//! Transactions in one partition: the last stable offset, markers, aborted transactions, verification (KIP-890).
+//! Transactions in one partition: the last stable offset, markers, aborted transactions, verification
+//! (KIP-890).
 
 use ottla_replica::{Acks, Append, AppendError, ReplyId, VerificationGuard, WriteMarker};
 use ottla_wire::batch::Origin;

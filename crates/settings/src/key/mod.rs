@@ -2,8 +2,8 @@
 //! one.
 //!
 //! A constant is called as its setting, in capitals and with `_` for `.`, and is always named with its module
-//! (`key::NUM_PARTITIONS`, `key::topic::RETENTION_MS`). So one finds who reads a setting, and a test finds what
-//! nobody reads.
+//! (`key::NUM_PARTITIONS`, `key::topic::RETENTION_MS`). So one finds who reads a setting, and a test finds
+//! what nobody reads.
 
 mod broker;
 pub mod group;

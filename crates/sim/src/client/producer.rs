@@ -43,8 +43,8 @@ struct Pending {
     tries: u32,
     /// When it was sent, everything before it was acknowledged.
     sent_first: bool,
-    /// How often its sequence was refused since. A leader that has been replaced and does not know it refuses what it
-    /// should take; only one who insists has forgotten the producer.
+    /// How often its sequence was refused since. A leader that has been replaced and does not know it refuses
+    /// what it should take; only one who insists has forgotten the producer.
     refusals: u32,
 }
 
@@ -122,8 +122,8 @@ impl Producer {
         matches!(self.kind, ProducerKind::Plain(_))
     }
 
-    /// As Kafka's producer does: what is sent again goes alone, and so does what comes first in an epoch, since a broker
-    /// that does not know a producer takes any sequence for its first.
+    /// As Kafka's producer does: what is sent again goes alone, and so does what comes first in an epoch,
+    /// since a broker that does not know a producer takes any sequence for its first.
     fn may_send(&self, at: usize) -> bool {
         self.is_plain() || at == 0 || (self.known && self.window[at].tries == 0)
     }

@@ -1,17 +1,19 @@
-//! Groups from one seed: the real coordinator behind its frame, a log that loses what was not committed, members of both
-//! protocols, and a network between them.
+//! Groups from one seed: the real coordinator behind its frame, a log that loses what was not committed,
+//! members of both protocols, and a network between them.
 //!
-//! A run brings groups up, lets things go wrong for a while, then makes everything sound and waits until each partition has
-//! its owner. All the while the [`invariants`] are watched.
+//! A run brings groups up, lets things go wrong for a while, then makes everything sound and waits until each
+//! partition has its owner. All the while the [`invariants`] are watched.
 //!
 //! - [`run`](mod@run): one run.
-//! - [`world`]: the calendar and what happens; [`service`]: the broker's side of it; [`chaos`]: what goes wrong.
+//! - [`world`]: the calendar and what happens; [`service`]: the broker's side of it; [`chaos`]: what goes
+//!   wrong.
 //! - [`settings`]: what a seed makes of it.
 //! - [`host`]: the broker that leads the partition, as brokers run it, and the log.
 //! - `household`: what the host of its coordinator knows of the world.
 //! - [`member`]: clients. [`transactions`]: who ends their transactions. [`topics`]: what they read.
 //! - [`invariants`]: what must hold, one promise a file.
-//! - [`words`]: what the trace says. [`mutation`]: rules broken on purpose, to see that the invariants notice.
+//! - [`words`]: what the trace says. [`mutation`]: rules broken on purpose, to see that the invariants
+//!   notice.
 
 pub mod chaos;
 pub mod host;

@@ -1,4 +1,5 @@
-//! What the trace says of requests and answers: enough to follow a story, and all that must not differ between two runs.
+//! What the trace says of requests and answers: enough to follow a story, and all that must not differ
+//! between two runs.
 
 use ottla_group::{Request, Response};
 

@@ -1,5 +1,5 @@
-//! An ack is a promise. acks=all: the records are committed, where the answer says (and what is committed stays, as others
-//! watch over). acks=1: the leader has flushed them, where that is asked for.
+//! An ack is a promise. acks=all: the records are committed, where the answer says (and what is committed
+//! stays, as others watch over). acks=1: the leader has flushed them, where that is asked for.
 
 use ottla_replica::{Acks, Durability};
 

@@ -1,4 +1,5 @@
-//! Committed records are never lost: whoever becomes leader holds everything that was ever committed and is not deleted.
+//! Committed records are never lost: whoever becomes leader holds everything that was ever committed and is
+//! not deleted.
 
 use std::collections::BTreeSet;
 

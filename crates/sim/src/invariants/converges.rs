@@ -1,4 +1,5 @@
-//! It comes to rest: once faults are over, every request is answered, every replica is in sync, and all hold the same.
+//! It comes to rest: once faults are over, every request is answered, every replica is in sync, and all hold
+//! the same.
 
 use ottla_wire::Offset;
 

@@ -1,5 +1,5 @@
-//! What was flushed is there after the next start: nothing of it is lost, nothing of it is changed, and nothing comes
-//! back that was cut off before the flush.
+//! What was flushed is there after the next start: nothing of it is lost, nothing of it is changed, and
+//! nothing comes back that was cut off before the flush.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,8 @@ impl Copy {
         Ok(())
     }
 
-    /// The disk has failed, perhaps while the log was being cut: what the core had given up may be there or not.
+    /// The disk has failed, perhaps while the log was being cut: what the core had given up may be there or
+    /// not.
     fn keep_between(&mut self, start: Offset, end: Offset) {
         self.flushed.retain(|base, _| *base >= start && *base < end);
         self.end = if start > self.end { Offset::ZERO } else { self.end.min(end) };
@@ -113,7 +114,8 @@ impl Copy {
     }
 }
 
-/// The first turn of a process may be one in which it becomes a follower without any epochs, and cuts its log.
+/// The first turn of a process may be one in which it becomes a follower without any epochs, and cuts its
+/// log.
 fn may_have_cut(sight: &Sight<'_>) -> bool {
     sight.view.role == ottla_replica::ViewRole::Follower && sight.view.epochs.latest().is_none()
 }

@@ -1,5 +1,5 @@
-//! The high watermark: below it is only what every in-sync replica holds (flushed, where that is asked for); no broker's
-//! goes back while its process lives.
+//! The high watermark: below it is only what every in-sync replica holds (flushed, where that is asked for);
+//! no broker's goes back while its process lives.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Logs agree below the high watermark, byte for byte, on every replica and for ever: the ledger holds what was
-//! committed first, and everything that is called committed later is held against it.
+//! Logs agree below the high watermark, byte for byte, on every replica and for ever: the ledger holds what
+//! was committed first, and everything that is called committed later is held against it.
 
 use std::collections::BTreeMap;
 

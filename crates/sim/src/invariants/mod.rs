@@ -1,7 +1,7 @@
 //! What must hold, whatever happens: one file for each promise. They see everything, and trust nobody.
 //!
-//! After an unclean election nothing is promised about records any more (that is what it means); then only those
-//! invariants go on that speak of leaders and of coming to rest.
+//! After an unclean election nothing is promised about records any more (that is what it means); then only
+//! those invariants go on that speak of leaders and of coming to rest.
 
 mod acknowledged;
 mod committed;

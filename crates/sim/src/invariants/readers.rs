@@ -1,4 +1,5 @@
-//! Readers see the log: only what is committed, each record as it was committed, in order, and in the end all of it.
+//! Readers see the log: only what is committed, each record as it was committed, in order, and in the end all
+//! of it.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
-//! Idempotent producers: in the log, the records of each of their epochs are numbered from 0 without a gap, and each
-//! record is there once, in the order in which it was sent.
+//! Idempotent producers: in the log, the records of each of their epochs are numbered from 0 without a gap,
+//! and each record is there once, in the order in which it was sent.
 //!
-//! Excused: a replica that begins behind deleted records knows nothing of who wrote them, and if it comes to lead, takes
-//! any sequence for the first (KIP-360). So what is deleted may be appended once more, and a producer whose sequence such
-//! a leader does not take starts over; what it had under way then may be there twice.
+//! Excused: a replica that begins behind deleted records knows nothing of who wrote them, and if it comes to
+//! lead, takes any sequence for the first (KIP-360). So what is deleted may be appended once more, and a
+//! producer whose sequence such a leader does not take starts over; what it had under way then may be there
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,9 @@
-//! `read_committed` is atomic: of a transaction that commits a reader is given everything, of one that aborts nothing,
-//! and nothing before it is decided.
+//! `read_committed` is atomic: of a transaction that commits a reader is given everything, of one that aborts
+//! nothing, and nothing before it is decided.
 //!
-//! That the marker is committed as well is not asked for: a leader that starts from a producer snapshot knows of a marker
-//! in its log, not that it is undecided (as in Kafka), and the coordinator stands by its decision if the marker is lost.
+//! That the marker is committed as well is not asked for: a leader that starts from a producer snapshot knows
+//! of a marker in its log, not that it is undecided (as in Kafka), and the coordinator stands by its decision
+//! if the marker is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
-//! An application that reads, and writes what it makes of it: one transaction after the other, one request at a time. What is
-//! not answered is sent again. How far it has read is committed with what it writes, and where it goes on from when it begins.
+//! An application that reads, and writes what it makes of it: one transaction after the other, one request at
+//! a time. What is not answered is sent again. How far it has read is committed with what it writes, and
+//! where it goes on from when it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 

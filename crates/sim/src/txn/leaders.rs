@@ -1,5 +1,5 @@
-//! What partitions are asked to write, as the broker does it: the coordinator confirms that it is part of the transaction, under
-//! a guard of the partition.
+//! What partitions are asked to write, as the broker does it: the coordinator confirms that it is part of the
+//! transaction, under a guard of the partition.
 
 use ottla_coordinator::Producer;
 use ottla_replica::{AppendError, VerificationGuard};
@@ -87,8 +87,8 @@ impl World {
             self.answer(client, attempt, code, Told::Nothing);
             return;
         }
-        // The marker of the transaction before may have voided the first guard. One of this transaction leaves another epoch
-        // behind, if the client bumps its epoch.
+        // The marker of the transaction before may have voided the first guard. One of this transaction
+        // leaves another epoch behind, if the client bumps its epoch.
         let guard = if self.v2 { self.guard(write) } else { Some(guard) };
         self.write(client, attempt, &id, write, guard);
     }

@@ -9,7 +9,8 @@ use super::offsets::GroupLeader;
 use super::partition::{Entry, Partition};
 use crate::client::batch::Value;
 
-/// What a transaction has read: where its id's group stood before, and where it stands if the transaction commits.
+/// What a transaction has read: where its id's group stood before, and where it stands if the transaction
+/// commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     pub id: String,
@@ -121,7 +122,8 @@ fn read_once(mut inputs: Vec<&Input>) -> Result<i64, String> {
     Ok(end)
 }
 
-/// What a reader of what is committed is given: a record counts if the next marker of its producer is a commit.
+/// What a reader of what is committed is given: a record counts if the next marker of its producer is a
+/// commit.
 fn committed(log: &[Entry]) -> Vec<Value> {
     let mut open: BTreeMap<ProducerId, Vec<Value>> = BTreeMap::new();
     let mut committed = Vec::new();

@@ -34,7 +34,8 @@ impl World {
         }
     }
 
-    /// One marker: lost, written without the answer being heard, or written; and perhaps once more, much later.
+    /// One marker: lost, written without the answer being heard, or written; and perhaps once more, much
+    /// later.
     fn send_marker(&mut self, partition: usize, marker: WriteMarker, gathering: u64) {
         let delay = self.rng.millis(1, 40);
         let chaotic = self.is_chaotic();

@@ -1,21 +1,23 @@
-//! Transactions: the real coordinator and real partition leaders in one process, with clients that crash, pause, are fenced
-//! and come back, and a network that loses, delays and repeats. One seed, one run.
+//! Transactions: the real coordinator and real partition leaders in one process, with clients that crash,
+//! pause, are fenced and come back, and a network that loses, delays and repeats. One seed, one run.
 //!
-//! Each application reads numbered input, commits how far it has read with what it makes of it, and goes on from there: in what
-//! is committed every input counts exactly once, whatever happens.
+//! Each application reads numbered input, commits how far it has read with what it makes of it, and goes on
+//! from there: in what is committed every input counts exactly once, whatever happens.
 //!
-//! Each partition has one replica that does not fail: what replicas and disks do is the other simulator's matter
-//! ([`crate::world`]). Here the coordinators fail, that of transactions between any two records, and messages go wrong.
+//! Each partition has one replica that does not fail: what replicas and disks do is the other simulator's
+//! matter ([`crate::world`]). Here the coordinators fail, that of transactions between any two records, and
+//! messages go wrong.
 //!
-//! Before version 2 of transactions a request that arrives late can do harm that Kafka knows of (KIP-890): an epoch has many
-//! transactions, and nothing says which of them a late EndTxn or a late marker belongs to. So only clients of version 2 get
-//! late messages, unless a mutation asks for them. The level of `transaction.version` changes meanwhile.
+//! Before version 2 of transactions a request that arrives late can do harm that Kafka knows of (KIP-890): an
+//! epoch has many transactions, and nothing says which of them a late EndTxn or a late marker belongs to. So
+//! only clients of version 2 get late messages, unless a mutation asks for them. The level of
+//! `transaction.version` changes meanwhile.
 //!
 //! - [`run`]: one run.
 //! - `world`: the calendar and the messages; `markers`: those of markers; `wire`: what they say.
 //! - [`coordinator`]: the coordinator and its log.
-//! - `leaders`: what partitions are asked to write. [`partition`]: a partition's leader and its log. [`offsets`]: that of the
-//!   partition that keeps the offsets of groups, with its coordinator.
+//! - `leaders`: what partitions are asked to write. [`partition`]: a partition's leader and its log.
+//!   [`offsets`]: that of the partition that keeps the offsets of groups, with its coordinator.
 //! - `client`: applications that read and write.
 //! - [`ledger`]: what was promised, and whether it is kept.
 

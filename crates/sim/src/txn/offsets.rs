@@ -1,7 +1,7 @@
 //! The partition that keeps the offsets of groups: its leader and its group coordinator are the real ones.
 //!
-//! What is appended is committed at once; what a coordinator does meanwhile is the simulator of groups' matter
-//! ([`crate::group`]). Here the coordinator is loaded anew between any two messages.
+//! What is appended is committed at once; what a coordinator does meanwhile is the simulator of groups'
+//! matter ([`crate::group`]). Here the coordinator is loaded anew between any two messages.
 
 use std::sync::Arc;
 
@@ -82,7 +82,8 @@ impl GroupLeader {
         Ok(core)
     }
 
-    /// TxnOffsetCommit. The producer's claim is held against the partition when the coordinator takes the request.
+    /// TxnOffsetCommit. The producer's claim is held against the partition when the coordinator takes the
+    /// request.
     pub fn commit(
         &mut self,
         at: &Moment,

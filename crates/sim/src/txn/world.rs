@@ -462,7 +462,8 @@ impl World {
     }
 }
 
-/// A level of `transaction.version`. At level 0 clients of version 2 are refused, but for what they have open.
+/// A level of `transaction.version`. At level 0 clients of version 2 are refused, but for what they have
+/// open.
 fn level(rng: &mut Rng) -> TransactionVersion {
     match rng.below(8) {
         0 => TransactionVersion::V0,

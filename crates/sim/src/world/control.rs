@@ -1,4 +1,5 @@
-//! The controller's part: what it is asked, its clock, and the news for brokers when it has decided something.
+//! The controller's part: what it is asked, its clock, and the news for brokers when it has decided
+//! something.
 
 use std::time::Duration;
 

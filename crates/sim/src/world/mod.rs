@@ -116,7 +116,8 @@ impl<'a> World<'a> {
         Ok(world)
     }
 
-    /// Lets things happen until all is at rest after the faults, something breaks, or `steps_max` events have passed.
+    /// Lets things happen until all is at rest after the faults, something breaks, or `steps_max` events have
+    /// passed.
     pub fn run(&mut self, steps_max: u64) -> Result<(), Broken> {
         while self.steps < steps_max {
             let Some((at, event)) = self.queue.take_next() else { return Ok(()) };
@@ -212,7 +213,8 @@ impl<'a> World<'a> {
         self.node_turn(node, |process, turn, out| process.woken(turn, timer, out));
     }
 
-    /// Before records are deleted: what goes in the turn in which it was committed, no invariant would have seen.
+    /// Before records are deleted: what goes in the turn in which it was committed, no invariant would have
+    /// seen.
     fn end_turn_of(&mut self, node: usize) {
         self.node_turn(node, |process, turn, out| process.end_open_turn(turn, out));
     }
@@ -343,7 +345,8 @@ impl<'a> World<'a> {
         for node in &mut self.nodes {
             node.paused_until = None;
             node.flush_ms_max = 3;
-            // A disk that was broken and has not been written to since is sound again before anyone has noticed.
+            // A disk that was broken and has not been written to since is sound again before anyone has
+            // noticed.
             node.disk.set_faults(Faults::default());
             if let Some(process) = &mut node.process {
                 process.flush_ms_max = 3;

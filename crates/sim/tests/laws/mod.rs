@@ -5,7 +5,8 @@ use std::thread;
 
 use ottla_sim::Report;
 
-/// Runs seeds 0 to `seeds` on two threads: none may break a promise, and on the average `committed_min` must be committed.
+/// Runs seeds 0 to `seeds` on two threads: none may break a promise, and on the average `committed_min` must
+/// be committed.
 pub fn no_promise_is_broken(seeds: u64, committed_min: i64, run: impl Fn(u64) -> Report + Sync) {
     let next = AtomicU64::new(0);
     let work = || {

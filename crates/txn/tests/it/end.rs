@@ -87,7 +87,8 @@ fn at_level_0_a_client_of_version_2_is_refused() {
     assert_eq!(w.end_at(4, "a", who, COMMIT), Ok(NOBODY), "nothing is in the way");
 }
 
-/// What is open when the level is lowered ends by the rules that it began with, and takes no more partitions at level 0.
+/// What is open when the level is lowered ends by the rules that it began with, and takes no more partitions
+/// at level 0.
 #[test]
 fn an_open_transaction_outlives_a_lower_level() {
     for (level, more) in
@@ -120,8 +121,8 @@ fn an_open_transaction_outlives_a_lower_level() {
     }
 }
 
-/// A record of level 0 cannot say which producer id follows: an end that would bring one waits for the timeout, or for a
-/// higher level.
+/// A record of level 0 cannot say which producer id follows: an end that would bring one waits for the
+/// timeout, or for a higher level.
 #[test]
 fn at_level_0_no_end_brings_another_producer_id() {
     let (mut w, who) = with_last_epoch();
@@ -133,7 +134,8 @@ fn at_level_0_no_end_brings_another_producer_id() {
     assert_eq!(w.end_at(5, "a", who, COMMIT), Ok((w.next_spare(), 0)));
 }
 
-/// What is open when the level is raised ends by the rules that it began with; the next one may have those of version 2.
+/// What is open when the level is raised ends by the rules that it began with; the next one may have those of
+/// version 2.
 #[test]
 fn an_open_transaction_outlives_a_higher_level() {
     for level in [TransactionVersion::V0, TransactionVersion::V1] {
@@ -149,8 +151,9 @@ fn an_open_transaction_outlives_a_higher_level() {
     }
 }
 
-/// A client of version 2 goes on with the epoch that has fenced it, as a repeated abort tells it. So the marker that brought
-/// this epoch must not be taken twice: partitions are told that it follows the rules of version 2, whatever the level is.
+/// A client of version 2 goes on with the epoch that has fenced it, as a repeated abort tells it. So the
+/// marker that brought this epoch must not be taken twice: partitions are told that it follows the rules of
+/// version 2, whatever the level is.
 #[test]
 fn a_client_of_version_2_is_fenced_by_its_own_rules() {
     for level in [TransactionVersion::V2, TransactionVersion::V1, TransactionVersion::V0] {
@@ -174,8 +177,8 @@ fn a_client_of_version_2_is_fenced_by_its_own_rules() {
     assert_eq!(w.init("a"), Ok((w.next_spare(), 0)));
 }
 
-/// The epoch that fences a producer whose epochs are used up is nobody's: told of it, a client of version 2 would write with
-/// an epoch that no marker can be above.
+/// The epoch that fences a producer whose epochs are used up is nobody's: told of it, a client of version 2
+/// would write with an epoch that no marker can be above.
 #[test]
 fn nobody_is_told_of_the_very_last_epoch() {
     let mut w = World::v1();
@@ -257,8 +260,8 @@ fn an_end_waits_for_a_producer_id_that_it_needs() {
     }
 }
 
-/// What a client hears is committed, and markers are not asked for before: a coordinator that fails in between leaves
-/// nothing behind that contradicts the one after it.
+/// What a client hears is committed, and markers are not asked for before: a coordinator that fails in
+/// between leaves nothing behind that contradicts the one after it.
 #[test]
 fn nothing_leaves_before_the_decision_is_committed() {
     let (mut w, who) = standing(TransactionVersion::V2, "Ongoing");

@@ -1,7 +1,7 @@
 //! What can be asked, in every state: one line a request, one column a state.
 //!
-//! Each cell is asked of a coordinator that has come to the state by itself, of one that has read it in the log, and while
-//! the record of the last step is not committed yet: in Kafka a transition is pending then.
+//! Each cell is asked of a coordinator that has come to the state by itself, of one that has read it in the
+//! log, and while the record of the last step is not committed yet: in Kafka a transition is pending then.
 
 use std::time::Duration;
 
@@ -163,7 +163,8 @@ fn told(response: &Response) -> Option<Who> {
     }
 }
 
-/// The answer, and the state that it leads to, as the tables write it: no state for the same. And whom it tells of.
+/// The answer, and the state that it leads to, as the tables write it: no state for the same. And whom it
+/// tells of.
 fn ask(w: &mut World, ask: Ask, speech: Speech, who: Who, state: &str) -> (String, Option<Who>) {
     let (version, request) = request(ask, speech, who);
     let ticket = w.ask(version, request).unwrap();

@@ -46,7 +46,8 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
         assert_eq!(
             w.end("a", who, ABORT),
             match version {
-                // The abort that the client wants has happened: it goes on with the epoch that it brought (KIP-890).
+                // The abort that the client wants has happened: it goes on with the epoch that it brought
+                // (KIP-890).
                 TransactionVersion::V2 => Ok((who.0, 1)),
                 TransactionVersion::V0 | TransactionVersion::V1 => Err(ErrorCode::ProducerFenced),
             }

@@ -112,8 +112,9 @@ fn a_new_producer_aborts_the_open_transaction_first() {
     }
 }
 
-/// Whoever was fenced together with an open transaction is not given the epoch that fenced it, before version 2. With
-/// version 2 the last epoch may still ask: a timeout fences, too, and the client goes on with the epoch that it brought.
+/// Whoever was fenced together with an open transaction is not given the epoch that fenced it, before version
+/// 2. With version 2 the last epoch may still ask: a timeout fences, too, and the client goes on with the
+/// epoch that it brought.
 #[test]
 fn who_was_fenced_with_an_open_transaction_stays_fenced() {
     for version in BOTH {

@@ -73,8 +73,8 @@ fn the_pause_grows_to_its_limit() {
     }
 }
 
-/// Before version 2 one producer epoch has many transactions: an answer that belongs to an earlier one, or to an earlier
-/// try, must not count.
+/// Before version 2 one producer epoch has many transactions: an answer that belongs to an earlier one, or to
+/// an earlier try, must not count.
 #[test]
 fn an_answer_counts_for_its_own_request_only() {
     let mut w = World::v1();
@@ -101,7 +101,8 @@ fn an_answer_counts_for_its_own_request_only() {
     assert_eq!(w.state("a"), TxnState::Complete(ABORT));
 }
 
-/// The log says that the outcome is decided, not which markers are written: the next coordinator asks for all.
+/// The log says that the outcome is decided, not which markers are written: the next coordinator asks for
+/// all.
 #[test]
 fn the_next_coordinator_asks_for_all_markers_again() {
     for how in [COMMIT, ABORT] {

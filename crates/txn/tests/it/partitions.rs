@@ -103,8 +103,8 @@ fn old_clients_are_told_of_an_invalid_epoch() {
     }
 }
 
-/// Brokers ask before they take the first batch of a transaction from a client that does not add partitions itself, or
-/// may have forgotten to (KIP-890).
+/// Brokers ask before they take the first batch of a transaction from a client that does not add partitions
+/// itself, or may have forgotten to (KIP-890).
 #[test]
 fn a_broker_verifies_what_is_part_of_the_transaction() {
     let mut w = World::v1();
@@ -134,7 +134,8 @@ fn verification_goes_on_while_nothing_can_be_written() {
     assert_eq!(w.ask(5, adding), Err(Refusal::Unavailable));
 }
 
-/// A client says what it speaks by the version of the request, and the transaction remembers it. Records of level 0 cannot.
+/// A client says what it speaks by the version of the request, and the transaction remembers it. Records of
+/// level 0 cannot.
 #[test]
 fn a_transaction_remembers_what_its_client_speaks() {
     for version in ALL {

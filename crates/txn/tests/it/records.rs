@@ -10,8 +10,8 @@ use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId,
 
 use crate::world::{ABORT, COMMIT, World, add_request, end_request, init_request};
 
-/// `__transaction_state` as a Kafka 4.3.1 broker left it: partition, offset, key and value. Clients spoke version 0 of
-/// transactions, the cluster version 2.
+/// `__transaction_state` as a Kafka 4.3.1 broker left it: partition, offset, key and value. Clients spoke
+/// version 0 of transactions, the cluster version 2.
 const KAFKA: &str = include_str!("transaction_state.golden.tsv");
 
 fn kafka_records() -> Vec<(i32, Record)> {
@@ -110,8 +110,8 @@ fn records_of_version_2() {
     let hex = |bytes: &Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let wall = format!("{:016x}", w.wall().0);
     let none = "f".repeat(16);
-    // Version, producer id, epoch, timeout, state; partitions; updated, started; tags: previous producer id, and the
-    // client's version unless it is 0.
+    // Version, producer id, epoch, timeout, state; partitions; updated, started; tags: previous producer id,
+    // and the client's version unless it is 0.
     let expected = [
         format!("0001 00000000000003e8 0000 0000ea60 00 00 {wall} {none} 01 0008 00000000000003e8"),
         format!(

@@ -133,8 +133,8 @@ impl Story {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// The world checks after each step that the state is what the records say; here, too, that epochs never go back and
-    /// that in the end every transaction that was decided is complete.
+    /// The world checks after each step that the state is what the records say; here, too, that epochs never
+    /// go back and that in the end every transaction that was decided is complete.
     #[test]
     fn the_state_is_what_the_records_say(v2 in any::<bool>(), acts in acts()) {
         let version = if v2 { TransactionVersion::V2 } else { TransactionVersion::V1 };
@@ -154,7 +154,8 @@ proptest! {
     }
 }
 
-/// At every record that the log of a whole life holds, a coordinator that takes over is where the first one was.
+/// At every record that the log of a whole life holds, a coordinator that takes over is where the first one
+/// was.
 #[test]
 fn a_coordinator_may_fail_between_any_two_records() {
     for version in [TransactionVersion::V1, TransactionVersion::V2] {

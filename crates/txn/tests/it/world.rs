@@ -84,8 +84,8 @@ impl World {
         world
     }
 
-    /// The broker fails and another one takes over, with what is committed. Whatever was asked of the first is never heard
-    /// of again.
+    /// The broker fails and another one takes over, with what is committed. Whatever was asked of the first
+    /// is never heard of again.
     pub fn restart(&mut self) {
         self.epoch = LeaderEpoch(self.epoch.0 + 1);
         self.frame = Frame::loading(TxnCoordinator::new(self.config.clone(), self.epoch));
@@ -220,7 +220,8 @@ impl World {
         self.init_with(5, init_request(id, who))
     }
 
-    /// The version of EndTxn that a client of this cluster sends; AddPartitionsToTxn has the same break one earlier.
+    /// The version of EndTxn that a client of this cluster sends; AddPartitionsToTxn has the same break one
+    /// earlier.
     fn speaks_v2(&self) -> bool {
         self.config.transaction_version.bumps_epochs()
     }

@@ -10,8 +10,8 @@ use super::view::BatchView;
 use crate::compress::{Codec, compress};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 
-/// A batch that has passed every check of [`validate`](super::validate()). Only that function makes one, so what
-/// holds one need not check again.
+/// A batch that has passed every check of [`validate`](super::validate()). Only that function makes one, so
+/// what holds one need not check again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ValidatedBatch {
     bytes: Bytes,
@@ -21,7 +21,8 @@ pub struct ValidatedBatch {
 }
 
 impl ValidatedBatch {
-    /// `max_timestamp` is what the records say. Some clients put something else in the header; Kafka sets it right.
+    /// `max_timestamp` is what the records say. Some clients put something else in the header; Kafka sets it
+    /// right.
     pub(super) fn new(batch: BatchView, max_timestamp: Timestamp) -> ValidatedBatch {
         let mut header = *batch.header();
         header.max_timestamp = max_timestamp;
@@ -30,8 +31,8 @@ impl ValidatedBatch {
         ValidatedBatch { bytes: batch.into_bytes(), header, corrected }
     }
 
-    /// The header as it will be stored, but for what [`ValidatedBatch::assign`] sets: base offset, leader epoch, append
-    /// time and CRC.
+    /// The header as it will be stored, but for what [`ValidatedBatch::assign`] sets: base offset, leader
+    /// epoch, append time and CRC.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
@@ -46,9 +47,10 @@ impl ValidatedBatch {
         self.bytes.len()
     }
 
-    /// Gives the batch its place: `base_offset` for the first record, the epoch of the leader that appends it, and with
-    /// `log_append_time` (for topics with that `message.timestamp.type`) the time of the append. The records are
-    /// neither copied nor looked at; the CRC is computed again only if a field that it covers has changed.
+    /// Gives the batch its place: `base_offset` for the first record, the epoch of the leader that appends
+    /// it, and with `log_append_time` (for topics with that `message.timestamp.type`) the time of the append.
+    /// The records are neither copied nor looked at; the CRC is computed again only if a field that it covers
+    /// has changed.
     pub fn assign(
         self,
         base_offset: Offset,
@@ -95,12 +97,12 @@ impl AppendBatch {
     }
 }
 
-/// Packs a batch with `codec` at `level` (`None`: the codec's default), for topics whose `compression.type` is not
-/// `producer`. A batch that has this codec already is left as it is. Everything but the packing stays the same:
-/// records, timestamps, producer fields, flags.
+/// Packs a batch with `codec` at `level` (`None`: the codec's default), for topics whose `compression.type`
+/// is not `producer`. A batch that has this codec already is left as it is. Everything but the packing stays
+/// the same: records, timestamps, producer fields, flags.
 ///
-/// The result may be larger than what came: the caller checks [`ValidatedBatch::total_len`] against the topic's limit.
-/// Control batches are never packed.
+/// The result may be larger than what came: the caller checks [`ValidatedBatch::total_len`] against the
+/// topic's limit. Control batches are never packed.
 pub fn recompress(
     batch: ValidatedBatch,
     codec: Codec,

@@ -45,8 +45,8 @@ impl Attributes {
         self.has(CONTROL)
     }
 
-    /// True if the base timestamp is the time from which compaction may drop the batch's tombstones and markers
-    /// (KIP-534).
+    /// True if the base timestamp is the time from which compaction may drop the batch's tombstones and
+    /// markers (KIP-534).
     pub fn has_delete_horizon(self) -> bool {
         self.has(DELETE_HORIZON)
     }

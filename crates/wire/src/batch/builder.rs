@@ -10,10 +10,11 @@ use super::record::{Header, Record, write_record};
 use crate::compress::{Codec, compress};
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
-/// Builds one batch: settings first (they take and give the builder), then records, then [`BatchBuilder::build`].
+/// Builds one batch: settings first (they take and give the builder), then records, then
+/// [`BatchBuilder::build`].
 ///
-/// A record that a batch cannot hold (an offset that goes back, or lies 2^31 or more after the base) is remembered and
-/// makes `build` fail, so that pushing needs no check at each record.
+/// A record that a batch cannot hold (an offset that goes back, or lies 2^31 or more after the base) is
+/// remembered and makes `build` fail, so that pushing needs no check at each record.
 ///
 /// ```
 /// # use ottla_wire::{Timestamp, batch::{BatchBuilder, BatchView}, compress::Codec};
@@ -45,7 +46,8 @@ impl Default for BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty batch as a plain client sends it: base offset 0, no leader epoch, no producer, CreateTime, not packed.
+    /// An empty batch as a plain client sends it: base offset 0, no leader epoch, no producer, CreateTime,
+    /// not packed.
     pub fn new() -> BatchBuilder {
         let header = BatchHeader {
             base_offset: Offset(0),
@@ -73,8 +75,9 @@ impl BatchBuilder {
         }
     }
 
-    /// An empty batch in the place of another one, for compaction: offsets (the last one too, whatever records are
-    /// kept), leader epoch, producer fields, flags, codec, timestamp type and delete horizon are those of `old`.
+    /// An empty batch in the place of another one, for compaction: offsets (the last one too, whatever
+    /// records are kept), leader epoch, producer fields, flags, codec, timestamp type and delete horizon are
+    /// those of `old`.
     pub fn in_place_of(old: &BatchHeader) -> Result<BatchBuilder, BatchError> {
         let mut builder = BatchBuilder::new()
             .base_offset(old.base_offset)
@@ -135,8 +138,8 @@ impl BatchBuilder {
         self
     }
 
-    /// The time from which compaction may drop tombstones and markers (KIP-534). Timestamps are then relative to it, so
-    /// it MUST be set before a record is pushed.
+    /// The time from which compaction may drop tombstones and markers (KIP-534). Timestamps are then relative
+    /// to it, so it MUST be set before a record is pushed.
     pub fn delete_horizon(mut self, horizon: Timestamp) -> Self {
         self.header.attributes = self.header.attributes.with_delete_horizon(true);
         self.header.base_timestamp = horizon;
@@ -159,7 +162,8 @@ impl BatchBuilder {
         self.push_at(self.next_offset, timestamp, key, value, headers)
     }
 
-    /// Appends a control record at the next offset. The batch becomes a control batch, which holds nothing else.
+    /// Appends a control record at the next offset. The batch becomes a control batch, which holds nothing
+    /// else.
     pub fn push_control(&mut self, timestamp: Timestamp, record: &ControlRecord) -> &mut Self {
         self.header.attributes = self.header.attributes.with_control(true);
         self.push(timestamp, Some(&record.key()), Some(&record.value()))
@@ -201,7 +205,8 @@ impl BatchBuilder {
         self.buffer.len()
     }
 
-    /// The batch. Fails if a record did not fit, the codec does not take the level, or the batch is larger than 2 GiB.
+    /// The batch. Fails if a record did not fit, the codec does not take the level, or the batch is larger
+    /// than 2 GiB.
     pub fn build(mut self) -> Result<Bytes, BatchError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -216,7 +221,8 @@ impl BatchBuilder {
             self.header.last_offset_delta = delta(self.header.base_offset, last)?;
         }
         if empty {
-            // As Kafka's cleaner writes what it has emptied: such a batch carries producer state and nothing else.
+            // As Kafka's cleaner writes what it has emptied: such a batch carries producer state and nothing
+            // else.
             self.header.attributes = self.header.attributes.with_delete_horizon(false);
             self.header.base_timestamp = Timestamp::NONE;
         }

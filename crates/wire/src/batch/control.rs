@@ -54,8 +54,8 @@ pub enum ControlRecord {
 }
 
 impl ControlRecord {
-    /// Reads the key and value of a record of a control batch. `Ok(None)` is a type that is not known: readers MUST
-    /// skip it, newer versions add types. A malformed record is [`BatchError::Control`].
+    /// Reads the key and value of a record of a control batch. `Ok(None)` is a type that is not known:
+    /// readers MUST skip it, newer versions add types. A malformed record is [`BatchError::Control`].
     pub fn parse(key: Option<&Bytes>, value: Option<&Bytes>) -> Result<Option<ControlRecord>, BatchError> {
         // Later versions may only append, so more bytes than are known are fine.
         let Some(&[v0, v1, k0, k1]) = key.and_then(|key| key.first_chunk::<4>()) else {
@@ -106,8 +106,8 @@ impl ControlRecord {
     }
 }
 
-/// The batch that ends a transaction of a producer in one partition. `outcome` is a commit or an abort; offset and
-/// leader epoch are given when it is appended.
+/// The batch that ends a transaction of a producer in one partition. `outcome` is a commit or an abort;
+/// offset and leader epoch are given when it is appended.
 pub fn end_txn_marker(
     producer_id: ProducerId,
     producer_epoch: ProducerEpoch,

@@ -40,7 +40,8 @@ pub enum BatchError {
     /// Bytes remain after the last record.
     #[error("{0} bytes follow the last record")]
     BytesAfterRecords(usize),
-    /// Well-formed records that the topic does not take: the first [`RECORD_ERRORS_MAX`](super::RECORD_ERRORS_MAX).
+    /// Well-formed records that the topic does not take: the first
+    /// [`RECORD_ERRORS_MAX`](super::RECORD_ERRORS_MAX).
     #[error("{} records rejected, the first: {}", .0.len(), FirstOf(.0))]
     Rejected(Vec<RecordError>),
     /// A control record is malformed.
@@ -102,8 +103,8 @@ pub enum RecordFault {
 }
 
 impl BatchError {
-    /// The code for a Produce response. Only [`ErrorCode::CorruptMessage`] makes a client send the same batch again,
-    /// so it is kept for what may be damage on the way; what a client built wrongly stays wrong.
+    /// The code for a Produce response. Only [`ErrorCode::CorruptMessage`] makes a client send the same batch
+    /// again, so it is kept for what may be damage on the way; what a client built wrongly stays wrong.
     pub fn code(&self) -> ErrorCode {
         match self {
             BatchError::Length(_) | BatchError::Crc { .. } => ErrorCode::CorruptMessage,

@@ -18,10 +18,12 @@ pub const MAGIC: i8 = 2;
 const MAGIC_AT: usize = 16;
 /// The least length field of formats 0 and 1: anything below is no batch of any format.
 const OLDEST_MIN_LENGTH: i32 = 14;
-/// The CRC covers the batch from here, so that base offset and leader epoch can be set without computing it again.
+/// The CRC covers the batch from here, so that base offset and leader epoch can be set without computing it
+/// again.
 const CRC_COVERS_FROM: usize = 21;
 
-/// The header of a batch, as it is: a parsed header says nothing about whether its fields make sense together.
+/// The header of a batch, as it is: a parsed header says nothing about whether its fields make sense
+/// together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BatchHeader {
     pub base_offset: Offset,
@@ -91,8 +93,8 @@ impl BatchHeader {
         head
     }
 
-    /// Sets length and CRC to what belongs to `body` (the records, packed or not). The caller keeps to batches whose
-    /// length an `i32` can say; a longer one is [`BatchError::TooLarge`].
+    /// Sets length and CRC to what belongs to `body` (the records, packed or not). The caller keeps to
+    /// batches whose length an `i32` can say; a longer one is [`BatchError::TooLarge`].
     pub fn seal(&mut self, body: &[u8]) -> Result<(), BatchError> {
         let len = HEADER_LEN - LOG_OVERHEAD + body.len();
         let max = i32::MAX as usize;
@@ -148,7 +150,8 @@ impl BatchHeader {
         self.attributes.is_transactional()
     }
 
-    /// The time from which compaction may drop the batch's tombstones and markers, if it has set one (KIP-534).
+    /// The time from which compaction may drop the batch's tombstones and markers, if it has set one
+    /// (KIP-534).
     pub fn delete_horizon(&self) -> Option<Timestamp> {
         self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }

@@ -1,7 +1,8 @@
 //! Record batches of format 2 (magic 2): the unit in which records are sent, stored and read.
 //!
 //! - [`BatchHeader`]: the 61 bytes before the records.
-//! - [`BatchView`]: one batch in a frame or a file, read without copying; [`batches`] goes through a run of them.
+//! - [`BatchView`]: one batch in a frame or a file, read without copying; [`batches`] goes through a run of
+//!   them.
 //! - [`validate`]: what a leader asks of a batch before it appends it. Only it makes a [`ValidatedBatch`].
 //! - [`ValidatedBatch::assign`]: gives a batch its place in the log without touching the records.
 //! - [`recompress`]: for topics that choose the codec.

@@ -103,7 +103,8 @@ pub(super) fn write_record(
     Some(())
 }
 
-/// Walks the headers and gives what follows them. Their count need not be bounded: each takes two bytes or fails.
+/// Walks the headers and gives what follows them. Their count need not be bounded: each takes two bytes or
+/// fails.
 fn check_headers(count: i32, mut rest: &[u8]) -> Result<&[u8], RecordFault> {
     if count < 0 {
         return Err(RecordFault::Header);
@@ -120,8 +121,8 @@ fn read_header<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), 
     Ok((key, value))
 }
 
-/// Bytes with their length in front; -1 is null. (Kafka takes any negative length for null; some clients fail on it, so
-/// it is not let in.)
+/// Bytes with their length in front; -1 is null. (Kafka takes any negative length for null; some clients fail
+/// on it, so it is not let in.)
 #[inline(always)]
 fn read_nullable<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordFault> {
     let len = read_i32(rest).ok_or(RecordFault::Number)?;

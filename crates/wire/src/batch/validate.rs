@@ -1,11 +1,11 @@
 //! What a leader asks of a batch before it appends it.
 //!
-//! The rules are those of Kafka's log validator for format 2, with these differences, each to keep out what no client
-//! writes: offset deltas of uncompressed batches must be consecutive too; a client cannot set a delete horizon;
-//! lengths below -1 are not null; bytes after the batch are refused instead of cut off.
+//! The rules are those of Kafka's log validator for format 2, with these differences, each to keep out what
+//! no client writes: offset deltas of uncompressed batches must be consecutive too; a client cannot set a
+//! delete horizon; lengths below -1 are not null; bytes after the batch are refused instead of cut off.
 //!
-//! Producer fields are looked at only where a producer id is given. Without one, KafkaJS and Sarama send sequence 0
-//! (KafkaJS also epoch 0), and Kafka takes that.
+//! Producer fields are looked at only where a producer id is given. Without one, KafkaJS and Sarama send
+//! sequence 0 (KafkaJS also epoch 0), and Kafka takes that.
 
 use bytes::Bytes;
 
@@ -18,8 +18,8 @@ use super::view::BatchView;
 use crate::compress::{Codec, ZstdContext, decompress_with};
 use crate::ids::Timestamp;
 
-/// How many rejected records an error lists. A Produce response names them; a client that sent a million bad ones
-/// learns nothing from the rest.
+/// How many rejected records an error lists. A Produce response names them; a client that sent a million bad
+/// ones learns nothing from the rest.
 pub const RECORD_ERRORS_MAX: usize = 100;
 
 /// How much room a [`Scratch`] keeps between batches: enough for what clients commonly pack into one.
@@ -30,7 +30,8 @@ pub const SCRATCH_KEEP_BYTES: usize = 4 << 20;
 pub enum Origin {
     #[default]
     Client,
-    /// A coordinator or another part of the broker: it may write control batches, and for a producer without a sequence.
+    /// A coordinator or another part of the broker: it may write control batches, and for a producer without
+    /// a sequence.
     Broker,
 }
 
@@ -100,8 +101,8 @@ impl Scratch {
     }
 }
 
-/// Checks that `bytes` are exactly one batch that a topic with these limits takes: length, magic, size, CRC, header,
-/// and each record. The records are walked in place, packed ones in `scratch`; nothing is copied.
+/// Checks that `bytes` are exactly one batch that a topic with these limits takes: length, magic, size, CRC,
+/// header, and each record. The records are walked in place, packed ones in `scratch`; nothing is copied.
 pub fn validate(
     bytes: Bytes,
     limits: &BatchLimits,
@@ -164,7 +165,8 @@ fn check_producer(header: &BatchHeader, origin: Origin) -> Result<(), BatchError
     if header.producer_epoch.0 < 0 {
         return fault(HeaderFault::ProducerEpoch(header.producer_epoch.0));
     }
-    // What coordinators write for a producer (markers, offsets committed in a transaction) is outside its sequence.
+    // What coordinators write for a producer (markers, offsets committed in a transaction) is outside its
+    // sequence.
     if header.base_sequence.0 < 0 && origin == Origin::Client {
         return fault(HeaderFault::Sequence(header.base_sequence.0));
     }

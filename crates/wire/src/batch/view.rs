@@ -9,7 +9,8 @@ use super::record::{RawRecord, Record, read_record};
 use crate::compress::{Codec, decompress};
 use crate::ids::{Offset, Timestamp};
 
-/// One whole batch, shared with the frame or file it came in. Length and magic are right; nothing else is known.
+/// One whole batch, shared with the frame or file it came in. Length and magic are right; nothing else is
+/// known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BatchView {
     bytes: Bytes,
@@ -17,7 +18,8 @@ pub struct BatchView {
 }
 
 impl BatchView {
-    /// The first batch of `bytes`, whatever follows it. [`BatchError::Truncated`] if it is not there as a whole.
+    /// The first batch of `bytes`, whatever follows it. [`BatchError::Truncated`] if it is not there as a
+    /// whole.
     pub fn parse(bytes: Bytes) -> Result<BatchView, BatchError> {
         let header = BatchHeader::parse(&bytes)?;
         let need = header.total_len();
@@ -45,8 +47,8 @@ impl BatchView {
         self.bytes.slice(HEADER_LEN..)
     }
 
-    /// [`BatchError::Crc`] if a byte that the CRC covers has changed. (It does not cover base offset, length, leader
-    /// epoch and magic.)
+    /// [`BatchError::Crc`] if a byte that the CRC covers has changed. (It does not cover base offset, length,
+    /// leader epoch and magic.)
     pub fn check_crc(&self) -> Result<(), BatchError> {
         let computed = crc_of(&self.bytes);
         let stored = self.header.crc;
@@ -69,8 +71,8 @@ impl BatchView {
         Ok(RecordIter { header: self.header, body, at: 0, index: 0 })
     }
 
-    /// Offset and time of each record, as [`BatchView::records`] has them: whatever else a record holds, nothing is
-    /// allocated for it.
+    /// Offset and time of each record, as [`BatchView::records`] has them: whatever else a record holds,
+    /// nothing is allocated for it.
     pub fn stamps(&self, max_decompressed: usize) -> Result<Stamps, BatchError> {
         self.records(max_decompressed).map(Stamps)
     }
@@ -178,8 +180,8 @@ pub fn batches(bytes: Bytes) -> Batches {
     Batches { rest: bytes }
 }
 
-/// See [`batches`]. Ends after the first error. A run that ends in the middle of a batch (a Fetch response may) gives
-/// [`BatchError::Truncated`] last.
+/// See [`batches`]. Ends after the first error. A run that ends in the middle of a batch (a Fetch response
+/// may) gives [`BatchError::Truncated`] last.
 #[derive(Clone, Debug)]
 pub struct Batches {
     rest: Bytes,

@@ -1,9 +1,10 @@
 //! The LZ4 frame format.
 //!
-//! The frame is read here, block by block into the output, so that a few hostile bytes cannot make the reader set up
-//! buffers of the largest block size. Written as Kafka's Java clients write it: independent blocks of 64 KiB, no sizes
-//! and no checksums but that of the header. Read from any client: block and content checksums, content size, linked
-//! blocks, all block sizes. Kafka's readers take one frame a batch, so bytes after its end are refused.
+//! The frame is read here, block by block into the output, so that a few hostile bytes cannot make the reader
+//! set up buffers of the largest block size. Written as Kafka's Java clients write it: independent blocks of
+//! 64 KiB, no sizes and no checksums but that of the header. Read from any client: block and content
+//! checksums, content size, linked blocks, all block sizes. Kafka's readers take one frame a batch, so bytes
+//! after its end are refused.
 
 use lz4_flex::block::{
     CompressTable, DecompressError, compress_into_with_table, decompress_into, decompress_into_with_dict,

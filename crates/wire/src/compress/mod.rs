@@ -1,8 +1,8 @@
 //! The codecs of record batches, each with a cap on what it may unpack.
 //!
-//! What is unpacked here comes from strangers. A length that the packed bytes claim is never allocated for on its
-//! word alone: the output grows with what was really produced (or with the most that the input could produce), and
-//! stops at the cap of the caller with [`CodecError::TooLarge`].
+//! What is unpacked here comes from strangers. A length that the packed bytes claim is never allocated for on
+//! its word alone: the output grows with what was really produced (or with the most that the input could
+//! produce), and stops at the cap of the caller with [`CodecError::TooLarge`].
 //!
 //! - `gzip`: RFC 1952, any number of members.
 //! - `snappy`: the block framing of Java's snappy library ("xerial"), and a bare snappy block.
@@ -73,8 +73,8 @@ impl Codec {
         }
     }
 
-    /// True for a level that `compression.<codec>.level` takes: gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072 to 22.
-    /// The others have no levels and take their default only.
+    /// True for a level that `compression.<codec>.level` takes: gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072
+    /// to 22. The others have no levels and take their default only.
     pub fn takes_level(self, level: i32) -> bool {
         match self {
             Codec::None | Codec::Snappy => level == self.default_level(),
@@ -108,8 +108,8 @@ pub enum CodecError {
     Failed { codec: Codec, what: &'static str },
 }
 
-/// Packs `input` and appends the result to `out`. `level` is [`Codec::default_level`] unless given, and must be one
-/// that [`Codec::takes_level`].
+/// Packs `input` and appends the result to `out`. `level` is [`Codec::default_level`] unless given, and must
+/// be one that [`Codec::takes_level`].
 ///
 /// lz4: the level is checked but the fast compressor is used at each of them; the library has no other.
 pub fn compress(codec: Codec, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -129,8 +129,8 @@ pub fn compress(codec: Codec, level: Option<i32>, input: &[u8], out: &mut Vec<u8
 
 /// Unpacks all of `input` into `out`, whose former content is dropped and whose room is used again.
 ///
-/// At most `max` bytes come out; more is [`CodecError::TooLarge`]. `out` is not grown beyond `max` (and a small
-/// constant) bytes, whatever the input claims. After an error the content of `out` means nothing.
+/// At most `max` bytes come out; more is [`CodecError::TooLarge`]. `out` is not grown beyond `max` (and a
+/// small constant) bytes, whatever the input claims. After an error the content of `out` means nothing.
 pub fn decompress(codec: Codec, input: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     decompress_with(&mut ZstdContext::default(), codec, input, max, out)
 }
@@ -157,7 +157,8 @@ pub fn decompress_with(
     }
 }
 
-/// Makes `out` `len` bytes long (zeros at the end) and keeps its capacity within `max`, where doubling would pass it.
+/// Makes `out` `len` bytes long (zeros at the end) and keeps its capacity within `max`, where doubling would
+/// pass it.
 fn grow(out: &mut Vec<u8>, len: usize, max: usize) {
     if len > out.capacity() {
         let room = out.capacity().saturating_mul(2).min(max).max(len);

@@ -1,8 +1,8 @@
 //! Snappy, as Kafka's clients frame it.
 //!
-//! Java's library writes a 16-byte header (magic, version, oldest version that can read it) and then blocks, each with
-//! its packed length in front: `i32`, big-endian. Some clients of other languages write one bare snappy block instead,
-//! and Kafka reads that too.
+//! Java's library writes a 16-byte header (magic, version, oldest version that can read it) and then blocks,
+//! each with its packed length in front: `i32`, big-endian. Some clients of other languages write one bare
+//! snappy block instead, and Kafka reads that too.
 
 use super::{Codec, CodecError, grow};
 

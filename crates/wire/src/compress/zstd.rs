@@ -1,7 +1,8 @@
 //! Zstandard (RFC 8878).
 //!
-//! Unpacked in one go, so that the output is the window: a frame that asks for a large window costs nothing until it
-//! has filled the output. (Unpacking as a stream would set up to 128 MiB aside for a window on a frame's word.)
+//! Unpacked in one go, so that the output is the window: a frame that asks for a large window costs nothing
+//! until it has filled the output. (Unpacking as a stream would set up to 128 MiB aside for a window on a
+//! frame's word.)
 
 use std::fmt;
 
@@ -14,8 +15,8 @@ use super::{Codec, CodecError};
 const FIRST_ROOM_BYTES: usize = 64 * 1024;
 /// Records pack to about this part of their size: the first room is that many times the input.
 const USUAL_EXPANSION: usize = 4;
-/// An output that did not fit is tried again with this many times the room, so all tries together cost little more
-/// than the last one.
+/// An output that did not fit is tried again with this many times the room, so all tries together cost little
+/// more than the last one.
 const ROOM_GROWTH: usize = 4;
 
 pub fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -91,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_window_of_128_mib_is_read_and_costs_nothing() {
-        // A streamed frame (no content size) with a window of 2^27 bytes, as level 22 writes it: one stored block.
+        // A streamed frame (no content size) with a window of 2^27 bytes, as level 22 writes it: one stored
+        // block.
         let packed = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x88, 0x19, 0x00, 0x00, b'a', b'b', b'c'];
         let mut out = Vec::new();
         ZstdContext::default().decompress(&packed, 1 << 30, &mut out).unwrap();

@@ -1,7 +1,7 @@
 //! What can be wrong with bytes that are read, and with values that are to be written.
 
-/// The bytes are not what the schema says. The connection that sent them is out of step and MUST be closed, the record
-/// that holds them is corrupt.
+/// The bytes are not what the schema says. The connection that sent them is out of step and MUST be closed,
+/// the record that holds them is corrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct DecodeError {

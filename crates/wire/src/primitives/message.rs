@@ -7,8 +7,8 @@ use crate::protocol::ApiKey;
 
 /// A request, response, header or record of the schema.
 ///
-/// A version outside `MIN_VERSION..=MAX_VERSION` is an error of every function here. Writing a field that the version
-/// lacks is an error unless the field has its default value or the schema calls it ignorable.
+/// A version outside `MIN_VERSION..=MAX_VERSION` is an error of every function here. Writing a field that the
+/// version lacks is an error unless the field has its default value or the schema calls it ignorable.
 pub trait Message: Sized {
     /// Kafka's name.
     const NAME: &'static str;
@@ -65,8 +65,8 @@ pub fn encode_to_bytes<M: Message>(message: &M, version: i16) -> Result<Bytes, E
     encode(message, version)?.into_bytes()
 }
 
-/// A number of 16 bits and then the message, in one piece: the form of coordinator records (the record type before a key,
-/// the version before a value) and of the consumer protocol (the version).
+/// A number of 16 bits and then the message, in one piece: the form of coordinator records (the record type
+/// before a key, the version before a value) and of the consumer protocol (the version).
 pub fn encode_prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, EncodeError> {
     let mut sizer = Sizer::default();
     sizer.i16(prefix);

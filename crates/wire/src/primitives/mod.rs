@@ -1,7 +1,8 @@
 //! Reader, writer and the field types of messages.
 //!
-//! [`Reader`] reads one frame and shares its bytes; [`Writer`] writes into one allocation of the size that [`Sizer`]
-//! has measured. Both know nothing of messages: the generated code of [`crate::messages`] drives them.
+//! [`Reader`] reads one frame and shares its bytes; [`Writer`] writes into one allocation of the size that
+//! [`Sizer`] has measured. Both know nothing of messages: the generated code of [`crate::messages`] drives
+//! them.
 
 mod error;
 mod message;

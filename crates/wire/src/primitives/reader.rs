@@ -5,15 +5,16 @@ use bytes::Bytes;
 use super::{DecodeError, DecodeProblem, Records, Str};
 use crate::ids::Uuid;
 
-/// Room that an array takes before any of its elements has been read. More is taken as elements arrive, so that a count
-/// alone never costs more than this.
+/// Room that an array takes before any of its elements has been read. More is taken as elements arrive, so
+/// that a count alone never costs more than this.
 const ARRAY_BYTES_RESERVED_MAX: usize = 16 * 1024;
 
-/// Reads one frame from the front. Never panics; never allocates more than the bytes that remain can justify; text and
-/// bytes are shared with the frame, not copied.
+/// Reads one frame from the front. Never panics; never allocates more than the bytes that remain can justify;
+/// text and bytes are shared with the frame, not copied.
 ///
-/// `field` names what is read, for the error. `flexible` chooses between the encodings of KIP-482 (lengths as unsigned
-/// varints, one up) and the older ones. Nesting is bounded by the schema: no struct of it contains itself.
+/// `field` names what is read, for the error. `flexible` chooses between the encodings of KIP-482 (lengths as
+/// unsigned varints, one up) and the older ones. Nesting is bounded by the schema: no struct of it contains
+/// itself.
 #[derive(Clone, Debug)]
 pub struct Reader {
     frame: Bytes,
@@ -196,8 +197,8 @@ impl Reader {
         if self.i8(field)? < 0 { Ok(None) } else { read(self).map(Some) }
     }
 
-    /// A struct that may be null as the value of a tagged field. Kafka writes such a null as 0, not as -1; a struct that
-    /// follows 1 is never empty, so that the two cannot be taken for each other.
+    /// A struct that may be null as the value of a tagged field. Kafka writes such a null as 0, not as -1; a
+    /// struct that follows 1 is never empty, so that the two cannot be taken for each other.
     pub fn tagged_nullable<T>(
         &mut self,
         field: &'static str,
@@ -206,8 +207,8 @@ impl Reader {
         if self.i8(field)? <= 0 { Ok(None) } else { read(self).map(Some) }
     }
 
-    /// The tagged fields at the end of a flexible struct. `known` reads the value of a tag it knows, all of it, and says
-    /// whether it did; what it does not know is skipped (KIP-482).
+    /// The tagged fields at the end of a flexible struct. `known` reads the value of a tag it knows, all of
+    /// it, and says whether it did; what it does not know is skipped (KIP-482).
     pub fn tagged_fields(
         &mut self,
         owner: &'static str,

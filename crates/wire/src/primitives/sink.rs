@@ -1,10 +1,11 @@
-//! One description of how a message is written, for two readers of it: the one that measures and the one that writes.
+//! One description of how a message is written, for two readers of it: the one that measures and the one that
+//! writes.
 
 use super::{EncodeError, Records, Str};
 use crate::ids::Uuid;
 
-/// Where the fields of a message go: [`Sizer`] adds up their lengths, [`super::Writer`] writes them. Since both are driven
-/// by the same code, what was measured is what is written.
+/// Where the fields of a message go: [`Sizer`] adds up their lengths, [`super::Writer`] writes them. Since
+/// both are driven by the same code, what was measured is what is written.
 pub trait Sink: Sized {
     /// Bytes of a length known when compiled.
     fn fixed<const N: usize>(&mut self, bytes: [u8; N]);

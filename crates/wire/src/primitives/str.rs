@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 /// An immutable UTF-8 string over shared bytes: a clone copies nothing.
 ///
-/// One that was read from a frame keeps the whole frame in memory. What outlives its request (a name in a map) SHOULD be
-/// detached first: [`Str::detached`].
+/// One that was read from a frame keeps the whole frame in memory. What outlives its request (a name in a
+/// map) SHOULD be detached first: [`Str::detached`].
 #[derive(Clone, Default)]
 pub struct Str {
     /// Always UTF-8: every constructor has checked.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::{EncodeError, Records, Sink, Size};
 
-/// From this size on, records are a part of their own and not copied: below, a copy costs less than a longer `writev`.
+/// From this size on, records are a part of their own and not copied: below, a copy costs less than a longer
+/// `writev`.
 pub const SHARED_RECORDS_BYTES_MIN: usize = 4 * 1024;
 
 /// An encoded message or frame: what is to be sent, in order.
@@ -62,8 +63,8 @@ impl Part {
     }
 }
 
-/// The sink that writes. It should be given the [`Size`] that a [`super::Sizer`] found for the same values and version: that
-/// is its one allocation.
+/// The sink that writes. It should be given the [`Size`] that a [`super::Sizer`] found for the same values
+/// and version: that is its one allocation.
 #[derive(Debug)]
 pub struct Writer {
     inline: Vec<u8>,

@@ -43,7 +43,8 @@ pub struct Kind {
     pub reads: fn(Bytes, i16) -> bool,
     /// Reads a whole message and gives it in the form of `Debug`.
     pub debug: fn(Bytes, i16) -> Option<String>,
-    /// `None` if the bytes are no message; else what was written after reading, with everything about it checked.
+    /// `None` if the bytes are no message; else what was written after reading, with everything about it
+    /// checked.
     pub round_trip: fn(Bytes, i16) -> Option<Bytes>,
 }
 

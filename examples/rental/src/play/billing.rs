@@ -1,5 +1,5 @@
-//! Orders are billed in transactions: one member is killed in the middle of one, and still there is exactly one invoice for
-//! every order.
+//! Orders are billed in transactions: one member is killed in the middle of one, and still there is exactly
+//! one invoice for every order.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

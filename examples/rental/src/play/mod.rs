@@ -1,6 +1,6 @@
-//! The whole story in one go: groups of four members share three partitions a topic, one member is killed and another
-//! carries on, the recommendation model reads the last week again, and orders are billed exactly once although a member is
-//! killed in the middle of a transaction. Fails if a count is wrong.
+//! The whole story in one go: groups of four members share three partitions a topic, one member is killed and
+//! another carries on, the recommendation model reads the last week again, and orders are billed exactly once
+//! although a member is killed in the middle of a transaction. Fails if a count is wrong.
 //!
 //! - [`billing`]: the part with transactions.
 //! - [`troupe`]: members of a group as processes.
@@ -28,7 +28,8 @@ const MEMBERS: usize = PARTITIONS as usize + 1;
 const ORDERS: usize = 84;
 /// Milliseconds that an e-mail takes, so that there is time to kill somebody who is at it.
 const EMAIL_PACE_MS: u64 = 30;
-/// Orders that a member handles before it is killed, here and in [`billing`]: some of them are committed, some are not.
+/// Orders that a member handles before it is killed, here and in [`billing`]: some of them are committed,
+/// some are not.
 const ORDERS_BEFORE_THE_KILL: usize = 8;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -123,7 +124,8 @@ async fn one_is_killed(stage: &Stage, emails: &mut Troupe) -> anyhow::Result<Kil
     Ok(Killed { member, committed })
 }
 
-/// That what the dead member had was taken over where it had committed, and that nothing else was handled twice.
+/// That what the dead member had was taken over where it had committed, and that nothing else was handled
+/// twice.
 fn carried_on(emails: &Troupe, killed: &Killed, orders: &BTreeSet<Place>) -> anyhow::Result<()> {
     let handled = emails.handled();
     for (partition, committed) in &killed.committed {

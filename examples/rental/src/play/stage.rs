@@ -28,7 +28,8 @@ impl Stage {
         Ok(Stage { admin: Admin::on(cluster) })
     }
 
-    /// The topics of the shops and of the invoices, which MUST be new: with records of others in them, no count would be right.
+    /// The topics of the shops and of the invoices, which MUST be new: with records of others in them, no
+    /// count would be right.
     pub async fn make_topics(&self) -> anyhow::Result<()> {
         let there: BTreeSet<String> =
             self.admin.list_topics().await?.into_iter().map(|topic| topic.name).collect();
@@ -45,7 +46,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until a group is stable with so many members, one of them without a share; with 0, until nobody is left.
+    /// Waits until a group is stable with so many members, one of them without a share; with 0, until nobody
+    /// is left.
     pub async fn await_shares(&self, group: &str, members: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let wanted = if members == 0 { GroupState::Empty } else { GroupState::Stable };

@@ -186,7 +186,8 @@ pub fn read(consumer: &BaseConsumer, count: usize) -> Outcome<Vec<OwnedMessage>>
     Ok(records)
 }
 
-/// One record, if one comes in time. Errors about the coordinator of the group that is never used are passed over.
+/// One record, if one comes in time. Errors about the coordinator of the group that is never used are passed
+/// over.
 pub fn poll(consumer: &BaseConsumer, wait: Duration) -> KafkaResult<Option<OwnedMessage>> {
     use RDKafkaErrorCode::{CoordinatorNotAvailable, NotCoordinator, UnsupportedFeature};
     match consumer.poll(wait) {

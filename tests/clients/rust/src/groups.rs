@@ -49,7 +49,8 @@ fn commit(member: &BaseConsumer, topic: &str, offset: i64, metadata: &str) -> Ou
     Ok(member.commit(&offsets, CommitMode::Sync)?)
 }
 
-/// Offset and metadata. The client's list of them must be gone before the member is: the end of the member waits for it.
+/// Offset and metadata. The client's list of them must be gone before the member is: the end of the member
+/// waits for it.
 fn committed(member: &BaseConsumer, topic: &str, partition: i32) -> Outcome<(Offset, String)> {
     let all = member.committed(TIMEOUT)?;
     let found = all.find_partition(topic, partition).ok_or("no answer")?;

@@ -221,7 +221,8 @@ pub fn leave(
     }
 }
 
-/// Leads a new group of these clients to its first generation, stable; each is given its name as its assignment.
+/// Leads a new group of these clients to its first generation, stable; each is given its name as its
+/// assignment.
 pub fn settle(world: &mut World, clients: &mut [&mut Client]) {
     let tickets: Vec<Ticket> = clients.iter_mut().map(|client| client.join(world)).collect();
     // As often as newcomers extend the wait.

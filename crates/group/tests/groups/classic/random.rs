@@ -273,7 +273,8 @@ proptest! {
         let mut game = Game::new();
         for act in &acts {
             game.act(act);
-            // A group that is too large to be loaded as it is begins a rebalance at once: that is tested elsewhere.
+            // A group that is too large to be loaded as it is begins a rebalance at once: that is tested
+            // elsewhere.
             let size = game.world.set_size(usize::MAX);
             game.world.check_against_log();
             game.world.set_size(size);

@@ -109,7 +109,8 @@ fn requests_of_the_older_self_are_refused() {
     a.joined(&mut world, of_a);
     back.joined(&mut world, of_back);
 
-    // And once more while the assignment is made: the leader was told of an id that is gone, so everybody joins again.
+    // And once more while the assignment is made: the leader was told of an id that is gone, so everybody
+    // joins again.
     let waiting = back.sync(&mut world, &[]);
     let mut third = Client::new("s").instance("s");
     let of_third = third.join(&mut world);

@@ -31,8 +31,8 @@ const STEPS: [Step; 8] = [
     Step::WaitsAgain,
 ];
 
-/// Leads two members to `step` of the second, `gone`, and says nothing more of it. The first one, `stays`, comes later if
-/// `gone` leads. Gives its JoinGroup that waits, if one does.
+/// Leads two members to `step` of the second, `gone`, and says nothing more of it. The first one, `stays`,
+/// comes later if `gone` leads. Gives its JoinGroup that waits, if one does.
 fn lead_to(
     world: &mut World,
     step: Step,

@@ -1,5 +1,5 @@
-//! A member that speaks the classic protocol, as old clients do: it gives everything up before it joins, or (KIP-429) keeps what
-//! it has and joins again for what it gave up.
+//! A member that speaks the classic protocol, as old clients do: it gives everything up before it joins, or
+//! (KIP-429) keeps what it has and joins again for what it gave up.
 
 use bytes::Bytes;
 use ottla_coordinator::Ticket;

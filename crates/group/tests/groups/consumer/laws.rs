@@ -1,5 +1,5 @@
-//! What holds of consumer groups whatever happens: members that come, go, crash, give up slowly, subscribe anew; topics that
-//! come, grow and go; coordinators that move.
+//! What holds of consumer groups whatever happens: members that come, go, crash, give up slowly, subscribe
+//! anew; topics that come, grow and go; coordinators that move.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -56,8 +56,8 @@ fn rest(world: &mut World, classic: &mut [ClassicClient], consumer: &mut [Client
     }
 }
 
-/// The assignment of a classic group was made from the topics as its leader saw them. A static member that comes over does
-/// not change the group's subscription, and still is given what has come since.
+/// The assignment of a classic group was made from the topics as its leader saw them. A static member that
+/// comes over does not change the group's subscription, and still is given what has come since.
 #[test]
 fn partitions_that_came_since_the_classic_assignment_find_an_owner() {
     let mut world = world(GroupConfig::default());
@@ -183,7 +183,8 @@ fn empty_groups_take_either_kind() {
     world.check_against_log();
 }
 
-/// A static member that comes back with the classic protocol is the last of the consumer protocol: the group is classic then.
+/// A static member that comes back with the classic protocol is the last of the consumer protocol: the group
+/// is classic then.
 #[test]
 fn a_static_member_comes_back_as_a_classic_one() {
     let mut world = world(GroupConfig::default());

@@ -78,8 +78,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..Default::default() })]
 
-    /// A partition has the offset of its last commit that counts; a transaction counts as a whole or not at all; offsets go
-    /// only when they are deleted; and the log says the same.
+    /// A partition has the offset of its last commit that counts; a transaction counts as a whole or not at
+    /// all; offsets go only when they are deleted; and the log says the same.
     #[test]
     fn offsets_are_those_of_the_model(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = world_with(GroupConfig::default());

@@ -138,7 +138,8 @@ fn consumer_members_commit_in_their_epoch() {
     world.check_against_log();
 }
 
-/// KIP-1251: one partition that the member does not hold any more refuses the whole commit, and nothing of it is kept.
+/// KIP-1251: one partition that the member does not hold any more refuses the whole commit, and nothing of it
+/// is kept.
 #[test]
 fn a_commit_of_an_older_epoch_is_refused_as_a_whole() {
     let mut world = world_with(config());
@@ -211,8 +212,8 @@ fn groups_of_another_type_are_deleted_from_when_they_are_empty() {
     assert_eq!(delete(&mut world, GROUP, &[("orders", 0)]), (ErrorCode::None, vec![ErrorCode::None]));
 }
 
-/// KIP-211: while a group has members, only what they do not read expires; then the retention counts from when the group
-/// was left, and the group goes with its last offset.
+/// KIP-211: while a group has members, only what they do not read expires; then the retention counts from
+/// when the group was left, and the group goes with its last offset.
 #[test]
 fn offsets_of_a_classic_group_expire_after_its_members_are_gone() {
     let mut world = world_with(config());

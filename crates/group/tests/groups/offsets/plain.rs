@@ -126,7 +126,8 @@ fn the_last_of_two_offsets_for_one_partition_counts() {
     world.check_against_log();
 }
 
-/// Versions 2 to 4 say how long the offset is to be kept; then the record says so, and has no room for epoch and id.
+/// Versions 2 to 4 say how long the offset is to be kept; then the record says so, and has no room for epoch
+/// and id.
 #[test]
 fn a_commit_may_say_when_it_expires() {
     let mut world = world();

@@ -1,4 +1,5 @@
-//! Requests of transactions. Nobody has this transactional id: that every version is understood shows in the answer.
+//! Requests of transactions. Nobody has this transactional id: that every version is understood shows in the
+//! answer.
 
 use bytes::Bytes;
 use ottla_wire::messages::add_partitions_to_txn_request::{

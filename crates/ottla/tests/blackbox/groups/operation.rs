@@ -6,7 +6,8 @@ use ottla_wire::messages::*;
 use super::{commit, committed, fetched, heartbeat, join, name_of, new_member, setup, sync};
 use crate::harness::{Broker, Wire, batch, create_topic, eventually, produced};
 
-/// Many groups, whose coordinators are many too, share one limit. What is there goes on, and what goes makes room.
+/// Many groups, whose coordinators are many too, share one limit. What is there goes on, and what goes makes
+/// room.
 #[test]
 fn groups_take_no_more_memory_than_they_may() {
     const MAX_BYTES: usize = 1 << 20;

@@ -90,7 +90,8 @@ impl Setup {
 }
 
 impl Setup {
-    /// Starts a broker that may refuse: the exit code and the log if it does. What it does while it serves is up to `serves`.
+    /// Starts a broker that may refuse: the exit code and the log if it does. What it does while it serves is
+    /// up to `serves`.
     #[track_caller]
     pub fn start_or_refused(&mut self, serves: impl FnOnce(&Broker)) -> (Option<i32>, String) {
         let mut broker = Broker::spawn(self.command());

@@ -140,8 +140,8 @@ pub struct Read {
     pub high_watermark: i64,
 }
 
-/// Reads a partition from its start to its high watermark and holds every batch against the rules: whole, with a right
-/// CRC, right after the one before it.
+/// Reads a partition from its start to its high watermark and holds every batch against the rules: whole,
+/// with a right CRC, right after the one before it.
 #[track_caller]
 pub fn read_all(wire: &mut Wire, topic: &str, partition: i32) -> Read {
     let start = earliest(wire, topic, partition);

@@ -1,4 +1,5 @@
-//! A transactional producer of plain requests, in both versions of the protocol, and what a reader of committed data sees.
+//! A transactional producer of plain requests, in both versions of the protocol, and what a reader of
+//! committed data sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +49,8 @@ pub fn name_of(code: i16) -> ErrorCode {
     ErrorCode::from_code(code).unwrap()
 }
 
-/// Clients ask again: a coordinator that has just begun may not have its state yet, or the transaction before is being ended.
+/// Clients ask again: a coordinator that has just begun may not have its state yet, or the transaction before
+/// is being ended.
 pub fn is_passing(code: i16) -> bool {
     matches!(
         name_of(code),
@@ -269,8 +271,8 @@ pub fn fetch_committed(wire: &mut Wire, topic: &str, partition: i32, offset: i64
     partition
 }
 
-/// The values that a reader of committed data sees, up to the last stable offset: it leaves out aborted transactions as the
-/// list that comes with the records tells it to.
+/// The values that a reader of committed data sees, up to the last stable offset: it leaves out aborted
+/// transactions as the list that comes with the records tells it to.
 #[track_caller]
 pub fn committed_values(wire: &mut Wire, topic: &str, partition: i32) -> Vec<String> {
     let (mut next, mut values) = (0, Vec::new());

@@ -62,8 +62,8 @@ fn cut_last_batch(path: &Path) -> bool {
     last.is_control()
 }
 
-/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them. At every level of
-/// `transaction.version`, and when it has changed since the transaction began.
+/// The broker is gone between the decision and the markers: the logs end where such a kill leaves them. At
+/// every level of `transaction.version`, and when it has changed since the transaction began.
 #[test]
 fn a_decision_without_its_markers_is_carried_out_after_a_kill() {
     for (protocol, begun_at, ended_at) in [

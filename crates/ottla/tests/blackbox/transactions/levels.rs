@@ -1,5 +1,5 @@
-//! Transactions at each level of the feature `transaction.version`, and while it is raised and lowered: what a Kafka 4.3.1
-//! answers to the same requests, but for what its coordinator cannot recover from.
+//! Transactions at each level of the feature `transaction.version`, and while it is raised and lowered: what
+//! a Kafka 4.3.1 answers to the same requests, but for what its coordinator cannot recover from.
 
 use ottla_client::{
     ClientConfig, GroupMetadata, OffsetAndMetadata, Offsets, ProducerConfig, ProducerRecord, TopicPartition,
@@ -151,7 +151,8 @@ fn every_level_serves_clients_of_version_1() {
     }
 }
 
-/// It is the version of the requests that decides: level 1 bumps the epochs of clients of version 2 as level 2 does.
+/// It is the version of the requests that decides: level 1 bumps the epochs of clients of version 2 as level
+/// 2 does.
 #[test]
 fn clients_of_version_2_are_served_from_level_1_on() {
     for level in [1, 2] {
@@ -197,7 +198,8 @@ fn clients_of_version_2_are_served_from_level_1_on() {
     }
 }
 
-/// Kafka answers the same the first time; then its coordinator says CONCURRENT_TRANSACTIONS until it is restarted.
+/// Kafka answers the same the first time; then its coordinator says CONCURRENT_TRANSACTIONS until it is
+/// restarted.
 #[test]
 fn level_0_refuses_clients_of_version_2() {
     let (mut setup, broker, _) = at_level(0);
@@ -316,7 +318,8 @@ async fn transact(
     if commit { producer.commit().await } else { producer.abort().await }
 }
 
-/// Our own producer finds out what the cluster speaks, and goes on when the level changes as long as the cluster lets it.
+/// Our own producer finds out what the cluster speaks, and goes on when the level changes as long as the
+/// cluster lets it.
 #[test]
 fn the_client_library_goes_by_the_level() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,4 +1,5 @@
-//! What must hold of groups, whatever happens: one file for each promise. They see everything, and trust nobody.
+//! What must hold of groups, whatever happens: one file for each promise. They see everything, and trust
+//! nobody.
 
 mod offsets;
 mod one_owner;

@@ -1,5 +1,6 @@
-//! Offsets do not go back: an offset that is committed stays or grows until it is deleted, and what a member was told to be
-//! committed is there with every later broker. Members read on from where their group was, so that none commits less.
+//! Offsets do not go back: an offset that is committed stays or grows until it is deleted, and what a member
+//! was told to be committed is there with every later broker. Members read on from where their group was, so
+//! that none commits less.
 
 use std::collections::BTreeMap;
 
@@ -49,8 +50,8 @@ impl Invariant for OffsetsDoNotGoBack {
                 topic: topic.clone(),
                 partition: PartitionIndex(*partition),
             };
-            // A topic that was deleted meanwhile took its offsets with it. So does a deletion that was asked for later
-            // than the commit: then there is none to be seen.
+            // A topic that was deleted meanwhile took its offsets with it. So does a deletion that was asked
+            // for later than the commit: then there is none to be seen.
             if topics.by_name(topic).is_some() && self.seen.contains_key(&place) {
                 let promised = self.promised.entry(place).or_insert(*offset);
                 *promised = (*promised).max(*offset);

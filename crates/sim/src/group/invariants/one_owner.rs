@@ -1,5 +1,5 @@
-//! One owner: of all members that take a partition for their own, at most one may commit for it. Others may not know it yet,
-//! but they are of a generation or epoch that has passed.
+//! One owner: of all members that take a partition for their own, at most one may commit for it. Others may
+//! not know it yet, but they are of a generation or epoch that has passed.
 
 use std::collections::BTreeMap;
 

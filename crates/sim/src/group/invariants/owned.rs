@@ -1,5 +1,5 @@
-//! Every partition has its owner once things are quiet: of the topics that the members of a group read, each partition is
-//! held by one member that reads it, and by no other.
+//! Every partition has its owner once things are quiet: of the topics that the members of a group read, each
+//! partition is held by one member that reads it, and by no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The log says it: a coordinator that reads the log knows what the one knows that wrote it, except for what groups are in
-//! the middle of.
+//! The log says it: a coordinator that reads the log knows what the one knows that wrote it, except for what
+//! groups are in the middle of.
 
 use std::collections::BTreeMap;
 

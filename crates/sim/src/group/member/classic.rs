@@ -162,7 +162,8 @@ impl Classic {
             assignments = made;
             self.led = Some(seen);
         } else if response.leader == self.id {
-            // A static leader that came back does not know what the assignment was made from: it makes another.
+            // A static leader that came back does not know what the assignment was made from: it makes
+            // another.
             let unheard_of = settings.subscription.iter().map(|topic| (topic.clone(), -1));
             self.led = Some(unheard_of.collect());
         }
