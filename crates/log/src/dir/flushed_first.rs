@@ -57,7 +57,7 @@ impl DataDir {
         let text = mark_text(Some(epoch));
         let marked = replace_file(&*self.inner.disk, &self.inner.path, MARK, text.as_bytes());
         *state = State::Marked;
-        marked.inspect_err(|error| self.inner.health.fail("write the mark of flushing first", error))
+        marked.inspect_err(|error| self.inner.health.judge_own("write the mark of flushing first", error))
     }
 
     /// Takes the mark away, durably. MUST be done before anything is acknowledged that is not flushed.
@@ -65,9 +65,9 @@ impl DataDir {
         let mut state = locked(&self.inner.flushed_first.state);
         if *state == State::Marked {
             let removed = self.inner.disk.remove_file(&self.inner.path.join(MARK));
-            removed
-                .and_then(|()| self.inner.disk.sync_dir(&self.inner.path))
-                .inspect_err(|error| self.inner.health.fail("remove the mark of flushing first", error))?;
+            removed.and_then(|()| self.inner.disk.sync_dir(&self.inner.path)).inspect_err(|error| {
+                self.inner.health.judge_own("remove the mark of flushing first", error)
+            })?;
         }
         *state = State::GivenUp;
         Ok(())
