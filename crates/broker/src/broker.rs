@@ -1,5 +1,6 @@
 //! The life of a broker: start, readiness, stop.
 
+mod checked;
 mod claims;
 #[cfg(test)]
 mod disk_tests;
@@ -39,9 +40,10 @@ use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
+use checked::Checked;
 use claims::Claims;
 pub use error::{FatalError, ShutdownError, StartError};
-use node::{Node, open_data_dir};
+use node::Node;
 use registration::Membership;
 use status::{Parts, Status};
 
@@ -88,10 +90,10 @@ impl Broker {
         let status = Status::new(progress.clone(), seconds_since_1970());
         let http = Http::start(&settings, &status).await?;
         let listeners = bind(&settings).await?;
-        let dir = open_data_dir(&settings).await?;
+        let (dir, metadata) = Checked::of(&settings).await?.take().await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
+        let mut node = Node::open(&settings, dir, metadata, Clock::start(), progress, Door::open()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);

@@ -23,8 +23,9 @@ use ottla_wire::messages::{
 };
 use ottla_wire::primitives::{Message, Reader, Request, encode_to_bytes};
 use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
-use ottla_wire::{Timestamp, TopicId, Uuid};
+use ottla_wire::{BrokerId, Timestamp, TopicId, Uuid};
 
+use super::checked::Metadata;
 use super::claims::Claims;
 use super::node::Node;
 use super::registration::Membership;
@@ -87,7 +88,10 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress, door);
+        let meta = dir.meta();
+        let (node, cluster_id) = (BrokerId(meta.node_id), meta.cluster_id.clone());
+        let log = Metadata::check(&settings, metadata.path(), node, cluster_id).await.unwrap();
+        let node = Node::open(&settings, dir, log, Clock::start(), progress, door);
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -29,13 +30,20 @@ pub struct Setup {
     port: u16,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    /// Instead of the port that was found, on 127.0.0.1.
+    listen: Option<String>,
+    metrics: SocketAddr,
+    /// The user to run as.
+    user: Option<u32>,
 }
 
 impl Setup {
     pub fn new() -> Setup {
         let dir = tempfile::Builder::new().prefix("ottla-test-").tempdir().unwrap();
         let data = dir.path().join("data");
-        Setup { dir, data, port: 0, settings: Vec::new(), environment: Vec::new() }
+        let metrics = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (settings, environment) = (Vec::new(), Vec::new());
+        Setup { dir, data, port: 0, settings, environment, listen: None, metrics, user: None }
     }
 
     pub fn set(mut self, name: &str, value: impl ToString) -> Setup {
@@ -53,17 +61,37 @@ impl Setup {
         self
     }
 
+    pub fn listen(mut self, address: &str) -> Setup {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
+    pub fn metrics(mut self, address: SocketAddr) -> Setup {
+        self.metrics = address;
+        self
+    }
+
+    /// Starts brokers as another user, which only root may do.
+    pub fn user(mut self, id: u32) -> Setup {
+        self.user = Some(id);
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         for name in ["OTTLA_BOOTSTRAP", "OTTLA_LOG_FORMAT", "OTTLA_LOG_LEVEL", "NO_COLOR"] {
             command.env_remove(name);
         }
         command.arg("start").arg("--data").arg(&self.data);
-        command.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).args(["--metrics", "127.0.0.1:0"]);
+        let listen = self.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{}", self.port));
+        command.arg("--listen").arg(listen).arg("--metrics").arg(self.metrics.to_string());
         for (name, value) in &self.settings {
             command.arg("--set").arg(format!("{name}={value}"));
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
