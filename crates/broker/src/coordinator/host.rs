@@ -1,5 +1,4 @@
-//! A coordinator in its shard: its host (`ottla-partition`), who waits for its answers, and what is done for
-//! it.
+//! A coordinator in its shard: its host (`ottla-partition`), the waiters for its answers, and its effects.
 
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
@@ -17,20 +16,20 @@ use super::load::load;
 use super::metered::Metered;
 use crate::shard::Partition;
 
-/// A coordinator and what waits for it.
+/// A coordinator, and the waiters for its answers.
 pub struct Hosted<K: Kind> {
     host: Host<AtHome<K>>,
     home: Home,
     waiting: Waiting<K::Answer>,
-    /// How far it was when it was looked at last, and in which gauge it is for that.
+    /// Its status when last looked at, and its entry in the gauge for that status.
     status: HostStatus,
     counted: Option<Counted>,
 }
 
-/// What the host of a coordinator knows of this broker.
+/// The host's access to this broker.
 struct AtHome<K: Kind> {
     home: Home,
-    /// Set while it serves.
+    /// Set while the coordinator serves.
     metered: Option<Metered>,
     kind: PhantomData<fn() -> K>,
 }
@@ -63,13 +62,13 @@ impl<K: Kind> Hosted<K> {
         }
     }
 
-    /// The world has changed, and these topics are gone.
+    /// Takes in that the world has changed and that these topics are gone.
     pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         self.host.learn(at, deleted);
     }
 
-    /// Carries out what the coordinator wants. To be called after every turn, when what came of the
-    /// partition's turn is published.
+    /// Carries out the coordinator's effects. To be called after every turn, once the partition's own effects
+    /// are published.
     pub fn carry_out(&mut self) {
         self.tally();
         let Hosted { host, home, waiting, .. } = self;
@@ -88,13 +87,13 @@ impl<K: Kind> Hosted<K> {
         let ticket = self.waiting.add(asked.answer);
         match self.host.ask(at, ticket, asked.request, claim) {
             Ok(()) => {}
-            // Dropping the request says it.
+            // The dropped request reports it.
             Err(Unserved::Refused(Refusal::NotCoordinator)) => self.waiting.forget(ticket),
             Err(unserved) => self.waiting.refuse(ticket, unserved),
         }
     }
 
-    /// Puts it into the gauge that it belongs to.
+    /// Counts it in the gauge of its status.
     fn tally(&mut self) {
         let status = self.host.status();
         if status == self.status {

@@ -1,4 +1,4 @@
-//! What all coordinators of this broker share: the world that they know, room for loading, counts.
+//! The state that all coordinators of this broker share: the world, room for loading, counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,29 +8,28 @@ use tokio::sync::Semaphore;
 
 use super::world::World;
 
-/// Coordinators that are loaded at the same time: enough to keep a disk busy, few enough to leave memory and
-/// threads to clients.
+/// The most coordinators that load at the same time. It keeps a disk busy, but leaves memory and threads to
+/// clients.
 const LOADS_MAX: usize = 4;
 
-/// What is shared by the coordinators in the shards.
+/// The state that all coordinators in the shards share.
 pub struct Kit {
     world: ArcSwap<World>,
     pub loads: Semaphore,
     pub counts: Counts,
 }
 
-/// What coordinators count.
+/// Counters of all coordinators.
 #[derive(Default)]
 pub struct Counts {
     /// Partitions whose coordinator is being loaded.
     pub loading: AtomicU64,
     /// Partitions whose coordinator serves.
     pub active: AtomicU64,
-    /// Coordinators that were loaded, and how long it took them all together.
+    /// The number of loads, and the time they took in total.
     pub loads: AtomicU64,
     pub load_micros: AtomicU64,
-    /// Memory that groups take, in bytes, and whether that was found to be all that they may: see
-    /// [`super::metered`].
+    /// The memory of groups in bytes, and whether it was found to be at its limit: see [`super::metered`].
     pub group_bytes: AtomicUsize,
     pub groups_full: AtomicBool,
 }
@@ -53,7 +52,7 @@ impl Kit {
     }
 }
 
-/// One in a gauge for as long as it lives.
+/// Adds one to a gauge for as long as it lives.
 pub struct Counted {
     kit: Arc<Kit>,
     which: fn(&Counts) -> &AtomicU64,

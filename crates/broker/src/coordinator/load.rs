@@ -1,4 +1,4 @@
-//! A coordinator's state, read from its log off the shard.
+//! Reads a coordinator's state from its log, off the shard.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::kind::{Home, Kind, Letter};
 use crate::partition::PartitionHandle;
 use crate::shard::Letters;
 
-/// How long a load that failed waits before it begins again.
+/// The pause after a load that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why a log could not be read.
@@ -24,8 +24,8 @@ enum Failed {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Reads the log to its end and sends the shard what came of it. Ends in silence when this broker does not
-/// lead in that epoch any more; what cannot be read is tried again: a coordinator that lacks records would
+/// Reads the log to its end and sends the result to the shard. Ends silently when this broker no longer leads
+/// in that epoch. Tries again if the log cannot be read, because a coordinator that lacks records would
 /// answer wrongly.
 pub async fn load<K: Kind>(home: Home, mut load: Load<K>) {
     while is_wanted(&home, &load) {
@@ -63,7 +63,7 @@ fn is_wanted<K: Kind>(home: &Home, load: &Load<K>) -> bool {
     view.replica.role == ViewRole::Leader && view.replica.leader_epoch == load.epoch
 }
 
-/// Records that could not be replayed are told of once, whatever their number.
+/// Logs the number of records that could not be replayed, in one line.
 fn tell_of<K: Kind>(skipped: &Skipped, partition: &PartitionHandle) {
     if let Some((offset, error)) = &skipped.first {
         let (topic, index, count) = (&partition.topic, partition.index.0, skipped.count);

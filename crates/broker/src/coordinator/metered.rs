@@ -1,14 +1,14 @@
-//! Memory that the groups of this broker take, all coordinators together.
+//! The memory that groups take on this broker, over all coordinators.
 //!
-//! Each coordinator tells in every turn what it takes, and is told what the others take: so that a limit
-//! holds for the broker, whichever of its coordinators the groups have come to.
+//! In every turn each coordinator reports its own memory and gets the memory of the others. So one limit
+//! holds for the broker, however its coordinators share the groups.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::kit::Kit;
 
-/// What one coordinator was counted with, for as long as it lives.
+/// The memory counted for one coordinator, for as long as it lives.
 pub struct Metered {
     kit: Arc<Kit>,
     bytes: usize,
@@ -19,7 +19,7 @@ impl Metered {
         Metered { kit: kit.clone(), bytes: 0 }
     }
 
-    /// The coordinator takes so much now. Gives what the others take.
+    /// Sets the memory of this coordinator. Returns the memory of the others.
     pub fn set(&mut self, bytes: usize) -> usize {
         let counted = &self.kit.counts.group_bytes;
         let added = bytes.wrapping_sub(self.bytes);
@@ -29,8 +29,8 @@ impl Metered {
         taken.saturating_sub(bytes)
     }
 
-    /// Logs it when the limit is reached, and when there is room again: a tenth, so that a level near the
-    /// limit is told once.
+    /// Logs when the limit is reached, and when a tenth of it is free again. The gap avoids repeats near the
+    /// limit.
     fn tell_if_full(&self, taken: usize) {
         let max = self.kit.world().groups.state_bytes_max;
         let was_full = self.kit.counts.groups_full.load(Ordering::Relaxed);
