@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ottla_house::{Circle, Tree, circles};
+use ottla_house::{Circle, Tree, circles, workspace};
 
 /// The largest circle that is let be.
 const CIRCLE_MAX: usize = 3;
@@ -58,7 +58,7 @@ fn largest(root: &Path) -> Option<Circle> {
 
 /// The roots of all crates of the workspace.
 fn roots() -> Vec<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned();
+    let workspace = workspace::root();
     let mut crates = vec![workspace.join("bench")];
     for folder in ["crates", "examples"] {
         let entries = std::fs::read_dir(workspace.join(folder)).unwrap();
