@@ -148,8 +148,13 @@ pub trait Group: Any + Send {
 /// A group that has members of the classic protocol.
 pub trait ClassicProtocol {
     /// Takes a request of such a member, which MUST be answered, now or later.
-    fn take(&mut self, ctx: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: ClassicRequest)
-    -> Next;
+    fn take(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        caller: &Caller,
+        request: ClassicRequest,
+    ) -> Next;
 }
 
 /// What members of the classic protocol ask of their group.

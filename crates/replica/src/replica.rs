@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{
-    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
-    Timestamp,
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };
 
 use crate::config::ReplicaConfig;

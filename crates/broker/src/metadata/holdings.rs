@@ -11,8 +11,6 @@ use ottla_partition::Fate;
 use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, TopicId};
 
-
-
 /// A partition of one topic; one of a younger topic of the same name is another.
 pub type PartitionId = (TopicId, PartitionIndex);
 

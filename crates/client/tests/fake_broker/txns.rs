@@ -134,7 +134,8 @@ impl Call<'_> {
                 self.respond(body, |world, request| self.commit_offsets(world, request))
             }
             ApiKey::EndTxn => self.respond(body, |world, request: EndTxnRequest| {
-                let outcome = self.fault(world, key).map_or_else(|| end(world, self.asked.version, &request), Err);
+                let outcome =
+                    self.fault(world, key).map_or_else(|| end(world, self.asked.version, &request), Err);
                 let (producer_id, producer_epoch) = outcome.unwrap_or((-1, -1));
                 let error_code = code(outcome.map(drop));
                 EndTxnResponse { error_code, producer_id, producer_epoch, ..Default::default() }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ottla_wire::Timestamp;
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
 use ottla_wire::primitives::Str;
-use ottla_wire::Timestamp;
 
 use super::member::Member;
 use super::protocols::CONSUMER_PROTOCOL_TYPE;

@@ -309,7 +309,7 @@ impl DiskFile for MemFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(locked(&self.state).file(self.node)?.0.len() as u64)
+        Ok(locked(&self.state).nodes.file(self.node)?.0.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -379,5 +379,4 @@ impl Node {
     pub fn checkpoint(&mut self) {
         self.checkpointed = self.replica.view().high_watermark;
     }
-
 }

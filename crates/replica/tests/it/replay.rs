@@ -63,7 +63,9 @@ fn live(steps: &[Step]) -> (Partition, Vec<(usize, ProducerSnapshot)>) {
                     reply: ReplyId(0),
                 });
             }
-            Step::Snapshot => snapshots.push((p.nodes[0].disk.log.len(), p.nodes[0].replica.snapshot_producers())),
+            Step::Snapshot => {
+                snapshots.push((p.nodes[0].disk.log.len(), p.nodes[0].replica.snapshot_producers()))
+            }
         }
     }
     (p, snapshots)
