@@ -113,7 +113,7 @@ impl Replica {
                 leader.delete_records(local, delete, effects)
             }
             (Role::Follower(follower), Event::LeaderAnswered(answer)) => {
-                follower.answered(local, answer, effects)
+                follower.answered(now, local, answer, effects)
             }
 
             (_, Event::Assigned(state)) => self.assigned(now, state, effects),
@@ -124,7 +124,7 @@ impl Replica {
             (_, Event::Flushed { .. }) => {} // asked for by an epoch that has passed
             (_, Event::Truncated { end, producers }) => self.truncated(now, end, producers, effects),
             (_, Event::LogStartMoved(start)) => self.log_start_moved(start, effects),
-            (_, Event::Tick) => self.tick(now, wall, effects),
+            (_, Event::Tick) => self.tick(now, effects),
             (_, Event::StorageFailed) => self.leave(Role::Offline, effects),
             (_, Event::Retired) => self.leave(Role::Retired, effects),
 
@@ -199,13 +199,13 @@ impl Replica {
     /// here: append without asking. `bumps_epochs`: the client speaks transaction version 2.
     pub fn begin_verification(
         &mut self,
-        wall: Timestamp,
+        now: Instant,
         producer: ProducerId,
         epoch: ProducerEpoch,
         sequence: Sequence,
         bumps_epochs: bool,
     ) -> Option<VerificationGuard> {
-        self.local.producers.begin_verification(wall, producer, epoch, sequence, bumps_epochs)
+        self.local.producers.begin_verification(now, producer, epoch, sequence, bumps_epochs)
     }
 
     /// Whether a coordinator's batch of this producer would be appended now, as far as the producer is
@@ -311,11 +311,11 @@ impl Replica {
         }
     }
 
-    fn tick(&mut self, now: Instant, wall: Timestamp, effects: &mut Vec<Effect>) {
+    fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if let Role::Leader(leader) = &mut self.role {
             leader.tick(now, &mut self.local, effects);
         }
-        self.local.expire_producers(wall);
+        self.local.expire_producers(now);
     }
 
     fn refuse_append(&self, reply: ReplyId, effects: &mut Vec<Effect>) {

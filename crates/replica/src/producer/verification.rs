@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_wire::{ProducerEpoch, ProducerId, Sequence, Timestamp};
+use ottla_wire::{Instant, ProducerEpoch, ProducerId, Sequence};
 
 use crate::event::VerificationGuard;
 
@@ -22,7 +22,7 @@ pub struct Verification {
     /// The client bumps its epoch after each transaction (transaction version 2), so its sequences begin at
     /// 0.
     pub bumps_epochs: bool,
-    since: Timestamp,
+    since: Instant,
 }
 
 /// Producers under verification, by id. Ordered, since it is small and the oldest guard is looked for.
@@ -40,7 +40,7 @@ impl Verifications {
     /// The guard to be shown at the append; the same one while a question for this producer is open.
     pub fn begin(
         &mut self,
-        wall: Timestamp,
+        now: Instant,
         producer: ProducerId,
         epoch: ProducerEpoch,
         sequence: Sequence,
@@ -53,8 +53,7 @@ impl Verifications {
         self.make_room();
         self.guards += 1;
         let guard = VerificationGuard(self.guards);
-        let verification =
-            Verification { guard, lowest_sequence: sequence, epoch, bumps_epochs, since: wall };
+        let verification = Verification { guard, lowest_sequence: sequence, epoch, bumps_epochs, since: now };
         self.by_producer.insert(producer, verification);
         guard
     }
@@ -65,7 +64,7 @@ impl Verifications {
         }
     }
 
-    pub fn expire(&mut self, silent: impl Fn(Timestamp) -> bool) {
+    pub fn expire(&mut self, silent: impl Fn(Instant) -> bool) {
         self.by_producer.retain(|_, open| !silent(open.since));
     }
 

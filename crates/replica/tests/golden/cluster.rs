@@ -146,9 +146,9 @@ impl Cluster {
     fn verify(&mut self, command: &mut Command, out: &mut Vec<String>) -> Result<(), String> {
         let bumps_epochs = command.flag("v2");
         let produced = producer(command)?.ok_or("the producer is missing")?;
-        let (at, wall) = (self.addressed(command)?, self.wall);
+        let (at, now) = (self.addressed(command)?, self.now);
         let Produced { id, epoch, sequence, .. } = produced;
-        match self.node(at)?.replica.begin_verification(wall, id, epoch, sequence, bumps_epochs) {
+        match self.node(at)?.replica.begin_verification(now, id, epoch, sequence, bumps_epochs) {
             Some(guard) => {
                 self.guards.insert(id, guard);
                 out.push(format!("{at}: ask the coordinator of producer {id} first"));

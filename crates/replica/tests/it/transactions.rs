@@ -181,8 +181,8 @@ mod verification {
     }
 
     fn ask(p: &mut Partition, sequence: i32, bumps_epochs: bool) -> Option<VerificationGuard> {
-        let (wall, epoch, sequence) = (p.wall, ProducerEpoch(0), Sequence(sequence));
-        p.nodes[0].replica.begin_verification(wall, PRODUCER, epoch, sequence, bumps_epochs)
+        let (now, epoch, sequence) = (p.now, ProducerEpoch(0), Sequence(sequence));
+        p.nodes[0].replica.begin_verification(now, PRODUCER, epoch, sequence, bumps_epochs)
     }
 
     fn write_with(p: &mut Partition, sequence: i32, verified: Option<VerificationGuard>) -> bool {
