@@ -120,7 +120,8 @@ impl<H: Household> Leader<H> {
     }
 
     /// A broker takes over: it is a follower for a moment, cuts what the leader before has lost, leads, and
-    /// reads the log, all of which is committed by then. `home` is that of the coordinator, if one lives here.
+    /// reads the log, all of which is committed by then. `home` is that of the coordinator, if one lives
+    /// here.
     pub fn start(&mut self, turn: Turn, home: Option<H>) -> Result<(), String> {
         self.term += 1;
         let (kept, serves) = (self.end, home.is_some());
@@ -183,8 +184,8 @@ impl<H: Household> Leader<H> {
         Ok(())
     }
 
-    /// The partition can be written to, or cannot: then the replicas are too few, what is appended is refused,
-    /// and a coordinator that has something to say loads anew.
+    /// The partition can be written to, or cannot: then the replicas are too few, what is appended is
+    /// refused, and a coordinator that has something to say loads anew.
     pub fn set_writable(&mut self, turn: Turn, writable: bool) -> Result<(), String> {
         self.assign(turn, ME, if writable { &[ME, OTHER] } else { &[ME] });
         self.end_turn(turn)
