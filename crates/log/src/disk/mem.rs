@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use ottla_wire::Timestamp;
 
 use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
+use crate::verdict::sync_failed;
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -228,7 +229,7 @@ impl Disk for MemDisk {
         let mut state = self.lock_state();
         state.count_change()?;
         if state.faults.syncs_fail {
-            return Err(io::Error::other("sync failed"));
+            return Err(sync_failed(io::Error::other("sync failed")));
         }
         let node = state.find(path)?;
         let (names, durable, unsynced) = state.dir(node)?;
@@ -243,9 +244,13 @@ impl Disk for MemDisk {
         Ok(Space { total, usable: total.saturating_sub(state.used(0)) })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.open(path, Open::Create)?;
-        Ok(Lock::Taken(LockGuard { _file: None }))
+    fn writable(&self, path: &Path) -> io::Result<()> {
+        self.lock_state().find(path).map(drop)
+    }
+
+    fn lock(&self, path: &Path, how: Open) -> io::Result<Lock> {
+        self.open(path, how)?;
+        Ok(Lock::Taken(LockGuard { file: None }))
     }
 }
 
@@ -313,7 +318,7 @@ impl DiskFile for MemFile {
         let mut state = locked(&self.state);
         state.count_change()?;
         if state.faults.syncs_fail {
-            return Err(io::Error::other("sync failed"));
+            return Err(sync_failed(io::Error::other("sync failed")));
         }
         let (data, durable, unsynced) = state.file(self.node)?;
         for change in unsynced.drain(..) {
