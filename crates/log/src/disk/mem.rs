@@ -22,6 +22,7 @@ use ottla_wire::Timestamp;
 use nodes::{Change, Node, Nodes};
 
 use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
+use crate::verdict::sync_failed;
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -213,7 +214,7 @@ impl Disk for MemDisk {
         let mut state = self.lock_state();
         state.count_change()?;
         if state.faults.syncs_fail {
-            return Err(io::Error::other("sync failed"));
+            return Err(sync_failed(io::Error::other("sync failed")));
         }
         let node = state.nodes.find(path)?;
         let (names, durable, unsynced) = state.nodes.dir(node)?;
@@ -228,9 +229,13 @@ impl Disk for MemDisk {
         Ok(Space { total, usable: total.saturating_sub(state.nodes.used(Nodes::ROOT)) })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.open(path, Open::Create)?;
-        Ok(Lock::Taken(LockGuard { _file: None }))
+    fn writable(&self, path: &Path) -> io::Result<()> {
+        self.lock_state().find(path).map(drop)
+    }
+
+    fn lock(&self, path: &Path, how: Open) -> io::Result<Lock> {
+        self.open(path, how)?;
+        Ok(Lock::Taken(LockGuard { file: None }))
     }
 }
 
@@ -298,7 +303,7 @@ impl DiskFile for MemFile {
         let mut state = locked(&self.state);
         state.count_change()?;
         if state.faults.syncs_fail {
-            return Err(io::Error::other("sync failed"));
+            return Err(sync_failed(io::Error::other("sync failed")));
         }
         let (data, durable, unsynced) = state.nodes.file(self.node)?;
         for change in unsynced.drain(..) {
