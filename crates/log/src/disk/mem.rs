@@ -230,7 +230,7 @@ impl Disk for MemDisk {
     }
 
     fn writable(&self, path: &Path) -> io::Result<()> {
-        self.lock_state().find(path).map(drop)
+        self.lock_state().nodes.find(path).map(drop)
     }
 
     fn lock(&self, path: &Path, how: Open) -> io::Result<Lock> {
