@@ -50,7 +50,7 @@ pub struct Faults {
 /// Bytes that come into memory together, and go.
 const PAGE: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     nodes: Nodes,
     faults: Faults,
@@ -67,19 +67,6 @@ struct MemFile {
     state: Arc<Mutex<State>>,
     node: usize,
     _handle: Arc<()>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        State {
-            nodes: Nodes::default(),
-            faults: Faults::default(),
-            cold: BTreeSet::new(),
-            reads_stalled: 0,
-            faults_changed: Arc::default(),
-            handles: Arc::default(),
-        }
-    }
 }
 
 impl MemDisk {
