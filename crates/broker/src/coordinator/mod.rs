@@ -4,10 +4,9 @@
 //! it. Nothing here depends on the number of brokers.
 //!
 //! - [`kind`]: the broker's part of a kind of coordinator, and the mail to one.
-//! - [`host`]: a coordinator in its shard, the waiters for its answers, and its effects.
-//! - [`load`]: reads a coordinator's state from its log, off the shard.
-//! - [`metered`]: the memory of all groups of this broker.
-//! - [`kit`]: the state that all coordinators of this broker share.
+//! - [`host`]: the coordinator of a partition in its shard, the waiters for its answers, and its effects.
+//! - [`kit`]: the state that all coordinators of this broker share: the world, room for loading, counts,
+//!   memory.
 //! - [`world`]: settings and topics as the cores see them.
 //! - [`desk`]: the entry for requests to coordinators.
 //! - [`ask`]: how to send requests to a coordinator of any kind.
@@ -23,8 +22,6 @@ mod host;
 pub mod internal;
 mod kind;
 mod kit;
-mod load;
-mod metered;
 pub mod transactions;
 pub mod txn_markers;
 pub mod verify;
@@ -34,5 +31,6 @@ mod world;
 mod tests;
 
 pub use desk::Coordinators;
-pub use kind::{Coordinating, Proof};
+pub use host::Coordinating;
+pub use kind::Proof;
 pub use world::World;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_controller::Image;
+use ottla_partition::MarkerRequest;
 use ottla_txn::{MarkerOutcome, MarkerToken, MarkersAnswer, WriteMarkers};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
@@ -15,7 +16,7 @@ use ottla_wire::{Instant, PartitionIndex};
 use super::internal::TRANSACTIONS_TOPIC;
 use super::kind::Home;
 use super::transactions::tell;
-use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+use crate::shard::{AppendGroup, ShardMarkers};
 
 /// The longest time for a marker to reach every in-sync replica. After that it is requested again. Kafka's
 /// `request.timeout.ms`.

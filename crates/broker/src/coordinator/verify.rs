@@ -5,6 +5,7 @@
 //! broker adds them. A guard in the partition makes sure that the transaction does not end between the check
 //! and the append.
 
+use ottla_partition::Claim;
 use ottla_replica::VerificationGuard;
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::{
@@ -21,7 +22,7 @@ use super::desk::Coordinators;
 use super::transactions::AddPartitionsToTxn;
 use super::world::Verification;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, ShardClaims};
+use crate::shard::ShardClaims;
 
 /// The version of AddPartitionsToTxn that brokers speak.
 const BROKER_VERSION: i16 = 5;
