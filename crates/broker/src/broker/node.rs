@@ -33,7 +33,7 @@ use crate::tasks::Tasks;
 /// Threads that flush. Disks serve many flushes at once far better than one after the other.
 const FLUSH_THREADS: usize = 16;
 
-/// A node that is not yet known to its cluster.
+/// The parts of a broker that its cluster does not know yet.
 pub struct Node {
     pub ctx: Arc<Context>,
     pub dir: DataDir,
@@ -42,12 +42,12 @@ pub struct Node {
     pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
-    /// Ends when the metadata log brings what cannot be applied.
+    /// Ends when the metadata log holds something that cannot be applied.
     pub publisher: Option<JoinHandle<FatalError>>,
 }
 
 impl Node {
-    /// Opens everything. Returns when the metadata log is applied and the partitions that it names are open.
+    /// Opens everything. Returns when the metadata log is applied and its partitions are open.
     pub async fn open(
         settings: &BrokerSettings,
         dir: DataDir,
@@ -108,7 +108,7 @@ impl Node {
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
             applied,
-            // Who has created a topic is answered when it can be used.
+            // A created topic is usable when the answer leaves.
             published: ready_index.clone(),
         };
         tasks.spawn("the controller", task.run(asked));
