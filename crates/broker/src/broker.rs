@@ -36,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::descriptors::{self, Shares};
 use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
@@ -86,6 +87,7 @@ impl Broker {
     /// clients are served. `metrics.listener` shows the progress. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        descriptors::raise();
         let progress = Arc::new(RecoveryProgress::default());
         let status = Status::new(progress.clone(), seconds_since_1970());
         let http = Http::start(&settings, &status).await?;
@@ -268,7 +270,10 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     let backlog = u32::try_from(settings.read(key::SOCKET_LISTEN_BACKLOG_SIZE)).unwrap_or(50);
     let mut bound = Vec::new();
     for Setting { name, host, port } in settings.listeners() {
-        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
+        if host.is_empty() {
+            bound.push(Listener::bind_everywhere(&name, SecurityProtocol::Plaintext, port, backlog)?);
+            continue;
+        }
         let doing = || format!("look up {host} of listener {name}");
         let found = lookup_host((host.as_str(), port)).await.map(|mut all| all.next());
         let addr = match found {
@@ -299,7 +304,7 @@ fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String,
 
 fn listening(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Listening> {
     let all = advertised(settings, listeners).into_iter();
-    all.map(|(listener, host, port, addr)| Listening { listener, addr, advertised: format!("{host}:{port}") })
+    all.map(|(listener, host, port, addr)| Listening { listener, addr, advertised: address(&host, port) })
         .collect()
 }
 
@@ -313,6 +318,11 @@ fn endpoints(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Endpoint>
             security_protocol: listener.security_protocol().id(),
         };
     all.map(endpoint).collect()
+}
+
+/// As it is written: an address of IPv6 in brackets.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn host_name() -> String {
@@ -329,6 +339,7 @@ fn net_settings(settings: &BrokerSettings) -> NetSettings {
         idle_max: settings.read(key::CONNECTIONS_MAX_IDLE_MS),
         send_buffer_bytes: settings.read(key::SOCKET_SEND_BUFFER_BYTES),
         receive_buffer_bytes: settings.read(key::SOCKET_RECEIVE_BUFFER_BYTES),
+        descriptors_max: Shares::now().connections,
         limits: ConnectionLimits {
             connections_max: settings.read(key::MAX_CONNECTIONS),
             per_ip_max: settings.read(key::MAX_CONNECTIONS_PER_IP),

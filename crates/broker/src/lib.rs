@@ -19,6 +19,7 @@ mod cold_reads;
 mod context;
 mod controllers;
 mod coordinator;
+mod descriptors;
 mod door;
 mod facts;
 mod fetch;

@@ -22,6 +22,7 @@ use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
 use crate::controllers::{ControllerHandle, ControllerTask, Random};
 use crate::coordinator::Coordinators;
+use crate::descriptors::Shares;
 use crate::door::Door;
 use crate::fetch::Sessions;
 use crate::metadata::{Applied, FoundPartitions, Opener, Publisher, RecoveryProgress};
@@ -106,6 +107,7 @@ impl Node {
             log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
+            open_max: Shares::now().partitions,
             clock: clock.clone(),
             applied,
             // A created topic is usable when the answer leaves.

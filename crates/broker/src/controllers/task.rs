@@ -34,6 +34,8 @@ pub struct ControllerTask<L> {
     pub log: Arc<L>,
     pub settings: Arc<BrokerSettings>,
     pub cluster_id: String,
+    /// Partitions that this node can keep open.
+    pub open_max: usize,
     pub clock: Clock,
     /// The image according to the metadata log, and its index.
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
@@ -126,6 +128,7 @@ impl<L: MetadataLog> ControllerTask<L> {
             image: round.image(),
             settings: &self.settings,
             cluster_id: &self.cluster_id,
+            open_max: self.open_max,
             next_offset: round.next_offset(),
             image_offset: round.image_offset(),
             ids,

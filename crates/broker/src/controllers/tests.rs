@@ -136,6 +136,7 @@ impl World {
             log: log.clone(),
             settings: Arc::new(settings),
             cluster_id: CLUSTER.to_owned(),
+            open_max: usize::MAX,
             clock: Clock::start(),
             applied: applied.clone(),
             published: published_index,

@@ -272,6 +272,13 @@ pub(super) fn limit(call: &Call<'_>, new: usize, total: usize, present: usize) -
         );
         return Err(Failure::new(ErrorCode::PolicyViolation, why));
     }
+    if call.image.brokers.len() == 1 && present.saturating_add(new) > call.open_max {
+        let why = format!(
+            "The broker has file descriptors for {} partitions; it has {present}, and {new} more were asked for: raise its limit (ulimit -n, LimitNOFILE) and restart it.",
+            call.open_max
+        );
+        return Err(Failure::new(ErrorCode::PolicyViolation, why));
+    }
     Ok(())
 }
 

@@ -21,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much of the log a failing test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
+/// What is said behind `--listen`.
+enum Listen {
+    /// 127.0.0.1, and the port that was found.
+    Local,
+    On(String),
+    Unsaid,
+}
+
 /// How brokers of a test are started. The data directory is gone with it.
 pub struct Setup {
     /// Holds the data directory and whatever else the test keeps on disk.
@@ -30,11 +38,12 @@ pub struct Setup {
     port: u16,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
-    /// Instead of the port that was found, on 127.0.0.1.
-    listen: Option<String>,
+    listen: Listen,
     metrics: SocketAddr,
     /// The user to run as.
     user: Option<u32>,
+    /// What `ulimit` is told.
+    descriptors: Option<String>,
 }
 
 impl Setup {
@@ -43,7 +52,17 @@ impl Setup {
         let data = dir.path().join("data");
         let metrics = SocketAddr::from(([127, 0, 0, 1], 0));
         let (settings, environment) = (Vec::new(), Vec::new());
-        Setup { dir, data, port: 0, settings, environment, listen: None, metrics, user: None }
+        Setup {
+            dir,
+            data,
+            port: 0,
+            settings,
+            environment,
+            listen: Listen::Local,
+            metrics,
+            user: None,
+            descriptors: None,
+        }
     }
 
     pub fn set(mut self, name: &str, value: impl ToString) -> Setup {
@@ -62,7 +81,25 @@ impl Setup {
     }
 
     pub fn listen(mut self, address: &str) -> Setup {
-        self.listen = Some(address.to_owned());
+        self.listen = Listen::On(address.to_owned());
+        self
+    }
+
+    /// Where it listens is among the settings.
+    pub fn without_listen(mut self) -> Setup {
+        self.listen = Listen::Unsaid;
+        self
+    }
+
+    /// Brokers may have no more file descriptors than these.
+    pub fn descriptors(mut self, limit: u64) -> Setup {
+        self.descriptors = Some(format!("-n {limit}"));
+        self
+    }
+
+    /// Brokers have so many file descriptors at first, and may raise that.
+    pub fn soft_descriptors(mut self, limit: u64) -> Setup {
+        self.descriptors = Some(format!("-Sn {limit}"));
         self
     }
 
@@ -78,13 +115,25 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        const PROGRAM: &str = env!("CARGO_BIN_EXE_ottla");
+        let mut command = match &self.descriptors {
+            None => Command::new(PROGRAM),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit {limit} && exec \"$0\" \"$@\"")).arg(PROGRAM);
+                shell
+            }
+        };
         for name in ["OTTLA_BOOTSTRAP", "OTTLA_LOG_FORMAT", "OTTLA_LOG_LEVEL", "NO_COLOR"] {
             command.env_remove(name);
         }
         command.arg("start").arg("--data").arg(&self.data);
-        let listen = self.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{}", self.port));
-        command.arg("--listen").arg(listen).arg("--metrics").arg(self.metrics.to_string());
+        match &self.listen {
+            Listen::Local => drop(command.arg("--listen").arg(format!("127.0.0.1:{}", self.port))),
+            Listen::On(address) => drop(command.arg("--listen").arg(address)),
+            Listen::Unsaid => {}
+        }
+        command.arg("--metrics").arg(self.metrics.to_string());
         for (name, value) in &self.settings {
             command.arg("--set").arg(format!("{name}={value}"));
         }
