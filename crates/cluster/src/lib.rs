@@ -1,0 +1,13 @@
+//! What brokers owe each other: copies of partitions, proof of them, and word of who is alive.
+//!
+//! Pure: no clock, no I/O, no async, no randomness. A driver feeds what has happened, in order, with the time
+//! of it, and carries out what comes back. The same cores run in the broker and in the simulator.
+//!
+//! - [`lane`]: a follower's fetches from one leading broker.
+//! - [`id`]: names that more than one of them uses; [`backoff`]: how long to wait after failures.
+
+pub mod backoff;
+pub mod id;
+pub mod lane;
+
+pub use id::PartitionId;
