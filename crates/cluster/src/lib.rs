@@ -4,9 +4,11 @@
 //! of it, and carries out what comes back. The same cores run in the broker and in the simulator.
 //!
 //! - [`lane`]: a follower's fetches from one leading broker.
+//! - [`feed`]: the other half: what the leading broker keeps for such a follower.
 //! - [`id`]: names that more than one of them uses; [`backoff`]: how long to wait after failures.
 
 pub mod backoff;
+pub mod feed;
 pub mod id;
 pub mod lane;
 

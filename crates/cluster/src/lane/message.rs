@@ -42,8 +42,15 @@ pub struct PartitionAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionOutcome {
     /// A run of batches, which may be empty or end in a cut batch.
-    Records { records: Bytes, high_watermark: Offset, log_start: Offset },
+    Records {
+        records: Bytes,
+        high_watermark: Offset,
+        log_start: Offset,
+    },
     /// The leader's `epoch` ends at `end`; the follower's last epoch is another or ends later.
-    Diverged { epoch: LeaderEpoch, end: Offset },
+    Diverged {
+        epoch: LeaderEpoch,
+        end: Offset,
+    },
     Failed(ErrorCode),
 }

@@ -53,9 +53,7 @@ pub struct LaneConfig {
 
 impl Default for LaneConfig {
     fn default() -> LaneConfig {
-        LaneConfig {
-            backoff: Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) },
-        }
+        LaneConfig { backoff: Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) } }
     }
 }
 
@@ -227,7 +225,8 @@ impl Lane {
         effects: &mut Vec<LaneEffect>,
     ) {
         let Some(entry) = self.entries.get(&partition) else { return };
-        if entry.standing != Standing::OutOfRange || entry.want.epoch != epoch || entry.want.offset != offset {
+        if entry.standing != Standing::OutOfRange || entry.want.epoch != epoch || entry.want.offset != offset
+        {
             return;
         }
         let reply = bounds.map_or(LeaderReply::Failed, |(start, end)| LeaderReply::OutOfRange { start, end });
@@ -284,7 +283,8 @@ impl Lane {
         outcome: PartitionOutcome,
         effects: &mut Vec<LaneEffect>,
     ) {
-        let Some(&Entry { want, standing: Standing::Asked { since }, .. }) = self.entries.get(&partition) else {
+        let Some(&Entry { want, standing: Standing::Asked { since }, .. }) = self.entries.get(&partition)
+        else {
             return;
         };
         if since > number {

@@ -115,7 +115,9 @@ impl Stage {
                     };
                     format!("{}@{offset}: {reply}", partition.index)
                 }
-                LaneEffect::AskBounds { partition, offset, .. } => format!("{}@{offset}: bounds?", partition.index),
+                LaneEffect::AskBounds { partition, offset, .. } => {
+                    format!("{}@{offset}: bounds?", partition.index)
+                }
             })
             .collect()
     }

@@ -56,7 +56,11 @@ pub fn write_request(request: &LaneRequest, terms: &FetchTerms) -> FetchRequest 
             .map(|(topic_id, partitions)| FetchTopic { topic_id, partitions, ..FetchTopic::default() })
             .collect(),
         forgotten_topics_data: by_topic(forgotten)
-            .map(|(topic_id, partitions)| ForgottenTopic { topic_id, partitions, ..ForgottenTopic::default() })
+            .map(|(topic_id, partitions)| ForgottenTopic {
+                topic_id,
+                partitions,
+                ..ForgottenTopic::default()
+            })
             .collect(),
         ..FetchRequest::default()
     }
@@ -217,7 +221,8 @@ mod tests {
         let answer = read_answer(response).unwrap();
         let (high_watermark, log_start) = (Offset(5), Offset(2));
         assert_eq!(answer.outcome, Ok(9));
-        let outcomes: Vec<_> = answer.partitions.into_iter().map(|one| (one.partition, one.outcome)).collect();
+        let outcomes: Vec<_> =
+            answer.partitions.into_iter().map(|one| (one.partition, one.outcome)).collect();
         let expected = [
             PartitionOutcome::Records { records, high_watermark, log_start },
             PartitionOutcome::Records { records: Bytes::new(), high_watermark, log_start },
