@@ -5,11 +5,13 @@
 //!
 //! - [`lane`]: a follower's fetches from one leading broker.
 //! - [`feed`]: the other half: what the leading broker keeps for such a follower.
+//! - [`isr`]: what leaders ask of the controller.
 //! - [`id`]: names that more than one of them uses; [`backoff`]: how long to wait after failures.
 
 pub mod backoff;
 pub mod feed;
 pub mod id;
+pub mod isr;
 pub mod lane;
 
 pub use id::PartitionId;
