@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_log::{Bound, LogReader};
-pub use ottla_partition::PartitionView;
+use ottla_partition::PartitionView;
 use ottla_replica::ViewRole;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use ottla_partition::ReadLimit;
+use ottla_partition::ReadLimit;
 use tokio::sync::Notify;
 
 /// One waiting fetch.

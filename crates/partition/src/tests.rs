@@ -279,7 +279,7 @@ fn a_disk_that_has_failed_answers_everybody() {
         let dir = in_memory(&disk);
         let mut partition = leader(log(&dir), Durability::PageCache);
         append(&mut partition, acks, "before");
-        dir.health().fail("test", &std::io::Error::other("another partition of the disk has failed"));
+        dir.health().judge("test", &std::io::Error::other("another partition of the disk has failed"));
         append(&mut partition, acks, "after");
         let outcomes = answered(&mut partition);
         let waiters: Vec<&str> = outcomes.iter().map(|(waiter, _)| *waiter).collect();
@@ -299,7 +299,7 @@ fn a_partition_whose_flush_cannot_begin_goes_offline() {
     append(&mut partition, Acks::InSync, "second");
     assert!(partition.end_turn(TURN).flush.is_none(), "one flush at a time");
     partition.flushed(TURN, job.run());
-    dir.health().fail("test", &std::io::Error::other("another partition of the disk has failed"));
+    dir.health().judge("test", &std::io::Error::other("another partition of the disk has failed"));
     // A turn that fails promises nothing, not even what a flush has made durable before.
     let failed = Err(AppendError::Storage);
     assert_eq!(answered(&mut partition), [("first", failed), ("second", failed)]);

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use ottla_log::{ReadError, TimestampAndOffset};
+use ottla_partition::{PartitionView, ReadLimit};
 use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
 use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -24,8 +25,7 @@ use super::call::Call;
 use crate::cold_reads::ColdReads;
 use crate::door::{Operation, Resource};
 use crate::fetch::{epoch, unreadable};
-use crate::partition::{PartitionError, PartitionHandle, PartitionView};
-use crate::waiters::ReadLimit;
+use crate::partition::{PartitionError, PartitionHandle};
 
 pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let reader = Asker::of(&request, call.version);

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
+use ottla_partition::AppendRequest;
 use ottla_replica::{Acks, Appended};
 use ottla_settings::Compression;
 use ottla_wire::batch::{self, BatchError, BatchLimits, Origin, Scratch, TimestampType, ValidatedBatch};
@@ -42,7 +43,7 @@ use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
 use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
-use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+use crate::shard::{AppendGroup, Outcome, ShardBatches};
 use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
 /// Batches before version 7 of Produce cannot be zstd (KIP-110).

@@ -7,6 +7,7 @@
 //! - 5: transaction version 2: the partition of the offsets is added to the transaction here (KIP-890).
 
 use ottla_coordinator::Producer;
+use ottla_partition::Claim;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -22,7 +23,6 @@ use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Support, Unverified};
 use crate::door::{Operation, Resource};
 use crate::published::Published;
-use crate::shard::Claim;
 
 pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let allowed = authorize(call, &request);

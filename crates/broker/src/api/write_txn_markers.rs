@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use ottla_coordinator::Producer;
+use ottla_partition::MarkerRequest;
 use ottla_wire::messages::write_txn_markers_request::WritableTxnMarker;
 use ottla_wire::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -21,7 +22,7 @@ use super::call::Call;
 use crate::coordinator::txn_markers::MARKER_TIMEOUT;
 use crate::door::{Operation, Resource};
 use crate::partition::PartitionHandle;
-use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+use crate::shard::{AppendGroup, ShardMarkers};
 
 pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
     // Between brokers; or from an administrator (KIP-664).

@@ -11,7 +11,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
 use super::kind::{Home, Kind, Proof, Waiting};
-use super::metered::Metered;
+use super::kit::Metered;
 use super::world::World;
 use crate::shard::Letters;
 

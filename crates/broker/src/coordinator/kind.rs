@@ -4,25 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ottla_coordinator::{Coordinator, Frame, Moment, Output, Ticket};
-use ottla_group::GroupCoordinator;
-use ottla_partition::{
-    AppendOutcome, Claim, Generation, Loaded, Lodger, LodgerAppend, NewUuid, Seen, Turn, Unserved,
-};
+use ottla_partition::{Claim, Loaded, Unserved};
 use ottla_replica::{AppendError, VerificationGuard};
-use ottla_txn::TxnCoordinator;
 use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
-use ottla_wire::{Instant, InternalTopic, LeaderEpoch};
+use ottla_wire::{InternalTopic, LeaderEpoch};
 use tokio::sync::oneshot;
 
 use super::desk::Coordinators;
-use super::host::Hosted;
-use super::internal;
-use super::kit::Kit;
-use super::metered::Metered;
+use super::kit::{Kit, Metered};
 use super::world::World;
 use crate::partition::PartitionHandle;
-use crate::shard::{LodgerMail, Partition};
+use crate::shard::Partition;
 
 /// A kind of coordinator: its core, and how it is joined to the broker.
 pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
@@ -102,99 +95,6 @@ impl Proof {
     pub fn check(&self, partition: &Partition) -> Result<(), AppendError> {
         partition.check_claim(&self.claim, self.guard, self.verify)
     }
-}
-
-/// The coordinator of a partition.
-pub enum Coordinating {
-    Groups(Box<Hosted<GroupCoordinator>>),
-    Transactions(Box<Hosted<TxnCoordinator>>),
-}
-
-impl Coordinating {
-    /// The coordinator that lives in a partition; none if it belongs to another topic.
-    pub fn of(partition: &Arc<PartitionHandle>, desk: &Arc<Coordinators>) -> Option<Coordinating> {
-        let home = || Home { partition: partition.clone(), kit: desk.kit().clone(), desk: desk.clone() };
-        match &*partition.topic {
-            internal::OFFSETS_TOPIC => Some(Coordinating::Groups(Box::new(Hosted::new(home())))),
-            internal::TRANSACTIONS_TOPIC => Some(Coordinating::Transactions(Box::new(Hosted::new(home())))),
-            _ => None,
-        }
-    }
-
-    /// Takes its mail. Gives back what is for another kind.
-    pub fn take(&mut self, at: &Moment, mail: LodgerMail, partition: &Partition) -> Option<LodgerMail> {
-        match self {
-            Coordinating::Groups(hosted) => hand(hosted, at, mail, partition),
-            Coordinating::Transactions(hosted) => hand(hosted, at, mail, partition),
-        }
-    }
-
-    /// The world has changed, and these topics are gone.
-    pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
-        match self {
-            Coordinating::Groups(hosted) => hosted.learn(at, deleted),
-            Coordinating::Transactions(hosted) => hosted.learn(at, deleted),
-        }
-    }
-
-    /// Carries out what the coordinator wants, after every turn.
-    pub fn carry_out(&mut self) {
-        match self {
-            Coordinating::Groups(hosted) => hosted.carry_out(),
-            Coordinating::Transactions(hosted) => hosted.carry_out(),
-        }
-    }
-
-    fn lodger(&mut self) -> &mut dyn Lodger {
-        match self {
-            Coordinating::Groups(hosted) => hosted.lodger(),
-            Coordinating::Transactions(hosted) => hosted.lodger(),
-        }
-    }
-}
-
-impl Lodger for Coordinating {
-    fn next_batch(&mut self, turn: Turn) -> Option<LodgerAppend> {
-        self.lodger().next_batch(turn)
-    }
-
-    fn appended(&mut self, generation: Generation, outcome: AppendOutcome) {
-        self.lodger().appended(generation, outcome);
-    }
-
-    fn settle(&mut self, turn: Turn, uuids: &mut NewUuid<'_>, seen: &Seen<'_>) -> bool {
-        self.lodger().settle(turn, uuids, seen)
-    }
-
-    fn tick(&mut self, at: &Moment) {
-        self.lodger().tick(at);
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        match self {
-            Coordinating::Groups(hosted) => hosted.as_lodger().next_deadline(),
-            Coordinating::Transactions(hosted) => hosted.as_lodger().next_deadline(),
-        }
-    }
-
-    fn resign(&mut self) {
-        self.lodger().resign();
-    }
-}
-
-/// Hands a letter over, if it is for this kind.
-fn hand<K: Kind>(
-    hosted: &mut Hosted<K>,
-    at: &Moment,
-    mail: LodgerMail,
-    partition: &Partition,
-) -> Option<LodgerMail> {
-    let letter = match mail.downcast::<Letter<K>>() {
-        Ok(letter) => letter,
-        Err(mail) => return Some(mail),
-    };
-    hosted.take(at, *letter, partition);
-    None
 }
 
 /// Who waits for which answer.

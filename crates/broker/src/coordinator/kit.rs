@@ -1,4 +1,5 @@
-//! What all coordinators of this broker share: the world that they know, room for loading, counts.
+//! What all coordinators of this broker share: the world that they know, room for loading, counts, and the
+//! memory of all groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ pub struct Counts {
     pub loads: AtomicU64,
     pub load_micros: AtomicU64,
     /// Memory that groups take, in bytes, and whether that was found to be all that they may: see
-    /// [`super::metered`].
+    /// [`Metered`].
     pub group_bytes: AtomicUsize,
     pub groups_full: AtomicBool,
 }
@@ -69,5 +70,56 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         (self.which)(&self.kit.counts).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The memory that one group coordinator was counted with, for as long as it lives.
+///
+/// Each coordinator tells in every turn what it takes, and is told what the others take: so that a limit
+/// holds for the broker, whichever of its coordinators the groups have come to.
+pub struct Metered {
+    kit: Arc<Kit>,
+    bytes: usize,
+}
+
+impl Metered {
+    pub fn new(kit: &Arc<Kit>) -> Metered {
+        Metered { kit: kit.clone(), bytes: 0 }
+    }
+
+    /// The coordinator takes so much now. Gives what the others take.
+    pub fn set(&mut self, bytes: usize) -> usize {
+        let counted = &self.kit.counts.group_bytes;
+        let added = bytes.wrapping_sub(self.bytes);
+        let taken = counted.fetch_add(added, Ordering::Relaxed).wrapping_add(added);
+        self.bytes = bytes;
+        self.tell_if_full(taken);
+        taken.saturating_sub(bytes)
+    }
+
+    /// Logs it when the limit is reached, and when there is room again: a tenth, so that a level near the
+    /// limit is told once.
+    fn tell_if_full(&self, taken: usize) {
+        let max = self.kit.world().groups.state_bytes_max;
+        let was_full = self.kit.counts.groups_full.load(Ordering::Relaxed);
+        let is_full = taken >= if was_full { max - max / 10 } else { max };
+        if is_full == was_full || self.kit.counts.groups_full.swap(is_full, Ordering::Relaxed) == is_full {
+            return;
+        }
+        match is_full {
+            true => tracing::warn!(
+                taken,
+                max,
+                "groups take all the memory that they may: no new group, member or offset is let in until some are \
+                 removed or group.coordinator.state.max.bytes is raised"
+            ),
+            false => tracing::info!(taken, max, "there is memory for groups again"),
+        }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }

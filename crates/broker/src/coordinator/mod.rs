@@ -5,10 +5,8 @@
 //! as this broker leads it. Nothing here knows how many brokers there are.
 //!
 //! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: a coordinator in its shard, who waits for it, and what is done for it.
-//! - [`load`]: a coordinator's state, read from its log off the shard.
-//! - [`metered`]: the memory of all groups of this broker.
-//! - [`kit`]: what all coordinators of this broker share: the world, room for loading, counts.
+//! - [`host`]: the coordinator of a partition in its shard, who waits for it, and what is done for it.
+//! - [`kit`]: what all coordinators of this broker share: the world, room for loading, counts, memory.
 //! - [`world`]: what they know of settings and topics.
 //! - [`desk`]: where whoever wants something of a coordinator comes to.
 //! - [`ask`]: how a coordinator of any kind is asked.
@@ -24,8 +22,6 @@ mod host;
 pub mod internal;
 mod kind;
 mod kit;
-mod load;
-mod metered;
 pub mod transactions;
 pub mod txn_markers;
 pub mod verify;
@@ -35,5 +31,6 @@ mod world;
 mod tests;
 
 pub use desk::Coordinators;
-pub use kind::{Coordinating, Proof};
+pub use host::Coordinating;
+pub use kind::Proof;
 pub use world::World;

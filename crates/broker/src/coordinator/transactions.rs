@@ -15,7 +15,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Ask, asks};
 use super::desk::Coordinators;
 use super::kind::{Home, Kind, Letter, Waiting};
-use super::metered::Metered;
+use super::kit::Metered;
 use super::txn_markers;
 use super::world::World;
 use crate::shard::Letters;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_controller::Image;
+use ottla_partition::MarkerRequest;
 use ottla_txn::{MarkerOutcome, MarkerToken, MarkersAnswer, WriteMarkers};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
@@ -16,7 +17,7 @@ use ottla_wire::{Instant, PartitionIndex};
 use super::internal::TRANSACTIONS_TOPIC;
 use super::kind::Home;
 use super::transactions::tell;
-use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+use crate::shard::{AppendGroup, ShardMarkers};
 
 /// How long a marker may take to be in every in-sync replica; it is then asked for again. Kafka's
 /// `request.timeout.ms`.

@@ -5,6 +5,7 @@
 //! adding to the broker. Between the question and the append a guard in the partition makes sure that the
 //! transaction has not ended meanwhile.
 
+use ottla_partition::Claim;
 use ottla_replica::VerificationGuard;
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::{
@@ -21,7 +22,7 @@ use super::desk::Coordinators;
 use super::transactions::AddPartitionsToTxn;
 use super::world::Verification;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, ShardClaims};
+use crate::shard::ShardClaims;
 
 /// The version of AddPartitionsToTxn that brokers speak.
 const BROKER_VERSION: i16 = 5;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{Cold, ReadError, ReadPlan};
+use ottla_partition::{PartitionView, ReadLimit};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
-use crate::partition::{PartitionError, PartitionHandle, PartitionView};
-use crate::waiters::ReadLimit;
+use crate::partition::{PartitionError, PartitionHandle};
 
 /// What a fetch wants of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

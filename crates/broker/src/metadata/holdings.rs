@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use ottla_partition::Fate;
 use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, TopicId};
-
-use crate::shard::Fate;
 
 /// A partition of one topic; one of a younger topic of the same name is another.
 pub type PartitionId = (TopicId, PartitionIndex);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ottla_controller::Image;
 use ottla_log::FoundPartition;
+use ottla_partition::Fate;
 use ottla_wire::primitives::Str;
 use tokio::sync::{mpsc, oneshot};
 
 use super::holdings::{Job, Leaving, PartitionId};
 use super::open::{OpenedPartition, Opener};
 use crate::partition::PartitionHandle;
-use crate::shard::{Fate, Mail};
+use crate::shard::Mail;
 
 /// What the log says of a stray partition.
 const WHILE_AWAY: &str = "this partition was deleted or moved while the broker was away: its folder is set aside, its name \

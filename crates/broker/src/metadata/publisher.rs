@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
 use ottla_log::FoundPartition;
+use ottla_partition::Fate;
 use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
@@ -30,7 +31,7 @@ use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
 use crate::published::{LocalTopic, Place, Published};
-use crate::shard::{Fate, Mail, ShardStates, Shards};
+use crate::shard::{Mail, ShardStates, Shards};
 
 /// Partitions that were opened and that the publisher has not taken over yet. Whoever opens more waits.
 const OPENED_MAX: usize = 256;

@@ -16,8 +16,6 @@ mod slot;
 mod vouching;
 
 pub use appends::{AppendGroup, Outcome};
-pub use ottla_partition::{AppendRequest, Claim, Fate, MarkerRequest};
-
 pub use driver::{Partition, PartitionDriver};
 pub use mailbox::{
     Letters, LodgerMail, Mail, ShardBatches, ShardClaims, ShardHandle, ShardMarkers, ShardStates, Shards,

@@ -47,10 +47,7 @@ impl Log {
         let place = Arc::new(Place::new(Arc::clone(dir.disk()), folder.clone()));
         let failed = |error: io::Error| {
             let doing = format!("create {}", folder.display());
-            // A folder that is there already is a mistake of the caller, not a failure of the disk.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                dir.health().fail(&doing, &error);
-            }
+            dir.health().judge(&doing, &error);
             LogError::Io { doing, error }
         };
         dir.disk().create_dir(&folder).map_err(failed)?;
@@ -165,13 +162,10 @@ impl Log {
     }
 }
 
-/// A log could not be opened. A folder that does not exist is a mistake of the caller, not a failure of the
-/// disk.
+/// A log could not be opened.
 pub(super) fn failed(dir: &DataDir, place: &Place, error: io::Error) -> LogError {
     let doing = format!("open {}", place.folder.display());
-    if error.kind() != io::ErrorKind::NotFound {
-        dir.health().fail(&doing, &error);
-    }
+    dir.health().judge(&doing, &error);
     LogError::Io { doing, error }
 }
 

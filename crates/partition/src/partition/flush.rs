@@ -48,7 +48,7 @@ impl<W, D> Partition<W, D> {
     pub fn flushed(&mut self, turn: Turn, done: FlushDone) {
         let asker = self.flushing.under_way.take().unwrap_or(Asker::Driver);
         let epoch = self.epoch_of(asker);
-        let failed = done.result.as_ref().err().map(|error| LogError::Offline(error.to_string()));
+        let failed = done.result.as_ref().err().map(|error| LogError::Flush(error.to_string()));
         let end = self.log.finish_flush(done);
         match failed {
             None => self.step(turn, Event::Flushed { epoch, end }),

@@ -59,7 +59,7 @@ impl<W, D> Partition<W, D> {
     /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
     pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
         let &Claim { producer, sequence, bumps_epochs } = claim;
-        self.core.begin_verification(turn.wall, producer.id, producer.epoch, sequence, bumps_epochs)
+        self.core.begin_verification(turn.now, producer.id, producer.epoch, sequence, bumps_epochs)
     }
 
     /// Whether what somebody writes who lives here would be appended now for this producer; with `verify` the

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use ottla_coordinator::Producer;
+use ottla_partition::{AppendRequest, Claim};
 use ottla_replica::AppendError;
 use ottla_wire::ProducerId;
 use ottla_wire::batch::ValidatedBatch;
@@ -15,7 +16,6 @@ use ottla_wire::protocol::ErrorCode;
 use crate::context::Context;
 use crate::coordinator::verify::{Support, Unverified};
 use crate::partition::PartitionHandle;
-use crate::shard::{AppendRequest, Claim};
 
 /// The appends of a run that are refused, by their number, with the code and the reason.
 pub type Refused = BTreeMap<usize, (ErrorCode, &'static str)>;
