@@ -5,13 +5,17 @@
 //!
 //! - [`lane`]: a follower's fetches from one leading broker.
 //! - [`feed`]: the other half: what the leading broker keeps for such a follower.
+//! - [`session`]: this broker's own place in the cluster.
+//! - [`detector`]: who is dead, as the active controller judges it.
 //! - [`isr`]: what leaders ask of the controller.
 //! - [`id`]: names that more than one of them uses; [`backoff`]: how long to wait after failures.
 
 pub mod backoff;
+pub mod detector;
 pub mod feed;
 pub mod id;
 pub mod isr;
 pub mod lane;
+pub mod session;
 
 pub use id::PartitionId;
