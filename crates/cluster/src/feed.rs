@@ -4,7 +4,7 @@
 //!
 //! 1. takes a request ([`Feed::open`], [`Feed::resume`]) and tells each partition's leader how far the
 //!    follower has come;
-//! 2. looks at each partition that [`Feed::next`] names and says what it found ([`Feed::looked`]), until there
+//! 2. looks at each partition that [`Feed::next_look`] names and says what it found ([`Feed::looked`]), until there
 //!    is none or the answer is full ([`Feed::put_back`] for what did not fit);
 //! 3. answers when something was found, when the next request has come, or when the request has waited long
 //!    enough; [`Feed::news`] goes along;
@@ -174,7 +174,7 @@ impl Feed {
     }
 
     /// The next partition to be looked at.
-    pub fn next(&mut self) -> Option<(PartitionId, Wanted)> {
+    pub fn next_look(&mut self) -> Option<(PartitionId, Wanted)> {
         let (_, partition) = self.ready.pop_first()?;
         let entry = self.entries.get_mut(&partition)?;
         entry.state = State::Looking { changed: false };
@@ -276,7 +276,7 @@ mod tests {
     /// All that are to be looked at now; none has anything.
     fn look_in_vain(feed: &mut Feed) -> Vec<i32> {
         let mut seen = Vec::new();
-        while let Some((partition, _)) = feed.next() {
+        while let Some((partition, _)) = feed.next_look() {
             seen.push(partition.index.0);
             feed.looked(partition, Look::Nothing);
         }
@@ -307,7 +307,7 @@ mod tests {
     fn who_was_answered_waits_until_it_is_named_again() {
         let mut feed = opened();
         feed.changed(id(0), standing(6, 4));
-        let (partition, _) = feed.next().unwrap();
+        let (partition, _) = feed.next_look().unwrap();
         feed.looked(partition, Look::Answered(standing(6, 4)));
         assert!(!feed.changed(id(0), standing(8, 4)));
         feed.resume(1, [(id(0), wanted(6))], &[]).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     fn a_change_during_the_look_is_not_lost() {
         let mut feed = opened();
         feed.changed(id(0), standing(6, 4));
-        let (partition, _) = feed.next().unwrap();
+        let (partition, _) = feed.next_look().unwrap();
         feed.changed(partition, standing(7, 4));
         feed.looked(partition, Look::Nothing);
         assert_eq!(look_in_vain(&mut feed), [0]);
@@ -327,9 +327,9 @@ mod tests {
     #[test]
     fn a_full_answer_goes_on_where_it_ended() {
         let mut feed = Feed::open([0, 1, 2].map(|index| (id(index), wanted(5))));
-        let (first, _) = feed.next().unwrap();
+        let (first, _) = feed.next_look().unwrap();
         feed.looked(first, Look::Answered(standing(6, 4)));
-        let (second, _) = feed.next().unwrap();
+        let (second, _) = feed.next_look().unwrap();
         feed.put_back(second);
         feed.resume(1, [(first, wanted(6))], &[]).unwrap();
         assert_eq!(look_in_vain(&mut feed), [1, 2, 0]);

@@ -8,7 +8,7 @@
 //! - [`session`]: this broker's own place in the cluster.
 //! - [`detector`]: who is dead, as the active controller judges it.
 //! - [`isr`]: what leaders ask of the controller.
-//! - [`id`]: names that more than one of them uses; [`backoff`]: how long to wait after failures.
+//! - [`id`], [`backoff`]: names that more than one of them uses, and how long to wait after failures.
 
 pub mod backoff;
 pub mod detector;

@@ -286,7 +286,7 @@ impl World {
         let session = self.leader.feed.as_ref().map_or(0, |(id, _)| *id);
         let mut partitions = Vec::new();
         if let Some((_, mut feed)) = self.leader.feed.take() {
-            while let Some((id, wanted)) = feed.next() {
+            while let Some((id, wanted)) = feed.next_look() {
                 if partitions.len() == ANSWER_MAX {
                     feed.put_back(id);
                     break;
