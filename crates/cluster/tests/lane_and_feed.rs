@@ -121,11 +121,11 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Write(index, records) => {
-                *self.leader.ends.get_mut(&id(index)).unwrap() += i64::from(records);
+                *self.leader.ends.entry(id(index)).or_default() += i64::from(records);
                 self.changed(id(index));
             }
             Step::Flush(index) => {
-                let replica = self.replicas.get_mut(&id(index)).unwrap();
+                let replica = self.replica(id(index));
                 replica.safe = replica.end;
                 self.go_on(id(index));
             }
@@ -140,28 +140,33 @@ impl World {
             }
             Step::ForgetSession => self.leader.feed = None,
             Step::NewEpoch(index) => {
-                *self.leader.epochs.get_mut(&id(index)).unwrap() += 1;
+                *self.leader.epochs.entry(id(index)).or_default() += 1;
                 self.changed(id(index));
             }
             Step::EpochIsKnown(index) => {
-                let replica = self.replicas.get_mut(&id(index)).unwrap();
-                if std::mem::replace(&mut replica.epoch, self.leader.epochs[&id(index)]) != replica.epoch {
+                let epoch = self.leader.epochs[&id(index)];
+                let replica = self.replica(id(index));
+                if std::mem::replace(&mut replica.epoch, epoch) != epoch {
                     (replica.asked, replica.paused) = (None, false);
                     self.go_on(id(index));
                 }
             }
             Step::Stop(index) => {
-                let replica = self.replicas.get_mut(&id(index)).unwrap();
+                let replica = self.replica(id(index));
                 (replica.follows, replica.asked, replica.paused) = (false, None, false);
                 self.lane.stop(id(index));
             }
             Step::Follow(index) => {
-                self.replicas.get_mut(&id(index)).unwrap().follows = true;
+                self.replica(id(index)).follows = true;
                 self.go_on(id(index));
             }
             Step::Time(ms) => self.now = self.now + Duration::from_millis(u64::from(ms)),
         }
         self.settle();
+    }
+
+    fn replica(&mut self, id: PartitionId) -> &mut Replica {
+        self.replicas.get_mut(&id).expect("each partition has a replica")
     }
 
     /// What drivers do after each step.
@@ -184,7 +189,7 @@ impl World {
 
     /// As the core does: fetches on when all that it has is safe.
     fn go_on(&mut self, id: PartitionId) {
-        let replica = self.replicas.get_mut(&id).unwrap();
+        let replica = self.replica(id);
         if !replica.follows || replica.asked.is_some() || replica.safe < replica.end {
             return;
         }
@@ -206,7 +211,7 @@ impl World {
         self.lane.answered(self.now, request.number, answer, &mut effects);
         for effect in effects {
             let LaneEffect::Answer(id, answer) = effect else { panic!("nothing is out of range") };
-            let replica = self.replicas.get_mut(&id).unwrap();
+            let replica = self.replica(id);
             assert!(replica.follows, "{id} is told something and does not follow");
             assert_eq!(replica.asked.take(), Some(answer.offset.0), "{id} is given what it did not ask for");
             match answer.reply {
