@@ -101,7 +101,9 @@ impl From<DeleteError> for ErrorCode {
 /// may be stale without being older.
 fn stale_producer_epoch(producer: &ProducerId, found: &ProducerEpoch, current: &ProducerEpoch) -> String {
     if found < current {
-        format!("epoch {found} of producer {producer} is older than {current}: another instance has taken over")
+        format!(
+            "epoch {found} of producer {producer} is older than {current}: another instance has taken over"
+        )
     } else {
         format!(
             "producer {producer} has epoch {current} already: the marker of its transaction must bring a higher one"
