@@ -97,8 +97,8 @@ impl From<DeleteError> for ErrorCode {
     }
 }
 
-/// A marker of transaction version 2 must bring a higher epoch than the transaction had (KIP-890), so its epoch
-/// may be stale without being older.
+/// A marker of transaction version 2 must bring a higher epoch than the transaction had (KIP-890). So its
+/// epoch may be stale without being older.
 fn stale_producer_epoch(producer: &ProducerId, found: &ProducerEpoch, current: &ProducerEpoch) -> String {
     if found < current {
         format!(
