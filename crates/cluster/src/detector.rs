@@ -2,10 +2,11 @@
 //!
 //! | what is known of a broker | verdict |
 //! |---|---|
-//! | a connection to it ended, as anybody reports, and it refuses a new one or answers as another incarnation | it is dead: fence it now |
-//! | silent for [`DetectorConfig::probe_after`] | probe it over a new connection |
+//! | somebody reports that a connection to it ended | probe it over a new connection |
+//! | silent for [`DetectorConfig::probe_after`] | probe it |
+//! | it refuses the probe, or answers as another incarnation | it is dead: fence it now |
 //! | silent for a session, by every path | fence it |
-//! | it answers probes and is silent otherwise | fence it after [`PATIENCE`] sessions: it cannot reach the controller |
+//! | it answers probes and is silent otherwise | fence it after [`PATIENCE`] sessions |
 //!
 //! A wrong fence costs a change of leaders and no data, but one that is avoidable is a fault. So:
 //!

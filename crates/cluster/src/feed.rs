@@ -4,8 +4,8 @@
 //!
 //! 1. takes a request ([`Feed::open`], [`Feed::resume`]) and tells each partition's leader how far the
 //!    follower has come;
-//! 2. looks at each partition that [`Feed::next_look`] names and says what it found ([`Feed::looked`]), until there
-//!    is none or the answer is full ([`Feed::put_back`] for what did not fit);
+//! 2. looks at each partition that [`Feed::next_look`] names and says what it found ([`Feed::looked`]), until
+//!    there is none or the answer is full ([`Feed::put_back`] for what did not fit);
 //! 3. answers when something was found, when the next request has come, or when the request has waited long
 //!    enough; [`Feed::news`] goes along;
 //! 4. calls [`Feed::changed`] whenever a partition has changed: it says whether the answer is due now.

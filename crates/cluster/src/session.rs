@@ -1,8 +1,8 @@
 //! This broker's place in its cluster: it registers, is let in, says that it lives, and leaves in good order.
 //!
-//! One request to the controller is under way at a time. The driver sends what [`BrokerSession::next_request`]
-//! gives, brings back what came of it, says how far the image has come ([`BrokerSession::published`]), and acts
-//! on what [`BrokerSession::standing`] says.
+//! One request to the controller is under way at a time. The driver sends what
+//! [`BrokerSession::next_request`] gives, brings back what came of it, says how far the image has come
+//! ([`BrokerSession::published`]), and acts on what [`BrokerSession::standing`] says.
 //!
 //! What the image says of this broker counts, not what an answer says: an answer may be older than what is
 //! known, and other brokers go by the image.

@@ -23,7 +23,7 @@ pub(super) enum Standing {
     Paused { until: Instant },
     /// The leader is to answer it; it has known what is wanted since that request.
     Asked { since: RequestNumber },
-    /// It was answered without records: the leader goes on waiting for it if the replica wants the same again.
+    /// It was answered without records: the leader goes on waiting for it, if the replica wants the same.
     Kept { since: RequestNumber },
     /// The leader is asked for the bounds of its log.
     OutOfRange,

@@ -179,7 +179,8 @@ impl Lane {
         self.is_connected = true;
     }
 
-    /// There is no connection: it could not be made, or it has ended. What was under way will not be answered.
+    /// There is no connection: it could not be made, or it has ended. Nothing that was under way will be
+    /// answered.
     pub fn lost(&mut self, now: Instant) {
         self.is_connected = false;
         self.in_flight.clear();
