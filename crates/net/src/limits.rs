@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn limiter(limits: ConnectionLimits) -> Arc<Limiter> {
-        Arc::new(Limiter::new(limits, 3, Arc::default(), Arc::new(Pool::new(1))))
+        Arc::new(Limiter::new(limits, 4, Arc::default(), Arc::new(Pool::new(1))))
     }
 
     #[tokio::test]
@@ -244,13 +244,13 @@ mod tests {
     async fn connections_leave_descriptors_for_files() {
         let limiter = limiter(ConnectionLimits::default());
         let mut places = Vec::new();
-        for host in 1..=3 {
+        for host in 1..=4 {
             places.push(limiter.enter(IpAddr::from([10, 0, 0, host])).await.ok());
         }
-        let fourth = IpAddr::from([10, 0, 0, 4]);
-        assert_eq!(limiter.enter(fourth).await.err(), Some(Refused::Descriptors { max: 3 }));
+        let fifth = IpAddr::from([10, 0, 0, 5]);
+        assert_eq!(limiter.enter(fifth).await.err(), Some(Refused::Descriptors { max: 4 }));
         places.pop();
-        assert!(limiter.enter(fourth).await.is_ok());
+        assert!(limiter.enter(fifth).await.is_ok());
     }
 
     #[tokio::test]
