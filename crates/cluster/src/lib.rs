@@ -8,6 +8,7 @@
 //! - [`session`]: this broker's own place in the cluster.
 //! - [`detector`]: who is dead, as the active controller judges it.
 //! - [`isr`]: what leaders ask of the controller.
+//! - [`posts`]: what coordinators send to other brokers.
 //! - [`id`], [`backoff`]: names that more than one of them uses, and how long to wait after failures.
 
 pub mod backoff;
@@ -16,6 +17,7 @@ pub mod feed;
 pub mod id;
 pub mod isr;
 pub mod lane;
+pub mod posts;
 pub mod session;
 
 pub use id::PartitionId;
