@@ -1,5 +1,5 @@
-//! The coordinator of a partition in its shard: its host (`ottla-partition`), who waits for its answers, and
-//! what is done for it, such as reading its log off the shard.
+//! The coordinator of a partition in its shard: its host (`ottla-partition`), the waiters for its answers,
+//! and its effects, such as reading its log off the shard.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use super::kit::{Counted, Kit, Metered};
 use crate::partition::PartitionHandle;
 use crate::shard::{Letters, LodgerMail, Partition};
 
-/// How long a load that failed waits before it begins again.
+/// The pause after a load that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// The coordinator of a partition.
+/// The coordinator of a partition, by kind.
 pub enum Coordinating {
     Groups(Box<Hosted<GroupCoordinator>>),
     Transactions(Box<Hosted<TxnCoordinator>>),
 }
 
 impl Coordinating {
-    /// The coordinator that lives in a partition; none if it belongs to another topic.
+    /// The coordinator for a partition, or none if its topic has no coordinators.
     pub fn of(partition: &Arc<PartitionHandle>, desk: &Arc<Coordinators>) -> Option<Coordinating> {
         let home = || Home { partition: partition.clone(), kit: desk.kit().clone(), desk: desk.clone() };
         match &*partition.topic {
@@ -46,7 +46,7 @@ impl Coordinating {
         }
     }
 
-    /// Takes its mail. Gives back what is for another kind.
+    /// Delivers mail to it. Returns mail for another kind.
     pub fn take(&mut self, at: &Moment, mail: LodgerMail, partition: &Partition) -> Option<LodgerMail> {
         match self {
             Coordinating::Groups(hosted) => hand(hosted, at, mail, partition),
@@ -54,7 +54,7 @@ impl Coordinating {
         }
     }
 
-    /// The world has changed, and these topics are gone.
+    /// Takes in that the world has changed and that these topics are gone.
     pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         match self {
             Coordinating::Groups(hosted) => hosted.learn(at, deleted),
@@ -62,7 +62,7 @@ impl Coordinating {
         }
     }
 
-    /// Carries out what the coordinator wants, after every turn.
+    /// Carries out the coordinator's effects. Called after every turn.
     pub fn carry_out(&mut self) {
         match self {
             Coordinating::Groups(hosted) => hosted.carry_out(),
@@ -107,20 +107,20 @@ impl Lodger for Coordinating {
     }
 }
 
-/// A coordinator and what waits for it.
+/// A coordinator, and the waiters for its answers.
 pub struct Hosted<K: Kind> {
     host: Host<AtHome<K>>,
     home: Home,
     waiting: Waiting<K::Answer>,
-    /// How far it was when it was looked at last, and in which gauge it is for that.
+    /// Its status when last looked at, and its entry in the gauge for that status.
     status: HostStatus,
     counted: Option<Counted>,
 }
 
-/// What the host of a coordinator knows of this broker.
+/// The host's access to this broker.
 struct AtHome<K: Kind> {
     home: Home,
-    /// Set while it serves.
+    /// Set while the coordinator serves.
     metered: Option<Metered>,
     kind: PhantomData<fn() -> K>,
 }
@@ -153,13 +153,13 @@ impl<K: Kind> Hosted<K> {
         }
     }
 
-    /// The world has changed, and these topics are gone.
+    /// Takes in that the world has changed and that these topics are gone.
     pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         self.host.learn(at, deleted);
     }
 
-    /// Carries out what the coordinator wants. To be called after every turn, when what came of the
-    /// partition's turn is published.
+    /// Carries out the coordinator's effects. To be called after every turn, once the partition's own effects
+    /// are published.
     pub fn carry_out(&mut self) {
         self.tally();
         let Hosted { host, home, waiting, .. } = self;
@@ -178,13 +178,13 @@ impl<K: Kind> Hosted<K> {
         let ticket = self.waiting.add(asked.answer);
         match self.host.ask(at, ticket, asked.request, claim) {
             Ok(()) => {}
-            // Dropping the request says it.
+            // The dropped request reports it.
             Err(Unserved::Refused(Refusal::NotCoordinator)) => self.waiting.forget(ticket),
             Err(unserved) => self.waiting.refuse(ticket, unserved),
         }
     }
 
-    /// Puts it into the gauge that it belongs to.
+    /// Counts it in the gauge of its status.
     fn tally(&mut self) {
         let status = self.host.status();
         if status == self.status {
@@ -236,7 +236,7 @@ impl<K: Kind> Household for AtHome<K> {
     }
 }
 
-/// Hands a letter over, if it is for this kind.
+/// Delivers a letter if it is for this kind.
 fn hand<K: Kind>(
     hosted: &mut Hosted<K>,
     at: &Moment,
@@ -260,8 +260,8 @@ enum Failed {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Reads the log to its end and sends the shard what came of it. Ends in silence when this broker does not
-/// lead in that epoch any more; what cannot be read is tried again: a coordinator that lacks records would
+/// Reads the log to its end and sends the result to the shard. Ends silently when this broker no longer leads
+/// in that epoch. Tries again if the log cannot be read, because a coordinator that lacks records would
 /// answer wrongly.
 async fn load<K: Kind>(home: Home, mut load: Load<K>) {
     while is_wanted(&home, &load) {
@@ -299,7 +299,7 @@ fn is_wanted<K: Kind>(home: &Home, load: &Load<K>) -> bool {
     view.replica.role == ViewRole::Leader && view.replica.leader_epoch == load.epoch
 }
 
-/// Records that could not be replayed are told of once, whatever their number.
+/// Logs the number of records that could not be replayed, in one line.
 fn tell_of<K: Kind>(skipped: &Skipped, partition: &PartitionHandle) {
     if let Some((offset, error)) = &skipped.first {
         let (topic, index, count) = (&partition.topic, partition.index.0, skipped.count);

@@ -1,4 +1,4 @@
-//! Resources that have settings, as requests name them: by the code of their kind.
+//! Resources with settings, named by the code of their kind.
 
 use ottla_controller::controller::{Altered, AltersConfigs, Request, Response};
 use ottla_controller::image::ResourceKind;
@@ -8,8 +8,8 @@ use ottla_wire::protocol::ErrorCode;
 use crate::api::Call;
 use crate::door::{Operation, Resource};
 
-/// Whose permission it takes to see or change the settings of a resource. What is no topic and no group is
-/// the cluster's.
+/// The resource whose permission decides about settings. All kinds but topics and groups belong to the
+/// cluster.
 pub fn governed_by(kind: i8, name: &str) -> Resource<'_> {
     if kind == ResourceKind::Topic.code() {
         Resource::Topic(name)
