@@ -4,15 +4,17 @@
 //! addresses take turns, and the connections of one address are served as they came. See [`crate::admission`]
 //! for the rule.
 
-use std::collections::{BTreeMap, VecDeque};
+mod line;
+
 use std::net::IpAddr;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use line::{Given, Line};
 
 /// What one address may hold of the pool, as a fraction: the rest is for others.
 const ADDRESS_SHARE: (usize, usize) = (3, 4);
@@ -53,12 +55,8 @@ impl AddressUse {
     /// Stands in line for `bytes`.
     pub(crate) fn wait(self: &Arc<AddressUse>, bytes: usize) -> Turn {
         let mut line = self.pool.line();
-        line.last += 1;
-        let number = line.last;
-        let (address, since) = (self.clone(), Instant::now());
-        line.addresses.entry(self.ip).or_default().push_back(number);
-        line.waiters.insert(number, Waiter { bytes, address, since, waker: None, given: None });
-        // What is given back from here on looks at the line; what was given back before is seen now.
+        let since = Instant::now();
+        let number = line.join(self.clone(), bytes, since);
         self.pool.waiting.fetch_add(1, SeqCst);
         self.pool.settle(&mut line, since);
         Turn { pool: self.pool.clone(), number }
@@ -69,40 +67,10 @@ impl AddressUse {
     }
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    last: u64,
-    /// By their arrival.
-    waiters: BTreeMap<u64, Waiter>,
-    /// Those who have been given nothing yet, of each address.
-    addresses: BTreeMap<IpAddr, VecDeque<u64>>,
-    /// Whose turn was last.
-    turn: Option<IpAddr>,
-    /// Somebody has gone on beyond the limit, and still holds what they took.
-    passed: bool,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    bytes: usize,
-    address: Arc<AddressUse>,
-    since: Instant,
-    waker: Option<Waker>,
-    given: Option<Given>,
-}
-
 /// What has no room.
 enum Full {
     Address,
     Pool,
-}
-
-/// How a waiter's bytes were given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
-    Within,
-    /// Beyond the limit, if need be.
-    Beyond,
 }
 
 /// How full a pool is, in bytes.
@@ -137,8 +105,7 @@ impl Pool {
     }
 
     pub(crate) fn fill(&self) -> Fill {
-        let wanted: usize =
-            self.line().waiters.values().filter(|one| one.given.is_none()).map(|one| one.bytes).sum();
+        let wanted = self.line().wanted();
         Fill {
             used: self.used(),
             served: self.served.load(SeqCst),
@@ -197,8 +164,7 @@ impl Pool {
             line.give(number, Given::Within);
             self.waiting.fetch_sub(1, SeqCst);
         }
-        let front = line.waiters.iter().find(|(_, waiter)| waiter.given.is_none());
-        let Some((&number, waiter)) = front else { return };
+        let Some((number, waiter)) = line.front() else { return };
         // Without a whole request nobody gives anything back: all wait for each other.
         let is_stuck = self.served.load(SeqCst) == 0;
         if !line.passed && (is_stuck || now.saturating_duration_since(waiter.since) >= PASS_AFTER) {
@@ -211,13 +177,10 @@ impl Pool {
 
     /// The first in line of the address whose turn it is, once its bytes are counted. An address that holds
     /// its share is passed over; everybody else waits for the one whose turn it is.
-    fn next_that_fits(&self, line: &mut Line) -> Option<u64> {
-        let after = line.turn.map_or(Unbounded, Excluded);
-        let turns = line.addresses.range((after, Unbounded)).chain(&line.addresses);
-        for number in turns.filter_map(|(_, numbers)| numbers.front()) {
-            let Some(waiter) = line.waiters.get(number) else { continue };
+    fn next_that_fits(&self, line: &Line) -> Option<u64> {
+        for (number, waiter) in line.turns() {
             match self.reserve(&waiter.address, waiter.bytes) {
-                Ok(()) => return Some(*number),
+                Ok(()) => return Some(number),
                 Err(Full::Address) => {}
                 Err(Full::Pool) => return None,
             }
@@ -228,29 +191,6 @@ impl Pool {
     fn line(&self) -> MutexGuard<'_, Line> {
         // Every change is made whole before anything that could panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line {
-    /// Tells a waiter that its bytes were counted.
-    fn give(&mut self, number: u64, given: Given) {
-        let Some(waiter) = self.waiters.get_mut(&number) else { return };
-        waiter.given = Some(given);
-        let (ip, waker) = (waiter.address.ip, waiter.waker.take());
-        self.turn = Some(ip);
-        self.leave(ip, number);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn leave(&mut self, ip: IpAddr, number: u64) {
-        if let Some(numbers) = self.addresses.get_mut(&ip) {
-            numbers.retain(|one| *one != number);
-            if numbers.is_empty() {
-                self.addresses.remove(&ip);
-            }
-        }
     }
 }
 
@@ -265,21 +205,11 @@ impl Turn {
     /// Ready, once, with what was waited for.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Share> {
         let mut line = self.pool.line();
-        match line.waiters.get_mut(&self.number) {
-            Some(waiter) if waiter.given.is_none() => waiter.waker = Some(cx.waker().clone()),
-            Some(_) | None => {}
-        }
+        line.wake(self.number, cx.waker());
         match line.take_given(self.number) {
             Some((waiter, given)) => Poll::Ready(waiter.address.share(waiter.bytes, given)),
             None => Poll::Pending,
         }
-    }
-}
-
-impl Line {
-    fn take_given(&mut self, number: u64) -> Option<(Waiter, Given)> {
-        let given = self.waiters.get(&number)?.given?;
-        self.waiters.remove(&number).map(|waiter| (waiter, given))
     }
 }
 
@@ -289,8 +219,7 @@ impl Drop for Turn {
         let given = match line.take_given(self.number) {
             Some((waiter, given)) => Some(waiter.address.share(waiter.bytes, given)),
             None => {
-                if let Some(waiter) = line.waiters.remove(&self.number) {
-                    line.leave(waiter.address.ip, self.number);
+                if line.leave(self.number) {
                     self.pool.waiting.fetch_sub(1, SeqCst);
                 }
                 None
