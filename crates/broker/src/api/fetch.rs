@@ -34,8 +34,8 @@ use super::call::Call;
 use super::frame::encode_parts;
 use crate::door::{Operation, Resource, Throttled};
 use crate::fetch::{
-    Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
-    plan,
+    Content, FetchSession, Found, Opened, PartitionFetch, PartitionId, ReadFailure, Reader, SessionError,
+    TopicRef, plan,
 };
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::Published;
@@ -75,12 +75,12 @@ fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
 /// One fetch: its partitions, its reader, and its session.
 struct Fetch {
     reader: Reader,
-    kind: Kind,
-    wanted: Vec<(PartitionId, Asked)>,
+    kind: FetchKind,
+    wanted: Vec<(PartitionId, PartitionFetch)>,
 }
 
 /// How a fetch relates to sessions.
-enum Kind {
+enum FetchKind {
     /// The answer has all partitions.
     Full { session: Option<Opened> },
     /// The answer has only partitions with news.
@@ -122,7 +122,7 @@ impl Pass {
 /// A partition whose plan must wait for the disk.
 struct ColdPlan {
     partition: Arc<PartitionHandle>,
-    asked: Asked,
+    asked: PartitionFetch,
     max_bytes: usize,
     whole_batch: bool,
 }
@@ -136,7 +136,7 @@ impl Fetch {
         // Sessions of followers take precedence, so nobody gets one by just claiming to be a follower.
         let follower = matches!(reader, Reader::Follower { .. })
             && check_incarnation(&call.ctx.published.load(), reader).is_ok();
-        let mut fetch = Fetch { reader, kind: Kind::Full { session: None }, wanted: Vec::new() };
+        let mut fetch = Fetch { reader, kind: FetchKind::Full { session: None }, wanted: Vec::new() };
         match request.session_epoch {
             // The client ends its session, or has none.
             ..=-1 => {
@@ -148,7 +148,7 @@ impl Fetch {
                 fetch.wanted = asked(request, by_id);
                 let mut session = FetchSession::default();
                 fetch.wanted.iter().for_each(|(id, asked)| session.want(id.clone().detached(), *asked));
-                fetch.kind = Kind::Full { session: sessions.open(now, session, follower, by_id) };
+                fetch.kind = FetchKind::Full { session: sessions.open(now, session, follower, by_id) };
             }
             next => {
                 let opened = sessions.resume(now, request.session_id, next, by_id)?;
@@ -161,7 +161,7 @@ impl Fetch {
                     fetch.wanted = session.wanted().map(|(id, asked)| (id.clone(), asked)).collect();
                     sessions.resized(opened.id, session.len());
                 }
-                fetch.kind = Kind::Incremental(opened);
+                fetch.kind = FetchKind::Incremental(opened);
             }
         }
         Ok(fetch)
@@ -226,7 +226,7 @@ impl Fetch {
         &self,
         published: &Published,
         partition: &PartitionHandle,
-        asked: &Asked,
+        asked: &PartitionFetch,
         max_bytes: usize,
         whole_batch: bool,
     ) -> Result<Found, ReadFailure> {
@@ -288,15 +288,15 @@ impl Fetch {
     async fn answer(self, call: &Call<'_>, pass: Pass, files: &mut Vec<ReadPlan>) -> FetchResponse {
         let mut response = FetchResponse::default();
         let session = match &self.kind {
-            Kind::Full { session } => session.as_ref(),
-            Kind::Incremental(session) => Some(session),
+            FetchKind::Full { session } => session.as_ref(),
+            FetchKind::Incremental(session) => Some(session),
         };
         response.session_id = session.map_or(0, |session| session.id);
         let mut sent = 0;
         for ((id, asked), looked) in self.wanted.iter().zip(pass.looked) {
             let data = self.partition_data(call, id, asked, looked, files).await;
             let news = session.is_none_or(|session| lock(session).tell(id, &data));
-            if news || matches!(self.kind, Kind::Full { .. }) {
+            if news || matches!(self.kind, FetchKind::Full { .. }) {
                 sent += data.records.as_ref().map_or(0, Records::len);
                 push(&mut response, id, data);
             }
@@ -312,7 +312,7 @@ impl Fetch {
         &self,
         call: &Call<'_>,
         id: &PartitionId,
-        asked: &Asked,
+        asked: &PartitionFetch,
         looked: Looked,
         files: &mut Vec<ReadPlan>,
     ) -> PartitionData {

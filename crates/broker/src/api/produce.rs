@@ -39,7 +39,7 @@ use crate::door::{Admitted, Operation, Resource, Session, admit};
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
 use crate::shard::{AppendGroup, ShardBatches};
-use answers::{BY_ID_VERSION, Pending, Place, Refusal, answer_all};
+use answers::{BY_ID_VERSION, OutcomePlace, Pending, Refusal, answer_all};
 use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
 /// Before version 7 of Produce, batches cannot use zstd (KIP-110).
@@ -107,7 +107,7 @@ struct Run<'a> {
     wall: Timestamp,
     appends: Vec<(&'a PartitionHandle, AppendRequest)>,
     /// The places for the outcomes of the appends, in order.
-    places: Vec<Place>,
+    places: Vec<OutcomePlace>,
     /// The appends that are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
-                    self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    self.places.push(OutcomePlace { topic: topic_at, partition: answers.len(), bytes });
                     if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
                         let (request, append) = (pending.number, self.appends.len());
                         let write = TransactionalWrite::new(id, pending.version, request, append, &batch);

@@ -6,7 +6,7 @@ use ottla_wire::messages::FetchRequest;
 use ottla_wire::{BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
 use crate::api::Call;
-use crate::fetch::{Asked, PartitionId, Reader, TopicRef, epoch};
+use crate::fetch::{PartitionFetch, PartitionId, Reader, TopicRef, epoch};
 
 /// From this version on, topics are named by their ids.
 pub const BY_ID_VERSION: i16 = 13;
@@ -40,13 +40,13 @@ pub fn reader(request: &FetchRequest) -> Reader {
     }
 }
 
-pub fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, Asked)> {
+pub fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, PartitionFetch)> {
     let mut all = Vec::new();
     for topic in &request.topics {
         let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
         for partition in &topic.partitions {
             let id = PartitionId { topic: named.clone(), index: PartitionIndex(partition.partition) };
-            let asked = Asked {
+            let asked = PartitionFetch {
                 offset: Offset(partition.fetch_offset),
                 max_bytes: partition.partition_max_bytes,
                 current_epoch: epoch(partition.current_leader_epoch),

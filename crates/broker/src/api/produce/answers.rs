@@ -46,7 +46,7 @@ pub struct Pending {
 }
 
 /// The place of an outcome in the response, by topic and partition, and the size of the append.
-pub struct Place {
+pub struct OutcomePlace {
     pub topic: usize,
     pub partition: usize,
     pub bytes: usize,
@@ -57,7 +57,7 @@ pub fn answer_all(
     ctx: &Context,
     listener: &str,
     requests: Vec<Pending>,
-    places: &[Place],
+    places: &[OutcomePlace],
     appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {
