@@ -1,8 +1,8 @@
 //! The bytes that all connections of a server share, and the line for them.
 //!
-//! Taking and giving back are two additions while nobody waits. Once somebody does, everybody stands in line:
-//! addresses take turns, and the connections of one address are served as they came. See [`crate::admission`]
-//! for the rule.
+//! Without waiters, taking and returning bytes are two additions. With waiters, everyone stands in line:
+//! addresses take turns, and the connections of one address are served in order of arrival. See
+//! [`crate::admission`] for the rule.
 
 mod line;
 
@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use line::{Given, Line};
 
-/// What one address may hold of the pool, as a fraction: the rest is for others.
+/// The fraction of the pool that one address may hold. The rest is for others.
 const ADDRESS_SHARE: (usize, usize) = (3, 4);
-/// Who has been first in line for so long goes on beyond the limit, as the only one.
+/// After this long, the first in line continues beyond the limit. Only one may do so.
 const PASS_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes that all connections of a server share.
@@ -26,9 +26,9 @@ const PASS_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     limit: usize,
     used: AtomicUsize,
-    /// The part of `used` that is whole requests, which the service gives back without more of the pool.
+    /// The part of `used` in whole requests. The service returns it without needing more of the pool.
     served: AtomicUsize,
-    /// How many stand in the line.
+    /// The length of the line.
     waiting: AtomicUsize,
     line: Mutex<Line>,
 }
@@ -57,6 +57,7 @@ impl AddressUse {
         let mut line = self.pool.line();
         let since = Instant::now();
         let number = line.join(self.clone(), bytes, since);
+        // Bytes returned from here on are given to the line. Bytes returned earlier are seen now.
         self.pool.waiting.fetch_add(1, SeqCst);
         self.pool.settle(&mut line, since);
         Turn { pool: self.pool.clone(), number }
@@ -67,7 +68,7 @@ impl AddressUse {
     }
 }
 
-/// What has no room.
+/// The reason why there is no room.
 enum Full {
     Address,
     Pool,
@@ -79,7 +80,7 @@ pub(crate) struct Fill {
     pub(crate) used: usize,
     /// The part that is whole requests.
     pub(crate) served: usize,
-    /// What those in line wait for, but no more than a quarter of the pool.
+    /// The bytes wanted by those in line, but at most a quarter of the pool.
     pub(crate) wanted: usize,
 }
 
@@ -113,13 +114,13 @@ impl Pool {
         }
     }
 
-    /// Gives those in line what there is for them.
+    /// Gives those in line what is available.
     pub(crate) fn settle_line(&self) {
         self.settle(&mut self.line(), Instant::now());
     }
 
-    /// Counts `bytes` if both the pool and the address have room for them. Who holds nothing may hold
-    /// anything.
+    /// Counts `bytes` if both the pool and the address have room for them. A connection that holds nothing
+    /// may take any number.
     fn reserve(&self, address: &AddressUse, bytes: usize) -> Result<(), Full> {
         let add = |max: usize| move |held: usize| (held == 0 || held + bytes <= max).then_some(held + bytes);
         if address.held.fetch_update(SeqCst, SeqCst, add(self.address_limit())).is_err() {
@@ -165,7 +166,7 @@ impl Pool {
             self.waiting.fetch_sub(1, SeqCst);
         }
         let Some((number, waiter)) = line.front() else { return };
-        // Without a whole request nobody gives anything back: all wait for each other.
+        // Without a whole request nobody returns anything: all wait for each other.
         let is_stuck = self.served.load(SeqCst) == 0;
         if !line.passed && (is_stuck || now.saturating_duration_since(waiter.since) >= PASS_AFTER) {
             self.count_beyond(&waiter.address, waiter.bytes);
@@ -175,8 +176,8 @@ impl Pool {
         }
     }
 
-    /// The first in line of the address whose turn it is, once its bytes are counted. An address that holds
-    /// its share is passed over; everybody else waits for the one whose turn it is.
+    /// The next waiter to be served, once its bytes are counted: the first of the address whose turn it is.
+    /// An address at its share is skipped. Everyone else waits for the one whose turn it is.
     fn next_that_fits(&self, line: &Line) -> Option<u64> {
         for (number, waiter) in line.turns() {
             match self.reserve(&waiter.address, waiter.bytes) {
@@ -189,7 +190,7 @@ impl Pool {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        // Every change is made whole before anything that could panic.
+        // Every change is complete before anything that could panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -238,7 +239,7 @@ pub(crate) struct Share {
     address: Arc<AddressUse>,
     bytes: usize,
     is_served: bool,
-    /// May hold more than there is.
+    /// May exceed the limit.
     is_beyond: bool,
 }
 
@@ -252,7 +253,8 @@ impl Share {
         self.bytes
     }
 
-    /// Takes up to `bytes` more, but at least `least`, if they are free and nobody waits. Whether it did.
+    /// Takes up to `bytes` more, but at least `least`, if they are free and nobody waits. False if it took
+    /// nothing.
     pub(crate) fn try_grow(&mut self, bytes: usize, least: usize) -> bool {
         let more = if self.is_beyond {
             self.address.pool.count_beyond(&self.address, bytes);
@@ -286,7 +288,7 @@ impl Share {
         }
     }
 
-    /// From here on it is a whole request's: the service gives it back in any case.
+    /// From here on it belongs to a whole request, which the service returns in any case.
     pub(crate) fn is_whole(&mut self) {
         if !std::mem::replace(&mut self.is_served, true) {
             self.address.pool.served.fetch_add(self.bytes, SeqCst);
@@ -329,7 +331,7 @@ mod tests {
         turn.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// What came of a turn that must be over.
+    /// The share of a turn that must be over.
     fn given(turn: &mut Turn) -> Share {
         match poll(turn) {
             Poll::Ready(share) => share,
@@ -394,8 +396,8 @@ mod tests {
         assert_eq!(given(&mut more).bytes(), 10);
     }
 
-    /// All that is taken is of requests that are still coming in: one of them goes on, and the next when that
-    /// is done.
+    /// Everything taken belongs to requests that are still arriving. One of them continues, and the next one
+    /// after it.
     #[test]
     fn one_goes_beyond_the_limit_when_all_wait_for_each_other() {
         let (pool, a, b) = pool();
@@ -410,8 +412,8 @@ mod tests {
         assert_eq!(pool.used(), 60);
     }
 
-    /// What is being served is given back by itself: nobody goes beyond the limit for it, unless it takes
-    /// long.
+    /// Requests in service are returned without help, so nobody goes beyond the limit for them unless it
+    /// takes long.
     #[tokio::test(start_paused = true)]
     async fn who_is_first_for_long_goes_beyond_the_limit() {
         let (pool, a, b) = pool();
@@ -434,7 +436,7 @@ mod tests {
         drop(large);
         drop(given(&mut small));
         assert_eq!((pool.used(), pool.contended()), (50, false));
-        // What was given and is not taken any more goes back.
+        // A given share that is not taken is returned.
         let unpolled = b.wait(40);
         assert_eq!(pool.used(), 90);
         drop(unpolled);

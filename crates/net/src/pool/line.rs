@@ -1,5 +1,5 @@
-//! The line for the bytes of a pool: addresses take turns, and the connections of one address are served as
-//! they came.
+//! The line for the bytes of a pool: addresses take turns, and the connections of one address are served in
+//! order of arrival.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -16,11 +16,11 @@ pub(super) struct Line {
     last: u64,
     /// By their arrival.
     waiters: BTreeMap<u64, Waiter>,
-    /// Those who have been given nothing yet, of each address.
+    /// Waiters that have been given nothing yet, by address.
     addresses: BTreeMap<IpAddr, VecDeque<u64>>,
-    /// Whose turn was last.
+    /// The address that had the last turn.
     turn: Option<IpAddr>,
-    /// Somebody has gone on beyond the limit, and still holds what they took.
+    /// A waiter has gone beyond the limit, and still holds its bytes.
     pub passed: bool,
 }
 
@@ -37,12 +37,12 @@ pub(super) struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Within,
-    /// Beyond the limit, if need be.
+    /// Beyond the limit, if necessary.
     Beyond,
 }
 
 impl Line {
-    /// Goes to the end of the line. Gives the number there.
+    /// Goes to the end of the line. Returns the number there.
     pub fn join(&mut self, address: Arc<AddressUse>, bytes: usize, since: Instant) -> u64 {
         self.last += 1;
         self.addresses.entry(address.ip).or_default().push_back(self.last);
@@ -50,17 +50,17 @@ impl Line {
         self.last
     }
 
-    /// How many bytes are waited for.
+    /// The bytes that all waiters want.
     pub fn wanted(&self) -> usize {
         self.waiting().map(|(_, waiter)| waiter.bytes).sum()
     }
 
-    /// Who has waited for longest.
+    /// The waiter that came first.
     pub fn front(&self) -> Option<(u64, &Waiter)> {
         self.waiting().next()
     }
 
-    /// The first of each address, beginning with the address whose turn it is.
+    /// The first waiter of each address, beginning with the address whose turn it is.
     pub fn turns(&self) -> impl Iterator<Item = (u64, &Waiter)> {
         let after = self.turn.map_or(Unbounded, Excluded);
         let turns = self.addresses.range((after, Unbounded)).chain(&self.addresses);
@@ -80,20 +80,20 @@ impl Line {
         }
     }
 
-    /// Has this waker woken when the waiter is given something.
+    /// Sets the waker for when the waiter is given something.
     pub fn wake(&mut self, number: u64, waker: &Waker) {
         if let Some(waiter) = self.waiters.get_mut(&number).filter(|waiter| waiter.given.is_none()) {
             waiter.waker = Some(waker.clone());
         }
     }
 
-    /// What a waiter was given. It is in line no more.
+    /// Takes a waiter that was given something out of the line.
     pub fn take_given(&mut self, number: u64) -> Option<(Waiter, Given)> {
         let given = self.waiters.get(&number)?.given?;
         self.waiters.remove(&number).map(|waiter| (waiter, given))
     }
 
-    /// A waiter goes away without anything. Whether it was in line.
+    /// A waiter leaves without anything. False if it was not in line.
     pub fn leave(&mut self, number: u64) -> bool {
         let Some(waiter) = self.waiters.remove(&number) else { return false };
         self.pass_over(waiter.address.ip, number);
