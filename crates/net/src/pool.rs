@@ -4,15 +4,17 @@
 //! addresses take turns, and the connections of one address are served in order of arrival. See
 //! [`crate::admission`] for the rule.
 
-use std::collections::{BTreeMap, VecDeque};
+mod line;
+
 use std::net::IpAddr;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use line::{Given, Line};
 
 /// The fraction of the pool that one address may hold. The rest is for others.
 const ADDRESS_SHARE: (usize, usize) = (3, 4);
@@ -53,11 +55,8 @@ impl AddressUse {
     /// Stands in line for `bytes`.
     pub(crate) fn wait(self: &Arc<AddressUse>, bytes: usize) -> Turn {
         let mut line = self.pool.line();
-        line.last += 1;
-        let number = line.last;
-        let (address, since) = (self.clone(), Instant::now());
-        line.addresses.entry(self.ip).or_default().push_back(number);
-        line.waiters.insert(number, Waiter { bytes, address, since, waker: None, given: None });
+        let since = Instant::now();
+        let number = line.join(self.clone(), bytes, since);
         // Bytes returned from here on are given to the line. Bytes returned earlier are seen now.
         self.pool.waiting.fetch_add(1, SeqCst);
         self.pool.settle(&mut line, since);
@@ -69,40 +68,10 @@ impl AddressUse {
     }
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    last: u64,
-    /// By their arrival.
-    waiters: BTreeMap<u64, Waiter>,
-    /// Waiters that have been given nothing yet, by address.
-    addresses: BTreeMap<IpAddr, VecDeque<u64>>,
-    /// The address that had the last turn.
-    turn: Option<IpAddr>,
-    /// A waiter has gone beyond the limit, and still holds its bytes.
-    passed: bool,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    bytes: usize,
-    address: Arc<AddressUse>,
-    since: Instant,
-    waker: Option<Waker>,
-    given: Option<Given>,
-}
-
 /// The reason why there is no room.
 enum Full {
     Address,
     Pool,
-}
-
-/// How a waiter's bytes were given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
-    Within,
-    /// Beyond the limit, if necessary.
-    Beyond,
 }
 
 /// How full a pool is, in bytes.
@@ -137,8 +106,7 @@ impl Pool {
     }
 
     pub(crate) fn fill(&self) -> Fill {
-        let wanted: usize =
-            self.line().waiters.values().filter(|one| one.given.is_none()).map(|one| one.bytes).sum();
+        let wanted = self.line().wanted();
         Fill {
             used: self.used(),
             served: self.served.load(SeqCst),
@@ -197,8 +165,7 @@ impl Pool {
             line.give(number, Given::Within);
             self.waiting.fetch_sub(1, SeqCst);
         }
-        let front = line.waiters.iter().find(|(_, waiter)| waiter.given.is_none());
-        let Some((&number, waiter)) = front else { return };
+        let Some((number, waiter)) = line.front() else { return };
         // Without a whole request nobody returns anything: all wait for each other.
         let is_stuck = self.served.load(SeqCst) == 0;
         if !line.passed && (is_stuck || now.saturating_duration_since(waiter.since) >= PASS_AFTER) {
@@ -211,13 +178,10 @@ impl Pool {
 
     /// The next waiter to be served, once its bytes are counted: the first of the address whose turn it is.
     /// An address at its share is skipped. Everyone else waits for the one whose turn it is.
-    fn next_that_fits(&self, line: &mut Line) -> Option<u64> {
-        let after = line.turn.map_or(Unbounded, Excluded);
-        let turns = line.addresses.range((after, Unbounded)).chain(&line.addresses);
-        for number in turns.filter_map(|(_, numbers)| numbers.front()) {
-            let Some(waiter) = line.waiters.get(number) else { continue };
+    fn next_that_fits(&self, line: &Line) -> Option<u64> {
+        for (number, waiter) in line.turns() {
             match self.reserve(&waiter.address, waiter.bytes) {
-                Ok(()) => return Some(*number),
+                Ok(()) => return Some(number),
                 Err(Full::Address) => {}
                 Err(Full::Pool) => return None,
             }
@@ -228,29 +192,6 @@ impl Pool {
     fn line(&self) -> MutexGuard<'_, Line> {
         // Every change is complete before anything that could panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line {
-    /// Tells a waiter that its bytes were counted.
-    fn give(&mut self, number: u64, given: Given) {
-        let Some(waiter) = self.waiters.get_mut(&number) else { return };
-        waiter.given = Some(given);
-        let (ip, waker) = (waiter.address.ip, waiter.waker.take());
-        self.turn = Some(ip);
-        self.leave(ip, number);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn leave(&mut self, ip: IpAddr, number: u64) {
-        if let Some(numbers) = self.addresses.get_mut(&ip) {
-            numbers.retain(|one| *one != number);
-            if numbers.is_empty() {
-                self.addresses.remove(&ip);
-            }
-        }
     }
 }
 
@@ -265,21 +206,11 @@ impl Turn {
     /// Ready, once, with what was waited for.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Share> {
         let mut line = self.pool.line();
-        match line.waiters.get_mut(&self.number) {
-            Some(waiter) if waiter.given.is_none() => waiter.waker = Some(cx.waker().clone()),
-            Some(_) | None => {}
-        }
+        line.wake(self.number, cx.waker());
         match line.take_given(self.number) {
             Some((waiter, given)) => Poll::Ready(waiter.address.share(waiter.bytes, given)),
             None => Poll::Pending,
         }
-    }
-}
-
-impl Line {
-    fn take_given(&mut self, number: u64) -> Option<(Waiter, Given)> {
-        let given = self.waiters.get(&number)?.given?;
-        self.waiters.remove(&number).map(|waiter| (waiter, given))
     }
 }
 
@@ -289,8 +220,7 @@ impl Drop for Turn {
         let given = match line.take_given(self.number) {
             Some((waiter, given)) => Some(waiter.address.share(waiter.bytes, given)),
             None => {
-                if let Some(waiter) = line.waiters.remove(&self.number) {
-                    line.leave(waiter.address.ip, self.number);
+                if line.leave(self.number) {
                     self.pool.waiting.fetch_sub(1, SeqCst);
                 }
                 None
