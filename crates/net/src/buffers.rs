@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_tasks::Tasks;
 use tokio::time::Instant;
 
 /// The most memory that is kept in buffers which no request uses, for all connections of a server.
@@ -34,6 +35,7 @@ pub(crate) struct Buffers {
     state: Mutex<State>,
     /// Room that was lent ahead of its bytes.
     ahead: AtomicUsize,
+    tasks: Tasks,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,10 @@ struct Idle {
 }
 
 impl Buffers {
+    pub(crate) fn new(tasks: Tasks) -> Buffers {
+        Buffers { tasks, ..Buffers::default() }
+    }
+
     /// An empty buffer for a request of `len` bytes, of which `arrived` are here. It has room for all of them
     /// if there is one that has, or if they are not more than `fresh`; else for so many. Where too much is
     /// lent already, for less. MUST be called within a tokio runtime.
@@ -67,7 +73,7 @@ impl Buffers {
         state.lent += 1;
         let kept = if may_lend { state.take(len) } else { None };
         if !std::mem::replace(&mut state.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+            self.tasks.part("the sweep of buffers", sweep(Arc::downgrade(self)));
         }
         drop(state);
         let room = match &kept {

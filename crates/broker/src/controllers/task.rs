@@ -12,6 +12,7 @@ use std::time::Duration;
 use ottla_controller::controller::{Call, Controller, Entry, UNIT_BYTES_MAX};
 use ottla_quorum::{Leadership, MetadataLog, PROPOSAL_BYTES_MAX};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -39,6 +40,7 @@ pub struct ControllerTask<L> {
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
     /// The index of the image that is published.
     pub published: watch::Receiver<u64>,
+    pub tasks: Tasks,
 }
 
 /// A time in which this node is in charge.
@@ -243,7 +245,7 @@ impl<L: MetadataLog> Term<'_, L> {
     /// Logs the entries of a round one after the other, and answers what each of them makes true.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
-        replies.send(&self.task.published);
+        replies.send(&self.task.published, &self.task.tasks);
         for entry in entries {
             match self.log(entry).await {
                 Ok(index) => replies.applied(index),
@@ -253,7 +255,7 @@ impl<L: MetadataLog> Term<'_, L> {
                     return Err(Ended::Unsure);
                 }
             }
-            replies.send(&self.task.published);
+            replies.send(&self.task.published, &self.task.tasks);
         }
         Ok(())
     }

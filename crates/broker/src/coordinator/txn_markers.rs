@@ -46,7 +46,7 @@ pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
     markers.send().await;
     for transaction in pending {
         // One whose partitions take long does not hold up the others.
-        tokio::spawn(end(home.clone(), transaction));
+        home.desk.tasks.errand("end of a transaction", end(home.clone(), transaction));
     }
 }
 
