@@ -8,7 +8,7 @@ use ottla_wire::protocol::ErrorCode;
 use tokio::sync::watch;
 
 use super::committed::{Committed, GroupMetadata, OffsetAndMetadata};
-use super::fetch::{Asked, fetch};
+use super::fetch::{OffsetsQuery, fetch};
 use crate::cluster::TopicPartition;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
@@ -63,7 +63,7 @@ impl Reader {
         let member = is_member.then_some((identity.member_id, identity.generation));
         let metadata = self.coordinator.cluster().metadata();
         let partitions = Some(progress.lock().unwrap_or_else(PoisonError::into_inner).left.clone());
-        let asked = Asked { group: group.clone(), member, partitions };
+        let asked = OffsetsQuery { group: group.clone(), member, partitions };
         let mut answers = fetch(&connection, &metadata, &[asked], true).await;
         let committed = answers.remove(&group).unwrap_or_else(|| Ok(BTreeMap::new()))?;
         progress.lock().unwrap_or_else(PoisonError::into_inner).take(committed)
