@@ -11,7 +11,7 @@ use ottla_coordinator::{Producer, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
-use ottla_partition::{Claim, MarkerRequest, Unserved};
+use ottla_partition::{Claim, MarkerRequest, Unserved, partition_state};
 use ottla_replica::{AppendError, PartitionState};
 use ottla_settings::BrokerSettings;
 use ottla_tasks::Tasks;
@@ -37,7 +37,7 @@ use super::verify::begin;
 use super::{Coordinators, World};
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
-use crate::metadata::{FoundPartitions, Opener, Progress, RecoveryProgress, partition_state};
+use crate::metadata::{FoundPartitions, Opener, Progress, RecoveryProgress};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::{
