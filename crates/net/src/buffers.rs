@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_tasks::Tasks;
 use tokio::time::Instant;
 
 /// The most memory in buffers that no request uses, for all connections of a server.
@@ -33,6 +34,7 @@ pub(crate) struct Buffers {
     state: Mutex<State>,
     /// Room that was lent ahead of its bytes.
     ahead: AtomicUsize,
+    tasks: Tasks,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,10 @@ struct Idle {
 }
 
 impl Buffers {
+    pub(crate) fn new(tasks: Tasks) -> Buffers {
+        Buffers { tasks, ..Buffers::default() }
+    }
+
     /// An empty buffer for a request of `len` bytes, of which `arrived` have arrived. It has room for all of
     /// them if a used buffer fits, or if they are at most `fresh`. Otherwise it has room for `fresh` bytes,
     /// or less if too much is lent already. MUST be called within a tokio runtime.
@@ -66,7 +72,7 @@ impl Buffers {
         state.lent += 1;
         let kept = if may_lend { state.take(len) } else { None };
         if !std::mem::replace(&mut state.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+            self.tasks.part("the sweep of buffers", sweep(Arc::downgrade(self)));
         }
         drop(state);
         let room = match &kept {

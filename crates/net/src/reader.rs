@@ -422,6 +422,7 @@ mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
 
+    use ottla_tasks::Tasks;
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -438,7 +439,7 @@ mod tests {
     #[tokio::test]
     async fn a_length_alone_takes_little_memory() {
         let (mut client, mut server) = pair().await;
-        let shared = Arc::new(Shared::new(NetSettings::default()));
+        let shared = Arc::new(Shared::new(NetSettings::default(), Tasks::default()));
         let address = Arc::new(AddressUse::new(Ipv4Addr::LOCALHOST.into(), shared.pool.clone()));
         let mut reader = FrameReader::new(shared.clone(), Arc::new(Control::new(1)), address);
         let mut inbox = VecDeque::new();

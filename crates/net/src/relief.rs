@@ -25,7 +25,7 @@ const RATE_MIN: f64 = 65_536.0;
 /// Makes sure that the task runs. MUST be called within a tokio runtime.
 pub(crate) fn call(shared: &Arc<Shared>) {
     if !shared.relief_runs.swap(true, SeqCst) {
-        tokio::spawn(run(Arc::downgrade(shared)));
+        shared.tasks.part("the relief of those who wait for memory", run(Arc::downgrade(shared)));
     }
 }
 
