@@ -9,6 +9,7 @@ use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, Flusher, FoundPartition};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_settings::{BrokerSettings, key};
+use ottla_tasks::Tasks;
 use ottla_wire::messages::MetadataRecord;
 use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::watch;
@@ -29,7 +30,6 @@ use crate::metadata::{Applied, FoundPartitions, Opener, Publisher, RecoveryProgr
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
-use crate::tasks::Tasks;
 
 /// Threads that flush. Disks serve many flushes at once far better than one after the other.
 const FLUSH_THREADS: usize = 16;
@@ -56,6 +56,7 @@ impl Node {
         clock: Clock,
         progress: Arc<RecoveryProgress>,
         door: Door,
+        tasks: Tasks,
     ) -> Result<Node, StartError> {
         let id = dir.meta().node_id;
         let settings =
@@ -73,8 +74,8 @@ impl Node {
             clock.clone(),
             published.clone(),
             controller.clone(),
+            tasks.clone(),
         ));
-        let tasks = Tasks::new();
         let shards = start_shards(&settings, &clock, &coordinators, &tasks)?;
         let opener = Opener {
             node,
@@ -99,7 +100,7 @@ impl Node {
             opener,
             coordinators: coordinators.clone(),
         };
-        let publisher = tasks.spawn("the publisher", publisher.run());
+        let publisher = tasks.part("the publisher", publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(ready_index.clone(), applied.load().index).await?;
 
@@ -112,8 +113,9 @@ impl Node {
             applied,
             // A created topic is usable when the answer leaves.
             published: ready_index.clone(),
+            tasks: tasks.clone(),
         };
-        tasks.spawn("the controller", task.run(asked));
+        tasks.part("the controller", task.run(asked));
         let desks = (published, controller, coordinators);
         let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
         Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })

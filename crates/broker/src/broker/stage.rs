@@ -14,6 +14,7 @@ use ottla_net::{
 };
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::batch::BatchBuilder;
 use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_wire::messages::register_broker_record::BrokerEndpoint;
@@ -91,7 +92,7 @@ impl Stage {
         let meta = dir.meta();
         let (node, cluster_id) = (BrokerId(meta.node_id), meta.cluster_id.clone());
         let log = Metadata::check(&settings, metadata.path(), node, cluster_id).await.unwrap();
-        let node = Node::open(&settings, dir, log, Clock::start(), progress, door);
+        let node = Node::open(&settings, dir, log, Clock::start(), progress, door, Tasks::default());
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use ottla_controller::controller::{Call, Controller, Entry, UNIT_BYTES_MAX};
 use ottla_quorum::{Leadership, MetadataLog, PROPOSAL_BYTES_MAX};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::round::Round;
-use super::{AskError, Asked, Random, Waiter};
+use super::{AskError, QueuedRequest, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
 
@@ -41,6 +42,7 @@ pub struct ControllerTask<L> {
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
     /// The index of the published image.
     pub published: watch::Receiver<u64>,
+    pub tasks: Tasks,
 }
 
 /// One continuous period in which this node is the controller.
@@ -64,7 +66,7 @@ enum Ended {
 
 impl<L: MetadataLog> ControllerTask<L> {
     /// Serves requests until all handles are gone or the metadata log has stopped.
-    pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
+    pub async fn run(self, mut asked: mpsc::Receiver<QueuedRequest>) {
         let mut leadership = self.log.leadership();
         // The epoch in which an earlier proposal may still be applied.
         let mut unsure = None;
@@ -95,7 +97,7 @@ impl<L: MetadataLog> ControllerTask<L> {
     /// Refuses requests until `done`. `None` if all handles are gone.
     async fn turn_away<T>(
         &self,
-        asked: &mut mpsc::Receiver<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
         done: impl Future<Output = T>,
     ) -> Option<T> {
         let mut done = pin!(done);
@@ -142,7 +144,7 @@ impl<L: MetadataLog> ControllerTask<L> {
 }
 
 impl<L: MetadataLog> Term<'_, L> {
-    async fn serve(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Ended {
+    async fn serve(&mut self, asked: &mut mpsc::Receiver<QueuedRequest>) -> Ended {
         let mut waiting = Vec::with_capacity(TAKEN_MAX);
         let ended = match self.work(asked, &mut waiting).await {
             Ok(()) => Ended::Closed,
@@ -157,8 +159,8 @@ impl<L: MetadataLog> Term<'_, L> {
     /// Works until all handles are gone. Requests left in `waiting` are undecided.
     async fn work(
         &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        waiting: &mut Vec<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
+        waiting: &mut Vec<QueuedRequest>,
     ) -> Result<(), Ended> {
         let mut ticks = tokio::time::interval(Controller::TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -182,8 +184,8 @@ impl<L: MetadataLog> Term<'_, L> {
     /// count before its absence does.
     async fn look_after(
         &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        waiting: &mut Vec<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
+        waiting: &mut Vec<QueuedRequest>,
         ticks: &mut Interval,
     ) -> Result<(), Ended> {
         let mut before = asked.len();
@@ -199,7 +201,7 @@ impl<L: MetadataLog> Term<'_, L> {
         Ok(())
     }
 
-    async fn decide_all(&mut self, waiting: &mut Vec<Asked>) -> Result<(), Ended> {
+    async fn decide_all(&mut self, waiting: &mut Vec<QueuedRequest>) -> Result<(), Ended> {
         while !waiting.is_empty() {
             self.decide(waiting).await?;
         }
@@ -207,10 +209,10 @@ impl<L: MetadataLog> Term<'_, L> {
     }
 
     /// Decides as many requests from the front of `waiting` as fit into one round, and logs them.
-    async fn decide(&mut self, waiting: &mut Vec<Asked>) -> Result<(), Ended> {
+    async fn decide(&mut self, waiting: &mut Vec<QueuedRequest>) -> Result<(), Ended> {
         let mut round = self.round()?;
         let mut taken = 0;
-        for Asked { request, .. } in waiting.iter() {
+        for QueuedRequest { request, .. } in waiting.iter() {
             if !round.takes(request) {
                 break;
             }
@@ -247,7 +249,7 @@ impl<L: MetadataLog> Term<'_, L> {
     /// published.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
-        replies.send(&self.task.published);
+        replies.send(&self.task.published, &self.task.tasks);
         for entry in entries {
             match self.log(entry).await {
                 Ok(index) => replies.applied(index),
@@ -257,7 +259,7 @@ impl<L: MetadataLog> Term<'_, L> {
                     return Err(Ended::Unsure);
                 }
             }
-            replies.send(&self.task.published);
+            replies.send(&self.task.published, &self.task.tasks);
         }
         Ok(())
     }

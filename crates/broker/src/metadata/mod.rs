@@ -9,7 +9,6 @@
 //! - [`internal`]: what the log says of changes to internal topics.
 //! - [`without_effect`]: logs settings that do nothing.
 
-mod assignment;
 mod holdings;
 mod internal;
 mod job;
@@ -18,8 +17,6 @@ mod open;
 mod publisher;
 mod without_effect;
 
-#[cfg(test)]
-pub use assignment::partition_state;
 #[cfg(test)]
 pub use job::Progress;
 pub use machine::{Applied, Inbox, Machine};
