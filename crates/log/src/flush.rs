@@ -40,7 +40,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub struct FlushDone {
     pub id: FlushId,
-    /// An error has taken the data directory offline.
+    /// After an error nothing is known of what the log has on stable storage.
     pub result: io::Result<()>,
 }
 
@@ -49,14 +49,14 @@ impl FlushJob {
         self.id
     }
 
-    /// Does it. A failure takes the data directory offline; nothing is tried twice.
+    /// Does it. No sync is tried twice: one that fails takes the data directory offline.
     pub fn run(self) -> FlushDone {
         let result = match self.health.failure() {
             Some(failure) => Err(io::Error::other(failure.to_string())),
             None => self.steps.iter().try_for_each(|step| run_step(&*self.disk, step)),
         };
         if let Err(error) = &result {
-            self.health.fail("flush", error);
+            self.health.judge("flush", error);
         }
         FlushDone { id: self.id, result }
     }

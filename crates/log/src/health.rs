@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use crate::verdict::Verdict;
+
 /// Whether a data directory is online. Clones share the state.
 ///
 /// A failed write or fsync takes the directory offline for good: after a failed fsync the kernel may have
@@ -39,8 +41,25 @@ impl Health {
         self.failed.get()
     }
 
+    /// Something failed whose failure can be told: takes the directory offline if the disk is no good.
+    pub fn judge(&self, doing: impl fmt::Display, error: &io::Error) {
+        match Verdict::of(error) {
+            Verdict::Fails | Verdict::Again => tracing::warn!(%doing, %error, "failed"),
+            Verdict::Full | Verdict::Offline => self.fail(doing, error),
+        }
+    }
+
+    /// As [`judge`](Self::judge), for the directory's own files: what cannot be done to those is nobody's
+    /// mistake.
+    pub(crate) fn judge_own(&self, doing: impl fmt::Display, error: &io::Error) {
+        match Verdict::of(error) {
+            Verdict::Again => tracing::warn!(%doing, %error, "failed, and is tried again"),
+            Verdict::Fails | Verdict::Full | Verdict::Offline => self.fail(doing, error),
+        }
+    }
+
     /// Takes the directory offline. Only the first failure is kept and logged.
-    pub fn fail(&self, doing: impl fmt::Display, error: &io::Error) {
+    fn fail(&self, doing: impl fmt::Display, error: &io::Error) {
         let failure = Failure { doing: doing.to_string(), error: error.to_string() };
         if self.failed.set(failure).is_ok() {
             tracing::error!(%doing, %error, "data directory is offline: replace the disk or free space, then restart");

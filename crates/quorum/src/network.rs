@@ -17,33 +17,33 @@ use openraft::{AnyError, RaftNetwork, RaftNetworkFactory};
 use ottla_wire::ids::BrokerId;
 
 use crate::raft::{Raft, TypeConfig};
-use crate::rpc::{Answer, Request};
+use crate::rpc::{Request, VoterAnswer};
 use crate::types::ReceiveError;
 
 type RpcError<E = openraft::error::Infallible> = RPCError<BrokerId, (), RaftError<BrokerId, E>>;
 
 /// Carries requests to other voters, where [`Quorum::receive`](crate::Quorum::receive) answers them.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends a request and waits for the answer. May be dropped at any time; the caller has deadlines of its
-    /// own. Requests to one node may overtake each other.
+    /// Sends a request and waits for the answer. The caller has its own deadlines and may drop it at any
+    /// time. Requests to one node may overtake each other.
     fn send(&self, to: BrokerId, request: Bytes) -> Answering<'_>;
 }
 
-/// An answer under way.
+/// The future of an answer.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send + 'a>>;
 
 /// Why no answer came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The node cannot be reached now: wait a while before the next try.
+    /// The node cannot be reached now. Wait before the next try.
     #[error("node {0} cannot be reached")]
     Unreachable(BrokerId),
-    /// The connection broke, or its answer made no sense: try again.
+    /// The connection broke, or the answer could not be read. Try again.
     #[error("connection to node {0} failed: {1}")]
     Failed(BrokerId, String),
 }
 
-/// For a quorum of one: there is nobody to reach.
+/// The transport of a quorum of one, which has nobody to reach.
 pub struct NoTransport;
 
 impl Transport for NoTransport {
@@ -56,22 +56,22 @@ impl Transport for NoTransport {
 pub(crate) async fn answer(raft: &Raft, request: Bytes) -> Result<Bytes, ReceiveError> {
     let request = Request::decode(request).map_err(|malformed| ReceiveError::Malformed(malformed.0))?;
     let answer = match request {
-        Request::Vote(request) => raft.vote(request).await.map_or(Answer::Stopped, Answer::Vote),
+        Request::Vote(request) => raft.vote(request).await.map_or(VoterAnswer::Stopped, VoterAnswer::Vote),
         Request::Append(request) => {
-            raft.append_entries(request).await.map_or(Answer::Stopped, Answer::Append)
+            raft.append_entries(request).await.map_or(VoterAnswer::Stopped, VoterAnswer::Append)
         }
         Request::Snapshot(request) => match raft.install_snapshot(request).await {
-            Ok(answer) => Answer::Snapshot(answer),
+            Ok(answer) => VoterAnswer::Snapshot(answer),
             Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
-                Answer::Mismatch { expect: mismatch.expect, got: mismatch.got }
+                VoterAnswer::Mismatch { expect: mismatch.expect, got: mismatch.got }
             }
-            Err(RaftError::Fatal(_)) => Answer::Stopped,
+            Err(RaftError::Fatal(_)) => VoterAnswer::Stopped,
         },
     };
     Ok(answer.encode())
 }
 
-/// Makes openraft's clients.
+/// Creates openraft's clients.
 pub(crate) struct Network(pub(crate) Arc<dyn Transport>);
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -89,14 +89,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    async fn call<E: std::error::Error>(&self, request: Request) -> Result<Answer, RpcError<E>> {
+    async fn call<E: std::error::Error>(&self, request: Request) -> Result<VoterAnswer, RpcError<E>> {
         let answer =
             self.transport.send(self.target, request.encode()).await.map_err(|error| match error {
                 TransportError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
                 TransportError::Failed(..) => RPCError::Network(NetworkError::new(&error)),
             })?;
-        match Answer::decode(answer) {
-            Ok(Answer::Stopped) => {
+        match VoterAnswer::decode(answer) {
+            Ok(VoterAnswer::Stopped) => {
                 Err(RPCError::Unreachable(Unreachable::new(&AnyError::error("its quorum has stopped"))))
             }
             Ok(answer) => Ok(answer),
@@ -119,7 +119,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<BrokerId>, RpcError> {
         match self.call(Request::Append(request)).await? {
-            Answer::Append(answer) => Ok(answer),
+            VoterAnswer::Append(answer) => Ok(answer),
             _ => Err(self.nonsense("answer to an append")),
         }
     }
@@ -130,7 +130,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<VoteResponse<BrokerId>, RpcError> {
         match self.call(Request::Vote(request)).await? {
-            Answer::Vote(answer) => Ok(answer),
+            VoterAnswer::Vote(answer) => Ok(answer),
             _ => Err(self.nonsense("answer to a vote")),
         }
     }
@@ -141,8 +141,8 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<InstallSnapshotResponse<BrokerId>, RpcError<InstallSnapshotError>> {
         match self.call(Request::Snapshot(request)).await? {
-            Answer::Snapshot(answer) => Ok(answer),
-            Answer::Mismatch { expect, got } => {
+            VoterAnswer::Snapshot(answer) => Ok(answer),
+            VoterAnswer::Mismatch { expect, got } => {
                 let source = RaftError::APIError(SnapshotMismatch { expect, got }.into());
                 Err(RPCError::RemoteError(RemoteError::new(self.target, source)))
             }

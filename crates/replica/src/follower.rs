@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use ottla_wire::batch::{AppendBatch, BatchError, BatchHeader, BatchView, batches};
-use ottla_wire::{BrokerId, LeaderEpoch, Offset};
+use ottla_wire::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::effect::{Effect, FetchRequest};
 use crate::event::{LeaderAnswer, LeaderReply};
@@ -48,14 +48,20 @@ impl Follower {
     }
 
     /// The leader's answer to the last fetch.
-    pub fn answered(&mut self, local: &mut Local, answer: LeaderAnswer, effects: &mut Vec<Effect>) {
+    pub fn answered(
+        &mut self,
+        now: Instant,
+        local: &mut Local,
+        answer: LeaderAnswer,
+        effects: &mut Vec<Effect>,
+    ) {
         if answer.epoch != self.epoch || self.asked != Some(answer.offset) {
             return; // to a fetch that has been replaced
         }
         self.asked = None;
         self.pause = match answer.reply {
             LeaderReply::Records { records, high_watermark, log_start } => {
-                let intact = self.replicate(local, records, effects);
+                let intact = self.replicate(now, local, records, effects);
                 self.leader_high_watermark = high_watermark;
                 raise_high_watermark(local, high_watermark);
                 follow_start(local, log_start, effects);
@@ -88,7 +94,13 @@ impl Follower {
 
     /// Appends whole batches as they are. Stops at what the leader cannot have meant: a damaged batch, one
     /// that does not come next, one from an epoch above the leader's. Returns whether all was well.
-    fn replicate(&mut self, local: &mut Local, records: Bytes, effects: &mut Vec<Effect>) -> bool {
+    fn replicate(
+        &mut self,
+        now: Instant,
+        local: &mut Local,
+        records: Bytes,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         let before = local.log_end;
         for batch in batches(records) {
             let batch = match batch {
@@ -106,9 +118,9 @@ impl Follower {
             }
             let control = if header.is_control() { control_record(batch.bytes()) } else { None };
             if inside {
-                local.begin_with(as_is(&batch), control.as_ref(), effects);
+                local.begin_with(now, as_is(&batch), control.as_ref(), effects);
             } else {
-                local.append(as_is(&batch), control.as_ref(), effects);
+                local.append(now, as_is(&batch), control.as_ref(), effects);
             }
         }
         true

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord};
-use ottla_wire::{LeaderEpoch, Offset, Timestamp};
+use ottla_wire::{EpochStart, Instant, LeaderEpoch, Offset};
 
 use crate::config::{Durability, ReplicaConfig};
 use crate::effect::Effect;
@@ -13,6 +13,34 @@ use crate::producer::ProducerTable;
 
 /// A control record has a key of 4 and a value of 6 bytes; nothing larger is unpacked to look for one.
 const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
+
+/// What was found of the partition's log when it was opened.
+#[derive(Debug)]
+pub struct Restored {
+    pub log_start: Offset,
+    pub log_end: Offset,
+    /// Up to where recovery has made sure that the log is on stable storage.
+    pub durable_end: Offset,
+    /// From the checkpoint; taken as far as the log bears it out.
+    pub high_watermark: Offset,
+    pub epochs: Vec<EpochStart>,
+    /// Rebuilt by a [`crate::Restorer`].
+    pub producers: ProducerTable,
+}
+
+impl Restored {
+    /// An empty log.
+    pub fn empty(config: &ReplicaConfig) -> Restored {
+        Restored {
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+            durable_end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            epochs: Vec::new(),
+            producers: ProducerTable::new(config),
+        }
+    }
+}
 
 /// The log of this replica.
 ///
@@ -29,7 +57,7 @@ pub(crate) struct Local {
     /// [`Effect::Truncate`] is under way: the producers are those of the log as it was.
     pub truncating: bool,
     flush: Flush,
-    producers_checked_at: Timestamp,
+    producers_checked_at: Option<Instant>,
 }
 
 /// The flush that was asked for.
@@ -42,7 +70,7 @@ enum Flush {
 }
 
 impl Local {
-    pub fn new(config: ReplicaConfig, restored: crate::Restored) -> Local {
+    pub fn new(config: ReplicaConfig, restored: Restored) -> Local {
         let mut epochs = Epochs::new(restored.epochs);
         epochs.truncate_from_end(restored.log_end);
         epochs.truncate_from_start(restored.log_start);
@@ -60,7 +88,7 @@ impl Local {
             producers,
             truncating: false,
             flush: Flush::None,
-            producers_checked_at: Timestamp(i64::MIN),
+            producers_checked_at: None,
         }
     }
 
@@ -82,12 +110,18 @@ impl Local {
     }
 
     /// The next batch, offsets and epoch assigned. Its last offset MUST be at or above the log end.
-    pub fn append(&mut self, batch: AppendBatch, control: Option<&ControlRecord>, effects: &mut Vec<Effect>) {
+    pub fn append(
+        &mut self,
+        now: Instant,
+        batch: AppendBatch,
+        control: Option<&ControlRecord>,
+        effects: &mut Vec<Effect>,
+    ) {
         let header = batch.header;
         assert!(header.base_offset >= self.log_end, "batches are appended in order");
         self.begin_epoch(header.partition_leader_epoch, header.base_offset, effects);
         self.log_end = header.next_offset();
-        let aborted = self.producers.appended(&header, control);
+        let aborted = self.producers.appended(&header, control, Some(now));
         effects.push(Effect::Write(batch));
         effects.extend(aborted.map(Effect::Aborted));
     }
@@ -101,6 +135,7 @@ impl Local {
     /// whole batch, and its start stays where it is.
     pub fn begin_with(
         &mut self,
+        now: Instant,
         batch: AppendBatch,
         control: Option<&ControlRecord>,
         effects: &mut Vec<Effect>,
@@ -110,7 +145,7 @@ impl Local {
         self.log_end = batch.header.base_offset;
         self.durable_end = self.log_end;
         effects.push(Effect::RestartAt(self.log_end));
-        self.append(batch, control, effects);
+        self.append(now, batch, control, effects);
         Arc::make_mut(&mut self.epochs).truncate_from_start(self.log_start);
         effects.push(Effect::MoveLogStart(self.log_start));
     }
@@ -214,11 +249,11 @@ impl Local {
     }
 
     /// Forgets silent producers now and then.
-    pub fn expire_producers(&mut self, wall: Timestamp) {
-        let every = i64::try_from(self.config.producer_expiry_check.as_millis()).unwrap_or(i64::MAX);
-        if wall.0.saturating_sub(self.producers_checked_at.0) >= every {
-            self.producers_checked_at = wall;
-            self.producers.expire(wall, self.config.producer_expiry);
+    pub fn expire_producers(&mut self, now: Instant) {
+        let every = self.config.producer_expiry_check;
+        if self.producers_checked_at.is_none_or(|checked| now.since(checked) >= every) {
+            self.producers_checked_at = Some(now);
+            self.producers.expire(now, self.config.producer_expiry);
         }
     }
 

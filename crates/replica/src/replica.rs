@@ -4,48 +4,19 @@ use std::sync::Arc;
 
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{
-    BrokerId, EpochStart, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
-    Timestamp,
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };
 
 use crate::config::ReplicaConfig;
 use crate::effect::Effect;
 use crate::epochs::Epochs;
 use crate::error::{AppendError, DeleteError};
-use crate::event::{Event, PartitionState, RecoveryState, ReplyId, VerificationGuard};
+use crate::event::{Event, PartitionState, RecoveryState, ReplyId};
 use crate::follower::Follower;
 use crate::leader::Leader;
-use crate::local::Local;
-use crate::producer::{ProducerState, ProducerTable};
+use crate::local::{Local, Restored};
+use crate::producer::{ProducerState, ProducerTable, VerificationGuard};
 use crate::view::{View, ViewRole};
-
-/// What was found of the partition's log when it was opened.
-#[derive(Debug)]
-pub struct Restored {
-    pub log_start: Offset,
-    pub log_end: Offset,
-    /// Up to where recovery has made sure that the log is on stable storage.
-    pub durable_end: Offset,
-    /// From the checkpoint; taken as far as the log bears it out.
-    pub high_watermark: Offset,
-    pub epochs: Vec<EpochStart>,
-    /// Rebuilt by a [`crate::Restorer`].
-    pub producers: ProducerTable,
-}
-
-impl Restored {
-    /// An empty log.
-    pub fn empty(config: &ReplicaConfig) -> Restored {
-        Restored {
-            log_start: Offset::ZERO,
-            log_end: Offset::ZERO,
-            durable_end: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            epochs: Vec::new(),
-            producers: ProducerTable::new(config),
-        }
-    }
-}
 
 /// One replica of one partition. One owner; see the crate's documentation for how it is driven.
 #[derive(Debug)]
@@ -113,7 +84,7 @@ impl Replica {
                 leader.delete_records(local, delete, effects)
             }
             (Role::Follower(follower), Event::LeaderAnswered(answer)) => {
-                follower.answered(local, answer, effects)
+                follower.answered(now, local, answer, effects)
             }
 
             (_, Event::Assigned(state)) => self.assigned(now, state, effects),
@@ -124,7 +95,7 @@ impl Replica {
             (_, Event::Flushed { .. }) => {} // asked for by an epoch that has passed
             (_, Event::Truncated { end, producers }) => self.truncated(now, end, producers, effects),
             (_, Event::LogStartMoved(start)) => self.log_start_moved(start, effects),
-            (_, Event::Tick) => self.tick(now, wall, effects),
+            (_, Event::Tick) => self.tick(now, effects),
             (_, Event::StorageFailed) => self.leave(Role::Offline, effects),
             (_, Event::Retired) => self.leave(Role::Retired, effects),
 
@@ -199,13 +170,13 @@ impl Replica {
     /// here: append without asking. `bumps_epochs`: the client speaks transaction version 2.
     pub fn begin_verification(
         &mut self,
-        wall: Timestamp,
+        now: Instant,
         producer: ProducerId,
         epoch: ProducerEpoch,
         sequence: Sequence,
         bumps_epochs: bool,
     ) -> Option<VerificationGuard> {
-        self.local.producers.begin_verification(wall, producer, epoch, sequence, bumps_epochs)
+        self.local.producers.begin_verification(now, producer, epoch, sequence, bumps_epochs)
     }
 
     /// Whether a coordinator's batch of this producer would be appended now, as far as the producer is
@@ -311,11 +282,11 @@ impl Replica {
         }
     }
 
-    fn tick(&mut self, now: Instant, wall: Timestamp, effects: &mut Vec<Effect>) {
+    fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if let Role::Leader(leader) = &mut self.role {
             leader.tick(now, &mut self.local, effects);
         }
-        self.local.expire_producers(wall);
+        self.local.expire_producers(now);
     }
 
     fn refuse_append(&self, reply: ReplyId, effects: &mut Vec<Effect>) {

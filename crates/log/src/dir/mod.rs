@@ -1,5 +1,6 @@
 //! A data directory: its lock and identity, the logs it holds, the checkpoints that say how far each is safe.
 
+mod checked;
 pub(crate) mod checkpoint;
 mod chores;
 mod flushed_first;
@@ -16,40 +17,23 @@ use std::time::Duration;
 
 use ottla_wire::{BrokerEpoch, Offset, PartitionIndex, TopicId};
 
-use crate::disk::{Disk, Lock, LockGuard, RealDisk, Space, read_file, replace_file};
+use crate::disk::{Disk, LockGuard, Patient, Space, read_file, replace_file};
 use crate::health::Health;
 use crate::names::{Folder, aside_name, folder_name, parse_folder_name};
+pub use checked::CheckedDir;
+use checked::{Contents, Owned};
 use checkpoint::{TopicPartition, format_offsets};
 use chores::Chores;
 pub(crate) use chores::Doomed;
 use flushed_first::FlushedFirst;
 pub use meta::MetaProperties;
 use meta::{TEXT_BYTES_MAX, parse_partition};
-use setup::{CleanShutdown, create_dir_all, mark_text, read_checkpoint, read_meta, take_clean_mark};
-pub use setup::{Identity, OpenError};
+pub use setup::{DirOptions, Identity, OpenError};
+use setup::{Mark, mark_text, take_clean_mark};
 pub(crate) use slots::Slot;
-use slots::{Offsets, Slots, Written, locked};
+use slots::{CHECKPOINTS, Offsets, Slots, Written, locked};
 
-const LOCK: &str = ".lock";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
-
-/// How a data directory is driven.
-#[derive(Clone, Debug)]
-pub struct DirOptions {
-    pub disk: Arc<dyn Disk>,
-    /// Run a thread that removes files and writes checkpoints. Without it [`DataDir::do_chores`] does.
-    pub background: bool,
-    /// How often the checkpoints are written if something has changed: Kafka's
-    /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
-    /// does not wait.
-    pub checkpoint_interval: Duration,
-}
-
-impl Default for DirOptions {
-    fn default() -> Self {
-        DirOptions { disk: Arc::new(RealDisk), background: true, checkpoint_interval: Duration::from_secs(5) }
-    }
-}
 
 /// A partition's folder that was found in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +95,7 @@ pub(crate) struct Inner {
     path: PathBuf,
     meta: MetaProperties,
     pub health: Health,
-    clean: Option<CleanShutdown>,
+    clean: Option<Mark>,
     flushed_first: FlushedFirst,
     progress: Arc<Progress>,
     chores: Arc<Chores>,
@@ -121,16 +105,9 @@ pub(crate) struct Inner {
     _lock: LockGuard,
 }
 
-/// Kafka's names: recovery points, log starts, high watermarks.
-const CHECKPOINTS: [&str; 3] =
-    ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"];
-
 impl DataDir {
     /// Opens a data directory of the operating system, with a background thread; sets up a new one if `path`
     /// does not exist or is empty.
-    ///
-    /// The mark of a clean shutdown is taken away at once: a process that dies from here on is not cleanly
-    /// stopped.
     pub fn open(path: impl Into<PathBuf>, identity: &Identity) -> Result<DataDir, OpenError> {
         DataDir::open_with(path, identity, DirOptions::default())
     }
@@ -141,21 +118,28 @@ impl DataDir {
         identity: &Identity,
         options: DirOptions,
     ) -> Result<DataDir, OpenError> {
-        let path = path.into();
+        DataDir::check(path, identity, options)?.open()
+    }
+
+    /// Looks at a data directory and touches nothing: what stands against opening it is an error.
+    pub fn check(
+        path: impl Into<PathBuf>,
+        identity: &Identity,
+        options: DirOptions,
+    ) -> Result<CheckedDir, OpenError> {
+        let options = DirOptions { disk: Arc::new(Patient(options.disk)), ..options };
+        CheckedDir::of(options, path.into(), identity)
+    }
+}
+
+impl CheckedDir {
+    /// Takes the directory for this process, and sets up a new one. The mark of a clean shutdown is taken
+    /// away: a process that dies from here on is not cleanly stopped.
+    pub fn open(self) -> Result<DataDir, OpenError> {
+        let (options, path) = (self.options.clone(), self.path.clone());
         let io = |error| OpenError::Io { dir: path.clone(), error };
-        let disk = &*options.disk;
-        create_dir_all(disk, &path).map_err(io)?;
-        let lock = match disk.lock(&path.join(LOCK)).map_err(io)? {
-            Lock::Taken(guard) => guard,
-            Lock::HeldBy(pid) => return Err(OpenError::InUse { dir: path, pid }),
-        };
-        let meta = read_meta(disk, &path, identity)?;
-        let clean = take_clean_mark(disk, &path).map_err(io)?;
-        let flushed_first = FlushedFirst::read(disk, &path).map_err(io)?;
-        let mut written = Written::default();
-        for (entries, name) in written.files.iter_mut().zip(CHECKPOINTS) {
-            *entries = read_checkpoint(disk, &path, name)?;
-        }
+        let Owned { lock, meta, contents } = self.take()?;
+        let Contents { clean, flushed_first, written, .. } = contents;
         let slots = Slots { found: written.found(), ..Slots::default() };
         let chores = Arc::new(Chores::default());
         let inner = Arc::new(Inner {
@@ -164,7 +148,7 @@ impl DataDir {
             meta,
             health: Health::default(),
             clean,
-            flushed_first,
+            flushed_first: FlushedFirst::found(flushed_first),
             progress: Arc::default(),
             chores: Arc::clone(&chores),
             slots: Mutex::new(slots),
@@ -175,10 +159,15 @@ impl DataDir {
             chores::start(chores, Arc::downgrade(&inner), options.checkpoint_interval).map_err(io)?;
         }
         let dir = DataDir { inner };
+        if clean.is_some() {
+            take_clean_mark(&*options.disk, &path).map_err(io)?;
+        }
         dir.doom_leftovers().map_err(io)?;
         Ok(dir)
     }
+}
 
+impl DataDir {
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
@@ -253,7 +242,7 @@ impl DataDir {
     /// Writes the checkpoints that have changed, durably: recovery points, log starts and high watermarks of
     /// all logs. The background thread does this too; call it where an answer depends on it (DeleteRecords).
     pub fn checkpoint(&self) -> io::Result<()> {
-        self.inner.checkpoint().inspect_err(|error| self.inner.health.fail("write checkpoint", error))
+        self.inner.checkpoint()
     }
 
     /// Asks the background thread for a checkpoint soon.
@@ -378,7 +367,12 @@ impl fmt::Debug for DataDir {
 }
 
 impl Inner {
+    /// An error may have taken the directory offline; if not, the next checkpoint says the same.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
+        self.write_checkpoints().inspect_err(|error| self.health.judge_own("write checkpoint", error))
+    }
+
+    fn write_checkpoints(&self) -> io::Result<()> {
         let mut written = locked(&self.written);
         let (files, open) = self.collect();
         for ((entries, old), name) in files.into_iter().zip(&mut written.files).zip(CHECKPOINTS) {

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
 use super::slots::Offsets;
-use crate::disk::{Disk, read_file, replace_file};
+use crate::disk::{Disk, Entry, RealDisk, read_file, replace_file};
 use crate::names::{Folder, parse_folder_name, random_uuid};
 
 const META: &str = "meta.properties";
@@ -21,6 +23,25 @@ pub(super) const CLEAN: &str = ".kafka_cleanshutdown";
 pub struct Identity {
     pub node_id: Option<i32>,
     pub cluster_id: Option<String>,
+}
+
+/// How a data directory is driven.
+#[derive(Clone, Debug)]
+pub struct DirOptions {
+    pub disk: Arc<dyn Disk>,
+    /// Run a thread that removes files and writes checkpoints. Without it
+    /// [`DataDir::do_chores`](super::DataDir::do_chores) does.
+    pub background: bool,
+    /// How often the checkpoints are written if something has changed: Kafka's
+    /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
+    /// does not wait.
+    pub checkpoint_interval: Duration,
+}
+
+impl Default for DirOptions {
+    fn default() -> Self {
+        DirOptions { disk: Arc::new(RealDisk), background: true, checkpoint_interval: Duration::from_secs(5) }
+    }
 }
 
 /// Why a data directory cannot be opened.
@@ -44,13 +65,21 @@ pub enum OpenError {
     NoMeta { dir: PathBuf },
     #[error("{path} cannot be read: {error}: restore the file from a backup, or choose another --data")]
     Damaged { path: PathBuf, error: io::Error },
+    #[error(
+        "data directory: {path} cannot be written to: {error}; give this user the right to, or choose another --data"
+    )]
+    NotWritable { path: PathBuf, error: io::Error },
     #[error("data directory {dir}: {error}")]
     Io { dir: PathBuf, error: io::Error },
 }
 
-/// What the mark of a clean shutdown says.
+/// There while everything is flushed before it is acknowledged.
+pub(super) const FLUSHED_FIRST: &str = ".ottla_flushed_first";
+
+/// A mark that was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CleanShutdown {
+pub(super) struct Mark {
+    /// `None` if it names no epoch: older Kafka leaves the file empty.
     pub broker_epoch: Option<BrokerEpoch>,
 }
 
@@ -74,11 +103,18 @@ pub(super) fn read_meta(
     disk: &dyn Disk,
     dir: &Path,
     identity: &Identity,
-) -> Result<MetaProperties, OpenError> {
+    entries: &[Entry],
+) -> Result<Option<MetaProperties>, OpenError> {
     let path = dir.join(META);
     let text = match read_file(disk, &path, TEXT_BYTES_MAX) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return create_meta(disk, dir, identity),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_log = |entry: &Entry| matches!(parse_folder_name(&entry.name), Folder::Partition(..));
+            return match entries.iter().any(|entry| entry.is_dir && is_log(entry)) {
+                true => Err(OpenError::NoMeta { dir: dir.to_owned() }),
+                false => Ok(None),
+            };
+        }
         Err(error) => return Err(OpenError::Damaged { path, error }),
     };
     let meta = MetaProperties::parse(&text).map_err(|error| OpenError::Damaged { path, error })?;
@@ -90,31 +126,30 @@ pub(super) fn read_meta(
         (_, Some(expected)) if *expected != meta.cluster_id => {
             Err(OpenError::OtherCluster { dir, found: meta.cluster_id, expected: expected.clone() })
         }
-        _ => Ok(meta),
+        _ => Ok(Some(meta)),
     }
 }
 
-fn create_meta(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<MetaProperties, OpenError> {
-    let io = |error| OpenError::Io { dir: dir.to_owned(), error };
-    let is_log = |name: &str| matches!(parse_folder_name(name), Folder::Partition(..));
-    if disk.read_dir(dir).map_err(io)?.iter().any(|entry| entry.is_dir && is_log(&entry.name)) {
-        return Err(OpenError::NoMeta { dir: dir.to_owned() });
-    }
+/// Says whose a new directory is.
+pub(super) fn create_meta(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: &Identity,
+) -> Result<MetaProperties, OpenError> {
     let (Some(node_id), Some(cluster_id)) = (identity.node_id, identity.cluster_id.clone()) else {
         return Err(OpenError::NoIdentity { dir: dir.to_owned() });
     };
     let directory_id: Uuid = random_uuid();
     let meta = MetaProperties { node_id, cluster_id, directory_id };
-    replace_file(disk, dir, META, meta.to_text().as_bytes()).map_err(io)?;
+    let written = replace_file(disk, dir, META, meta.to_text().as_bytes());
+    written.map_err(|error| OpenError::Io { dir: dir.to_owned(), error })?;
     Ok(meta)
 }
 
-pub(super) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> io::Result<Option<CleanShutdown>> {
-    let path = dir.join(CLEAN);
-    let Some(broker_epoch) = read_mark(disk, &path)? else { return Ok(None) };
-    disk.remove_file(&path)?;
-    disk.sync_dir(dir)?;
-    Ok(Some(CleanShutdown { broker_epoch }))
+/// Takes the mark of a clean shutdown away, durably.
+pub(super) fn take_clean_mark(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.remove_file(&dir.join(CLEAN))?;
+    disk.sync_dir(dir)
 }
 
 /// What a mark says: Kafka's `{"version":0,"brokerEpoch":12}`.
@@ -123,8 +158,8 @@ pub(super) fn mark_text(broker_epoch: Option<BrokerEpoch>) -> String {
     format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}")
 }
 
-/// The broker epoch of a mark, if it is there and names one; older Kafka leaves the file empty.
-pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Option<BrokerEpoch>>> {
+/// A mark, if it is there.
+pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Mark>> {
     let text = match read_file(disk, path, TEXT_BYTES_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -134,7 +169,7 @@ pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Optio
     let epoch: Option<i64> = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
         rest.trim_start().split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
     });
-    Ok(Some(epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch)))
+    Ok(Some(Mark { broker_epoch: epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch) }))
 }
 
 pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Offsets, OpenError> {

@@ -72,6 +72,10 @@ impl Slot {
 
 pub(super) type Offsets = BTreeMap<TopicPartition, Offset>;
 
+/// Kafka's names: recovery points, log starts, high watermarks.
+pub(super) const CHECKPOINTS: [&str; 3] =
+    ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"];
+
 /// What the three files say.
 #[derive(Debug, Default)]
 pub(super) struct Written {

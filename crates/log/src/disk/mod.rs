@@ -4,18 +4,21 @@
 //! tear writes, fill up and fail.
 
 mod mem;
+mod patient;
 mod real;
 mod slot;
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Seek, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use ottla_wire::Timestamp;
 
+use crate::verdict::{PATIENCE, patiently};
 pub use mem::{Faults, MemDisk};
+pub(crate) use patient::Patient;
 pub use real::RealDisk;
 pub(crate) use slot::FileSlot;
 
@@ -34,12 +37,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
-    /// Makes creations, renames and removals in this directory durable.
+    /// Makes creations, renames and removals in this directory durable. An error of the sync itself MUST be
+    /// marked with [`sync_failed`](crate::sync_failed).
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     fn space(&self, path: &Path) -> io::Result<Space>;
-    /// Takes the lock file `path` for this process until the guard is dropped, and writes the process id into
-    /// it.
-    fn lock(&self, path: &Path) -> io::Result<Lock>;
+    /// Whether this process may write to a file, or change what is in a directory; an error says why not.
+    fn writable(&self, path: &Path) -> io::Result<()>;
+    /// Takes the lock file `path` for this process until the guard is dropped. Nothing is written, but that
+    /// the file is made with [`Open::Create`].
+    fn lock(&self, path: &Path, how: Open) -> io::Result<Lock>;
 }
 
 /// What a read does that comes upon pages that are not in memory.
@@ -63,6 +69,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     fn read_resident_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after the other; may write less than all of them.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+    /// Errors MUST be marked with [`sync_failed`](crate::sync_failed).
     fn sync_data(&self) -> io::Result<()>;
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
@@ -110,8 +117,18 @@ pub enum Lock {
 /// Gives the lock back when dropped.
 #[derive(Debug)]
 pub struct LockGuard {
-    /// The lock is tied to the open file.
-    _file: Option<std::fs::File>,
+    /// The lock is tied to the open file; a simulated disk has none.
+    file: Option<std::fs::File>,
+}
+
+impl LockGuard {
+    /// Writes the id of this process into the file.
+    pub(crate) fn sign(&self) -> io::Result<()> {
+        let Some(mut file) = self.file.as_ref() else { return Ok(()) };
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    }
 }
 
 /// Reads a whole file of at most `max` bytes; a larger one is an error.
@@ -128,10 +145,13 @@ pub(crate) fn read_file(disk: &dyn Disk, path: &Path, max: u64) -> io::Result<Ve
     Ok(bytes)
 }
 
+/// Ends the name of a file that is being written, and is not the one of that name yet.
+pub(crate) const UNFINISHED: &str = ".tmp";
+
 /// Replaces a file's contents so that a crash leaves the old or the new: temporary file, fsync, rename,
 /// directory fsync.
 pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = folder.join(format!("{name}.tmp"));
+    let temporary = folder.join(format!("{name}{UNFINISHED}"));
     let file = disk.open(&temporary, Open::Create)?;
     file.set_len(0)?;
     write_all(&*file, &[IoSlice::new(bytes)], 0)?;
@@ -161,11 +181,8 @@ pub(crate) fn read_up_to(
         Cold::Wait => {
             out.reserve_exact(lens.end.saturating_sub(kept));
             while out.len() < lens.end {
-                match file.read_into(out, position + out.len() as u64) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
+                if patiently(PATIENCE, || file.read_into(out, position + out.len() as u64))? == 0 {
+                    break;
                 }
             }
             Ok(())
@@ -212,7 +229,7 @@ pub(crate) fn read_at_least(
     while filled < buffer.len() {
         let (rest, at) = (&mut buffer[filled..], position + filled as u64);
         let read = match cold {
-            Cold::Wait => file.read_at(rest, at),
+            Cold::Wait => patiently(PATIENCE, || file.read_at(rest, at)),
             Cold::Refuse => file.read_resident_at(rest, at),
         };
         match read {
@@ -236,14 +253,12 @@ pub(crate) fn write_all(file: &dyn DiskFile, parts: &[IoSlice<'_>], position: u6
         let mut parts = parts.to_vec();
         let mut rest = &mut parts[..];
         while !rest.is_empty() {
-            match file.write_at(rest, position) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
+            match patiently(PATIENCE, || file.write_at(rest, position))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => {
                     position += written as u64;
                     IoSlice::advance_slices(&mut rest, written);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
     }

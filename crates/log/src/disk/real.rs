@@ -1,7 +1,7 @@
 //! The operating system's files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use ottla_wire::Timestamp;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Access, AtFlags, FallocateFlags, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
+use crate::verdict::{PATIENCE, patiently, sync_failed};
 
 /// The operating system's file system.
 #[derive(Debug, Default)]
@@ -28,9 +29,7 @@ struct RealFile {
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(how != Open::Read).create(how == Open::Create);
-        let file = Arc::new(options.open(path)?);
+        let file = Arc::new(options(how).open(path)?);
         Ok(Arc::new(RealFile { file, cannot_tell: AtomicBool::new(false) }))
     }
 
@@ -72,7 +71,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        File::open(path)?.sync_all().map_err(sync_failed)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -83,22 +82,29 @@ impl Disk for RealDisk {
         })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    fn writable(&self, path: &Path) -> io::Result<()> {
+        // As whom this process acts counts, not as whom it was started.
+        Ok(rustix::fs::accessat(rustix::fs::CWD, path, Access::WRITE_OK, AtFlags::EACCESS)?)
+    }
+
+    fn lock(&self, path: &Path, how: Open) -> io::Result<Lock> {
+        let mut file = options(how).open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+            Ok(()) => Ok(Lock::Taken(LockGuard { file: Some(file) })),
             Err(Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 let holder = Read::by_ref(&mut file).take(16).read_to_string(&mut text).ok();
-                return Ok(Lock::HeldBy(holder.and_then(|_| text.trim().parse().ok())));
+                Ok(Lock::HeldBy(holder.and_then(|_| text.trim().parse().ok())))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Lock::Taken(LockGuard { _file: Some(file) }))
     }
+}
+
+fn options(how: Open) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(how != Open::Read).create(how == Open::Create).truncate(false);
+    options
 }
 
 impl DiskFile for RealFile {
@@ -126,7 +132,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().map_err(sync_failed)
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -138,10 +144,12 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
+        let reserve = || match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
             Err(Errno::OPNOTSUPP) => Ok(()),
             done => Ok(done?),
-        }
+        };
+        // Long enough for a signal to come in between.
+        patiently(PATIENCE, reserve)
     }
 
     fn as_std(&self) -> Option<&Arc<File>> {

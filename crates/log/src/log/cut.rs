@@ -176,10 +176,7 @@ impl Log {
     }
 
     pub(super) fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
-        match error {
-            CursorError::Io(error) => self.fail(doing, error),
-            corrupt @ CursorError::Corrupt { .. } => self.fail(doing, io::Error::other(corrupt.to_string())),
-        }
+        self.fail(doing, error.into())
     }
 }
 

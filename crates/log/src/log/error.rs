@@ -11,9 +11,12 @@ pub enum LogError {
     /// KAFKA_STORAGE_ERROR. Nothing but a restart brings the directory back.
     #[error("data directory is offline: {0}")]
     Offline(String),
-    /// The disk failed just now; the directory is offline from here on.
+    /// It failed just now; if the disk is to blame, the directory is offline from here on.
     #[error("cannot {doing}: {error}")]
     Io { doing: String, error: io::Error },
+    /// A flush failed: what of the log is on stable storage is unknown.
+    #[error("cannot flush: {0}")]
+    Flush(String),
     /// A batch that does not follow what is there. The owner assigns offsets, so this is its mistake.
     #[error("batch starts at {base_offset}, the log ends at {log_end}")]
     OutOfOrder { base_offset: Offset, log_end: Offset },

@@ -3,7 +3,6 @@
 //! A flush syncs the log files. Now and then it vouches, too: it syncs the indexes and a producer snapshot,
 //! after which the recovery point moves and a crash finds nothing to do up to there.
 
-use std::io;
 use std::ops::RangeBounds;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -174,12 +173,13 @@ impl Log {
     /// which MUST have been written then.
     pub fn begin_flush(&mut self, producers: &mut dyn FnMut() -> ProducerSnapshot) -> Option<FlushJob> {
         let dirty = self.written_end() > self.flush.durable_end || self.flush.files.segments() > 0;
-        if !dirty {
+        if !dirty || self.flush.in_flight.is_some() {
             return None;
         }
         let vouch = self.vouch_due() && self.queue.is_empty();
-        let snapshot = vouch.then(producers);
-        self.start_flush(snapshot.as_ref())
+        // What cannot be vouched for now (it needs files to be opened) can be flushed all the same.
+        let vouched = vouch.then(|| self.prepare_vouch(&producers()).ok()).flatten();
+        self.start_flush(vouched)
     }
 
     /// As [`Log::begin_flush`], and moves the recovery point to the written end: for logs that have been
@@ -192,8 +192,8 @@ impl Log {
         if nothing || self.flush.in_flight.is_some() || self.write().is_err() {
             return None;
         }
-        let snapshot = producers();
-        self.start_flush(Some(&snapshot))
+        let vouched = self.prepare_vouch(&producers()).ok();
+        self.start_flush(vouched)
     }
 
     /// Takes the outcome of a flush; gives the new durable end. The outcome of a flush that is not under way
@@ -228,8 +228,9 @@ impl Log {
         }
         let complete = self.write_metadata().and_then(|()| self.active.complete_files(&self.config));
         complete.map_err(|error| self.fail("close", error))?;
+        let vouched = self.prepare_vouch(producers)?;
         self.flush.folder_changed = true;
-        Ok(self.start_flush(Some(producers)))
+        Ok(self.start_flush(Some(vouched)))
     }
 
     /// Remembers the leader epochs; the next flush writes `leader-epoch-checkpoint` after the records that
@@ -258,20 +259,13 @@ impl Log {
         self.unvouched_bytes() >= every
     }
 
-    fn start_flush(&mut self, snapshot: Option<&ProducerSnapshot>) -> Option<FlushJob> {
-        if self.flush.in_flight.is_some() || self.check_online().is_err() {
+    /// Flushes, and vouches if that was prepared. There MUST be no flush under way.
+    fn start_flush(&mut self, vouched: Option<Vec<Arc<dyn DiskFile>>>) -> Option<FlushJob> {
+        if self.check_online().is_err() {
             return None;
         }
-        let mut indexes = Vec::new();
-        if let Some(producers) = snapshot {
-            match self.prepare_vouch(producers) {
-                Ok(files) => indexes = files,
-                Err(error) => {
-                    self.fail("write indexes of", error);
-                    return None;
-                }
-            }
-        }
+        let vouches = vouched.is_some().then_some(self.flush.written_bytes);
+        let indexes = vouched.unwrap_or_default();
         let ToSync { logs, others } = self.flush.files.take();
         let active = self.active.file().map(Arc::clone);
         let files = logs.into_iter().chain(active).chain(indexes).chain(others);
@@ -292,7 +286,6 @@ impl Log {
         }
         self.flush.last_id += 1;
         let id = FlushId(self.flush.last_id);
-        let vouches = snapshot.map(|_| self.flush.written_bytes);
         self.flush.recovered &= vouches.is_none();
         self.flush.in_flight = Some(InFlight { id, end: self.written_end(), vouches });
         let (disk, health) = (Arc::clone(self.dir.disk()), self.dir.health().clone());
@@ -301,11 +294,13 @@ impl Log {
 
     /// Puts what recovery would otherwise have to make anew into files, for the flush to sync; gives the
     /// indexes.
-    fn prepare_vouch(&mut self, producers: &ProducerSnapshot) -> io::Result<Vec<Arc<dyn DiskFile>>> {
-        self.active.persist_indexes()?;
-        if self.log_end > Offset::ZERO {
-            self.store_snapshot(producers)?;
-        }
+    fn prepare_vouch(&mut self, producers: &ProducerSnapshot) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+        self.check_online()?;
+        let mut write = || {
+            self.active.persist_indexes()?;
+            if self.log_end > Offset::ZERO { self.store_snapshot(producers) } else { Ok(()) }
+        };
+        write().map_err(|error| self.fail("write indexes of", error))?;
         Ok(self.active.segment().open_indexes())
     }
 

@@ -25,7 +25,7 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::TopicPartition;
 use crate::dir::{DataDir, Doomed, Slot};
 use crate::reader::{Bound, LogReader, Shared};
-use crate::segment::{Place, Segment};
+use crate::segment::{LogFolder, Segment};
 use active::Active;
 pub use error::LogError;
 use flush::FlushState;
@@ -38,12 +38,13 @@ use snapshots::Snapshots;
 
 /// The files of one partition. One owner; readers get a [`LogReader`].
 ///
-/// Errors of the disk take the data directory offline; after that every operation answers
-/// [`LogError::Offline`].
+/// Errors of the disk take the data directory offline, but those that say nothing about the disk (see
+/// [`Verdict`](crate::Verdict)); after that every operation answers [`LogError::Offline`]. A log that an
+/// error has come from MUST NOT be written to any more.
 #[derive(Debug)]
 pub struct Log {
     dir: DataDir,
-    place: Arc<Place>,
+    place: Arc<LogFolder>,
     name: TopicPartition,
     topic_id: Option<TopicId>,
     /// `partition.metadata` is still to be written.
@@ -127,7 +128,7 @@ impl Log {
 
     /// Where a read that must stay below `offset` ends. Cheap for what was written lately; for anything older
     /// it looks into the file. If the disk fails at that, the bound is the start of the log, so that nothing
-    /// is read, and the data directory goes offline.
+    /// is read.
     pub fn bound(&self, offset: Offset) -> Bound {
         if offset >= self.written_end() {
             return self.active.bound();
@@ -172,7 +173,7 @@ impl Log {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.dir.health().fail("find an offset", &std::io::Error::other(error.to_string()));
+                    self.dir.health().judge("find an offset", &error.into());
                     return Bound { offset: self.log_start(), segment_base: Offset::ZERO, position: 0 };
                 }
             }
@@ -196,10 +197,10 @@ impl Log {
         }
     }
 
-    /// Takes the directory offline.
+    /// Takes the directory offline if the disk is no good.
     fn fail(&self, doing: &str, error: std::io::Error) -> LogError {
         let doing = format!("{doing} {}", self.place.folder.display());
-        self.dir.health().fail(&doing, &error);
+        self.dir.health().judge(&doing, &error);
         LogError::Io { doing, error }
     }
 }

@@ -38,6 +38,15 @@ pub(crate) enum CursorError {
     Io(#[from] io::Error),
 }
 
+impl From<CursorError> for io::Error {
+    fn from(error: CursorError) -> io::Error {
+        match error {
+            CursorError::Io(error) => error,
+            corrupt @ CursorError::Corrupt { .. } => io::Error::new(io::ErrorKind::InvalidData, corrupt),
+        }
+    }
+}
+
 /// Window of a look-up, which ends after a few small batches.
 pub(crate) const LOOKUP_WINDOW: usize = 4096 + HEADER_LEN;
 /// Window of a walk over the headers of much of a file: what a batch has besides its header is not read if it

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::{DataDir, DirOptions, Identity, Log, LogConfig, MemDisk, NoReplay};
+use ottla_log::{DataDir, DirOptions, Disk, Identity, Log, LogConfig, NoReplay};
 use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, HEADER_LEN};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
@@ -14,7 +14,7 @@ pub fn identity() -> Identity {
     Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) }
 }
 
-pub fn mem_dir(disk: &MemDisk) -> DataDir {
+pub fn mem_dir(disk: &(impl Disk + Clone)) -> DataDir {
     let options = DirOptions {
         disk: Arc::new(disk.clone()),
         background: false,

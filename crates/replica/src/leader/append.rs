@@ -26,7 +26,7 @@ impl Leader {
     ) {
         let (acks, reply, deadline) = (append.acks, append.reply, append.deadline);
         let end = local.log_end;
-        match self.take(wall, local, append, effects) {
+        match self.take(now, wall, local, append, effects) {
             Ok(appended) => {
                 self.followers.stood_at(end, now);
                 let waiter = Waiter { reply, deadline, appended };
@@ -51,7 +51,7 @@ impl Leader {
         effects: &mut Vec<Effect>,
     ) {
         let end = local.log_end;
-        match self.take_marker(wall, local, &marker, effects) {
+        match self.take_marker(now, wall, local, &marker, effects) {
             Ok(appended) => {
                 self.followers.stood_at(end, now);
                 self.waiters.wait_in_sync(Waiter {
@@ -67,6 +67,7 @@ impl Leader {
 
     fn take(
         &mut self,
+        now: Instant,
         wall: Timestamp,
         local: &mut Local,
         append: Append,
@@ -94,11 +95,12 @@ impl Leader {
         let control = if header.is_control() { control_record(append.batch.bytes()) } else { None };
         let append_time = self.append_time(local, wall);
         let batch = append.batch.assign(local.log_end, self.epoch, append_time);
-        Ok(put(local, batch, append_time, control.as_ref(), effects))
+        Ok(put(now, local, batch, append_time, control.as_ref(), effects))
     }
 
     fn take_marker(
         &mut self,
+        now: Instant,
         wall: Timestamp,
         local: &mut Local,
         marker: &WriteMarker,
@@ -116,7 +118,7 @@ impl Leader {
         let placed = bytes.and_then(|bytes| place(bytes, local.log_end, self.epoch));
         // A single control record without headers: it is built from fields that every value fits.
         let Ok(batch) = placed else { unreachable!("a marker can always be built") };
-        Ok(put(local, batch, None, Some(&outcome), effects))
+        Ok(put(now, local, batch, None, Some(&outcome), effects))
     }
 
     /// What must hold before anything is appended, whoever asks.
@@ -144,6 +146,7 @@ impl Leader {
 }
 
 fn put(
+    now: Instant,
     local: &mut Local,
     batch: AppendBatch,
     append_time: Option<Timestamp>,
@@ -156,7 +159,7 @@ fn put(
         log_append_time: append_time.unwrap_or(Timestamp::NONE),
         log_start: local.log_start,
     };
-    local.append(batch, control, effects);
+    local.append(now, batch, control, effects);
     appended
 }
 

@@ -1,12 +1,13 @@
 //! What a leader demands of a batch or a marker before it appends it (KIP-98, KIP-360, KIP-890).
 
 use ottla_wire::batch::{BatchHeader, Origin};
-use ottla_wire::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use ottla_wire::{Instant, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::entry::{Entry, RememberedBatch};
 use super::table::ProducerTable;
+use super::verification::VerificationGuard;
 use crate::error::AppendError;
-use crate::event::{VerificationGuard, WriteMarker};
+use crate::event::WriteMarker;
 
 /// A batch that may be appended, or need not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl ProducerTable {
     /// when a transaction of this producer and epoch is open here, which is proof enough.
     pub(crate) fn begin_verification(
         &mut self,
-        wall: Timestamp,
+        now: Instant,
         producer: ProducerId,
         epoch: ProducerEpoch,
         sequence: Sequence,
@@ -95,7 +96,7 @@ impl ProducerTable {
         if self.has_open(producer, epoch) {
             return None;
         }
-        Some(self.verifications.begin(wall, producer, epoch, sequence, bumps_epochs))
+        Some(self.verifications.begin(now, producer, epoch, sequence, bumps_epochs))
     }
 
     fn has_open(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {

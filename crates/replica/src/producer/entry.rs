@@ -1,7 +1,7 @@
 //! One producer: its epoch, the batches it is remembered by, its open transaction.
 
 use ottla_wire::batch::BatchHeader;
-use ottla_wire::{Offset, ProducerEpoch, Sequence, Timestamp};
+use ottla_wire::{Instant, Offset, ProducerEpoch, Sequence, Timestamp};
 
 /// How many batches of a producer are remembered. Kafka keeps five (KIP-98): a client has at most five
 /// requests in flight.
@@ -47,7 +47,10 @@ pub struct Entry {
     pub epoch: ProducerEpoch,
     /// Of the transaction coordinator that wrote the last marker; -1 if none did.
     pub coordinator_epoch: i32,
+    /// Of its newest record, as the producer says.
     pub last_timestamp: Timestamp,
+    /// When something of it was last appended; `None` if all of it was read from the log, which does not say.
+    pub heard: Option<Instant>,
     /// First offset of the transaction that is open.
     pub txn_first: Option<Offset>,
     /// How many records up to the last one are known to have been appended without a gap in this epoch; what
@@ -70,6 +73,7 @@ impl Entry {
             epoch,
             coordinator_epoch: -1,
             last_timestamp: Timestamp::NONE,
+            heard: None,
             txn_first: None,
             known: 0,
             batches: [FORGOTTEN; REMEMBERED_BATCHES],

@@ -32,7 +32,7 @@ impl Restorer {
     /// Tells of a transaction that it aborts, for rebuilding the transaction index.
     pub fn batch(&mut self, header: &BatchHeader, control: Option<&ControlRecord>) -> Option<AbortedTxn> {
         self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-        self.producers.appended(header, control)
+        self.producers.appended(header, control, None)
     }
 
     /// For a snapshot in the middle of the replay (one for each segment that recovery has rebuilt).

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::time::Duration;
 
 use ottla_wire::batch::{BatchHeader, ControlRecord};
-use ottla_wire::{AbortedTxn, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use ottla_wire::{AbortedTxn, Instant, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::entry::{Entry, RememberedBatch};
 use super::verification::Verifications;
@@ -80,21 +80,27 @@ impl ProducerTable {
     }
 
     /// A batch with its offsets assigned is in the log: the one way in for leaders, followers and recovery.
-    /// `control` is its control record, if it has one. Tells of a transaction that this aborts.
-    pub fn appended(&mut self, header: &BatchHeader, control: Option<&ControlRecord>) -> Option<AbortedTxn> {
+    /// `control` is its control record, if it has one; `at` is when it was appended, if that is known. Tells
+    /// of a transaction that this aborts.
+    pub fn appended(
+        &mut self,
+        header: &BatchHeader,
+        control: Option<&ControlRecord>,
+        at: Option<Instant>,
+    ) -> Option<AbortedTxn> {
         if !header.has_producer() {
             return None;
         }
         if !header.is_control() {
-            self.data(header);
+            self.data(header, at);
             return None;
         }
         match control {
             Some(&ControlRecord::Commit { coordinator_epoch }) => {
-                self.ended(header, coordinator_epoch);
+                self.ended(header, coordinator_epoch, at);
                 None
             }
-            Some(&ControlRecord::Abort { coordinator_epoch }) => self.ended(header, coordinator_epoch),
+            Some(&ControlRecord::Abort { coordinator_epoch }) => self.ended(header, coordinator_epoch, at),
             // Compaction leaves the batch of a marker empty once all of its transaction is gone.
             Some(_) | None => None,
         }
@@ -112,11 +118,15 @@ impl ProducerTable {
         self.undecided.retain(|_, marker| *marker >= start);
     }
 
-    /// Forgets producers that have been silent for `expiry` and have no transaction open.
-    pub fn expire(&mut self, wall: Timestamp, expiry: Duration) {
-        let expiry = i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX);
-        let silent = |since: Timestamp| wall.0.saturating_sub(since.0) >= expiry;
-        self.entries.retain(|_, entry| entry.txn_first.is_some() || !silent(entry.last_timestamp));
+    /// Forgets producers that have been silent for `expiry` and have no transaction open. It counts when they
+    /// were heard, not what their records say: who copies records of last year is alive (Kafka forgets him).
+    /// Of a producer that was read from the log nobody knows when that was: it counts from now.
+    pub fn expire(&mut self, now: Instant, expiry: Duration) {
+        let silent = |since: Instant| now.since(since) >= expiry;
+        self.entries.retain(|_, entry| {
+            let heard = *entry.heard.get_or_insert(now);
+            entry.txn_first.is_some() || !silent(heard)
+        });
         self.verifications.expire(silent);
     }
 
@@ -141,8 +151,9 @@ impl ProducerTable {
         self.limit
     }
 
-    fn data(&mut self, header: &BatchHeader) {
+    fn data(&mut self, header: &BatchHeader, at: Option<Instant>) {
         let entry = self.entry(header.producer_id, header.producer_epoch);
+        entry.heard = at;
         entry.appended(header.producer_epoch, RememberedBatch::of(header));
         if header.is_transactional() && entry.txn_first.is_none() {
             entry.txn_first = Some(header.base_offset);
@@ -151,8 +162,14 @@ impl ProducerTable {
         }
     }
 
-    fn ended(&mut self, header: &BatchHeader, coordinator_epoch: i32) -> Option<AbortedTxn> {
+    fn ended(
+        &mut self,
+        header: &BatchHeader,
+        coordinator_epoch: i32,
+        at: Option<Instant>,
+    ) -> Option<AbortedTxn> {
         let entry = self.entry(header.producer_id, header.producer_epoch);
+        entry.heard = at;
         let first = entry.ended(header.producer_epoch, coordinator_epoch, header.max_timestamp);
         // Also if nothing was open here: what was confirmed before the marker must not be written after it.
         self.verifications.forget(header.producer_id);
@@ -184,10 +201,11 @@ impl ProducerTable {
     /// each time.
     fn make_room(&mut self) {
         let idle = self.entries.iter().filter(|(_, entry)| entry.txn_first.is_none());
-        let mut idle: Vec<(Timestamp, ProducerId)> =
-            idle.map(|(&id, entry)| (entry.last_timestamp, id)).collect();
+        // What was only read from the log was heard before anything else.
+        let mut idle: Vec<(Option<Instant>, Timestamp, ProducerId)> =
+            idle.map(|(&id, entry)| (entry.heard, entry.last_timestamp, id)).collect();
         idle.sort_unstable();
-        for (_, producer) in idle.iter().take(self.limit.div_ceil(8)) {
+        for (.., producer) in idle.iter().take(self.limit.div_ceil(8)) {
             self.entries.remove(producer);
         }
     }

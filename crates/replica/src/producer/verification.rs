@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use ottla_wire::{ProducerEpoch, ProducerId, Sequence, Timestamp};
-
-use crate::event::VerificationGuard;
+use ottla_wire::{Instant, ProducerEpoch, ProducerId, Sequence};
 
 /// How many producers may be under verification in one partition. Above it the oldest question is forgotten:
 /// the append that it was for is refused as not verified.
 const VERIFICATIONS_MAX: usize = 10_000;
+
+/// Proof that a producer's transaction was verified with its coordinator (KIP-890).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerificationGuard(u64);
 
 /// One producer under verification.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub struct Verification {
     /// The client bumps its epoch after each transaction (transaction version 2), so its sequences begin at
     /// 0.
     pub bumps_epochs: bool,
-    since: Timestamp,
+    since: Instant,
 }
 
 /// Producers under verification, by id. Ordered, since it is small and the oldest guard is looked for.
@@ -40,7 +42,7 @@ impl Verifications {
     /// The guard to be shown at the append; the same one while a question for this producer is open.
     pub fn begin(
         &mut self,
-        wall: Timestamp,
+        now: Instant,
         producer: ProducerId,
         epoch: ProducerEpoch,
         sequence: Sequence,
@@ -53,8 +55,7 @@ impl Verifications {
         self.make_room();
         self.guards += 1;
         let guard = VerificationGuard(self.guards);
-        let verification =
-            Verification { guard, lowest_sequence: sequence, epoch, bumps_epochs, since: wall };
+        let verification = Verification { guard, lowest_sequence: sequence, epoch, bumps_epochs, since: now };
         self.by_producer.insert(producer, verification);
         guard
     }
@@ -65,7 +66,7 @@ impl Verifications {
         }
     }
 
-    pub fn expire(&mut self, silent: impl Fn(Timestamp) -> bool) {
+    pub fn expire(&mut self, silent: impl Fn(Instant) -> bool) {
         self.by_producer.retain(|_, open| !silent(open.since));
     }
 

@@ -146,9 +146,9 @@ impl Cluster {
     fn verify(&mut self, command: &mut Command, out: &mut Vec<String>) -> Result<(), String> {
         let bumps_epochs = command.flag("v2");
         let produced = producer(command)?.ok_or("the producer is missing")?;
-        let (at, wall) = (self.addressed(command)?, self.wall);
+        let (at, now) = (self.addressed(command)?, self.now);
         let Produced { id, epoch, sequence, .. } = produced;
-        match self.node(at)?.replica.begin_verification(wall, id, epoch, sequence, bumps_epochs) {
+        match self.node(at)?.replica.begin_verification(now, id, epoch, sequence, bumps_epochs) {
             Some(guard) => {
                 self.guards.insert(id, guard);
                 out.push(format!("{at}: ask the coordinator of producer {id} first"));
@@ -210,7 +210,7 @@ impl Cluster {
     fn flush(&mut self, broker: BrokerId, out: &mut Vec<String>) -> Result<(), String> {
         let node = self.node(broker)?;
         let (epoch, end) = node.flush.take().ok_or_else(|| format!("{broker} does not flush now"))?;
-        node.flushed(end);
+        node.disk.flushed(end);
         self.step(broker, Event::Flushed { epoch, end }, out)
     }
 

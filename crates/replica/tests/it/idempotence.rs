@@ -152,6 +152,45 @@ fn silent_producers_are_looked_for_at_intervals() {
     }
 }
 
+/// Who copies old records is as alive as anyone: it counts when a batch was appended, not what it says.
+/// Records from the future keep nobody alive.
+#[test]
+fn the_times_of_records_do_not_age_their_producer() {
+    for timestamp in [0, i64::MAX] {
+        let mut p = Partition::configured(["leader", "follower"], |config| {
+            config.producer_expiry = Duration::from_secs(3_600);
+            config.producer_expiry_check = Duration::from_secs(1);
+        });
+        let batch =
+            Produced { id: P.0, epoch: 0, sequence: 0, count: 1, transactional: false, timestamp }.batch();
+        p.append_as(0, batch, Acks::InSync);
+        p.replicate("follower");
+        let known = |p: &Partition| p.nodes.iter().map(|node| node.replica.producers().len()).sum::<usize>();
+        p.after(Duration::from_secs(3_599));
+        assert_eq!(known(&p), 2, "{timestamp}");
+        p.after(Duration::from_secs(1));
+        assert_eq!(known(&p), 0, "{timestamp}");
+    }
+}
+
+/// Nobody knows when the producers of a log were heard that is opened: it counts from then, and so it does
+/// after a truncation.
+#[test]
+fn the_silence_of_a_producer_counts_from_the_restart_at_the_earliest() {
+    let mut script = Script::new(|config| {
+        config.producer_expiry = Duration::from_secs(3_600);
+        config.producer_expiry_check = Duration::from_secs(1);
+    });
+    assert_eq!(script.send(0, 0, 1), At(0));
+    script.p.after(Duration::from_secs(3_599));
+    script.p.crash("leader");
+    script.p.after(Duration::from_secs(1));
+    script.p.after(Duration::from_secs(3_599));
+    assert_eq!(script.send(0, 0, 1), At(0), "a repeat is still known as one");
+    script.p.after(Duration::from_secs(1));
+    assert!(script.p.nodes[0].replica.producers().is_empty());
+}
+
 #[test]
 fn retention_forgets_no_producer() {
     let mut script = Script::new(|_| {});
@@ -197,7 +236,7 @@ fn a_repeat_is_not_acknowledged_before_the_batch_is_replicated() {
     assert_eq!((p.acked(first), p.acked(again)), (None, None));
     p.replicate("follower");
     assert_eq!((p.acked(first), p.acked(again)), (Some(0), Some(0)));
-    assert_eq!(p.nodes[0].end(), Offset(2));
+    assert_eq!(p.nodes[0].disk.end(), Offset(2));
 }
 
 #[test]
