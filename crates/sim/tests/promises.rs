@@ -35,6 +35,7 @@ fn every_broken_rule_shows() {
         (Mutation::ServeUnstable, "read_committed is atomic"),
         (Mutation::HideAborts, "read_committed is atomic"),
         (Mutation::ActOnOldMetadata, "one leader an epoch"),
+        (Mutation::LeaveHalfDone, "decisions become whole"),
     ] {
         let options = Options { mutation: Some(mutation), ..Options::default() };
         let mut broken = (0..MUTATION_SEEDS).filter_map(|seed| run(seed, &options).broken);
