@@ -62,6 +62,8 @@ impl Invariant for OffsetsDoNotGoBack {
 
     fn taken_over(&mut self, scene: &Scene<'_>) -> Verdict {
         let now = offsets(scene);
+        // Topics may have gone while nobody served.
+        self.promised.retain(|place, _| scene.topics.by_name(&place.topic).is_some());
         for (place, promised) in &self.promised {
             match now.get(place) {
                 Some(offset) if offset >= promised => {}
