@@ -87,8 +87,9 @@ impl ControllerNode {
         self.image.topic(TOPIC)?.partition(PARTITION).map(|partition| &**partition)
     }
 
-    /// Another node of the quorum takes over: what the core only remembers is lost.
-    pub fn fail_over(&mut self, now: Instant) {
+    /// Another node of the quorum takes over: what the core only remembers is lost. It begins with what is
+    /// due, as the broker's does.
+    pub fn fail_over(&mut self, now: Instant) -> Result<(), String> {
         self.core = Controller::new(now, &self.image);
         if self.mutation == Some(Mutation::LeaveHalfDone) {
             // What it would do first is never logged.
@@ -96,6 +97,7 @@ impl ControllerNode {
             let mut call = call(&image, &self.settings, now, self.log.len(), &mut self.ids);
             let _lost = self.core.tick(&mut call);
         }
+        self.tick(now).map(drop)
     }
 
     /// The next decision that takes several entries of the log is the last of this core, and ends after some
@@ -233,7 +235,7 @@ impl ControllerNode {
             Rc::make_mut(&mut self.log).extend(records);
         }
         if breaks_off {
-            self.fail_over(now);
+            self.fail_over(now)?;
         }
         Ok(!breaks_off)
     }

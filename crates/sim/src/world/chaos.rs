@@ -55,7 +55,7 @@ impl World<'_> {
                 self.nodes[node].disk.set_faults(Faults { short_writes, ..Faults::default() });
             }
             Fault::ClockJump { node, by_ms } => self.nodes[node].clock_off_ms += by_ms,
-            Fault::ControllerFailsOver => self.controller.fail_over(self.now),
+            Fault::ControllerFailsOver => self.operate(ControllerNode::fail_over),
             Fault::ControllerBreaksOff => self.controller.break_off(),
             Fault::ElectPreferred => self.operate(|controller, now| controller.elect_preferred(now)),
             Fault::SetMinIsr(min_isr) => self.operate(|controller, now| controller.set_min_isr(now, min_isr)),
