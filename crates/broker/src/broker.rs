@@ -29,6 +29,7 @@ use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol
 use ottla_quorum::MetadataLog;
 use ottla_settings::Listener as Setting;
 use ottla_settings::{BrokerSettings, key};
+use ottla_tasks::Tasks;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -45,7 +46,11 @@ use node::{Node, open_data_dir};
 use registration::Membership;
 use status::{Parts, Status};
 
-/// How long a stop waits for requests that are under way.
+/// How long a stop waits for work that nobody waits for. What it does not finish is taken up at the next
+/// start: coordinators ask again for whatever is missing.
+const ERRANDS_MAX: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for requests in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A broker that serves clients.
@@ -53,9 +58,9 @@ pub struct Broker {
     node: Node,
     server: Server,
     membership: Membership,
-    /// The mark of the data directory, on its way to the disk.
+    /// Writes the mark of the data directory.
     vouching: JoinHandle<()>,
-    /// Heartbeats, and the adjustment of what can be set while the broker runs.
+    /// Heartbeats, and the adjustment of dynamic settings.
     chores: [JoinHandle<()>; 2],
     listening: Vec<Listening>,
     fatal: watch::Receiver<Option<FatalError>>,
@@ -70,28 +75,30 @@ struct Http {
     task: JoinHandle<()>,
 }
 
-/// An address that is served.
+/// An address that the broker serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     pub listener: String,
     pub addr: SocketAddr,
-    /// `host:port` as clients are told.
+    /// `host:port` as advertised to clients.
     pub advertised: String,
 }
 
 impl Broker {
-    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once
-    /// clients are served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    /// Opens the data directory, recovers its logs, joins the metadata quorum and listens. Returns once
+    /// clients are served. `metrics.listener` shows the progress. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
         let status = Status::new(progress.clone(), seconds_since_1970());
-        let http = Http::start(&settings, &status).await?;
+        let tasks = Tasks::default();
+        let http = Http::start(&settings, &status, &tasks).await?;
         let listeners = bind(&settings).await?;
         let dir = open_data_dir(&settings).await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
+        let mut node =
+            Node::open(&settings, dir, Clock::start(), progress, Door::open(), tasks.clone()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
@@ -100,30 +107,30 @@ impl Broker {
         let membership =
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
-        let heartbeats = node.tasks.spawn("the heartbeats", membership.clone().stay());
+        let heartbeats = tasks.part("the heartbeats", membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
-        let mut server = Server::new(net_settings(&ctx.settings()));
+        let mut server = Server::new(net_settings(&ctx.settings()), tasks.clone());
         for listener in listeners {
             server.serve(service.clone(), listener, Arc::new(Plain));
         }
         let chores = [
             heartbeats,
-            node.tasks.spawn(
+            tasks.part(
                 "the adjustment of limits",
                 adjust(server.limits(), ctx.clone(), node.published.clone()),
             ),
         ];
         let fatal = watch_parts(&mut node, status.clone());
-        status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
+        status.ready(Parts { ctx, tasks, net: server.metrics(), admission: server.admission() });
         Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
     }
 
-    /// Where clients are served.
+    /// The addresses that serve clients.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// Where metrics and health are served, if they are.
+    /// The address that serves metrics and health, if there is one.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|http| http.addr)
     }
@@ -140,7 +147,7 @@ impl Broker {
         self.node.ctx.node.0
     }
 
-    /// Resolves when the broker cannot go on by itself. Safe to drop and call again.
+    /// Resolves when the broker cannot continue. Safe to drop and call again.
     pub async fn failed(&self) -> FatalError {
         let mut fatal = self.fatal.clone();
         match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
@@ -149,13 +156,13 @@ impl Broker {
         }
     }
 
-    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves,
-    /// it no longer waits for clients.
+    /// Refuses new work, answers requests in flight, flushes, checkpoints and leaves the cluster. When
+    /// `hurry` resolves, it stops waiting for clients.
     pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
         self.status.stopping();
         let patient = async {
             self.membership.leave().await;
-            // Members that wait for each other would be waited for.
+            // Otherwise this would wait for group members that wait for each other.
             for shard in self.node.shards.iter() {
                 let _stopping = shard.send(Mail::Resign).await;
             }
@@ -182,15 +189,15 @@ impl Broker {
         if let Some(http) = self.http {
             http.end().await;
         }
+        self.node.tasks.end(ERRANDS_MAX).await;
         marked.unwrap_or_else(|error| Err(error.into())).map_err(ShutdownError::NotClean)
     }
 }
 
-/// How often the health of the data directories is looked at.
+/// How often the health of the data directories is checked.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata
-/// log.
+/// Applies dynamic settings of the connection layer. Ends with the metadata log.
 async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
     let mut known = ctx.settings().into_owned();
     while published.changed().await.is_ok() {
@@ -202,14 +209,14 @@ async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: wat
     }
 }
 
-/// Watches what can end a broker.
+/// Watches everything that can end a broker.
 fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<FatalError>> {
     let (told, fatal) = watch::channel(None);
     let health = node.dir.health().clone();
     let publisher = node.publisher.take();
     let mut leadership = node.quorum.leadership();
     let tasks = node.tasks.clone();
-    tokio::spawn(async move {
+    let watch = async move {
         let disk = async {
             while health.is_online() {
                 tokio::time::sleep(HEALTH_INTERVAL).await;
@@ -225,7 +232,7 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
             }
         };
         let quorum = async {
-            // Its sender goes with the task of the log.
+            // The sender ends with the task of the log.
             while leadership.changed().await.is_ok() {}
             FatalError::MetadataLog
         };
@@ -233,16 +240,22 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
             ended = disk => ended,
             ended = metadata => ended,
             ended = quorum => ended,
-            ended = tasks.failed() => ended,
+            panicked = tasks.failed() => FatalError::Task(panicked),
         };
         status.failed(ended.to_string());
         told.send_replace(Some(ended));
-    });
+    };
+    // Should it panic, its channel closes, and that is seen.
+    drop(node.tasks.part("the watch over the parts of the broker", watch));
     fatal
 }
 
 impl Http {
-    async fn start(settings: &BrokerSettings, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+    async fn start(
+        settings: &BrokerSettings,
+        status: &Arc<Status>,
+        tasks: &Tasks,
+    ) -> Result<Option<Http>, StartError> {
         let Some((host, port)) = settings.metrics_listener() else { return Ok(None) };
         let bound =
             TcpListener::bind((host.as_str(), port)).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
@@ -251,9 +264,9 @@ impl Http {
         let shutdown = async {
             let _asked_or_dropped = stopped.await;
         };
-        // Whoever reaches the address may ask: Kafka's metrics know no users either.
+        // Anyone who reaches the address may ask. Kafka's metrics have no users either.
         let site = ottla_http::part::compose(ottla_http::parts(status.clone()), Arc::new(AllowAll));
-        let task = tokio::spawn(ottla_http::serve(bound, site, shutdown));
+        let task = tasks.part("the HTTP server", ottla_http::serve(bound, site, shutdown));
         Ok(Some(Http { addr, stop, task }))
     }
 
@@ -275,14 +288,14 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
             Ok(None) => return Err(StartError::Settings(format!("listener {name}: {host} has no address"))),
             Err(error) => return Err(StartError::Io { doing: doing(), error }),
         };
-        // Listeners with TLS or SASL are refused with the settings.
+        // The settings refuse listeners with TLS or SASL.
         bound.push(Listener::bind(&name, SecurityProtocol::Plaintext, addr, backlog)?);
     }
     Ok(bound)
 }
 
-/// What clients are told of each listener: the advertised address, with the port that was found where none is
-/// set.
+/// The address that clients get for each listener: the advertised one. Its port is the bound one where none
+/// is set.
 fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
     let known = settings.advertised_listeners();
     let of = |listener: &Listener| {
@@ -356,7 +369,7 @@ mod tests {
         assert_eq!(limit("max.requests.in.flight.per.connection=7"), 7);
     }
 
-    /// -1 leaves a buffer to the operating system; what is set is what sockets get.
+    /// -1 leaves the size of a buffer to the operating system. Any other value goes to the sockets.
     #[test]
     fn buffers_of_sockets_are_sized_as_set() {
         let sizes = |text: &str| {

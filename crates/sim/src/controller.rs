@@ -87,8 +87,8 @@ impl ControllerNode {
         self.image.topic(TOPIC)?.partition(PARTITION).map(|partition| &**partition)
     }
 
-    /// Another node of the quorum takes over: what the core only remembers is lost. It begins with what is
-    /// due, as the broker's does.
+    /// Another node of the quorum takes over: what the core only remembers is lost. It makes whole what the
+    /// one before has broken off, and only then hears requests.
     pub fn fail_over(&mut self, now: Instant) -> Result<(), String> {
         self.core = Controller::new(now, &self.image);
         if self.mutation == Some(Mutation::LeaveHalfDone) {

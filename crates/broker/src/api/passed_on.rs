@@ -1,4 +1,4 @@
-//! APIs that are passed on to the coordinator of a group or a transactional id as they are.
+//! APIs that only pass a request to the coordinator of a group or a transactional id.
 
 use ottla_wire::messages::*;
 
@@ -6,8 +6,8 @@ use super::call::Call;
 use crate::coordinator::transactions::EndTxn;
 use crate::door::Operation;
 
-/// Makes a handler for each row: who is asked, what the client must be allowed to do with whom the request is
-/// for, and what the coordinator calls the question if it has a name of its own.
+/// Makes a handler for each row: the coordinator to ask, the permission that the client needs, and the name of
+/// the question if it is not the request itself.
 macro_rules! passed_on {
     ($(
         $(#[$doc:meta])*
@@ -22,15 +22,15 @@ macro_rules! passed_on {
 }
 
 passed_on! {
-    /// Heartbeat (key 12): a member of a classic group says that it lives.
+    /// Heartbeat (key 12): a member of a classic group shows that it is alive.
     ///
     /// - 1: the time of throttling.
     /// - 3: static members (KIP-345).
     /// - 4: flexible.
     heartbeat: HeartbeatRequest => HeartbeatResponse by ask_group(Read);
 
-    /// LeaveGroup (key 13): members leave a classic group, or are removed from it. The group itself knows the
-    /// versions that name one member at the top of the request, and answers in kind.
+    /// LeaveGroup (key 13): members leave a classic group, or are removed from it. The group handles the
+    /// versions that name one member at the top of the request, and answers in the same form.
     ///
     /// - 1: the time of throttling.
     /// - 3: several members, static ones by their instance (KIP-345).
@@ -38,8 +38,7 @@ passed_on! {
     /// - 5: the reason (KIP-800).
     leave_group: LeaveGroupRequest => LeaveGroupResponse by ask_group(Read);
 
-    /// SyncGroup (key 14): the leader of a classic group hands out the assignment, the others wait for
-    /// theirs.
+    /// SyncGroup (key 14): the leader of a classic group sends the assignment, the others wait for theirs.
     ///
     /// - 1: the time of throttling.
     /// - 3: static members (KIP-345).
@@ -52,6 +51,6 @@ passed_on! {
     /// - 2: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
     /// - 3: flexible.
     /// - 4: TRANSACTION_ABORTABLE (KIP-890).
-    /// - 5: transaction version 2: the answer brings the producer's next epoch (KIP-890).
+    /// - 5: transaction version 2: the answer has the producer's next epoch (KIP-890).
     end_txn: EndTxnRequest => EndTxnResponse by ask_transaction(Write) as EndTxn;
 }

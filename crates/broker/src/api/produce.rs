@@ -1,7 +1,7 @@
-//! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
+//! Produce (key 0): checks batches from producers and sends them to the shards of their partitions.
 //!
 //! - 3: record batches, idempotence and transactions (KIP-98).
-//! - 5: where the log starts, in the answer (KIP-107).
+//! - 5: the start of the log in the answer (KIP-107).
 //! - 7: zstd (KIP-110).
 //! - 8: errors of single records (KIP-467).
 //! - 9: flexible.
@@ -10,54 +10,45 @@
 //! - 12: transaction version 2: partitions are added to transactions here (KIP-890).
 //! - 13: topics by their ids (KIP-516).
 //!
-//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each
-//! shard in one message, and answered in one piece when the last of them has its outcome.
+//! All Produce requests from one read are served together. They are decoded and validated here, go to each
+//! shard in one message, and are answered in one piece after the last outcome.
 
+mod answers;
 mod transactional;
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
-use ottla_replica::{Acks, Appended};
+use ottla_net::{CloseReason, Frame, Permit, Responses};
+use ottla_partition::AppendRequest;
+use ottla_replica::Acks;
 use ottla_settings::Compression;
 use ottla_wire::batch::{self, BatchError, BatchLimits, Origin, Scratch, TimestampType, ValidatedBatch};
 use ottla_wire::compress::Codec;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use ottla_wire::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
-};
+use ottla_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::primitives::{Records, Size, Str, Writer};
-use ottla_wire::protocol::{ApiKey, ErrorCode};
+use ottla_wire::primitives::{Records, Str};
+use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{Instant, InternalTopic, PartitionIndex, Timestamp};
 
-use super::frame::{decode, encode_behind};
-use super::shared::new_leaders::{NewLeaders, is_elsewhere};
+use super::frame::decode;
 use crate::context::Context;
-use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
-use crate::fetch::TopicRef;
+use crate::door::{Admitted, Operation, Resource, Session, admit};
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
-use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+use crate::shard::{AppendGroup, ShardBatches};
+use answers::{BY_ID_VERSION, OutcomePlace, Pending, Refusal, answer_all};
 use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
-/// Batches before version 7 of Produce cannot be zstd (KIP-110).
+/// Before version 7 of Produce, batches cannot use zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
 
-/// From this version on, answers name new leaders (KIP-951).
-const NEW_LEADERS_VERSION: i16 = 10;
-
-/// From this version on, topics are named by their ids.
-const BY_ID_VERSION: i16 = 13;
-
-/// The client id that Kafka lets write to internal topics: that of the tools that repair them.
+/// The client id that Kafka lets write to internal topics: that of tools that repair them.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// Takes a run of Produce requests, hands their batches to the shards in order, and promises the answers.
+/// Takes a run of Produce requests, sends their batches to the shards in order, and promises the answers.
 pub async fn start(
     ctx: &Arc<Context>,
     session: &mut Session,
@@ -108,38 +99,16 @@ pub async fn start(
     })))
 }
 
-/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be
-/// put.
-struct Pending {
-    version: i16,
-    correlation_id: i32,
-    acks: i16,
-    response: ProduceResponse,
-    /// How long the client is to wait.
-    mute: Duration,
-    /// The numbers of its appends in the run.
-    appends: Range<usize>,
-    /// Which of the run's requests it is.
-    number: usize,
-}
-
-/// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
-struct Place {
-    topic: usize,
-    partition: usize,
-    bytes: usize,
-}
-
-/// What the requests of one run have in common.
+/// The state that the requests of one run share.
 struct Run<'a> {
     ctx: &'a Context,
     published: &'a Published,
     now: Instant,
     wall: Timestamp,
     appends: Vec<(&'a PartitionHandle, AppendRequest)>,
-    /// Where the outcomes of the appends go, in their order.
-    places: Vec<Place>,
-    /// Which of the appends are part of transactions.
+    /// The places for the outcomes of the appends, in order.
+    places: Vec<OutcomePlace>,
+    /// The appends that are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
 
@@ -200,7 +169,7 @@ impl<'a> Run<'a> {
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
-                    self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    self.places.push(OutcomePlace { topic: topic_at, partition: answers.len(), bytes });
                     if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
                         let (request, append) = (pending.number, self.appends.len());
                         let write = TransactionalWrite::new(id, pending.version, request, append, &batch);
@@ -223,7 +192,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Whether the client may write to a topic. One that is not known by its id has no name to ask for.
+    /// Whether the client may write to a topic. A topic with an unknown id has no name to check.
     fn authorize(&self, session: &Session, name: &str, unknown: bool) -> Result<(), ErrorCode> {
         match unknown {
             true => Ok(()),
@@ -291,7 +260,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// What a topic takes now.
+/// The current limits on a topic's batches.
 fn batch_limits(topic: &LocalTopic, ctx: &Context, now: Timestamp) -> BatchLimits {
     let config = &topic.config;
     BatchLimits {
@@ -309,7 +278,7 @@ fn batch_limits(topic: &LocalTopic, ctx: &Context, now: Timestamp) -> BatchLimit
     }
 }
 
-/// Packs a batch as the topic wants it stored, and holds the result against the size limit again.
+/// Compresses a batch as the topic requires, and checks the size limit again.
 fn repack(
     batch: ValidatedBatch,
     topic: &LocalTopic,
@@ -327,7 +296,7 @@ fn repack(
     }
 }
 
-/// Codec and level that a topic asks for; `None` if batches stay as they came.
+/// The codec and level that a topic requires, or `None` if batches stay as they are.
 fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
     match compression {
         Compression::Producer => None,
@@ -340,13 +309,13 @@ fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
     }
 }
 
-/// What a request says for all its batches.
+/// The properties of a request that hold for all its batches.
 struct Terms {
     acks: Acks,
     deadline: Instant,
     transactional_id: Option<Str>,
     zstd: bool,
-    /// May write to internal topics.
+    /// The client may write to internal topics.
     internal: bool,
 }
 
@@ -392,149 +361,4 @@ impl Terms {
         }
         Ok(())
     }
-}
-
-/// Why a batch was not taken, as the response says it.
-struct Refusal {
-    code: ErrorCode,
-    message: Option<Str>,
-    records: Vec<BatchIndexAndErrorMessage>,
-}
-
-impl Refusal {
-    fn new(code: ErrorCode, message: &'static str) -> Refusal {
-        Refusal { message: Some(Str::from_static(message)), ..Refusal::from(code) }
-    }
-
-    fn of_batch(error: &BatchError) -> Refusal {
-        let records = error.record_errors().iter().map(|record| BatchIndexAndErrorMessage {
-            batch_index: record.index,
-            batch_index_error_message: Some(record.to_string().into()),
-        });
-        Refusal {
-            message: Some(error.to_string().into()),
-            records: records.collect(),
-            ..Refusal::from(error.code())
-        }
-    }
-
-    fn write_to(self, answer: &mut PartitionProduceResponse) {
-        answer.error_code = self.code.code();
-        answer.error_message = self.message;
-        answer.record_errors = self.records;
-        answer.base_offset = -1;
-    }
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Refusal {
-        Refusal { code, message: None, records: Vec::new() }
-    }
-}
-
-impl From<PartitionError> for Refusal {
-    fn from(error: PartitionError) -> Refusal {
-        Refusal::from(ErrorCode::from(error))
-    }
-}
-
-/// The responses to a run of requests, in order; none for those with acks=0.
-fn answer_all(
-    ctx: &Context,
-    listener: &str,
-    requests: Vec<Pending>,
-    places: &[Place],
-    appended: Option<(&AppendGroup, &Refused)>,
-    started: Instant,
-) -> Result<Vec<Response>, CloseReason> {
-    let mut frames = Writer::new(Size::default());
-    let (mut count, mut mute) = (0, Duration::ZERO);
-    for mut pending in requests {
-        mute = mute.max(pending.mute);
-        pending.response.set_throttle_time(pending.mute);
-        for (at, place) in pending.appends.clone().zip(&places[pending.appends.clone()]) {
-            let answer = &mut pending.response.responses[place.topic].partition_responses[place.partition];
-            let outcome = appended.and_then(|(group, _)| group.outcome(at));
-            match outcome {
-                Some(Ok(_)) => crate::metrics::add(&ctx.metrics.bytes_in, place.bytes),
-                _ => crate::metrics::add(&ctx.metrics.batches_refused, 1),
-            }
-            match appended.and_then(|(_, refused)| refused.get(&at)) {
-                None => put_outcome(answer, outcome),
-                Some(&(code, message)) => Refusal::new(code, message).write_to(answer),
-            }
-        }
-        if pending.acks == 0 {
-            refuse_acks_0(&pending.response)?;
-            continue;
-        }
-        if pending.version >= NEW_LEADERS_VERSION {
-            name_new_leaders(ctx, listener, pending.version, &mut pending.response);
-        }
-        let api = (ApiKey::Produce, pending.version);
-        encode_behind(&mut frames, api, pending.correlation_id, &pending.response)?;
-        count += 1;
-    }
-    let latency = ctx.clock.now().since(started);
-    ctx.metrics.requests_served(ApiKey::Produce, count as usize, latency);
-    match count {
-        0 if mute.is_zero() => Ok(Vec::new()),
-        count => Ok(vec![Response { mute, ..Response::framed(in_one_piece(frames)?, count) }]),
-    }
-}
-
-fn in_one_piece(frames: Writer) -> Result<Bytes, CloseReason> {
-    // Answers to Produce have no records.
-    frames.finish().into_bytes().map_err(|error| CloseReason::refused(error.to_string()))
-}
-
-fn put_outcome(answer: &mut PartitionProduceResponse, outcome: Option<&Outcome>) {
-    match outcome {
-        Some(Ok(Appended { base_offset, log_append_time, log_start, .. })) => {
-            answer.base_offset = base_offset.0;
-            answer.log_append_time_ms = log_append_time.0;
-            answer.log_start_offset = log_start.0;
-        }
-        Some(Err(error)) => {
-            let code = ErrorCode::from(*error);
-            Refusal { message: Some(error.to_string().into()), ..Refusal::from(code) }.write_to(answer);
-        }
-        // `AppendGroup::done` has returned, so every outcome is there.
-        None => Refusal::from(ErrorCode::UnknownServerError).write_to(answer),
-    }
-}
-
-/// A producer with acks=0 hears of an error by the loss of its connection, and refreshes its metadata.
-fn refuse_acks_0(response: &ProduceResponse) -> Result<(), CloseReason> {
-    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    match answers.find(|answer| answer.error_code != 0) {
-        None => Ok(()),
-        Some(failed) => {
-            let name = ErrorCode::from_code(failed.error_code).map_or("an unknown error", ErrorCode::name);
-            Err(CloseReason::refused(format!("produce with acks=0 to partition {}: {name}", failed.index)))
-        }
-    }
-}
-
-fn name_new_leaders(ctx: &Context, listener: &str, version: i16, response: &mut ProduceResponse) {
-    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    if !answers.any(|answer| is_elsewhere(answer.error_code)) {
-        return;
-    }
-    let published = ctx.published.load();
-    let mut leaders = NewLeaders::new(&published);
-    for topic in &mut response.responses {
-        let named = match version >= BY_ID_VERSION {
-            true => TopicRef::Id(topic.topic_id),
-            false => TopicRef::Name(topic.name.clone()),
-        };
-        for answer in &mut topic.partition_responses {
-            let index = PartitionIndex(answer.index);
-            if let Some((leader, epoch)) = leaders.name(answer.error_code, &named, index) {
-                answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-            }
-        }
-    }
-    let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-    response.node_endpoints = leaders.endpoints(listener, endpoint);
 }

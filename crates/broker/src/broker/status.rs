@@ -1,4 +1,4 @@
-//! What the broker is doing, for `/readyz`, and what it counts, for `/metrics`.
+//! The state of the broker for `/readyz`, and its counters for `/metrics`.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,12 +9,13 @@ use ottla_http::health::{Readiness, Recovery};
 use ottla_http::metrics::{LevelFacts, Metrics, NodeFacts};
 use ottla_log::DataDir;
 use ottla_net::{Admission, NetMetrics};
+use ottla_tasks::Tasks;
 
 use crate::context::Context;
 use crate::facts;
 use crate::metadata::RecoveryProgress;
 
-/// Shared by the broker, which sets it as it comes along, and the HTTP server, which tells it.
+/// Shared by the broker, which sets it during its life, and the HTTP server, which shows it.
 pub struct Status {
     stage: Mutex<Stage>,
     progress: Arc<RecoveryProgress>,
@@ -23,14 +24,15 @@ pub struct Status {
     started_s: f64,
 }
 
-/// What there is to count once the broker serves.
+/// The parts that have counters once the broker serves.
 pub struct Parts {
     pub ctx: Arc<Context>,
+    pub tasks: Tasks,
     pub net: Arc<NetMetrics>,
     pub admission: Admission,
 }
 
-/// How far the broker has come.
+/// The stages of a broker's life.
 #[derive(Clone, Debug)]
 enum Stage {
     Starting(&'static str),
@@ -106,10 +108,10 @@ impl Facts for Status {
     }
 
     async fn metrics(&self) -> Option<Metrics> {
-        let Parts { ctx, net, admission } = self.parts.get()?;
+        let Parts { ctx, tasks, net, admission } = self.parts.get()?;
         let (groups, transactions) = tokio::join!(facts::groups(ctx), facts::transactions(ctx));
         let of_disk = ctx.clone();
-        // With many partitions this takes milliseconds, and file systems may take longer.
+        // With many partitions this takes milliseconds. File systems may take longer.
         let gathered = move || {
             let topics = facts::topics(&of_disk.published.load());
             (topics, of_disk.data_dirs.iter().map(facts::dir).collect())
@@ -124,6 +126,7 @@ impl Facts for Status {
             },
             requests: facts::requests(&ctx.metrics),
             net: facts::net(net),
+            panics: tasks.panicked(),
             topics,
             dirs,
             groups,

@@ -1,4 +1,4 @@
-//! How a consumer group comes to be: by the first heartbeat of a member, or by the records of one.
+//! Creates a consumer group, from the first heartbeat of a member or from records.
 
 use ottla_coordinator::ReplayError;
 use ottla_wire::ErrorCode;
@@ -11,6 +11,7 @@ use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::JOIN_EPOCH;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
+use crate::group::Group;
 use crate::groups::Groups;
 use crate::record::GroupRecord;
 use crate::request::Caller;

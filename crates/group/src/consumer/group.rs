@@ -9,9 +9,8 @@ use crate::consumer::lasting::Lasting;
 use crate::consumer::member::{LEAVE_STATIC_EPOCH, Member, State};
 use crate::consumer::topic_regex::Compiled;
 use crate::context::Context;
-use crate::group::Next;
+use crate::group::{Group, Next};
 use crate::history::{Begin, Cause, History, Phase, Who};
-use crate::memory::of_text;
 use crate::timers::{GroupTimers, Timer};
 
 /// A consumer group.
@@ -21,7 +20,7 @@ pub struct ConsumerGroup {
     pub(super) soft: Soft,
 }
 
-/// What is known of topics. Lost with the broker, and looked up again.
+/// Facts about topics. Lost with the broker, and looked up again.
 #[derive(Default)]
 pub(super) struct Soft {
     /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have
@@ -37,14 +36,6 @@ pub(super) struct Soft {
 impl ConsumerGroup {
     pub(super) fn new(id: Str) -> ConsumerGroup {
         ConsumerGroup { id, lasting: Lasting::default(), soft: Soft::default() }
-    }
-
-    pub fn id(&self) -> &Str {
-        &self.id
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.lasting.members().is_empty()
     }
 
     /// One of the group's timers is due. It may be one that a classic group of this id has left behind.
@@ -68,7 +59,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// Sessions begin anew: after loading, and after a pause.
+    /// Restarts sessions, after loading and after a pause.
     pub fn start(&mut self, ctx: &mut Context<'_>) -> Next {
         self.soft = Soft::default();
         ctx.timers.cancel_group(&self.id);
@@ -87,11 +78,6 @@ impl ConsumerGroup {
         Next::Stays
     }
 
-    /// Bytes that the group takes in memory.
-    pub fn bytes(&self) -> usize {
-        size_of::<ConsumerGroup>() + of_text(&self.id) + self.lasting.bytes() + self.soft.compiled.bytes()
-    }
-
     pub(super) fn session_timeout(&self, ctx: &Context<'_>, member: &Member) -> Duration {
         match member.classic() {
             Some(classic) => millis(classic.session_timeout_ms),
@@ -99,7 +85,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// A member was heard of.
+    /// A member has shown that it is alive.
     pub(super) fn touch(&self, ctx: &mut Context<'_>, member: &Str) {
         if let Some((id, member)) = self.lasting.members().get_key_value(member) {
             let timer = Timer::ConsumerSession { group: self.id.clone(), member: id.clone() };
@@ -125,7 +111,7 @@ impl ConsumerGroup {
         ctx.histories.of(&self.id)
     }
 
-    /// What a rebalance begins with, whose cause is a member's doing.
+    /// The start of a rebalance that a member has caused.
     pub(super) fn begin(&self, cause: Cause, by: Option<Who>, reason: Option<Str>) -> Begin {
         Begin { cause, by, reason, generation: self.lasting.epoch, members: self.lasting.members().len() }
     }

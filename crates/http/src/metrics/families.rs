@@ -2,7 +2,7 @@
 
 /// What Prometheus calls a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -11,16 +11,16 @@ pub enum Kind {
 /// One metric.
 pub struct Family {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub help: &'static str,
 }
 
-impl Kind {
+impl MetricKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -28,7 +28,7 @@ impl Kind {
 /// Declares metrics, one a line.
 macro_rules! families {
     ($($constant:ident = $kind:ident $name:literal $help:literal;)+) => {
-        $(pub const $constant: Family = Family { name: $name, kind: Kind::$kind, help: $help };)+
+        $(pub const $constant: Family = Family { name: $name, kind: MetricKind::$kind, help: $help };)+
         #[cfg(test)]
         const ALL: &[&Family] = &[$(&$constant),+];
     };
@@ -76,6 +76,7 @@ families! {
     NET_WRITES = Counter "ottla_net_writes_total" "Send calls that took bytes.";
     NET_COLD_READS = Counter "ottla_net_cold_reads_total" "Times that records had to be read from the disk before they could be sent.";
     NET_ADMISSION_WAITS = Counter "ottla_net_admission_waits_total" "Times that a connection waited because queued.max.request.bytes was used up.";
+    TASK_PANICS = Counter "ottla_task_panics_total" "Pieces of work that have panicked, each for itself; labels: task.";
     NET_ADMITTED_BYTES = Gauge "ottla_net_admitted_bytes" "Bytes of requests that are being received or served, of the queued.max.request.bytes that they may take.";
     FETCH_SESSIONS = Gauge "ottla_fetch_sessions" "Fetch sessions that are open, of the max.incremental.fetch.session.cache.slots that there may be.";
     METADATA_INDEX = Gauge "ottla_metadata_index" "How far the metadata log is applied on this node, in changes.";
@@ -118,7 +119,12 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ALL.len(), "each name once");
         for family in ALL {
-            assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.kind == MetricKind::Counter,
+                "{}",
+                family.name
+            );
             assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{}", family.name);
             assert!(family.name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{}", family.name);
         }

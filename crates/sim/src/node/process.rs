@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_controller::Image;
 use ottla_coordinator::Producer;
 use ottla_log::{DataDir, DirOptions, Identity, LogConfig};
-use ottla_partition::{AppendRequest, Due, MarkerRequest, Wish};
+use ottla_partition::{AppendRequest, Due, MarkerRequest, Wish, partition_state};
 use ottla_replica::{Event, FetchRequest, PartitionState, ReplicaConfig, View};
 use ottla_settings::BrokerSettings;
 use ottla_wire::messages::{
@@ -20,13 +20,13 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicId, Uuid};
 
 use super::lifecycle::registration;
-use super::metadata::{configs, partition_state};
+use super::metadata::configs;
 use super::partition::{Caller, Machine, Out, Partition, Turn};
 use super::serve::{Parked, consume};
-use super::{Fact, Node, Outbox, TOPIC, Timer, broker_id};
+use super::{Fact, Node, Outbox, PARTITION, TOPIC, Timer, broker_id};
 use crate::message::{Message, RequestId};
 use crate::mutation::Mutation;
-use crate::network::Place;
+use crate::network::Party;
 use crate::rng::Rng;
 use crate::settings::Settings;
 
@@ -77,7 +77,7 @@ pub struct Process {
     proposal: Option<(RequestId, LeaderEpoch, PartitionEpoch)>,
     parked: Vec<Parked>,
     /// High watermark and log start as each follower was told them last.
-    told_followers: BTreeMap<Place, (Offset, Offset)>,
+    told_followers: BTreeMap<Party, (Offset, Offset)>,
     requests: u64,
     ticks: u64,
     stopping: bool,
@@ -191,7 +191,7 @@ impl Process {
         }
     }
 
-    pub fn receive(&mut self, turn: Turn, from: Place, message: Message, out: &mut Outbox) {
+    pub fn receive(&mut self, turn: Turn, from: Party, message: Message, out: &mut Outbox) {
         match message {
             Message::Registered(response) => self.registered(&response, out),
             Message::HeartbeatAnswered(response) => self.heartbeat_answered(&response, out),
@@ -349,9 +349,9 @@ impl Process {
                 ..BrokerHeartbeatRequest::default()
             })),
         };
-        out.sends.push((Place::Controller, message));
+        out.sends.push((Party::Controller, message));
         if self.epoch.is_some() {
-            out.sends.push((Place::Controller, Message::FetchMetadata { from: self.metadata_end }));
+            out.sends.push((Party::Controller, Message::FetchMetadata { from: self.metadata_end }));
         }
         out.timers.push((HEARTBEAT, Timer::Heartbeat));
     }
@@ -359,7 +359,7 @@ impl Process {
     fn registered(&mut self, response: &BrokerRegistrationResponse, out: &mut Outbox) {
         if response.error_code == 0 && self.epoch.is_none() {
             self.epoch = Some(BrokerEpoch(response.broker_epoch));
-            out.sends.push((Place::Controller, Message::FetchMetadata { from: self.metadata_end }));
+            out.sends.push((Party::Controller, Message::FetchMetadata { from: self.metadata_end }));
         }
     }
 
@@ -393,11 +393,9 @@ impl Process {
         let me = broker_id(self.index);
         let known = self.epoch.is_some() && self.image.broker_epoch(me) == self.epoch;
         let too_early = !known && self.setup.mutation != Some(Mutation::ActOnOldMetadata);
-        let (Some(topic), Some(state)) =
-            (self.image.topic(TOPIC).map(|topic| topic.id), partition_state(&self.image))
-        else {
-            return;
-        };
+        let Some(topic) = self.image.topic(TOPIC) else { return };
+        let Some(partition) = topic.partition(PARTITION) else { return };
+        let (topic, state) = (topic.id, partition_state(&self.image, partition));
         if too_early {
             return;
         }

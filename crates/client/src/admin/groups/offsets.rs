@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::Terms;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
@@ -10,7 +11,7 @@ use super::super::{Admin, Repeat};
 use crate::cluster::TopicPartition;
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
-use crate::offsets::{self, Asked, Committed, GroupMetadata, Offsets};
+use crate::offsets::{self, Committed, GroupMetadata, Offsets, OffsetsQuery};
 
 impl Admin {
     /// What groups have committed, in these partitions or (none named) in all. With `require_stable` it waits
@@ -21,11 +22,11 @@ impl Admin {
         require_stable: bool,
     ) -> BTreeMap<String, Result<Committed, Error>> {
         let fetch = |_, connection, ids: Vec<Str>| async move {
-            let asked: Vec<Asked> = ids
+            let asked: Vec<OffsetsQuery> = ids
                 .into_iter()
                 .map(|group| {
                     let partitions = groups.get(group.as_str()).cloned().flatten();
-                    Asked { group, member: None, partitions }
+                    OffsetsQuery { group, member: None, partitions }
                 })
                 .collect();
             let metadata = self.cluster.metadata();
@@ -50,7 +51,7 @@ impl Admin {
         let outside = &GroupMetadata::outside(group);
         self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
             let metadata = self.cluster.metadata();
-            let altered = offsets::commit(&connection, &metadata, outside, to).await?;
+            let altered = offsets::commit(&connection, &metadata, outside, to, Terms::default()).await?;
             // About the group as a whole, although every partition says it.
             let moved = |error: &ApiError| {
                 matches!(
