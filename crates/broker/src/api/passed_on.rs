@@ -6,8 +6,8 @@ use super::call::Call;
 use crate::coordinator::transactions::EndTxn;
 use crate::door::Operation;
 
-/// Makes a handler for each row: the coordinator to ask, the permission that the client needs, and the name of
-/// the question if it is not the request itself.
+/// Makes a handler for each row: the coordinator to ask, the permission that the client needs, and the name
+/// of the question if it is not the request itself.
 macro_rules! passed_on {
     ($(
         $(#[$doc:meta])*
