@@ -54,8 +54,8 @@ pub fn host_and_port(text: &str) -> Option<(String, u16)> {
     Some((host.to_owned(), port.parse().ok()?))
 }
 
-/// What to say of an address that cannot be read, if it looks like IPv6 without brackets: nobody can tell where
-/// its port begins.
+/// What to say of an address that cannot be read, if it looks like IPv6 without brackets: nobody can tell
+/// where its port begins.
 pub fn brackets(text: &str) -> &'static str {
     let address = text.split_once("://").map_or(text, |(_, address)| address);
     let is_bare = address.matches(':').count() > 1 && !address.contains('[');
