@@ -17,6 +17,8 @@ mod registration;
 #[cfg(test)]
 mod stage;
 mod status;
+#[cfg(test)]
+mod sweep_tests;
 
 use std::net::SocketAddr;
 use std::path::Path;

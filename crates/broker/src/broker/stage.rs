@@ -29,6 +29,7 @@ use super::claims::Claims;
 use super::node::Node;
 use super::registration::Membership;
 use crate::clock::Clock;
+use crate::controllers::ControllerHandle;
 use crate::door::{Door, Session};
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
@@ -59,15 +60,20 @@ impl Stage {
 
     /// As [`Stage::new`], with others at the door.
     pub async fn behind(door: Door) -> Stage {
+        let stage = Stage::unknown(door).await;
+        stage.join().await;
+        stage
+    }
+
+    /// As [`Stage::behind`], and its cluster does not know the broker yet.
+    pub async fn unknown(door: Door) -> Stage {
         let metadata = tempfile::tempdir().unwrap();
         let disk = MemDisk::new();
         // The metadata log has a disk of its own: its folder is a real one of the same name.
         let above: Vec<_> =
             metadata.path().ancestors().skip(1).filter(|folder| folder.parent().is_some()).collect();
         above.iter().rev().for_each(|folder| disk.create_dir(folder).unwrap());
-        let stage = Stage::open_behind(door, disk, metadata).await;
-        stage.join().await;
-        stage
+        Stage::open_behind(door, disk, metadata).await
     }
 
     /// A broker that its cluster does not know yet.
@@ -77,7 +83,14 @@ impl Stage {
 
     async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
         // Brokers that are only records send no heartbeats, and are not to be missed.
-        let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
+        let settings = [
+            ("node.id", "1"),
+            ("broker.session.timeout.ms", "3600000"),
+            ("offsets.topic.num.partitions", "1"),
+            ("transaction.state.log.num.partitions", "1"),
+            ("group.initial.rebalance.delay.ms", "0"),
+            ("group.min.session.timeout.ms", "1"),
+        ];
         let settings = BrokerSettings::from_pairs(settings).unwrap();
         let options = DirOptions {
             disk: Arc::new(disk.clone()),
@@ -89,6 +102,16 @@ impl Stage {
         let progress = Arc::new(RecoveryProgress::default());
         let node = Node::open(&settings, dir, Clock::start(), progress, door);
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
+        let service = KafkaService::new(node.ctx.clone());
+        Stage { node, disk, service, metadata }
+    }
+
+    /// From now on, whoever asks for the controller here hears that another node is it.
+    pub fn without_controller(self) -> Stage {
+        let Stage { mut node, disk, service, metadata } = self;
+        drop(service);
+        let ctx = Arc::get_mut(&mut node.ctx).expect("nobody is served");
+        ctx.controller = ControllerHandle::elsewhere();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }
     }
@@ -234,15 +257,35 @@ impl Connection {
         version: i16,
         request: &R,
     ) -> Result<Vec<Response>, CloseReason> {
+        self.send_body(R::KEY, version, &encode_to_bytes(request, version).unwrap()).await
+    }
+
+    /// As [`Connection::ask`], of any API: the body of the answer, if there is one.
+    pub async fn exchange(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Option<Bytes>, CloseReason> {
+        let responses = self.send_body(key, version, body).await?;
+        let response = responses.first().filter(|response| response.framed != Some(0));
+        Ok(response.map(|response| body_of(key, version, response)))
+    }
+
+    async fn send_body(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Vec<Response>, CloseReason> {
         let header = RequestHeader {
-            request_api_key: R::KEY.code(),
+            request_api_key: key.code(),
             request_api_version: version,
             correlation_id: 7,
             client_id: None,
         };
-        let header = encode_to_bytes(&header, request_header_version(R::KEY, version)).unwrap();
-        let frame = [header, encode_to_bytes(request, version).unwrap()].concat();
-        let mut frames = VecDeque::from([Frame::unmetered(frame.into())]);
+        let header = encode_to_bytes(&header, request_header_version(key, version)).unwrap();
+        let mut frames = VecDeque::from([Frame::unmetered([&header[..], body].concat().into())]);
         match self.service.serve(&mut self.session, &mut frames).await? {
             Responses::Ready(responses) => Ok(responses),
             Responses::Later(later) => later.await,
@@ -251,6 +294,14 @@ impl Connection {
 }
 
 fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
+    let mut reader = Reader::new(body_of(key, version, response));
+    let response = R::decode(&mut reader, version).unwrap();
+    reader.finish(key.name()).unwrap();
+    response
+}
+
+/// What follows the header of a response.
+fn body_of(key: ApiKey, version: i16, response: &Response) -> Bytes {
     let mut bytes = Vec::new();
     for part in &response.parts {
         match part {
@@ -260,11 +311,10 @@ fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
     }
     // Responses of a run come with their lengths.
     let start = if response.framed.is_some() { 4 } else { 0 };
-    let mut reader = Reader::new(Bytes::from(bytes).slice(start..));
+    let bytes = Bytes::from(bytes).slice(start..);
+    let mut reader = Reader::new(bytes.clone());
     ResponseHeader::decode(&mut reader, response_header_version(key, version)).unwrap();
-    let response = R::decode(&mut reader, version).unwrap();
-    reader.finish(key.name()).unwrap();
-    response
+    bytes.slice(bytes.len() - reader.remaining()..)
 }
 
 /// A batch of one record.

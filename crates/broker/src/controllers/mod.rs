@@ -93,6 +93,18 @@ impl ControllerHandle {
         (ControllerHandle { queue }, asked)
     }
 
+    /// Of a controller that is another node.
+    #[cfg(test)]
+    pub fn elsewhere() -> ControllerHandle {
+        let (handle, mut asked) = ControllerHandle::new();
+        tokio::spawn(async move {
+            while let Some(asked) = asked.recv().await {
+                asked.refuse(AskError::NotController { leader: Some(BrokerId(2)) });
+            }
+        });
+        handle
+    }
+
     /// Asks and waits until the answer is true on this broker.
     pub async fn ask<R: TryFrom<Response>>(&self, request: impl Into<Request>) -> Result<R, AskError> {
         let (answer, answered) = oneshot::channel();
