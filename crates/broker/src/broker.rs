@@ -103,6 +103,8 @@ impl Broker {
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
         let heartbeats = node.tasks.spawn("the heartbeats", membership.clone().stay());
+        // The first client finds what it asks for.
+        node.opened().await?;
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()));
         for listener in listeners {

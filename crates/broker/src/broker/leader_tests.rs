@@ -7,10 +7,12 @@ use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaSta
 use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::produce_response::PartitionProduceResponse;
-use ottla_wire::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse};
+use ottla_wire::messages::{
+    FetchRequest, FetchResponse, MetadataRecord, PartitionChangeRecord, ProduceRequest, ProduceResponse,
+};
 use ottla_wire::primitives::{Records, Request};
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{Offset, TopicId};
+use ottla_wire::{Offset, PartitionIndex, TopicId};
 
 use super::stage::{Connection, ME, PATIENCE, Stage, batch};
 
@@ -155,6 +157,29 @@ async fn a_fetch_with_a_passed_epoch_is_told_the_epoch_of_now() {
     let response = stage.connection().ask(17, &request).await.unwrap();
     let fenced = ErrorCode::FencedLeaderEpoch as i16;
     assert_eq!(leader_of_fetch(&response), (fenced, ME, 1, Some("localhost")));
+}
+
+/// Once the image says who leads, the partition itself serves as that: a client that heard it is not turned
+/// away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_of_leaders_is_true() {
+    const PARTITIONS: i32 = 200;
+    let stage = Stage::new().await;
+    let topic = stage.create_topic(TOPIC, &[&[ME][..]; PARTITIONS as usize]).await;
+    for epoch in 1..=5 {
+        let again = |partition_id| PartitionChangeRecord {
+            partition_id,
+            topic_id: topic,
+            leader: ME,
+            ..Default::default()
+        };
+        stage.propose_all((0..PARTITIONS).map(again).map(MetadataRecord::PartitionChange)).await;
+        let published = stage.node.ctx.published.load();
+        let epoch_of =
+            |index| published.partition(TOPIC, PartitionIndex(index)).unwrap().view().replica.leader_epoch;
+        let behind: Vec<i32> = (0..PARTITIONS).filter(|index| epoch_of(*index).0 < epoch).collect();
+        assert!(behind.is_empty(), "these do not know yet: {behind:?}");
+    }
 }
 
 /// What a follower fetches counts for its ISR, so only the incarnation that is registered is read for

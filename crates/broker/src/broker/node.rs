@@ -20,7 +20,7 @@ use crate::api;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
-use crate::controllers::{ControllerHandle, ControllerTask, Random};
+use crate::controllers::{ControllerHandle, ControllerTask, Random, Reached};
 use crate::coordinator::Coordinators;
 use crate::door::Door;
 use crate::fetch::Sessions;
@@ -49,6 +49,8 @@ pub struct Node {
     pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
+    /// How far its partitions are open, too.
+    open: watch::Receiver<u64>,
     /// Ends when the metadata log brings what cannot be applied.
     pub publisher: Option<JoinHandle<FatalError>>,
 }
@@ -116,13 +118,28 @@ impl Node {
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
             applied,
-            // Who has created a topic is answered when it can be used.
-            published: ready_index.clone(),
+            reached: Reached { published: published_index.clone(), open: ready_index.clone() },
         };
         tasks.spawn("the controller", task.run(asked));
         let desks = (published, controller, coordinators);
         let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
-        Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })
+        Ok(Node {
+            ctx,
+            dir,
+            quorum,
+            shards,
+            tasks,
+            published: published_index,
+            open: ready_index,
+            publisher: Some(publisher),
+        })
+    }
+}
+
+impl Node {
+    /// Waits until every partition of the image that is published now is open.
+    pub async fn opened(&self) -> Result<(), StartError> {
+        wait_for(self.open.clone(), self.ctx.published.load().index).await
     }
 }
 

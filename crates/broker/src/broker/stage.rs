@@ -125,6 +125,7 @@ impl Stage {
         let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch);
         let joined = tokio::time::timeout(PATIENCE, joined).await.expect("it joins").unwrap();
         claims.renew(&self.node.dir, joined.epoch()).await.unwrap();
+        tokio::time::timeout(PATIENCE, self.node.opened()).await.expect("it opens").unwrap();
     }
 
     /// Closes all logs and ends the broker; gives what it leaves behind.
@@ -209,7 +210,13 @@ impl Stage {
 
     /// Writes a record to the metadata log, and waits until it is published.
     pub async fn propose(&self, record: MetadataRecord) {
-        let index = self.node.quorum.propose(vec![record.to_frame().unwrap()]).await.unwrap();
+        self.propose_all([record]).await;
+    }
+
+    /// As [`Stage::propose`], in one entry.
+    pub async fn propose_all(&self, records: impl IntoIterator<Item = MetadataRecord>) {
+        let frames = records.into_iter().map(|record| record.to_frame().unwrap()).collect();
+        let index = self.node.quorum.propose(frames).await.unwrap();
         let mut published = self.node.published.clone();
         let published = published.wait_for(|at| *at >= index);
         tokio::time::timeout(PATIENCE, published).await.expect("it is published").unwrap();

@@ -18,6 +18,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::{mpsc, oneshot};
 
+pub use round::Reached;
 pub use task::ControllerTask;
 
 /// Requests that may wait for the controller. Whoever asks waits for room.

@@ -23,9 +23,20 @@ pub(super) struct Round {
     replies: Vec<Reply>,
 }
 
+/// How far this broker has made the metadata log true.
+#[derive(Clone)]
+pub struct Reached {
+    /// The index of the image that is published.
+    pub published: watch::Receiver<u64>,
+    /// The index up to which the files of partitions are opened, or removed.
+    pub open: watch::Receiver<u64>,
+}
+
 /// What a request gets once so many entries are applied.
 pub(super) struct Reply {
     after_entries: usize,
+    /// It says that partitions can be used, or are gone.
+    after_files: bool,
     result: Result<Response, AskError>,
 }
 
@@ -69,8 +80,12 @@ impl Round {
     }
 
     /// Answers the next request, when all that was decided so far is applied.
-    pub(super) fn reply(&mut self, result: Result<Response, AskError>) {
-        self.replies.push(Reply { after_entries: self.entries.count(), result });
+    pub(super) fn reply(&mut self, request: &Request, result: Result<Response, AskError>) {
+        let after_files = matches!(
+            request,
+            Request::CreateTopics(_) | Request::CreatePartitions(_) | Request::DeleteTopics(_)
+        );
+        self.replies.push(Reply { after_entries: self.entries.count(), after_files, result });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -101,20 +116,18 @@ impl Replies {
     }
 
     /// Sends what waits for no more than the entries that are applied, once they are published.
-    pub(super) fn send(&mut self, published: &watch::Receiver<u64>) {
+    pub(super) fn send(&mut self, reached: &Reached) {
         let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
         if due == 0 {
             return;
         }
-        let due: Vec<(Waiter, Reply)> = self.waiting.drain(..due).collect();
-        let (mut published, index) = (published.clone(), self.index);
-        tokio::spawn(async move {
-            let there = published.wait_for(|at| *at >= index).await.is_ok();
-            for (waiter, reply) in due {
-                // Nobody to hear it has stopped waiting.
-                let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
+        let due = self.waiting.drain(..due);
+        let (after_files, at_once): (Vec<_>, Vec<_>) = due.partition(|(_, reply)| reply.after_files);
+        for (replies, reached) in [(at_once, &reached.published), (after_files, &reached.open)] {
+            if !replies.is_empty() {
+                tokio::spawn(send_at(replies, self.index, reached.clone()));
             }
-        });
+        }
     }
 
     /// Refuses whatever still waits.
@@ -122,6 +135,15 @@ impl Replies {
         for (waiter, _) in self.waiting {
             let _gone = waiter.send(Err(error.clone()));
         }
+    }
+}
+
+/// Sends replies once `reached` is at `index`.
+async fn send_at(replies: Vec<(Waiter, Reply)>, index: u64, mut reached: watch::Receiver<u64>) {
+    let there = reached.wait_for(|at| *at >= index).await.is_ok();
+    for (waiter, reply) in replies {
+        // Nobody to hear it has stopped waiting.
+        let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
     }
 }
 

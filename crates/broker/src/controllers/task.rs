@@ -3,7 +3,7 @@
 //! Whoever does not lead knows nothing for sure and answers nothing. What a core remembers ends with its
 //! leadership, and also when it is unknown what became of a proposal: the next core begins once that is
 //! known, and makes whole what was only half logged. An answer leaves when its records are applied and
-//! published here, so that a topic can be used when its creation is answered.
+//! published here; that to a creation also waits for files, so that a topic can be used once it is answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use ottla_settings::BrokerSettings;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::round::Round;
+use super::round::{Reached, Round};
 use super::{AskError, Asked, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
@@ -37,8 +37,7 @@ pub struct ControllerTask<L> {
     pub clock: Clock,
     /// The image as the metadata log has it, and its index.
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
-    /// The index of the image that is published.
-    pub published: watch::Receiver<u64>,
+    pub reached: Reached,
 }
 
 /// A time in which this node is in charge.
@@ -213,7 +212,7 @@ impl<L: MetadataLog> Term<'_, L> {
             }
             let outcome = self.core.handle(&mut self.task.call(&round, &mut Random), request);
             let added = round.add(&outcome);
-            round.reply(added.map(|()| outcome.response));
+            round.reply(request, added.map(|()| outcome.response));
             taken += 1;
         }
         self.make_true(round, waiting.drain(..taken).map(|asked| asked.answer)).await
@@ -243,7 +242,7 @@ impl<L: MetadataLog> Term<'_, L> {
     /// Logs the entries of a round one after the other, and answers what each of them makes true.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
-        replies.send(&self.task.published);
+        replies.send(&self.task.reached);
         for entry in entries {
             match self.log(entry).await {
                 Ok(index) => replies.applied(index),
@@ -253,7 +252,7 @@ impl<L: MetadataLog> Term<'_, L> {
                     return Err(Ended::Unsure);
                 }
             }
-            replies.send(&self.task.published);
+            replies.send(&self.task.reached);
         }
         Ok(())
     }
