@@ -1,4 +1,4 @@
-//! FindCoordinator (key 10): who coordinates a group or a transactional id.
+//! FindCoordinator (key 10): the coordinator of a group or a transactional id.
 //!
 //! - 1: transactional ids (KIP-98), a message with an error.
 //! - 3: flexible.
@@ -24,8 +24,8 @@ const SEVERAL_VERSION: i16 = 4;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// Where a coordinator is: node, host and port.
-type Place = (BrokerId, Str, u16);
+/// The address of a coordinator: node, host and port.
+type CoordinatorAddress = (BrokerId, Str, u16);
 
 pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if call.version >= SEVERAL_VERSION {
@@ -41,17 +41,17 @@ pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> Fin
     FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() }
 }
 
-/// Why no coordinator is named.
+/// Why there is no coordinator to name.
 struct NotFound {
     code: ErrorCode,
     message: &'static str,
 }
 
-async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFound> {
+async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<CoordinatorAddress, NotFound> {
     let topic = match key_type {
         GROUP => InternalTopic::Offsets,
         TRANSACTION => InternalTopic::TransactionState,
-        // Share groups (2) and what later versions bring.
+        // Share groups (2), and kinds of later versions.
         _ => {
             let message = "coordinators are for groups (0) and transactional ids (1)";
             return Err(NotFound { code: ErrorCode::InvalidRequest, message });
@@ -78,7 +78,7 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
     Ok((id, endpoint.host.clone(), endpoint.port))
 }
 
-fn coordinator(key: Str, found: Result<Place, NotFound>) -> Coordinator {
+fn coordinator(key: Str, found: Result<CoordinatorAddress, NotFound>) -> Coordinator {
     match found {
         Ok((id, host, port)) => {
             Coordinator { key, node_id: id.0, host, port: i32::from(port), ..Default::default() }

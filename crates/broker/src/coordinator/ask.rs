@@ -1,4 +1,4 @@
-//! How a coordinator of any kind is asked.
+//! How to send requests to a coordinator of any kind.
 
 use std::time::Duration;
 
@@ -9,26 +9,27 @@ use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::desk::Coordinators;
-use super::kind::{Asked, Kind, Letter, Proof};
+use super::kind::{CoordinatorKind, Letter, PendingRequest, Proof};
 use crate::shard::Letters;
 
-/// As Kafka says it: clients of any age look for the coordinator and ask again.
+/// Kafka's code for this: clients of any age then look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
-/// One thing that coordinators of a kind are asked.
+/// One request to coordinators of a kind.
 pub trait Ask {
-    type Kind: Kind;
+    type Kind: CoordinatorKind;
 
-    /// What it is answered.
+    /// The answer to it.
     type Answer;
 
-    fn question(self) -> <Self::Kind as Kind>::Question;
+    fn question(self) -> <Self::Kind as CoordinatorKind>::Question;
 
-    /// Its answer, of all that there are; `None` for that to something else, which never comes.
-    fn answer(answer: <Self::Kind as Kind>::Answer) -> Option<Self::Answer>;
+    /// Picks its answer out of all answers of the kind. `None` for the answer to another request, which never
+    /// happens.
+    fn answer(answer: <Self::Kind as CoordinatorKind>::Answer) -> Option<Self::Answer>;
 }
 
-/// Declares what a kind can be asked: a type for each variant of its questions, and its answer.
+/// Declares the requests of a kind: a type for each variant of its questions, and its answer.
 macro_rules! asks {
     ($kind:ty, $question:ident, $response:ident: $($name:ident($asked:ty) => $answer:ty,)+) => {$(
         pub struct $name(pub $asked);
@@ -50,7 +51,7 @@ macro_rules! asks {
 pub(super) use asks;
 
 impl Coordinators {
-    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been
+    /// Adds a request to the coordinator of a partition to `letters`. The answer comes after they have been
     /// sent.
     pub(super) fn write_to<A: Ask>(
         &self,
@@ -58,14 +59,14 @@ impl Coordinators {
         index: PartitionIndex,
         request: <A::Kind as Coordinator>::Request,
         proof: Option<Proof>,
-    ) -> Result<Answer<A>, ErrorCode> {
+    ) -> Result<PendingAnswer<A>, ErrorCode> {
         let published = self.published.load();
         let topic = A::Kind::TOPIC.topic();
         let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
         let (answer, answered) = oneshot::channel();
-        let asked = Box::new(Asked { request, proof, answer });
+        let asked = Box::new(PendingRequest { request, proof, answer });
         letters.add(partition, Letter::<A::Kind>::Ask(asked));
-        Ok(Answer(answered))
+        Ok(PendingAnswer(answered))
     }
 
     /// Sends a request to the coordinator of a partition.
@@ -74,16 +75,16 @@ impl Coordinators {
         index: PartitionIndex,
         request: <A::Kind as Coordinator>::Request,
         proof: Option<Proof>,
-    ) -> Result<Answer<A>, ErrorCode> {
+    ) -> Result<PendingAnswer<A>, ErrorCode> {
         let mut letters = Letters::default();
         let answer = self.write_to(&mut letters, index, request, proof)?;
         letters.send().await;
         Ok(answer)
     }
 
-    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What
-    /// it does delays the partitions that share the shard.
-    pub async fn look<K: Kind, T: Send + 'static>(
+    /// Runs `look` on every coordinator of a kind that serves on this broker, and returns the results. Its
+    /// work delays the partitions in the same shard.
+    pub async fn look<K: CoordinatorKind, T: Send + 'static>(
         &self,
         look: impl Fn(&K) -> T + Clone + Send + 'static,
     ) -> Vec<T> {
@@ -105,10 +106,10 @@ impl Coordinators {
     }
 }
 
-/// An answer that is awaited.
-pub struct Answer<A: Ask>(oneshot::Receiver<Result<<A::Kind as Kind>::Answer, Unserved>>);
+/// A pending answer.
+pub struct PendingAnswer<A: Ask>(oneshot::Receiver<Result<<A::Kind as CoordinatorKind>::Answer, Unserved>>);
 
-impl<A: Ask> Answer<A> {
+impl<A: Ask> PendingAnswer<A> {
     /// Waits for it.
     pub async fn come(self) -> Result<A::Answer, ErrorCode> {
         match self.0.await {
@@ -116,12 +117,12 @@ impl<A: Ask> Answer<A> {
                 Some(answer) => Ok(answer),
                 None => unreachable!("a coordinator answers what it was asked"),
             },
-            // The leadership went away with the request.
+            // The leadership ended before the answer.
             Err(_) => Err(ErrorCode::NotCoordinator),
         }
     }
 
-    /// Waits for it so long: what was asked may be done all the same.
+    /// Waits for it up to `patience`. After that the request may still be carried out.
     pub async fn come_within(self, patience: Duration) -> Result<A::Answer, ErrorCode> {
         tokio::time::timeout(patience, self.come()).await.unwrap_or(Err(TOO_LATE))
     }

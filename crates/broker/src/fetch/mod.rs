@@ -1,6 +1,6 @@
 //! Reading for consumers and followers: sessions, plans, long polls.
 //!
-//! - [`session`]: what one incremental fetch session knows of its partitions (KIP-227).
+//! - [`session`]: one incremental fetch session and its partitions (KIP-227).
 //! - [`cache`]: all sessions of the broker, bounded.
 //! - [`read`]: what one partition has for one fetch.
 
@@ -9,5 +9,5 @@ mod read;
 mod session;
 
 pub use cache::{Opened, SessionError, Sessions};
-pub use read::{Asked, Content, Found, ReadFailure, Reader, plan, unreadable};
+pub use read::{Content, Found, PartitionFetch, ReadFailure, Reader, plan, unreadable};
 pub use session::{FetchSession, PartitionId, TopicRef, epoch};

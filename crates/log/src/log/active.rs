@@ -12,7 +12,7 @@ use crate::names::random;
 use crate::reader::Bound;
 use crate::segment::cursor::{Cursor, LOOKUP_WINDOW};
 use crate::segment::indexer::Indexer;
-use crate::segment::{Place, Segment, Sizes};
+use crate::segment::{LogFolder, Segment, Sizes};
 
 /// What the owner knows of the segment that grows.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ const RELATIVE_MAX: i64 = i32::MAX as i64;
 impl Active {
     /// The first segment of a log, whose file is made when it is first written to: a thousand partitions that
     /// nobody has used yet need not cost a thousand files.
-    pub fn planned(place: &Arc<Place>, base: Offset) -> io::Result<Active> {
+    pub fn planned(place: &Arc<LogFolder>, base: Offset) -> io::Result<Active> {
         let segment = Segment::new(place, base, Sizes::default(), base);
         let indexer = Indexer::resume(&segment)?;
         Ok(Active {
@@ -55,7 +55,7 @@ impl Active {
     }
 
     /// A new segment and its file.
-    pub fn create(place: &Arc<Place>, base: Offset, config: &LogConfig) -> io::Result<Active> {
+    pub fn create(place: &Arc<LogFolder>, base: Offset, config: &LogConfig) -> io::Result<Active> {
         let mut active = Active::planned(place, base)?;
         active.make_file(config)?;
         Ok(active)

@@ -25,7 +25,7 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::TopicPartition;
 use crate::dir::{DataDir, Doomed, Slot};
 use crate::reader::{Bound, LogReader, Shared};
-use crate::segment::{Place, Segment};
+use crate::segment::{LogFolder, Segment};
 use active::Active;
 pub use error::LogError;
 use flush::FlushState;
@@ -44,7 +44,7 @@ use snapshots::Snapshots;
 #[derive(Debug)]
 pub struct Log {
     dir: DataDir,
-    place: Arc<Place>,
+    place: Arc<LogFolder>,
     name: TopicPartition,
     topic_id: Option<TopicId>,
     /// `partition.metadata` is still to be written.

@@ -17,11 +17,11 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::Kind;
+use crate::names::FileKind;
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
-use crate::segment::{Place, Segment, Sizes};
+use crate::segment::{LogFolder, Segment, Sizes};
 
 /// A log as it was found and made whole.
 pub(super) struct Recovered {
@@ -40,7 +40,7 @@ pub(super) struct Recovered {
 /// See [`super::Log::open`].
 pub(super) fn recover(
     dir: &DataDir,
-    place: &Arc<Place>,
+    place: &Arc<LogFolder>,
     config: &LogConfig,
     recovery: Recovery,
     replay: &mut dyn Replay,
@@ -74,7 +74,7 @@ pub(super) fn recover(
 
 struct Loader<'a> {
     dir: &'a DataDir,
-    place: &'a Arc<Place>,
+    place: &'a Arc<LogFolder>,
     config: &'a LogConfig,
     /// Everything below was synced, indexes and all.
     trusted: Offset,
@@ -93,7 +93,7 @@ impl Loader<'_> {
         replay: &mut dyn Replay,
     ) -> Result<Recovered, CursorError> {
         let complete = listing.segments.last_key_value().is_some_and(|(_, kinds)| {
-            recovery.clean && kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex)
+            recovery.clean && kinds.contains(&FileKind::Index) && kinds.contains(&FileKind::TimeIndex)
         });
         let (mut segments, last) = self.load_segments(&listing.segments)?;
         let active = match last {
@@ -121,7 +121,7 @@ impl Loader<'_> {
         }
         if !recovery.clean {
             for offset in snapshots.offsets.range(known..) {
-                let path = self.place.path(*offset, Kind::Snapshot);
+                let path = self.place.path(*offset, FileKind::Snapshot);
                 flush.snapshot_written(*offset, self.place.disk.open(&path, Open::Write)?);
             }
             flush.recovered();
@@ -148,7 +148,7 @@ impl Loader<'_> {
     /// The segments, and the indexer of the last one.
     fn load_segments(
         &mut self,
-        found: &BTreeMap<Offset, BTreeSet<Kind>>,
+        found: &BTreeMap<Offset, BTreeSet<FileKind>>,
     ) -> Result<(Vec<Arc<Segment>>, Option<Indexer>), CursorError> {
         let mut segments = Vec::with_capacity(found.len());
         let mut indexer = None;
@@ -156,7 +156,7 @@ impl Loader<'_> {
         while let Some((base, kinds)) = rest.next() {
             let next = rest.peek().map(|(base, _)| **base);
             let sizes = self.sizes(*base, kinds)?;
-            let indexed = kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex);
+            let indexed = kinds.contains(&FileKind::Index) && kinds.contains(&FileKind::TimeIndex);
             // A recovery point at the very end of a segment may be older than the last entries of its
             // indexes.
             if let Some(next) = next.filter(|next| *next < self.trusted && indexed) {
@@ -179,16 +179,16 @@ impl Loader<'_> {
         Ok((segments, indexer))
     }
 
-    fn sizes(&self, base: Offset, kinds: &BTreeSet<Kind>) -> io::Result<Sizes> {
+    fn sizes(&self, base: Offset, kinds: &BTreeSet<FileKind>) -> io::Result<Sizes> {
         let len = |kind, unit: usize| match kinds.contains(&kind) {
             true => Ok::<u64, io::Error>(self.place.disk.len(&self.place.path(base, kind))? / unit as u64),
             false => Ok(0),
         };
         Ok(Sizes {
-            log: len(Kind::Log, 1)?,
-            offsets: len(Kind::Index, 8)? as usize,
-            times: len(Kind::TimeIndex, 12)? as usize,
-            txns: len(Kind::TxnIndex, ENTRY_LEN)?,
+            log: len(FileKind::Log, 1)?,
+            offsets: len(FileKind::Index, 8)? as usize,
+            times: len(FileKind::TimeIndex, 12)? as usize,
+            txns: len(FileKind::TxnIndex, ENTRY_LEN)?,
         })
     }
 
@@ -209,7 +209,7 @@ impl Loader<'_> {
 
     fn remove_segment(&mut self, base: Offset) -> io::Result<()> {
         let segment = Segment::new(self.place, base, Sizes::default(), base);
-        self.cut_bytes += self.place.disk.len(&self.place.path(base, Kind::Log))?;
+        self.cut_bytes += self.place.disk.len(&self.place.path(base, FileKind::Log))?;
         let delay = Duration::from_millis(self.config.file_delete_delay_ms);
         self.dir.doom(Doomed::Files(segment.retire()?), delay);
         Ok(())
@@ -222,7 +222,7 @@ impl Loader<'_> {
             let (walked, end) = self.walk_once(base, sizes, trusted, next)?;
             let contradicted = walked.cut || next.is_none() && trusted != Offset(i64::MAX);
             if end < trusted && trusted > base && contradicted {
-                let segment = self.place.path(base, Kind::Log);
+                let segment = self.place.path(base, FileKind::Log);
                 tracing::error!(segment = %segment.display(), %end, %trusted,
                     "log is damaged below what was synced: scanning the segment from its start");
                 trusted = base;
@@ -230,7 +230,7 @@ impl Loader<'_> {
             }
             let size = walked.segment.size();
             if walked.cut {
-                tracing::warn!(segment = %self.place.path(base, Kind::Log).display(), %end,
+                tracing::warn!(segment = %self.place.path(base, FileKind::Log).display(), %end,
                     bytes = sizes.log - size, "cut off the end of a segment that was not whole");
                 self.cut_bytes += sizes.log - size;
                 walked.segment.file()?.set_len(size)?;

@@ -9,9 +9,10 @@ use ottla_group::offsets::GroupTopicPartition;
 use ottla_wire::PartitionIndex;
 use ottla_wire::primitives::Str;
 
-use super::{Invariant, Scene, Verdict};
+use super::promise::{Invariant, Scene};
 use crate::group::member::Heard;
 use crate::group::topics::SimTopics;
+use crate::invariants::Verdict;
 
 #[derive(Default)]
 pub struct OffsetsDoNotGoBack {
@@ -62,6 +63,9 @@ impl Invariant for OffsetsDoNotGoBack {
 
     fn taken_over(&mut self, scene: &Scene<'_>) -> Verdict {
         let now = offsets(scene);
+        // A topic may have gone while nobody had its offsets in memory: the next broker finds them and lets
+        // them go.
+        self.promised.retain(|place, _| scene.topics.by_name(&place.topic).is_some());
         for (place, promised) in &self.promised {
             match now.get(place) {
                 Some(offset) if offset >= promised => {}
