@@ -2,6 +2,8 @@
 
 mod claims;
 #[cfg(test)]
+mod deletion_tests;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod door_tests;

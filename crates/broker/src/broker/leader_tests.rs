@@ -34,7 +34,7 @@ async fn stage() -> (Stage, TopicId) {
     (stage, topic)
 }
 
-fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
+pub fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
     let partition = FetchPartition {
         fetch_offset: 0,
         partition_max_bytes: 1 << 20,
@@ -56,7 +56,7 @@ fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
     }
 }
 
-fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
+pub fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
     let records = Some(Records::Bytes(batch(b"a", 1_000)));
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic = match version {
@@ -66,11 +66,11 @@ fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
     ProduceRequest { acks, timeout_ms: 600_000, topic_data: vec![topic], ..Default::default() }
 }
 
-fn fetched(response: &FetchResponse) -> &PartitionData {
+pub fn fetched(response: &FetchResponse) -> &PartitionData {
     &response.responses[0].partitions[0]
 }
 
-fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
+pub fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
     &response.responses[0].partition_responses[0]
 }
 

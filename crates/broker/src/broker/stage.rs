@@ -2,6 +2,7 @@
 //! of its cluster are only records in the metadata log.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use ottla_controller::image::Endpoint;
 use ottla_log::{DataDir, DirOptions, Disk, Identity, MemDisk};
 use ottla_net::{
-    CloseReason, ConnectionId, Frame, Part, Peer, Principal, Response, Responses, SecurityProtocol, Service,
+    CloseReason, ConnectionId, Frame, Listener, NetSettings, Part, Peer, Plain, Principal, Response,
+    Responses, SecurityProtocol, Server, Service,
 };
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
@@ -220,6 +222,16 @@ impl Stage {
         let mut published = self.node.published.clone();
         let published = published.wait_for(|at| *at >= index);
         tokio::time::timeout(PATIENCE, published).await.expect("it is published").unwrap();
+    }
+
+    /// Serves clients by real sockets for as long as the server is kept.
+    pub fn listen(&self) -> (Server, SocketAddr) {
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = Listener::bind(LISTENER, SecurityProtocol::Plaintext, any, 16).unwrap();
+        let addr = listener.addr();
+        let mut server = Server::new(NetSettings::default());
+        server.serve(Arc::new(self.service.clone()), listener, Arc::new(Plain));
+        (server, addr)
     }
 
     pub fn connection(&self) -> Connection {

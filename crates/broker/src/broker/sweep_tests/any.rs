@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes};
 use ottla_wire::protocol::ApiKey;
 
-use crate::schema::{Field, Kind, Message, Struct, Type, Versions};
+use crate::schema::{Field, Message, MessageKind, Struct, Type, Versions};
 
 #[path = "../../../../wire/build/parse.rs"]
 #[allow(dead_code)]
@@ -49,14 +49,14 @@ impl Schema {
     }
 
     pub fn request(&self, key: ApiKey) -> &Message {
-        self.find(key, Kind::Request)
+        self.find(key, MessageKind::Request)
     }
 
     pub fn response(&self, key: ApiKey) -> &Message {
-        self.find(key, Kind::Response)
+        self.find(key, MessageKind::Response)
     }
 
-    fn find(&self, key: ApiKey, kind: Kind) -> &Message {
+    fn find(&self, key: ApiKey, kind: MessageKind) -> &Message {
         let found = self.messages.iter().find(|one| one.kind == kind && one.key == Some(key.code()));
         found.unwrap_or_else(|| panic!("the schema has no {kind:?} for {key}"))
     }
