@@ -34,7 +34,6 @@ mod published;
 mod schema;
 mod service;
 mod shard;
-mod tasks;
 mod waiters;
 
 pub use broker::{Broker, FatalError, Listening, ShutdownError, StartError};

@@ -16,6 +16,7 @@ use ottla_net::{
 };
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::batch::BatchBuilder;
 use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_wire::messages::register_broker_record::BrokerEndpoint;
@@ -102,7 +103,7 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress, door);
+        let node = Node::open(&settings, dir, Clock::start(), progress, door, Tasks::default());
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }
@@ -229,7 +230,7 @@ impl Stage {
         let any = ([127, 0, 0, 1], 0).into();
         let listener = Listener::bind(LISTENER, SecurityProtocol::Plaintext, any, 16).unwrap();
         let addr = listener.addr();
-        let mut server = Server::new(NetSettings::default());
+        let mut server = Server::new(NetSettings::default(), self.node.tasks.clone());
         server.serve(Arc::new(self.service.clone()), listener, Arc::new(Plain));
         (server, addr)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ottla_controller::Image;
 use ottla_controller::controller::{Entries, Entry, Outcome, Request, Response};
+use ottla_tasks::Tasks;
 use tokio::sync::watch;
 
 use super::{AskError, Waiter};
@@ -116,7 +117,7 @@ impl Replies {
     }
 
     /// Sends the replies whose entries are applied, once those are published.
-    pub(super) fn send(&mut self, reached: &Reached) {
+    pub(super) fn send(&mut self, reached: &Reached, tasks: &Tasks) {
         let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
         if due == 0 {
             return;
@@ -125,7 +126,7 @@ impl Replies {
         let (after_files, at_once): (Vec<_>, Vec<_>) = due.partition(|(_, reply)| reply.after_files);
         for (replies, reached) in [(at_once, &reached.published), (after_files, &reached.open)] {
             if !replies.is_empty() {
-                tokio::spawn(send_at(replies, self.index, reached.clone()));
+                tasks.errand("answers of the controller", send_at(replies, self.index, reached.clone()));
             }
         }
     }

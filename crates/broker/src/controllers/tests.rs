@@ -11,6 +11,7 @@ use ottla_controller::controller::{ENTRY_BYTES_MAX, bootstrap_records};
 use ottla_controller::image::Feature;
 use ottla_quorum::{Leadership, MetadataLog, ProposeError, StateMachine};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::messages::broker_registration_request::Feature as SupportedFeature;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::{
@@ -155,6 +156,7 @@ impl World {
             clock: Clock::start(),
             applied: applied.clone(),
             reached: Reached { published: published_index, open: open_index },
+            tasks: Tasks::default(),
         };
         tokio::spawn(task.run(asked));
         World { log, controller, applied }
