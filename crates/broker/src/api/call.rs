@@ -90,8 +90,8 @@ impl Call<'_> {
         Ok(Response { mute, ..encoded })
     }
 
-    /// Charges the request to the client, with the bytes of records in its answer. Returns how long the client
-    /// must wait.
+    /// Charges the request to the client, with the bytes of records in its answer. Returns how long the
+    /// client must wait.
     pub fn charge(&self, bytes: usize) -> Duration {
         let took = self.ctx.clock.now().since(self.started);
         self.session.charge(&self.ctx.door, self.key, took, bytes)
