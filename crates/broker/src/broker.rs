@@ -3,6 +3,8 @@
 mod checked;
 mod claims;
 #[cfg(test)]
+mod deletion_tests;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod door_tests;
@@ -18,6 +20,8 @@ mod registration;
 #[cfg(test)]
 mod stage;
 mod status;
+#[cfg(test)]
+mod sweep_tests;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -113,6 +117,8 @@ impl Broker {
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
         let heartbeats = tasks.part("the heartbeats", membership.clone().stay());
+        // The first client finds what it asks for.
+        node.opened().await?;
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()), tasks.clone());
         for listener in listeners {

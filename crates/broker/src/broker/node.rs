@@ -21,7 +21,7 @@ use crate::api;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
-use crate::controllers::{ControllerHandle, ControllerTask, Random};
+use crate::controllers::{ControllerHandle, ControllerTask, Random, Reached};
 use crate::coordinator::Coordinators;
 use crate::descriptors::Shares;
 use crate::door::Door;
@@ -43,6 +43,8 @@ pub struct Node {
     pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
+    /// How far its partitions are open, too.
+    open: watch::Receiver<u64>,
     /// Ends when the metadata log holds something that cannot be applied.
     pub publisher: Option<JoinHandle<FatalError>>,
 }
@@ -111,14 +113,29 @@ impl Node {
             open_max: Shares::now().partitions,
             clock: clock.clone(),
             applied,
-            // A created topic is usable when the answer leaves.
-            published: ready_index.clone(),
+            reached: Reached { published: published_index.clone(), open: ready_index.clone() },
             tasks: tasks.clone(),
         };
         tasks.part("the controller", task.run(asked));
         let desks = (published, controller, coordinators);
         let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
-        Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })
+        Ok(Node {
+            ctx,
+            dir,
+            quorum,
+            shards,
+            tasks,
+            published: published_index,
+            open: ready_index,
+            publisher: Some(publisher),
+        })
+    }
+}
+
+impl Node {
+    /// Waits until every partition of the image that is published now is open.
+    pub async fn opened(&self) -> Result<(), StartError> {
+        wait_for(self.open.clone(), self.ctx.published.load().index).await
     }
 }
 
