@@ -1,5 +1,6 @@
-//! Broker settings that Kafka once had. Files that are older than the broker name them: they are skipped with
-//! a warning that says what takes their place.
+//! Names that are no broker settings and stand in files for Kafka all the same: settings that it once had, and
+//! those of its authorizer. They are skipped with a warning that says what takes their place, or why nobody
+//! reads them.
 
 const ZOOKEEPER: &str =
     "Kafka 4.0 removed it with ZooKeeper; the brokers keep the metadata themselves (process.roles)";
@@ -66,10 +67,17 @@ const REMOVED: &[(&str, &str)] = &[
     ("zookeeper.sync.time.ms", ZOOKEEPER),
 ];
 
+const AUTHORIZER: &str = "only an authorizer reads it, and there is none (authorizer.class.name)";
+
+/// What Kafka's own authorizer reads. In Kafka, too, they do nothing without one.
+const OF_AUTHORIZER: &[(&str, &str)] =
+    &[("allow.everyone.if.no.acl.found", AUTHORIZER), ("super.users", AUTHORIZER)];
+
 /// The name as it is kept here, and since when it is gone and what takes its place; `None` if Kafka never had
 /// it.
 pub fn removed(name: &str) -> Option<(&'static str, &'static str)> {
-    REMOVED.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|at| REMOVED[at])
+    let found = REMOVED.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|at| REMOVED[at]);
+    found.or_else(|| OF_AUTHORIZER.iter().copied().find(|(known, _)| *known == name))
 }
 
 #[cfg(test)]
@@ -80,7 +88,7 @@ mod tests {
     #[test]
     fn what_was_removed_is_in_order_and_gone() {
         assert!(REMOVED.is_sorted_by(|(a, _), (b, _)| a < b));
-        for (name, why) in REMOVED {
+        for (name, why) in REMOVED.iter().chain(OF_AUTHORIZER) {
             assert_eq!(removed(name), Some((*name, *why)));
             assert!(tables::broker(name).is_none(), "{name} is a setting still");
             // What takes its place must be there.

@@ -62,12 +62,14 @@ fn overrides_win_and_nothing_need_be_set() {
 /// What Kafka once had does not keep a broker from starting, and neither does what has no effect here.
 #[test]
 fn settings_that_kafka_removed_are_skipped_with_a_warning() {
-    let text = "zookeeper.connect=a:2181\ninter.broker.protocol.version=3.9\nlog.cleaner.threads=2\nnum.partitions=3";
+    let text = "zookeeper.connect=a:2181\ninter.broker.protocol.version=3.9\nsuper.users=User:a\nlog.cleaner.threads=2\n\
+                num.partitions=3";
     let settings = BrokerSettings::parse(text, &[]).unwrap();
     let warnings: Vec<String> = settings.warnings().iter().map(ToString::to_string).collect();
     let parts = [
         "zookeeper.connect has no effect: Kafka 4.0 removed it",
         "inter.broker.protocol.version has no effect: Kafka 4.0 removed it; the level of metadata.version",
+        "super.users has no effect: only an authorizer reads it, and there is none",
         "log.cleaner.threads has no effect: compaction is not carried out yet",
     ];
     assert_eq!(warnings.len(), parts.len(), "{warnings:?}");
