@@ -11,6 +11,7 @@ use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
 use super::slots::Offsets;
 use crate::disk::{Disk, Entry, RealDisk, read_file, replace_file};
+use crate::room::RESERVE_BYTES;
 use crate::names::{Folder, parse_folder_name, random_uuid};
 
 const META: &str = "meta.properties";
@@ -36,11 +37,19 @@ pub struct DirOptions {
     /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
     /// does not wait.
     pub checkpoint_interval: Duration,
+    /// What is kept free for the broker's own needs: `log.dir.reserve.bytes`. A twentieth of the volume if that
+    /// is less.
+    pub reserve_bytes: u64,
 }
 
 impl Default for DirOptions {
     fn default() -> Self {
-        DirOptions { disk: Arc::new(RealDisk), background: true, checkpoint_interval: Duration::from_secs(5) }
+        DirOptions {
+            disk: Arc::new(RealDisk),
+            background: true,
+            checkpoint_interval: Duration::from_secs(5),
+            reserve_bytes: RESERVE_BYTES,
+        }
     }
 }
 

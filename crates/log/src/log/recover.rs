@@ -17,7 +17,7 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::Kind;
+use crate::names::{Kind, LEADER_EPOCHS};
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
@@ -280,7 +280,7 @@ impl Loader<'_> {
             if found.position == prefix.position && prefix.offsets > 0 {
                 indexer.skip(&found.header);
             } else {
-                indexer.note(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
+                indexer.note_found(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
             }
             size = found.end();
             self.met.add(base, found);
@@ -373,7 +373,7 @@ impl Loader<'_> {
 
     /// `None` if the file is missing or damaged: then the log says what its epochs are.
     fn read_epochs(&self) -> io::Result<Option<Vec<EpochStart>>> {
-        let path = self.place.folder.join("leader-epoch-checkpoint");
+        let path = self.place.folder.join(LEADER_EPOCHS);
         let read = read_file(&*self.place.disk, &path, CHECKPOINT_BYTES_MAX);
         match read.and_then(|text| parse_epochs(&text)) {
             Ok(epochs) => Ok(Some(epochs)),

@@ -18,6 +18,7 @@ use ottla_wire::{Offset, Timestamp};
 
 use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, Kind, file_name};
+use crate::verdict::Verdict;
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
 use index::{Around, Entry, SparseIndex};
 use txn_index::TxnIndex;
@@ -271,6 +272,8 @@ pub(crate) fn retire_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<Pat
     match disk.rename(path, &retired) {
         Ok(()) => Ok(Some(retired)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A longer name may need room; to remove the file needs none.
+        Err(error) if Verdict::of(&error) == Verdict::Full => disk.remove_file(path).map(|()| None),
         Err(error) => Err(error),
     }
 }

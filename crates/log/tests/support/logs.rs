@@ -19,6 +19,7 @@ pub fn mem_dir(disk: &(impl Disk + Clone)) -> DataDir {
         disk: Arc::new(disk.clone()),
         background: false,
         checkpoint_interval: Duration::from_secs(3600),
+        ..DirOptions::default()
     };
     DataDir::open_with("/data", &identity(), options).unwrap()
 }
