@@ -33,6 +33,6 @@ pub use disk::{Cold, Disk, DiskFile, Entry, Faults, Lock, LockGuard, MemDisk, Op
 pub use flush::{FLUSHES_WAITING_MAX, FlushDone, FlushId, FlushJob, Flusher};
 pub use health::{Failure, Health};
 pub use log::{Log, LogError, NoReplay, Opened, Replay, Retained, UNVOUCHED_BYTES_AIM};
-pub use room::{Level, RESERVE_BYTES, Reading, Room, Writer};
 pub use reader::{Batches, Bound, LogReader, ReadError, ReadPlan, SegmentInfo, TimestampAndOffset};
+pub use room::{Level, RESERVE_BYTES, Reading, Room, Writer};
 pub use verdict::{Verdict, patiently, sync_failed};

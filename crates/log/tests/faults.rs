@@ -17,7 +17,9 @@ use ottla_log::{
     Open, OpenError, ReadError, RealDisk, Recovery,
 };
 use ottla_wire::batch::BatchHeader;
-use ottla_wire::{AbortedTxn, EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, Uuid};
+use ottla_wire::{
+    AbortedTxn, EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, Uuid,
+};
 
 #[test]
 fn a_full_disk_shows_nothing_half_written_and_the_log_goes_on_when_there_is_room() {
@@ -493,9 +495,9 @@ fn a_directory_is_of_one_process_node_and_cluster() {
     std::fs::create_dir(path.join("t-0")).unwrap();
     assert!(matches!(DataDir::open(&path, &identity()), Err(OpenError::NoMeta { .. })));
     unpack_kafka_dir(guard.path());
-    std::fs::write(guard.path().join("data/recovery-point-offset-checkpoint"), "0\n7\n").unwrap();
+    std::fs::write(guard.path().join("data/log-start-offset-checkpoint"), "0\n7\n").unwrap();
     let damaged = DataDir::open(guard.path().join("data"), &Identity::default());
-    assert!(matches!(damaged, Err(OpenError::Damaged { .. })));
+    assert!(matches!(damaged, Err(OpenError::NoLogStarts { .. })));
 }
 
 /// Readers on other threads see whole batches in order while the owner appends, rolls and retains.

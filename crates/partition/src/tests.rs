@@ -321,7 +321,11 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
         append(&mut partition, acks, "lost with it");
         let lost = Err(AppendError::NoRoom);
         let (refused, high_watermark, _) = end_turn(&mut partition);
-        assert_eq!(refused, [("half of it is written", lost), ("lost with it", lost)], "{durability:?} {acks:?}");
+        assert_eq!(
+            refused,
+            [("half of it is written", lost), ("lost with it", lost)],
+            "{durability:?} {acks:?}"
+        );
         assert!(high_watermark <= Offset(31) && partition.failure().is_none() && dir.health().is_online());
         assert_eq!((partition.log().log_end(), partition.view().replica.log_end), (Offset(31), Offset(31)));
         assert_eq!(partition.view().replica.epochs.latest(), Some(LeaderEpoch(3)));

@@ -35,6 +35,7 @@ const JOBS_MAX: usize = 16;
 pub(crate) struct LogStore {
     tail: Arc<RwLock<Tail>>,
     jobs: mpsc::SyncSender<Job>,
+    disk: Disk,
     vote: Option<Vote>,
 }
 
@@ -63,20 +64,22 @@ impl LogStore {
         vote: Option<Vote>,
     ) -> io::Result<LogStore> {
         let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
-        let writer = Writer { disk, dir, journal, failed: None };
+        let writer = Writer { disk: disk.clone(), dir, journal, failed: None };
         thread::Builder::new().name("metadata-log".into()).spawn(move || writer.run(queue))?;
         let tail = Tail { before: replayed.before, entries: replayed.entries };
-        Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, vote })
+        Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, disk, vote })
     }
 
     /// Stops the thread and lets go of the files. Whatever comes later fails.
     pub(crate) async fn stop(&self) {
+        self.disk.stop_waiting();
         // An error says that it has stopped already.
         let _ = self.ask(|done| Job::Stop { done }).await;
     }
 
     /// As `stop`, without waiting.
     pub(crate) fn stop_soon(&self) {
+        self.disk.stop_waiting();
         let (done, _) = oneshot::channel();
         let _ = self.jobs.try_send(Job::Stop { done });
     }

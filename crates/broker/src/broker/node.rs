@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use ottla_controller::controller::{IdSource, bootstrap_records};
-use ottla_log::{DataDir, Flusher, FoundPartition, Identity};
+use ottla_log::{DataDir, DirOptions, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_settings::{BrokerSettings, key};
 use ottla_wire::messages::MetadataRecord;
@@ -136,13 +136,15 @@ pub async fn open_data_dir(settings: &BrokerSettings) -> Result<DataDir, StartEr
         )));
     };
     let (path, node_id) = (PathBuf::from(dir), settings.node_id().map(|id| id.0));
+    let reserve_bytes = settings.read(key::LOG_DIR_RESERVE_BYTES) as u64;
+    let options = DirOptions { reserve_bytes, ..DirOptions::default() };
     let opened = tokio::task::spawn_blocking(move || {
-        let known = DataDir::open(&path, &Identity { node_id, cluster_id: None });
+        let known = DataDir::open_with(&path, &Identity { node_id, cluster_id: None }, options.clone());
         match known {
             Err(ottla_log::OpenError::NoIdentity { .. }) => {
                 let cluster_id = Some(Random.uuid().to_string());
                 let node_id = node_id.or(Some(FIRST_NODE_ID));
-                DataDir::open(&path, &Identity { node_id, cluster_id })
+                DataDir::open_with(&path, &Identity { node_id, cluster_id }, options)
             }
             known => known,
         }

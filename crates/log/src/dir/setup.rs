@@ -9,10 +9,10 @@ use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
-use super::slots::Offsets;
+use super::slots::{LOG_STARTS, Offsets};
 use crate::disk::{Disk, Entry, RealDisk, read_file, replace_file};
-use crate::room::RESERVE_BYTES;
 use crate::names::{Folder, parse_folder_name, random_uuid};
+use crate::room::RESERVE_BYTES;
 
 const META: &str = "meta.properties";
 
@@ -74,6 +74,10 @@ pub enum OpenError {
     NoMeta { dir: PathBuf },
     #[error("{path} cannot be read: {error}: restore the file from a backup, or choose another --data")]
     Damaged { path: PathBuf, error: io::Error },
+    #[error(
+        "{path} cannot be read: {error}: restore the file from a backup, or delete it to go on without; then records that were deleted on request (DeleteRecords) come back where later ones share a segment with them"
+    )]
+    NoLogStarts { path: PathBuf, error: io::Error },
     #[error(
         "data directory: {path} cannot be written to: {error}; give this user the right to, or choose another --data"
     )]
@@ -184,6 +188,11 @@ pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Offsets::new()),
         // Kafka goes on with what it could read. Doing so could bring back deleted records, so a person is
         // asked.
+        Err(error) if name == LOG_STARTS => Err(OpenError::NoLogStarts { path, error }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(path = %path.display(), %error, "a checkpoint cannot be read: what it says is worked out from the logs");
+            Ok(Offsets::new())
+        }
         Err(error) => Err(OpenError::Damaged { path, error }),
     }
 }

@@ -17,11 +17,14 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::{Kind, LEADER_EPOCHS};
+use crate::names::{Kind, LEADER_EPOCHS, file_name};
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
 use crate::segment::{Place, Segment, Sizes};
+
+/// A segment that is larger has an index with entries, unless it is one large batch.
+const UNINDEXED_BYTES_MAX: u64 = 64 << 10;
 
 /// A log as it was found and made whole.
 pub(super) struct Recovered {
@@ -54,22 +57,28 @@ pub(super) fn recover(
         scanned_bytes: 0,
         cut_bytes: 0,
         changed: Vec::new(),
+        damaged: BTreeSet::new(),
         met: Met::default(),
     };
     let listing = list(place).map_err(|error| failed(dir, place, error))?;
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
     }
+    loader.check_orphans(&listing).map_err(|error| of_folder(dir, place, error))?;
     if !listing.leftovers.is_empty() {
         let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
         dir.doom(Doomed::Files(leftovers), Duration::ZERO);
     }
-    loader.load(listing, recovery, replay).map_err(|error| match error {
+    loader.load(listing, recovery, replay).map_err(|error| of_folder(dir, place, error))
+}
+
+fn of_folder(dir: &DataDir, place: &Place, error: CursorError) -> LogError {
+    match error {
         CursorError::Corrupt { position, what } => {
             LogError::Corrupt { path: place.folder.clone(), position, what }
         }
         CursorError::Io(error) => failed(dir, place, error),
-    })
+    }
 }
 
 struct Loader<'a> {
@@ -82,6 +91,8 @@ struct Loader<'a> {
     cut_bytes: u64,
     /// Closed segments whose files are not known to be durable.
     changed: Vec<Arc<Segment>>,
+    /// Segments whose indexes cannot be what was written.
+    damaged: BTreeSet<Offset>,
     met: Met,
 }
 
@@ -108,6 +119,10 @@ impl Loader<'_> {
             }
         };
         let log_end = active.end();
+        if log_end < recovery.recovery_point {
+            tracing::error!(folder = %self.place.folder.display(), %log_end, synced = %recovery.recovery_point,
+                "records that were on stable storage are gone: the newest files of the log are missing or damaged");
+        }
         let log_start = recovery.log_start.max(segments[0].base);
         // What is below the first segment was synced before it was deleted.
         let known = self.trusted.max(segments[0].base).min(log_end);
@@ -156,7 +171,12 @@ impl Loader<'_> {
         while let Some((base, kinds)) = rest.next() {
             let next = rest.peek().map(|(base, _)| **base);
             let sizes = self.sizes(*base, kinds)?;
-            let indexed = kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex);
+            if let Some(next) = next.filter(|_| sizes.log == 0) {
+                self.check_not_lost(*base, next, "empty")?;
+            }
+            let indexed = kinds.contains(&Kind::Index)
+                && kinds.contains(&Kind::TimeIndex)
+                && !self.damaged.contains(base);
             // A recovery point at the very end of a segment may be older than the last entries of its
             // indexes.
             if let Some(next) = next.filter(|next| *next < self.trusted && indexed) {
@@ -179,17 +199,46 @@ impl Loader<'_> {
         Ok((segments, indexer))
     }
 
-    fn sizes(&self, base: Offset, kinds: &BTreeSet<Kind>) -> io::Result<Sizes> {
-        let len = |kind, unit: usize| match kinds.contains(&kind) {
-            true => Ok::<u64, io::Error>(self.place.disk.len(&self.place.path(base, kind))? / unit as u64),
+    /// An index without its log is what a deletion leaves, at either end of a log. In the middle the log is
+    /// what is missing.
+    fn check_orphans(&self, listing: &Listing) -> Result<(), CursorError> {
+        let Some((first, _)) = listing.segments.first_key_value() else { return Ok(()) };
+        for base in listing.orphans.range(*first..) {
+            if let Some((next, _)) = listing.segments.range(*base..).next() {
+                self.check_not_lost(*base, *next, "missing")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment is empty or missing that was on stable storage. To go on would leave out its records in
+    /// silence. Only compaction leaves such.
+    fn check_not_lost(&self, base: Offset, next: Offset, what: &str) -> Result<(), CursorError> {
+        if next > self.trusted || self.config.compact {
+            return Ok(());
+        }
+        let (name, last) = (file_name(base, Kind::Log), next.plus(-1));
+        let what = format!(
+            "{name} is {what}, and the records {base} to {last} with it: restore it from a backup, or delete all \
+             files whose names begin with {base:020} to go on without them"
+        );
+        Err(CursorError::Corrupt { position: 0, what })
+    }
+
+    fn sizes(&mut self, base: Offset, kinds: &BTreeSet<Kind>) -> io::Result<Sizes> {
+        let len = |kind| match kinds.contains(&kind) {
+            true => self.place.disk.len(&self.place.path(base, kind)),
             false => Ok(0),
         };
-        Ok(Sizes {
-            log: len(Kind::Log, 1)?,
-            offsets: len(Kind::Index, 8)? as usize,
-            times: len(Kind::TimeIndex, 12)? as usize,
-            txns: len(Kind::TxnIndex, ENTRY_LEN)?,
-        })
+        let (log, index, times, txns) =
+            (len(Kind::Log)?, len(Kind::Index)?, len(Kind::TimeIndex)?, len(Kind::TxnIndex)?);
+        let torn = index % 8 != 0 || times % 12 != 0;
+        let lost = log > 0 && times == 0 || log > UNINDEXED_BYTES_MAX && index == 0;
+        if torn || lost {
+            self.damaged.insert(base);
+        }
+        let (offsets, times) = ((index / 8) as usize, (times / 12) as usize);
+        Ok(Sizes { log, offsets, times, txns: txns / ENTRY_LEN as u64 })
     }
 
     /// Completes a closed segment that was walked. If the next start will `trust` its indexes, they are
@@ -249,10 +298,11 @@ impl Loader<'_> {
         self.met.forget(base);
         let segment = Segment::new(self.place, base, sizes, base);
         let prefix = self.prefix(&segment, sizes, trusted)?;
-        if prefix.offsets < sizes.offsets {
+        let damaged = self.damaged.contains(&base);
+        if prefix.offsets < sizes.offsets || damaged {
             segment.offsets.truncate(prefix.offsets)?;
         }
-        if prefix.times < sizes.times {
+        if prefix.times < sizes.times || damaged {
             segment.times.truncate(prefix.times)?;
         }
         let mut indexer = Indexer::resume(&segment)?;
@@ -280,7 +330,12 @@ impl Loader<'_> {
             if found.position == prefix.position && prefix.offsets > 0 {
                 indexer.skip(&found.header);
             } else {
-                indexer.note_found(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
+                indexer.note_found(
+                    &segment,
+                    &found.header,
+                    found.position,
+                    self.config.index_interval_bytes,
+                )?;
             }
             size = found.end();
             self.met.add(base, found);
@@ -301,6 +356,10 @@ impl Loader<'_> {
     fn prefix(&self, found: &Segment, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
         let base = found.base;
         let clean = trusted == Offset(i64::MAX);
+        let zeroed = || Ok::<bool, io::Error>(found.times.last()?.is_some_and(|last| last.is_zero()));
+        if self.damaged.contains(&base) || clean && sizes.times > 0 && zeroed()? {
+            return Ok(Prefix::default());
+        }
         if clean && sizes.offsets == 0 {
             return Ok(Prefix { times: sizes.times, ..Prefix::default() });
         }
@@ -325,6 +384,10 @@ impl Loader<'_> {
             true => sizes.times,
             false => found.times.read_all()?.iter().take_while(|e| i64::from(e.value) <= last.key).count(),
         };
+        // A time index of zeros, or none.
+        if times == 0 {
+            return Ok(Prefix::default());
+        }
         Ok(Prefix { offsets, times, position })
     }
 

@@ -174,7 +174,11 @@ mod tests {
         let mut gauge = Gauge::new(MIB);
         gauge.used_up();
         let space = Space { total: GIB, usable: MIB + MIB / 4 };
-        assert_eq!(gauge.measured(Instant(0), space, false).level, Full, "not free again before there is more");
+        assert_eq!(
+            gauge.measured(Instant(0), space, false).level,
+            Full,
+            "not free again before there is more"
+        );
     }
 
     #[test]

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_log::{
-    DataDir, DirOptions, Faults, FlushJob, Identity, Log, LogConfig, MemDisk, Replay,
-};
+use ottla_log::{DataDir, DirOptions, Faults, FlushJob, Identity, Log, LogConfig, MemDisk, Replay};
 use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, ControlRecord, HEADER_LEN};
 use ottla_wire::compress::Codec;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, Uuid};

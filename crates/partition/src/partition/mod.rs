@@ -287,7 +287,11 @@ impl<W, D> Partition<W, D> {
             self.want_flush();
         }
         let had_room = std::mem::replace(&mut self.had_room, self.log.room().is_left_for_broker());
-        due.retention || self.has_waiters() || had_room != self.had_room || !self.wishes.is_empty() || self.is_flush_wanted()
+        due.retention
+            || self.has_waiters()
+            || had_room != self.had_room
+            || !self.wishes.is_empty()
+            || self.is_flush_wanted()
     }
 
     /// Writes what the turn has queued, begins a flush if one is wanted, and says what is to be carried out.
