@@ -45,7 +45,7 @@ use node::{Node, open_data_dir};
 use registration::Membership;
 use status::{Parts, Status};
 
-/// How long a stop waits for requests that are under way.
+/// How long a stop waits for requests in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A broker that serves clients.
@@ -53,9 +53,9 @@ pub struct Broker {
     node: Node,
     server: Server,
     membership: Membership,
-    /// The mark of the data directory, on its way to the disk.
+    /// Writes the mark of the data directory.
     vouching: JoinHandle<()>,
-    /// Heartbeats, and the adjustment of what can be set while the broker runs.
+    /// Heartbeats, and the adjustment of dynamic settings.
     chores: [JoinHandle<()>; 2],
     listening: Vec<Listening>,
     fatal: watch::Receiver<Option<FatalError>>,
@@ -70,18 +70,18 @@ struct Http {
     task: JoinHandle<()>,
 }
 
-/// An address that is served.
+/// An address that the broker serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     pub listener: String,
     pub addr: SocketAddr,
-    /// `host:port` as clients are told.
+    /// `host:port` as advertised to clients.
     pub advertised: String,
 }
 
 impl Broker {
-    /// Opens the data directory, recovers what is in it, joins the metadata quorum and listens. Returns once
-    /// clients are served; how far it is shows at `metrics.listener`. MUST be called within a tokio runtime.
+    /// Opens the data directory, recovers its logs, joins the metadata quorum and listens. Returns once
+    /// clients are served. `metrics.listener` shows the progress. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
@@ -118,12 +118,12 @@ impl Broker {
         Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
     }
 
-    /// Where clients are served.
+    /// The addresses that serve clients.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// Where metrics and health are served, if they are.
+    /// The address that serves metrics and health, if there is one.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|http| http.addr)
     }
@@ -140,7 +140,7 @@ impl Broker {
         self.node.ctx.node.0
     }
 
-    /// Resolves when the broker cannot go on by itself. Safe to drop and call again.
+    /// Resolves when the broker cannot continue. Safe to drop and call again.
     pub async fn failed(&self) -> FatalError {
         let mut fatal = self.fatal.clone();
         match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
@@ -149,13 +149,13 @@ impl Broker {
         }
     }
 
-    /// Stops taking work, answers what is under way, flushes, checkpoints and leaves. When `hurry` resolves,
-    /// it no longer waits for clients.
+    /// Refuses new work, answers requests in flight, flushes, checkpoints and leaves the cluster. When
+    /// `hurry` resolves, it stops waiting for clients.
     pub async fn shutdown(self, hurry: impl Future<Output = ()>) -> Result<(), ShutdownError> {
         self.status.stopping();
         let patient = async {
             self.membership.leave().await;
-            // Members that wait for each other would be waited for.
+            // Otherwise this would wait for group members that wait for each other.
             for shard in self.node.shards.iter() {
                 let _stopping = shard.send(Mail::Resign).await;
             }
@@ -186,11 +186,10 @@ impl Broker {
     }
 }
 
-/// How often the health of the data directories is looked at.
+/// How often the health of the data directories is checked.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Applies settings of the connection layer that were changed while the broker runs. Ends with the metadata
-/// log.
+/// Applies dynamic settings of the connection layer. Ends with the metadata log.
 async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: watch::Receiver<u64>) {
     let mut known = ctx.settings().into_owned();
     while published.changed().await.is_ok() {
@@ -202,7 +201,7 @@ async fn adjust(limits: ottla_net::Limits, ctx: Arc<Context>, mut published: wat
     }
 }
 
-/// Watches what can end a broker.
+/// Watches everything that can end a broker.
 fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<FatalError>> {
     let (told, fatal) = watch::channel(None);
     let health = node.dir.health().clone();
@@ -225,7 +224,7 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
             }
         };
         let quorum = async {
-            // Its sender goes with the task of the log.
+            // The sender ends with the task of the log.
             while leadership.changed().await.is_ok() {}
             FatalError::MetadataLog
         };
@@ -251,7 +250,7 @@ impl Http {
         let shutdown = async {
             let _asked_or_dropped = stopped.await;
         };
-        // Whoever reaches the address may ask: Kafka's metrics know no users either.
+        // Anyone who reaches the address may ask. Kafka's metrics have no users either.
         let site = ottla_http::part::compose(ottla_http::parts(status.clone()), Arc::new(AllowAll));
         let task = tokio::spawn(ottla_http::serve(bound, site, shutdown));
         Ok(Some(Http { addr, stop, task }))
@@ -275,14 +274,14 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
             Ok(None) => return Err(StartError::Settings(format!("listener {name}: {host} has no address"))),
             Err(error) => return Err(StartError::Io { doing: doing(), error }),
         };
-        // Listeners with TLS or SASL are refused with the settings.
+        // The settings refuse listeners with TLS or SASL.
         bound.push(Listener::bind(&name, SecurityProtocol::Plaintext, addr, backlog)?);
     }
     Ok(bound)
 }
 
-/// What clients are told of each listener: the advertised address, with the port that was found where none is
-/// set.
+/// The address that clients get for each listener: the advertised one. Its port is the bound one where none
+/// is set.
 fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String, String, u16, SocketAddr)> {
     let known = settings.advertised_listeners();
     let of = |listener: &Listener| {
@@ -356,7 +355,7 @@ mod tests {
         assert_eq!(limit("max.requests.in.flight.per.connection=7"), 7);
     }
 
-    /// -1 leaves a buffer to the operating system; what is set is what sockets get.
+    /// -1 leaves the size of a buffer to the operating system. Any other value goes to the sockets.
     #[test]
     fn buffers_of_sockets_are_sized_as_set() {
         let sizes = |text: &str| {

@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_wire::{Instant, Timestamp};
 
-/// Monotonic and wall time. Cloned freely.
+/// Monotonic and wall-clock time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock {
     started: std::time::Instant,
 }
 
 impl Clock {
-    /// A clock whose monotonic time begins now.
+    /// A clock whose monotonic time starts now.
     pub fn start() -> Clock {
         Clock { started: std::time::Instant::now() }
     }

@@ -1,36 +1,35 @@
-//! Reads that wait for a disk, away from the threads that serve connections.
+//! Reads that may wait for a disk, away from the threads that serve connections.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Reads that wait for disks at the same time. A disk serves so many at once, and one that has stopped
-/// answering leaves most of the runtime's blocking threads to the others: the metadata log needs them as
-/// well.
+/// The most reads that wait for disks at the same time. It keeps a disk busy. If a disk stops answering, most
+/// of the runtime's blocking threads remain for others, such as the metadata log.
 const COLD_READS_MAX: usize = 32;
 
-/// Searches in logs at the same time: each may have a batch unpacked, of up to
+/// The most searches in logs at the same time. Each may unpack a batch of up to
 /// [`decompressed_bytes_max`](crate::context::Limits::decompressed_bytes_max).
 const SEARCHES_MAX: usize = 4;
 
-/// Reads of one kind, of which only so many run at the same time.
+/// Reads of one kind. A limited number of them run at the same time.
 pub struct ColdReads {
     turns: Arc<Semaphore>,
 }
 
 impl ColdReads {
-    /// Reads of what is not in memory.
+    /// For reads of bytes that are not in memory.
     pub fn of_fetches() -> ColdReads {
         ColdReads { turns: Arc::new(Semaphore::new(COLD_READS_MAX)) }
     }
 
-    /// Reads that look into batches, in memory or not.
+    /// For reads that look into batches, in memory or not.
     pub fn of_searches() -> ColdReads {
         ColdReads { turns: Arc::new(Semaphore::new(SEARCHES_MAX)) }
     }
 
-    /// Runs `read` on a thread that may wait, when it is its turn.
+    /// Runs `read` on a thread that may block, when its turn comes.
     pub async fn run<T, E>(&self, read: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -38,7 +37,7 @@ impl ColdReads {
     {
         let turn = self.turns.clone().acquire_owned().await.map_err(io::Error::other)?;
         let read = move || {
-            let _turn = turn; // held by the thread: whoever asked may be gone before the disk answers
+            let _turn = turn; // held by the thread, because the caller may be gone before the disk answers
             read()
         };
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
@@ -54,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// A read that nobody waits for any more keeps its turn until the disk lets it go.
+    /// An abandoned read keeps its turn until the disk answers.
     #[tokio::test]
     async fn reads_that_are_stuck_are_bounded() {
         let reads = ColdReads::of_fetches();

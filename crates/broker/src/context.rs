@@ -1,4 +1,4 @@
-//! What every request handler is given.
+//! What every request handler gets.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,38 +20,39 @@ use crate::fetch::Sessions;
 use crate::metrics::Metrics;
 use crate::published::Published;
 
-/// The broker, as request handlers see it. Nothing in it is locked on the data path.
+/// The broker from the viewpoint of request handlers. Nothing in it is locked on the data path.
 pub struct Context {
     pub node: BrokerId,
-    /// Names this process among those that have been this broker.
+    /// Identifies this process among all processes with this broker id.
     pub incarnation: Uuid,
     pub cluster_id: Str,
-    /// The APIs that clients are told of.
+    /// The APIs that the broker advertises.
     pub served: &'static [ApiKey],
-    /// The settings of the command line and its file; dynamic ones are above them: see [`Context::settings`].
+    /// The settings from the command line and its file. Dynamic ones override them: see
+    /// [`Context::settings`].
     pub started_with: Arc<BrokerSettings>,
     pub limits: Limits,
-    /// Who may do what, and who has to wait.
+    /// Who may do what, and who must wait.
     pub door: Door,
-    /// `fetch.max.bytes`, which stays what it is while the broker runs.
+    /// `fetch.max.bytes`, which is fixed while the broker runs.
     pub fetch_bytes_max: i64,
     pub clock: Clock,
     /// The metadata image and the partitions held here.
     pub published: Arc<ArcSwap<Published>>,
-    /// Where changes of the cluster are decided.
+    /// The way to the controller, which decides changes of the cluster.
     pub controller: ControllerHandle,
     pub fetch_sessions: Sessions,
     pub cold_reads: ColdReads,
-    /// Searches by time.
+    /// Runs searches by time.
     pub searches: ColdReads,
-    /// Where coordinators are asked.
+    /// The way to coordinators.
     pub coordinators: Arc<Coordinators>,
     pub data_dirs: Arc<[DataDir]>,
     pub metrics: Arc<Metrics>,
 }
 
 impl Context {
-    /// The settings that hold now: those of the start with the dynamic ones above them.
+    /// The current settings: those of the start, overridden by the dynamic ones.
     pub fn settings(&self) -> Cow<'_, BrokerSettings> {
         let published = self.published.load();
         let image = &published.image;
@@ -63,8 +64,8 @@ impl Context {
         Cow::Borrowed(&self.started_with)
     }
 
-    /// Whom clients are told to be the controller: any broker that is alive will do, because each passes
-    /// requests on.
+    /// The broker that clients get as the controller. Any live one will do, because each has a way to the
+    /// controller.
     pub fn controller_id(&self, published: &Published) -> BrokerId {
         let alive = published.image.alive_brokers().next();
         if published.image.is_active(self.node) {
@@ -75,11 +76,11 @@ impl Context {
     }
 }
 
-/// Limits that are not settings of Kafka's.
+/// Limits that Kafka has no settings for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes that one batch may unpack to. Kafka has no such limit; a batch that packs a thousandfold is an
-    /// attack.
+    /// The most bytes that one batch may unpack to. Kafka has no such limit. A batch that packs a
+    /// thousandfold is an attack.
     pub decompressed_bytes_max: usize,
 }
 

@@ -1,15 +1,15 @@
 //! The broker: partitions in shards, one file for each API, and the life of the process from start to stop.
 //!
-//! Decisions are taken by the cores (`ottla-replica`, `ottla-group`, `ottla-txn`, `ottla-controller`); here
-//! they are fed, and what they ask for is carried out.
+//! The cores (`ottla-replica`, `ottla-group`, `ottla-txn`, `ottla-controller`) take the decisions. The broker
+//! feeds them and carries out their effects.
 //!
-//! - [`service`]: frames to requests to responses; [`door`]: what every request goes through; [`api`]: one
-//!   file for each API key.
-//! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everybody may read of them.
-//! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and what is not in memory.
+//! - [`service`]: frames to requests to responses; [`door`]: the steps that every request goes through;
+//!   [`api`]: one file for each API key.
+//! - [`shard`]: the owners of partitions; [`partition`], [`published`]: what everyone may read of them.
+//! - [`fetch`], [`waiters`], [`cold_reads`]: fetch sessions, long polls, and reads that wait for a disk.
 //! - [`coordinator`]: coordinators of groups and transactions, in the shards that own their partitions.
 //! - [`controllers`], [`metadata`]: changes of the cluster, decided, logged and applied.
-//! - [`facts`]: what is told of all this over HTTP (`ottla-http`).
+//! - [`facts`]: the facts that `ottla-http` shows.
 //! - [`broker`]: start, readiness, stop.
 
 mod api;

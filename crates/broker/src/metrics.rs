@@ -1,39 +1,37 @@
-//! What the broker counts. Counting is an atomic addition; the text that Prometheus reads is made when it is
-//! asked for.
+//! The broker's counters. Counting is an atomic addition. The text for Prometheus is made on request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_wire::protocol::ApiKey;
 
-/// Upper bounds of the latency buckets in seconds: from a request that is served from memory to one that
-/// waits.
+/// Upper bounds of the latency buckets in seconds, from a request served from memory to a long wait.
 pub const LATENCY_BOUNDS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
 
 /// Counts since the start of the broker.
 pub struct Metrics {
     apis: Vec<ApiMetrics>,
-    /// Bytes of batches that were appended for producers.
+    /// Bytes of batches appended for producers.
     pub bytes_in: AtomicU64,
-    /// Bytes of records that were sent to consumers.
+    /// Bytes of records sent to consumers.
     pub bytes_out: AtomicU64,
-    /// Batches that were refused, for whatever reason.
+    /// Batches that were refused for any reason.
     pub batches_refused: AtomicU64,
-    /// Offsets that groups have committed, one for each partition.
+    /// Offsets committed by groups, one for each partition.
     pub offsets_committed: AtomicU64,
 }
 
-/// Requests of one API, and how long they took from their arrival to their answer.
+/// The requests of one API, and their times from arrival to answer.
 pub struct ApiMetrics {
     pub key: ApiKey,
     micros: AtomicU64,
-    /// One more than there are bounds: the last has none.
+    /// One more than there are bounds, because the last bucket has none.
     buckets: [AtomicU64; LATENCY_BOUNDS_S.len() + 1],
 }
 
 impl Metrics {
-    /// Counts requests of `apis`, which are those that are served.
+    /// Counts requests of `apis`, the served ones.
     pub fn new(apis: &[ApiKey]) -> Metrics {
         Metrics {
             apis: apis.iter().map(|key| ApiMetrics::new(*key)).collect(),
@@ -74,12 +72,12 @@ impl ApiMetrics {
         self.micros.fetch_add(micros.saturating_mul(n), Ordering::Relaxed);
     }
 
-    /// All latencies added up, in seconds.
+    /// The sum of all latencies, in seconds.
     pub fn seconds(&self) -> f64 {
         self.micros.load(Ordering::Relaxed) as f64 / 1e6
     }
 
-    /// Requests in each bucket (not cumulative), the one without a bound last.
+    /// The requests in each bucket (not cumulative). The bucket without a bound is last.
     pub fn buckets(&self) -> impl Iterator<Item = u64> {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))
     }

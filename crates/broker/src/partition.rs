@@ -1,5 +1,5 @@
-//! A partition that this broker holds, as request handlers see it: the newest view, its files, and who waits
-//! for it.
+//! A partition on this broker, as request handlers see it: the newest view, its files, and the fetches that
+//! wait for it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_log::{Bound, LogReader};
-pub use ottla_partition::PartitionView;
+use ottla_partition::PartitionView;
 use ottla_replica::ViewRole;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
@@ -16,15 +16,15 @@ use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId, Uuid};
 use crate::shard::ShardHandle;
 use crate::waiters::{Progress, Waiters};
 
-/// Names a partition within its shard. Never reused, so that a message to a partition that is gone reaches
-/// nobody.
+/// Identifies a partition within its shard. Never reused, so no message for a removed partition reaches
+/// another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionKey(pub u64);
 
-/// What a shard keeps by partition.
+/// A map by partition, for shards.
 pub type ByPartition<T> = HashMap<PartitionKey, T, BuildHasherDefault<KeyHasher>>;
 
-/// Keys are given by this process, one after the other: nobody can choose them so that they collide.
+/// This process assigns the keys in sequence, so nobody can choose colliding ones.
 #[derive(Default)]
 pub struct KeyHasher(u64);
 
@@ -36,7 +36,7 @@ impl Hasher for KeyHasher {
     }
 
     fn write_u64(&mut self, key: u64) {
-        /// Spreads neighbours over all bits, the high ones too.
+        /// Spreads adjacent keys over all bits, including the high ones.
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
         self.0 = key.wrapping_mul(GOLDEN);
     }
@@ -46,7 +46,7 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// What a waiting fetch must know of the step from one view to the next.
+/// The change from one view to the next, for waiting fetches.
 fn progress(before: &PartitionView, after: &PartitionView) -> Progress {
     let (old, new) = (&before.replica, &after.replica);
     let other_rule = old.role != new.role || old.leader_epoch != new.leader_epoch || old.leader != new.leader;
@@ -60,8 +60,8 @@ fn progress(before: &PartitionView, after: &PartitionView) -> Progress {
     }
 }
 
-/// Bytes from one bound to a later one. Across segments the exact number is not worth a look into the files:
-/// enough.
+/// The bytes between two bounds. Across segments the exact number would need a look into the files, so it
+/// counts as enough for any fetch.
 fn gained(from: Bound, to: Bound) -> i64 {
     if from.offset == to.offset {
         0
@@ -72,7 +72,7 @@ fn gained(from: Bound, to: Bound) -> i64 {
     }
 }
 
-/// A partition of this broker. Owned by a shard, read by everybody.
+/// A partition of this broker. Its shard owns it, and everyone reads it.
 pub struct PartitionHandle {
     pub topic: Str,
     pub topic_id: TopicId,
@@ -114,8 +114,8 @@ impl PartitionHandle {
         self.view.load()
     }
 
-    /// The newest view, if this broker leads and the caller's idea of the leader epoch is right (KIP-320).
-    /// `None` stands for a caller that does not say.
+    /// The newest view, if this broker leads and the caller knows the current leader epoch (KIP-320). `None`
+    /// is for a caller that does not state an epoch.
     pub fn leader_view(
         &self,
         current_leader_epoch: Option<LeaderEpoch>,
@@ -136,7 +136,7 @@ impl PartitionHandle {
         }
     }
 
-    /// Publishes what a turn has changed and wakes those who wait for it. For the owning shard only.
+    /// Publishes the changes of a turn and wakes the fetches that wait for them. For the owning shard only.
     pub fn publish(&self, view: PartitionView) {
         let view = Arc::new(view);
         let before = self.view.swap(view.clone());

@@ -1,4 +1,4 @@
-//! Producer ids: taken from a block that the controller has given to this broker alone.
+//! Producer ids, from blocks that the controller gives to this broker alone.
 
 use ottla_wire::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use ottla_wire::protocol::ErrorCode;
@@ -7,14 +7,14 @@ use tokio::sync::Mutex;
 
 use crate::controllers::ControllerHandle;
 
-/// The ids that are left of the current block.
+/// The remaining ids of the current block.
 #[derive(Default)]
 pub struct ProducerIds {
     left: Mutex<std::ops::Range<i64>>,
 }
 
 impl ProducerIds {
-    /// An id that no other producer of the cluster has or will have.
+    /// An id that is unique in the cluster, now and later.
     pub async fn next(
         &self,
         controller: &ControllerHandle,
@@ -35,7 +35,7 @@ async fn ask_for_block(
     epoch: BrokerEpoch,
 ) -> Result<std::ops::Range<i64>, ErrorCode> {
     let request = AllocateProducerIdsRequest { broker_id: broker.0, broker_epoch: epoch.0 };
-    // What went wrong with the controller passes: a client asks again after this code.
+    // Failures of the controller are temporary. After this code a client asks again.
     let response: AllocateProducerIdsResponse =
         controller.ask(request).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
     match ErrorCode::from_code(response.error_code) {

@@ -1,9 +1,9 @@
-//! What the whole broker currently knows: the metadata image and the partitions held here, one immutable
-//! snapshot.
+//! The broker's current knowledge in one immutable snapshot: the metadata image, and the partitions held
+//! here.
 //!
-//! An image is published as soon as the partitions that are open know of it. One that the image brings to
-//! this broker is to be seen once it is open; who has created a topic is answered after that, so that it can
-//! be used.
+//! An image is published as soon as the open partitions have taken it in. A partition that is new on this
+//! broker becomes visible once it is open. The creation of a topic is answered after that, so the topic is
+//! usable.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ pub struct LocalTopic {
     places: Vec<Place>,
 }
 
-/// Where a partition is, as this broker sees it.
+/// The place of a partition, from the viewpoint of this broker.
 #[derive(Clone)]
 pub enum Place {
     Here(Arc<PartitionHandle>),
-    /// It should be here and cannot be opened.
+    /// It belongs here but cannot be opened.
     Failed,
-    /// Other brokers hold it.
+    /// It is only on other brokers.
     Elsewhere,
 }
 
@@ -39,12 +39,12 @@ impl LocalTopic {
         LocalTopic { name, id, config, places: Vec::new() }
     }
 
-    /// The same topic with other settings.
+    /// The same topic with a different configuration.
     pub fn with_config(&self, config: TopicConfig) -> LocalTopic {
         LocalTopic { config, ..self.clone() }
     }
 
-    /// Says where a partition is.
+    /// Sets the place of a partition.
     pub fn put(&mut self, index: PartitionIndex, place: Place) {
         let at = usize::try_from(index.0).unwrap_or(0);
         if at >= self.places.len() {
@@ -61,7 +61,7 @@ impl LocalTopic {
         }
     }
 
-    /// The partitions held here, in order.
+    /// The partitions held here, in order of their indexes.
     pub fn partitions(&self) -> impl Iterator<Item = &Arc<PartitionHandle>> {
         self.places.iter().filter_map(|place| match place {
             Place::Here(handle) => Some(handle),
@@ -78,11 +78,11 @@ impl LocalTopic {
     }
 }
 
-/// One snapshot of what the broker knows.
+/// One snapshot of the broker's knowledge.
 #[derive(Clone, Default)]
 pub struct Published {
     pub image: Image,
-    /// How far the metadata log is applied.
+    /// The index up to which the metadata log is applied.
     pub index: u64,
     by_name: imbl::HashMap<Str, Arc<LocalTopic>>,
     by_id: imbl::HashMap<TopicId, Arc<LocalTopic>>,
@@ -97,12 +97,12 @@ impl Published {
         self.by_id.get(&id)
     }
 
-    /// All topics with partitions here, in no order.
+    /// All topics with partitions here, in no particular order.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<LocalTopic>> {
         self.by_id.values()
     }
 
-    /// A partition by its topic's name, or why it is not here.
+    /// A partition by its topic's name, or the reason why it is not here.
     pub fn partition(
         &self,
         topic: &str,
@@ -119,8 +119,8 @@ impl Published {
         }
     }
 
-    /// Who leads a partition as of now, and since which epoch. The partition may have heard more than the
-    /// image says, which is published after it, and the reverse.
+    /// The current leader of a partition, and its epoch. The newest of two sources: the partition may be
+    /// ahead of the image, which is published later, or behind it.
     pub fn leader(&self, topic: &str, index: PartitionIndex) -> Option<(BrokerId, LeaderEpoch)> {
         let known = self.image.topic(topic).and_then(|known| known.partition(index));
         let of_image = known.map(|known| (known.leader_epoch, known.leader));
@@ -133,7 +133,7 @@ impl Published {
         leader.map(|leader| (leader, epoch))
     }
 
-    /// A partition by its topic's id, or why it is not here.
+    /// A partition by its topic's id, or the reason why it is not here.
     pub fn partition_by_id(
         &self,
         id: TopicId,
@@ -152,12 +152,12 @@ impl Published {
         self.by_id.insert(topic.id, topic);
     }
 
-    /// Takes partitions of a topic out, and the topic with its last one. A younger topic of the same name
+    /// Removes partitions of a topic, and the topic with its last one. A younger topic of the same name
     /// stays.
     pub fn remove(&mut self, id: TopicId, indexes: &[PartitionIndex]) {
         let Some(topic) = self.by_id.get(&id) else { return };
         let mut left = LocalTopic::clone(topic);
-        // One that is not open yet has no place that could be taken from it.
+        // A partition that is not open yet has no place to remove.
         let known = indexes.iter().filter(|index| left.place(**index).is_some()).copied();
         known.collect::<Vec<_>>().into_iter().for_each(|index| left.put(index, Place::Elsewhere));
         let is_named = self.by_name.get(&left.name).is_some_and(|named| named.id == id);

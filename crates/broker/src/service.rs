@@ -1,4 +1,4 @@
-//! From frames to responses: requests come in by the door and are handed to their API files.
+//! From frames to responses: requests pass the door and go to the file of their API.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,9 +37,9 @@ impl ottla_net::Service for KafkaService {
         if frames.front().is_some_and(|frame| is_of(frame, ApiKey::Produce)) {
             return api::start_produce(&self.ctx, session, take_run(frames, ApiKey::Produce)).await;
         }
-        // Kafka serves the requests of a connection one after the other. Here only appends overtake the
-        // answers to appends, and what follows commits of offsets need not wait for theirs: the coordinator
-        // keeps the order.
+        // Kafka serves the requests of a connection one after the other. Here there are two exceptions. An
+        // append does not wait for the answers to earlier appends. Requests after offset commits do not wait
+        // for their answers, because the coordinator keeps the order.
         if let Some(appends) = session.appends.take() {
             appends.done().await;
         }
@@ -67,8 +67,8 @@ impl KafkaService {
                     return api::unsupported_api_versions(&self.ctx, correlation_id);
                 }
             };
-        // The frame's share of the admission pool is held until the request is answered, but not by what may
-        // wait.
+        // A request holds its frame's share of the admission pool until it is answered, unless it may wait
+        // for others.
         let _permit = (!may_wait(key)).then_some(permit);
         session.note_client(client_id);
         let call = Call { ctx: &self.ctx, session, key, version, correlation_id, started };
@@ -78,12 +78,12 @@ impl KafkaService {
     }
 }
 
-/// Requests that wait for something else than the disk: for records, or for the other members of a group.
+/// Requests that wait for something other than the disk: for records, or for other members of a group.
 fn may_wait(key: ApiKey) -> bool {
     matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
-/// The frames of one API at the front.
+/// Takes the frames of one API from the front.
 fn take_run(frames: &mut VecDeque<Frame>, key: ApiKey) -> Vec<Frame> {
     let len = frames.iter().take_while(|frame| is_of(frame, key)).count();
     frames.drain(..len).collect()

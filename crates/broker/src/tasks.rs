@@ -1,5 +1,5 @@
-//! Tasks without which the broker cannot go on: each has a name, and its panic ends the broker with a reason,
-//! where it would else be one line in the log of a broker that calls itself ready.
+//! Tasks that the broker cannot do without. Each has a name, and its panic ends the broker with a reason.
+//! Otherwise a broker without it would still call itself ready.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::FatalError;
 
-/// Starts tasks. Clones are the same.
+/// Starts tasks. Clones report panics to the same place.
 #[derive(Clone)]
 pub struct Tasks {
     fatal: watch::Sender<Option<FatalError>>,
@@ -37,13 +37,13 @@ impl Tasks {
         let mut fatal = self.fatal.subscribe();
         match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
             Ok(Some(fatal)) => fatal,
-            // The sender lives as long as this does.
+            // `self` holds a sender.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 }
 
-/// Goes with its task, however that ends.
+/// Dropped with its task, however that ends.
 struct Watched {
     name: String,
     fatal: watch::Sender<Option<FatalError>>,

@@ -1,14 +1,14 @@
 //! Fetches that wait for a partition to grow.
 //!
-//! A waiting fetch registers with each of its partitions and is woken once: when as many bytes as it still
-//! lacks have become readable, or at once when something else happened that it must answer (another leader, a
-//! truncation, a failed disk). The lock is taken by fetches that wait and by a publication that finds
-//! somebody waiting, never by fetches that find their data.
+//! A waiting fetch registers with each of its partitions and is woken once. That happens when the bytes it
+//! still lacks have become readable, or at once for a change that it must answer: another leader, a
+//! truncation, a failed disk. Only waiting fetches take the lock, and publications that find one waiting.
+//! Fetches that find their data never do.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use ottla_partition::ReadLimit;
+use ottla_partition::ReadLimit;
 use tokio::sync::Notify;
 
 /// One waiting fetch.
@@ -18,12 +18,12 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// A fetch that is content with `bytes_lacking` more bytes, wherever they come from.
+    /// A fetch that needs `bytes_lacking` more bytes, from any of its partitions.
     pub fn new(bytes_lacking: i64) -> Arc<Wait> {
         Arc::new(Wait { bytes_lacking: AtomicI64::new(bytes_lacking), woken: Notify::new() })
     }
 
-    /// Waits for the wake-up; one that came before counts.
+    /// Waits for the wake-up. An earlier one counts, too.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
@@ -37,10 +37,10 @@ impl Wait {
     }
 }
 
-/// What a publication changed, in bytes that have become readable.
+/// The change in a publication, in bytes that have become readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Something that every waiting fetch must look at.
+    /// A change that every waiting fetch must look at.
     Everything,
     Bytes {
         high_watermark: i64,
@@ -59,14 +59,14 @@ pub struct Waiters {
 #[derive(Default)]
 struct List {
     waiting: Vec<(Arc<Wait>, ReadLimit)>,
-    /// Length at which fetches that have gone away are swept out: twice what was left of the last sweep.
+    /// The length at which abandoned fetches are swept out: twice what the last sweep left.
     sweep_at: usize,
 }
 
 const SWEEP_LEN_MIN: usize = 16;
 
 impl Waiters {
-    /// Adds a fetch. The caller MUST look at the partition once more afterwards: it may have grown in
+    /// Adds a fetch. The caller MUST look at the partition again afterwards, because it may have grown in
     /// between.
     pub fn register(&self, wait: &Arc<Wait>, limit: ReadLimit) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl Waiters {
         self.any.store(true, Ordering::SeqCst);
     }
 
-    /// Tells the waiting fetches of `progress`. To be called after the view has been published.
+    /// Informs the waiting fetches of `progress`. To be called after the view has been published.
     pub fn tell(&self, progress: Progress) {
         if !self.any.load(Ordering::SeqCst) {
             return;

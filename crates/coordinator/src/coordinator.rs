@@ -6,33 +6,33 @@ use ottla_wire::{Instant, Offset, Timestamp, Uuid};
 use crate::output::Output;
 use crate::record::{Producer, Record};
 
-/// Names a request and who waits for its answer. Chosen by the caller; a core only gives it back.
+/// Identifies a request and its waiter. The caller chooses it, and a core only returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// When a step happens, and the randomness that it may need.
+/// The time of a step, and the randomness that it may need.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: Instant,
     pub wall: Timestamp,
-    /// Fresh for each step: for ids of members.
+    /// Fresh for each step. Used for member ids.
     pub uuid: Uuid,
 }
 
 /// A coordinator of one partition of an internal topic.
 ///
-/// After each step the lasting part of its state MUST be what [`Coordinator::replay`] of all records written
-/// so far leads to: the state of a coordinator that takes over is the state of the one before. What is not in
-/// the records (who waits for an answer, when a session ends) may be lost with the broker.
+/// After each step the lasting part of the state MUST equal the result of [`Coordinator::replay`] over all
+/// records written so far. A coordinator that takes over starts from that state. Anything else (waiters,
+/// session deadlines) may be lost with the broker.
 ///
-/// A step is final: the frame writes its records or gives the whole core up. So a core never takes anything
-/// back.
+/// A step is final: the frame either writes its records or gives up the whole core. So a core never reverts
+/// anything.
 pub trait Coordinator {
     type Request;
-    /// What leaves: answers with their tickets, and effects if there are any.
+    /// The output: answers with their tickets, and other effects.
     type Outbound;
 
-    /// Serves a request. It is answered in this step or in a later one, once.
+    /// Serves a request. It is answered once, in this step or a later one.
     fn handle(
         &mut self,
         at: &Moment,
@@ -41,18 +41,17 @@ pub trait Coordinator {
         out: &mut Output<Self::Outbound>,
     );
 
-    /// Whether a request leaves the records as they are. Such a request is served even while nothing can be
-    /// written.
+    /// Whether a request changes no records. Such a request is served even while nothing can be written.
     fn only_reads(request: &Self::Request) -> bool;
 
-    /// Time has passed. To be called at [`Coordinator::next_deadline`] or soon after it.
+    /// Handles the passing of time. To be called at [`Coordinator::next_deadline`] or soon after.
     fn tick(&mut self, at: &Moment, out: &mut Output<Self::Outbound>);
 
-    /// When something is due next; `None` if nothing is.
+    /// When something is next due, or `None`.
     fn next_deadline(&self) -> Option<Instant>;
 
-    /// Takes in a record of the log, while loading. `producer` is set for records of a transaction: they
-    /// count once its end is replayed.
+    /// Replays a record of the log, while loading. `producer` is set for records of a transaction. They count
+    /// once its end is replayed.
     fn replay(
         &mut self,
         offset: Offset,
@@ -60,12 +59,12 @@ pub trait Coordinator {
         record: Record,
     ) -> Result<(), ReplayError>;
 
-    /// A transaction of `producer` has ended in this partition: while loading, and when its marker has been
+    /// Ends a transaction of `producer` in this partition: while loading, and when its marker has been
     /// written.
     fn end_transaction(&mut self, producer: Producer, commit: bool);
 
-    /// Everything is loaded, or the partition can be written to again after a pause. No heartbeat could come
-    /// in meanwhile, so sessions begin anew.
+    /// Everything is loaded, or the partition can be written to again after a pause. Sessions start again,
+    /// because no heartbeat could arrive meanwhile.
     fn start(&mut self, at: &Moment, out: &mut Output<Self::Outbound>);
 }
 
@@ -76,7 +75,7 @@ pub enum ReplayError {
     Decode(#[from] DecodeError),
     #[error("a record without a key")]
     NoKey,
-    /// Kafka skips what newer versions have brought, and so do we; it is kept in the log.
+    /// A type from a newer version. As in Kafka it is skipped, and stays in the log.
     #[error("a record of type {0}, which is not known here")]
     UnknownType(i16),
     #[error("a record that contradicts those before it: {0}")]

@@ -1,9 +1,10 @@
-//! What stands around a coordinator while its partition is led here.
+//! The frame around a coordinator while its partition is led here.
 //!
-//! The shard feeds requests and time in. It appends the batches that come out to the partition, reports how
-//! each append went, and carries out what leaves. A response leaves when everything that it can have seen is
-//! committed: its own records and those of requests before it. An append that fails for good leaves the core
-//! ahead of its log: the frame is then [`Frame::is_broken`], and the shard loads the partition anew.
+//! The shard feeds in requests and time. It appends the resulting batches to the partition, reports the
+//! outcome of each append, and carries out what is released. A response is released once everything that it
+//! can have seen is committed: its own records and those of earlier requests. After an append that fails for
+//! good, the core is ahead of its log. The frame is then [`Frame::is_broken`], and the shard loads the
+//! partition again.
 
 use std::collections::VecDeque;
 
@@ -13,8 +14,8 @@ use crate::coordinator::{Coordinator, Moment, ReplayError, Ticket};
 use crate::output::{Batch, Output};
 use crate::record::{Producer, Record};
 
-/// Bytes of records above which a batch takes no further step. The records of one step are never split, so
-/// one batch may be larger.
+/// A batch of this many bytes takes no further step. The records of one step are never split, so a batch may
+/// be larger.
 pub const BATCH_BYTES_TARGET: usize = 256 * 1024;
 
 /// Why a request is not served.
@@ -37,16 +38,16 @@ enum Phase {
     Broken,
 }
 
-/// A coordinator and what waits for its log.
+/// A coordinator, and its output that waits for the log.
 pub struct Frame<C: Coordinator> {
     core: C,
     phase: Phase,
     out: Output<C::Outbound>,
-    /// Batches that are still to be appended, oldest first, each with what leaves when it is committed.
+    /// Batches that are not appended yet, oldest first, each with the output that depends on it.
     queued: VecDeque<Pending<C::Outbound>>,
-    /// Appended and not yet committed, oldest first.
+    /// The output of batches that are appended but not committed, oldest first.
     appended: VecDeque<Vec<C::Outbound>>,
-    /// What may leave now.
+    /// Output that may leave now.
     released: Vec<C::Outbound>,
 }
 
@@ -57,7 +58,7 @@ struct Pending<O> {
 }
 
 impl<C: Coordinator> Frame<C> {
-    /// A frame whose core is still to be loaded.
+    /// A frame whose core is not loaded yet.
     pub fn loading(core: C) -> Frame<C> {
         Frame {
             core,
@@ -73,7 +74,7 @@ impl<C: Coordinator> Frame<C> {
         &self.core
     }
 
-    /// The core, to hand it what is not a request: settings and metadata.
+    /// The core, for input other than requests: settings and metadata.
     pub fn core_mut(&mut self) -> &mut C {
         &mut self.core
     }
@@ -82,17 +83,18 @@ impl<C: Coordinator> Frame<C> {
         self.phase == Phase::Loading
     }
 
-    /// Everything is served, and [`Frame::act`] does something.
+    /// Whether everything is served, and [`Frame::act`] has an effect.
     pub fn is_active(&self) -> bool {
         self.phase == Phase::Active
     }
 
-    /// The log does not hold what the core has answered for: the partition is to be loaded anew.
+    /// Whether the core has answered for something that the log does not hold. The partition must then be
+    /// loaded again.
     pub fn is_broken(&self) -> bool {
         self.phase == Phase::Broken
     }
 
-    /// Takes in a record of the log. MUST be called while loading only.
+    /// Replays a record of the log. MUST be called only while loading.
     pub fn replay(
         &mut self,
         offset: Offset,
@@ -109,13 +111,13 @@ impl<C: Coordinator> Frame<C> {
         self.begin(at);
     }
 
-    /// A transaction has ended in this partition: its marker is in the log.
+    /// Ends a transaction in this partition, whose marker is in the log.
     pub fn end_transaction(&mut self, producer: Producer, commit: bool) {
         self.core.end_transaction(producer, commit);
     }
 
-    /// Says whether the partition takes records now. While it does not, requests that write are refused, and
-    /// time stands still for members.
+    /// Sets whether the partition takes records. While it does not, requests that write are refused, and
+    /// members' deadlines are suspended.
     pub fn set_writable(&mut self, at: &Moment, writable: bool) {
         match (self.phase, writable) {
             (Phase::Active, false) => self.phase = Phase::Paused,
@@ -124,7 +126,7 @@ impl<C: Coordinator> Frame<C> {
         }
     }
 
-    /// Serves a request, or says why not: then nothing has happened.
+    /// Serves a request. On a refusal nothing has happened.
     pub fn handle(&mut self, at: &Moment, ticket: Ticket, request: C::Request) -> Result<(), Refusal> {
         match self.phase {
             Phase::Loading => return Err(Refusal::Loading),
@@ -137,8 +139,7 @@ impl<C: Coordinator> Frame<C> {
         Ok(())
     }
 
-    /// Lets the core do something that no request has asked for (a change of the metadata), if it can be
-    /// written.
+    /// Runs work on the core without a request (a change of the metadata), if it can be written.
     pub fn act(&mut self, act: impl FnOnce(&mut C, &mut Output<C::Outbound>)) {
         if self.phase == Phase::Active {
             act(&mut self.core, &mut self.out);
@@ -146,7 +147,7 @@ impl<C: Coordinator> Frame<C> {
         }
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub fn tick(&mut self, at: &Moment) {
         self.act(|core, out| core.tick(at, out));
     }
@@ -156,7 +157,7 @@ impl<C: Coordinator> Frame<C> {
         self.core.next_deadline().filter(|_| self.phase == Phase::Active)
     }
 
-    /// The next batch to be appended. The shard MUST report each of them, in order: [`Frame::committed`] or
+    /// The next batch to append. The shard MUST report the outcome of each, in order: [`Frame::committed`] or
     /// [`Frame::fail`].
     pub fn next_batch(&mut self) -> Option<Batch> {
         let pending = self.queued.pop_front()?;
@@ -169,22 +170,22 @@ impl<C: Coordinator> Frame<C> {
         !self.queued.is_empty()
     }
 
-    /// The oldest batch that the shard has not reported is committed. What waits for it leaves.
+    /// The oldest unreported batch is committed. Its output is released.
     pub fn committed(&mut self) {
         if let Some(outbound) = self.appended.pop_front() {
             self.released.extend(outbound);
         }
     }
 
-    /// A batch was refused, or nobody knows whether it will be committed. The core is ahead of its log, so
-    /// what waits is dropped and never leaves.
+    /// A batch was refused, or it is unknown whether it will be committed. The core is ahead of its log, so
+    /// waiting output is dropped.
     pub fn fail(&mut self) {
         self.phase = Phase::Broken;
         self.queued.clear();
         self.appended.clear();
     }
 
-    /// What leaves now.
+    /// Takes the released output.
     pub fn take_released(&mut self) -> Vec<C::Outbound> {
         std::mem::take(&mut self.released)
     }
@@ -195,7 +196,7 @@ impl<C: Coordinator> Frame<C> {
         self.gather();
     }
 
-    /// Takes over what a step gave back.
+    /// Takes over the output of a step.
     fn gather(&mut self) {
         let (batches, outbound) = self.out.take();
         for batch in batches {

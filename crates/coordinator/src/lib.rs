@@ -1,19 +1,18 @@
-//! What every coordinator has in common. Groups and transactions are kept in the same way.
+//! The common parts of coordinators. Groups and transactions are kept in the same way.
 //!
-//! A coordinator's state is what its partition of an internal topic says (`__consumer_offsets`,
-//! `__transaction_state`). A [`Coordinator`] is a pure core that answers requests and says which records make
-//! its changes last; a [`Frame`] stands around it for as long as a broker leads the partition: it loads the
-//! state, gathers the records of a turn into batches, and holds back what the core says to the outside until
-//! the records behind it are committed.
+//! A coordinator's state is the content of its partition of an internal topic (`__consumer_offsets`,
+//! `__transaction_state`). A [`Coordinator`] is a pure core that answers requests and writes records of its
+//! changes. A [`Frame`] surrounds it while a broker leads the partition. It loads the state, collects the
+//! records of a turn into batches, and holds back output until its records are committed.
 //!
 //! Pure: no clock, no I/O, no async, no threads, no randomness. The shard that owns the partition feeds the
-//! frame and carries out what it asks for.
+//! frame and carries out its effects.
 //!
 //! - [`coordinator`]: the contract of a core.
-//! - [`output`]: what a core gives back: records and what leaves once they are committed.
+//! - [`output`]: the output of a core: records, and what leaves once they are committed.
 //! - [`record`]: a record of a coordinator's log.
 //! - [`frame`]: loading, batching, and the wait for the commit.
-//! - [`timers`]: deadlines of a core.
+//! - [`timers`]: the deadlines of a core.
 
 pub mod coordinator;
 pub mod frame;

@@ -1,17 +1,17 @@
-//! What a step of a coordinator gives back.
+//! The output of one step of a coordinator.
 
 use crate::record::{Producer, Record};
 
 /// Records that are written together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The transaction that the records belong to, if to any (TxnOffsetCommit).
+    /// The transaction of the records, if they belong to one (TxnOffsetCommit).
     pub producer: Option<Producer>,
     pub records: Vec<Record>,
 }
 
-/// What a step gives back: the records that make its changes last, and what leaves once they are committed:
-/// answers to requests, and whatever else `O` stands for.
+/// The output of a step: the records of its changes, and what leaves once they are committed. `O` stands for
+/// answers to requests and other effects.
 #[derive(Debug)]
 pub struct Output<O> {
     batches: Vec<Batch>,
@@ -25,7 +25,7 @@ impl<O> Default for Output<O> {
 }
 
 impl<O> Output<O> {
-    /// Writes a record that belongs to no transaction.
+    /// Writes a record outside of any transaction.
     pub fn write(&mut self, record: Record) {
         self.write_for(None, record);
     }
@@ -35,12 +35,12 @@ impl<O> Output<O> {
         self.write_for(Some(producer), record);
     }
 
-    /// Sends something out. It leaves when every record written so far is committed.
+    /// Sends something out. It leaves once every record written so far is committed.
     pub fn send(&mut self, outbound: O) {
         self.outbound.push(outbound);
     }
 
-    /// The records of this step, in order; one batch unless they belong to different transactions.
+    /// The records of this step, in order. They form one batch unless they belong to different transactions.
     pub fn batches(&self) -> &[Batch] {
         &self.batches
     }
@@ -49,7 +49,7 @@ impl<O> Output<O> {
         &self.outbound
     }
 
-    /// Nothing is written and nothing leaves.
+    /// Whether there are neither records nor anything to send.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.outbound.is_empty()
     }

@@ -4,15 +4,15 @@ use bytes::Bytes;
 use ottla_wire::primitives::{EncodeError, Message, encode_prefixed};
 use ottla_wire::{ProducerEpoch, ProducerId};
 
-/// Key and value as Kafka keeps them: the key behind its record type, the value behind its version.
+/// Key and value in Kafka's format: the key behind its record type, the value behind its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub key: Bytes,
-    /// `None` is a tombstone: what the key stands for is gone.
+    /// `None` is a tombstone: the key is deleted.
     pub value: Option<Bytes>,
 }
 
-/// The producer of a transaction that a record belongs to.
+/// The producer of a record's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Producer {
     pub id: ProducerId,
@@ -20,7 +20,7 @@ pub struct Producer {
 }
 
 impl Record {
-    /// A record that says what holds for `key` from now on. Coordinator keys have one version, 0.
+    /// A record that sets the value of `key`. Coordinator keys have one version, 0.
     pub fn set<K: Message, V: Message>(
         record_type: i16,
         key: &K,
@@ -31,7 +31,7 @@ impl Record {
         Ok(Record { key: encode_prefixed(record_type, key, 0)?, value })
     }
 
-    /// A record that says that `key` is gone.
+    /// A record that deletes `key`.
     pub fn tombstone<K: Message>(record_type: i16, key: &K) -> Result<Record, EncodeError> {
         Ok(Record { key: encode_prefixed(record_type, key, 0)?, value: None })
     }

@@ -1,4 +1,4 @@
-//! The frame around a toy: counters by name, each of which can be raised, read, and set to rise by itself.
+//! The frame around a toy: counters by name that can be raised, read, and set to rise by themselves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ottla_wire::{Instant, Offset, ProducerEpoch, ProducerId, Timestamp, Uuid};
 use crate::frame::BATCH_BYTES_TARGET;
 use crate::{Coordinator, Frame, Moment, Output, Producer, Record, Refusal, ReplayError, Ticket};
 
-/// Counters, and what transactions have added to them without an end yet.
+/// Counters, and the amounts added by open transactions.
 #[derive(Debug, Default, PartialEq)]
 struct Counters {
     values: BTreeMap<Bytes, u64>,
@@ -24,7 +24,7 @@ enum Ask {
     Read(&'static str),
 }
 
-/// A ticket with the value that it is answered.
+/// A ticket and the value of its answer.
 type Answer = (Ticket, u64);
 
 const PERIOD: Duration = Duration::from_secs(10);
@@ -135,7 +135,7 @@ fn an_answer_leaves_when_its_records_are_committed() {
     assert_eq!(frame.take_released(), [(Ticket(1), 1)]);
 }
 
-/// A read must not show what a crash can still take back.
+/// A read must not show something that a crash can still undo.
 #[test]
 fn a_read_waits_for_the_writes_before_it() {
     let mut frame = active();
@@ -204,7 +204,7 @@ fn nothing_is_served_while_loading_and_what_cannot_be_replayed_is_told() {
     assert!(frame.handle(&at(0), Ticket(1), Ask::Read("a")).is_ok());
 }
 
-/// Sessions begin anew after a pause: nobody could be heard.
+/// Sessions start again after a pause, because no heartbeat could arrive.
 #[test]
 fn without_a_log_to_write_to_reads_are_served_and_time_stands_still() {
     let mut frame = active();
@@ -229,7 +229,7 @@ fn time_writes_records_too() {
     assert_eq!(names(&mut frame), [["tick"]]);
 }
 
-/// The core has answered for what the log does not hold: nothing that hangs on it may leave.
+/// The core has answered for records that the log does not hold. Nothing that depends on them may leave.
 #[test]
 fn a_failed_append_breaks_the_frame_and_drops_what_waits() {
     let mut frame = active();

@@ -1,10 +1,10 @@
-//! Deadlines. A coordinator has many and is woken for the next one only.
+//! Deadlines. A coordinator has many, but is only woken for the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::Instant;
 
-/// Deadlines by time and by what is due, which is `T`.
+/// Deadlines by time and by timer, of type `T`.
 #[derive(Debug)]
 pub struct Timers<T> {
     by_time: BTreeSet<(Instant, T)>,
@@ -18,7 +18,7 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T: Clone + Ord> Timers<T> {
-    /// Sets a deadline; one that was set for the same before is replaced.
+    /// Sets a deadline, instead of an earlier one for the same timer.
     pub fn set(&mut self, timer: T, at: Instant) {
         self.cancel(&timer);
         self.by_timer.insert(timer.clone(), at);
@@ -35,7 +35,7 @@ impl<T: Clone + Ord> Timers<T> {
         self.by_timer.contains_key(timer)
     }
 
-    /// The timers that are set, in their own order, from `first` on.
+    /// The timers that are set, in their own order, starting at `first`.
     pub fn from(&self, first: &T) -> impl Iterator<Item = &T> {
         self.by_timer.range(first..).map(|(timer, _)| timer)
     }
@@ -53,7 +53,7 @@ impl<T: Clone + Ord> Timers<T> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes out one timer that is due.
+    /// Removes one timer that is due.
     pub fn pop_due(&mut self, now: Instant) -> Option<T> {
         if self.next()? > now {
             return None;

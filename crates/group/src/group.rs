@@ -145,33 +145,24 @@ pub trait Group: Any + Send {
     fn bytes(&self) -> usize;
 }
 
-/// The requests of members that speak the classic protocol. Each MUST be answered, now or later.
+/// A group that has members of the classic protocol.
 pub trait ClassicProtocol {
-    fn join(
+    /// Takes a request of such a member, which MUST be answered, now or later.
+    fn take(
         &mut self,
         ctx: &mut Context<'_>,
         ticket: Ticket,
         caller: &Caller,
-        request: JoinGroupRequest,
+        request: ClassicRequest,
     ) -> Next;
+}
 
-    fn sync(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        caller: &Caller,
-        request: SyncGroupRequest,
-    ) -> Next;
-
-    fn heartbeat(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: HeartbeatRequest) -> Next;
-
-    fn leave(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        caller: &Caller,
-        request: LeaveGroupRequest,
-    ) -> Next;
+/// What members of the classic protocol ask of their group.
+pub enum ClassicRequest {
+    Join(JoinGroupRequest),
+    Sync(SyncGroupRequest),
+    Heartbeat(HeartbeatRequest),
+    Leave(LeaveGroupRequest),
 }
 
 impl dyn Group {

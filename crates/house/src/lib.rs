@@ -8,6 +8,7 @@
 //! - [`tree`]: the modules of a crate, and which file a path leads to: re-exports are followed to where a
 //!   name is at home.
 //! - [`circles`]: the circles among the files of a crate.
+//! - [`workspace`]: the files of the workspace.
 //!
 //! Paths are read as the compiler reads them, with one exception: what a macro makes is taken to be at home
 //! where the macro is called.
@@ -16,6 +17,7 @@ pub mod circles;
 pub mod module;
 pub mod tokens;
 pub mod tree;
+pub mod workspace;
 
 pub use circles::{Circle, circles};
 pub use tree::{Arrow, Tree};

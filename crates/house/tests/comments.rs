@@ -4,13 +4,13 @@
 // `cfg(test)` tells clippy that helpers here are test code, too.
 #![cfg(test)]
 
-use std::path::{Path, PathBuf};
+use ottla_house::workspace;
 
 #[test]
 fn comments_keep_to_the_width_of_code() {
     let width = width_of_code();
     let mut wrong = Vec::new();
-    for file in sources() {
+    for file in workspace::sources(&["bench", "crates", "examples", "fuzz", "tests"]).unwrap() {
         let text = std::fs::read_to_string(&file).unwrap();
         wrong.extend(too_wide(&text, width).map(|line| format!("{}:{line}", file.display())));
     }
@@ -31,30 +31,7 @@ fn too_wide(text: &str, width: usize) -> impl Iterator<Item = usize> {
 }
 
 fn width_of_code() -> usize {
-    let settings = std::fs::read_to_string(workspace().join("rustfmt.toml")).unwrap();
+    let settings = std::fs::read_to_string(workspace::root().join("rustfmt.toml")).unwrap();
     let width = settings.lines().find_map(|line| line.strip_prefix("max_width = "));
     width.unwrap().trim().parse().unwrap()
-}
-
-/// Every Rust file of the workspace.
-fn sources() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        ["bench", "crates", "examples", "fuzz", "tests"].iter().map(|one| workspace().join(one)).collect();
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }

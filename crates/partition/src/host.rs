@@ -1,10 +1,10 @@
-//! A coordinator beside the replica of its partition: it follows the leadership, and carries requests in and
-//! records and answers out.
+//! A coordinator beside the replica of its partition. The host follows the leadership, passes requests to the
+//! coordinator, and carries out its records and answers.
 //!
-//! When the replica becomes leader the log is read by the driver ([`HostEffect::Load`]); once everything that
-//! was read is committed, requests are served. The records of a turn become one batch, which is appended like
-//! a producer's with acks=all, and what hangs on it leaves when it is committed. An append that fails,
-//! whatever the reason, leaves the core ahead of its log: it is then given up and loaded anew.
+//! When the replica becomes leader, the driver reads the log ([`HostEffect::Load`]). Once everything read is
+//! committed, requests are served. The records of a turn form one batch, appended like a producer's with
+//! acks=all. The answers that depend on it leave when it is committed. After a failed append the core is
+//! ahead of its log, so it is given up and loaded again.
 
 use std::time::Duration;
 
@@ -19,51 +19,51 @@ use crate::lodger::{Generation, Lodger, LodgerAppend, NewUuid, Seen};
 use crate::partition::{AppendOutcome, Turn};
 use crate::seal::seal;
 
-/// Deleted topics that one coordinator remembers until it can be told.
+/// The most deleted topics that one host remembers until its coordinator can take them in.
 const DELETED_MAX: usize = 10_000;
 
-/// What a host is given by its driver: a kind of coordinator, and the world that it lives in.
+/// What the driver provides: a kind of coordinator, and its world.
 pub trait Household {
     type Core: Coordinator;
 
-    /// What the log calls the coordinator.
+    /// The coordinator's name in the log.
     const NAME: &'static str;
 
     /// Topic and number of the partition, for the log.
     fn partition(&self) -> (&str, i32);
 
-    /// A core that knows the world and has nothing loaded, of a leader in this epoch.
+    /// A core of a leader in this epoch. It has the settings of the world and nothing loaded.
     fn create(&self, epoch: LeaderEpoch) -> Self::Core;
 
-    /// Tells a frame that is active of the world as it is now; `deleted` names topics that have gone since it
-    /// was told last, also where one of the same name has come.
+    /// Brings an active frame up to date with the world. `deleted` names the topics deleted since the last
+    /// call, even if a new topic has the same name.
     fn learn(&self, frame: &mut Frame<Self::Core>, at: &Moment, deleted: &[Str]);
 
-    /// Has a core and its driver tell each other what memory is taken, if it is metered. Before every
+    /// Exchanges memory figures between a core and its driver, if the kind is metered. Runs before every
     /// request.
     fn meter(&mut self, core: &mut Self::Core);
 
-    /// How its batches are packed.
+    /// The compression of its batches.
     fn codec(&self) -> Codec;
 }
 
-/// What a host wants its driver to do, in order, after what the turn of the partition leads to.
+/// The effects that the driver must carry out, in order, after those of the partition's turn.
 pub enum HostEffect<C: Coordinator> {
-    /// Read the log: [`Host::loaded`] is due, unless the replica does not lead in this epoch any more.
+    /// Read the log, then call [`Host::loaded`], unless the replica no longer leads in this epoch.
     Load(Load<C>),
-    /// The coordinator serves. It took so long from when the replica became leader.
+    /// The coordinator serves. `after` is the time since the replica became leader.
     Serves { after: Duration },
-    /// Whoever waits for an answer is let go unanswered, and looks for the coordinator again.
+    /// Drop all waiters without an answer. They look for the coordinator again.
     LetGo,
-    /// What the core says to the outside.
+    /// Carry out what the core sends out.
     Say(Vec<C::Outbound>),
 }
 
-/// What a load is to do.
+/// The input of a load.
 pub struct Load<C: Coordinator> {
     pub epoch: LeaderEpoch,
     pub generation: Generation,
-    /// What has been read before, up to the offset. Without one, the log is read from its start.
+    /// The part read earlier, and the offset where it ends. Without one, the log is read from its start.
     pub begun: Option<(Frame<C>, Offset)>,
 }
 
@@ -79,7 +79,7 @@ pub struct Loaded<C: Coordinator> {
 pub enum Unserved {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The partition would not take what the coordinator writes for this producer.
+    /// The partition would refuse the coordinator's records for this producer.
     #[error(transparent)]
     Producer(#[from] AppendError),
 }
@@ -95,7 +95,7 @@ impl From<Unserved> for ErrorCode {
     }
 }
 
-/// How far a host is.
+/// The state of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostStatus {
     /// The replica does not lead.
@@ -104,17 +104,17 @@ pub enum HostStatus {
     Serving,
 }
 
-/// A coordinator and what it wants.
+/// A coordinator and its pending effects.
 pub struct Host<H: Household> {
     home: H,
     generation: Generation,
     stage: Stage<H::Core>,
     effects: Vec<HostEffect<H::Core>>,
-    /// The broker stops: nothing is served any more.
+    /// The broker stops. Nothing is served any more.
     resigned: bool,
-    /// The core has not been told of the world as it is now.
+    /// The core has not taken in the newest world.
     news: bool,
-    /// Topics whose end the core has not been told of.
+    /// Deleted topics that the core has not taken in.
     deleted: Vec<Str>,
 }
 
@@ -126,7 +126,7 @@ enum Stage<C: Coordinator> {
         epoch: LeaderEpoch,
         since: Instant,
     },
-    /// The log has been read up to `end`, and not all of it is committed yet.
+    /// The log has been read up to `end`, but not all of it is committed yet.
     Settling {
         epoch: LeaderEpoch,
         since: Instant,
@@ -176,14 +176,14 @@ impl<H: Household> Host<H> {
         }
     }
 
-    /// What it wants done. To be taken after every turn.
+    /// The pending effects. To be taken after every turn.
     pub fn take_effects(&mut self) -> std::vec::Drain<'_, HostEffect<H::Core>> {
         self.effects.drain(..)
     }
 
-    /// A request. `claim` says whether the partition would take what is written for the producer of the
-    /// request: what was taken and then refused by the partition would cost the coordinator its state. The
-    /// answer is among what the core says.
+    /// Serves a request. `claim` says whether the partition would accept a write of the request's producer.
+    /// If the partition refused it only after the core had accepted it, the coordinator would have to reload
+    /// its state. The answer is among the effects.
     pub fn ask(
         &mut self,
         at: &Moment,
@@ -202,20 +202,20 @@ impl<H: Household> Host<H> {
         }
     }
 
-    /// Has the core do something that no client has asked for. Nothing is done if it cannot write now: it
-    /// then asks again.
+    /// Runs work on the core that does not come from a client. Does nothing if the core cannot write now: it
+    /// asks again later.
     pub fn act(&mut self, act: impl FnOnce(&mut H::Core, &mut Output<<H::Core as Coordinator>::Outbound>)) {
         if let Stage::Serving { frame, .. } = &mut self.stage {
             frame.act(act);
         }
     }
 
-    /// The log has been read, and ends at `log_end` by now.
+    /// Takes over a log that has been read. `log_end` is the current end of the log.
     pub fn loaded(&mut self, loaded: Loaded<H::Core>, log_end: Offset) {
         let Loaded { generation, frame, end } = loaded;
         let Stage::Loading { epoch, since } = self.stage else { return };
         if generation != self.generation {
-            return; // of an earlier life
+            return; // of an earlier generation
         }
         if end < log_end {
             // A marker was written meanwhile.
@@ -225,11 +225,11 @@ impl<H: Household> Host<H> {
         self.stage = Stage::Settling { epoch, since, frame, end };
     }
 
-    /// The world has changed, and these topics are gone.
+    /// Takes in that the world has changed and that these topics are gone.
     pub fn learn(&mut self, at: &Moment, deleted: &[Str]) {
         self.news = true;
-        // Those of a partition that nobody serves are of no interest; more than there is room for expire by
-        // retention.
+        // A partition without a coordinator does not need them. Beyond the limit, retention expires the
+        // offsets.
         if self.epoch().is_some() {
             let room = DELETED_MAX.saturating_sub(self.deleted.len());
             self.deleted.extend(deleted.iter().take(room).cloned());
@@ -237,7 +237,7 @@ impl<H: Household> Host<H> {
         self.pass_on(at);
     }
 
-    /// Begins or ends as the partition's leadership says.
+    /// Starts or ends with the partition's leadership.
     fn follow(&mut self, now: Instant, view: &View) {
         let leads = (view.role == ViewRole::Leader && !self.resigned).then_some(view.leader_epoch);
         if leads == self.epoch() {
@@ -269,7 +269,8 @@ impl<H: Household> Host<H> {
         self.effects.push(HostEffect::Load(Load { epoch, generation, begun: None }));
     }
 
-    /// Serves once all that was read is committed: an answer must not tell what may yet be lost.
+    /// Serves once everything read is committed. Otherwise an answer could show records that may still be
+    /// lost.
     fn serve(&mut self, turn: Turn, uuids: &mut NewUuid<'_>, view: &View) {
         let ready = matches!(&self.stage, Stage::Settling { end, .. } if view.high_watermark >= *end);
         if !ready {
@@ -285,7 +286,7 @@ impl<H: Household> Host<H> {
         self.stage = Stage::Serving { epoch, frame };
     }
 
-    /// Tells the core of the world, as soon as it can do something about it.
+    /// Passes the newest world to the core, as soon as the core can write.
     fn pass_on(&mut self, at: &Moment) {
         let Stage::Serving { frame, .. } = &mut self.stage else { return };
         if self.news && frame.is_active() {
@@ -294,7 +295,7 @@ impl<H: Household> Host<H> {
         }
     }
 
-    /// Lets leave what may.
+    /// Releases the answers that may leave.
     fn release(&mut self) {
         let Stage::Serving { frame, .. } = &mut self.stage else { return };
         let released = frame.take_released();

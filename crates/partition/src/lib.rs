@@ -4,27 +4,27 @@
 //! A shard of the broker and a node of the simulator run the same machine. Its driver
 //!
 //! 1. opens it ([`open()`] or [`create`], then [`Partition::new`]) and publishes [`Partition::view`];
-//! 2. feeds what has happened: appends, markers, answers of the leader, [`Partition::step`] for events that
-//!    need no more;
+//! 2. feeds it events: appends, markers, answers of the leader, and [`Partition::step`] for events that need
+//!    no more;
 //! 3. ends the turn ([`Partition::end_turn`]) and carries out what [`Ended`] says, in the order of its
 //!    fields;
-//! 4. runs a flush that was begun and brings back what came of it ([`Partition::flushed`]).
+//! 4. runs a flush that was begun, and reports its result ([`Partition::flushed`]).
 //!
-//! Where somebody lives beside the replica (a [`Lodger`]) the driver runs a [`Slot`], which is both.
+//! If someone lives beside the replica (a [`Lodger`]), the driver runs a [`Slot`], which is both.
 //!
-//! Several events may share a turn, and with it one write and one flush. Who waits for a reply is whatever
-//! the driver says: it is given back with the outcome and never looked into.
+//! Several events may share a turn, and with it one write and one flush. The driver chooses the type of
+//! waiters for replies. They are returned with the outcome and never looked into.
 //!
 //! No async, no threads, no clock, no randomness. The files are the log's.
 //!
 //! - [`partition`]: the machine; `effects`, `flush`, `follow` and `transactions` are parts of it.
 //! - [`restore`]: a partition from its files.
-//! - [`view`]: what readers may know of a partition after a turn.
-//! - [`slot`]: a partition with those who live in it, and the order of their turns.
-//! - [`lodger`]: who may live beside a replica; [`host`]: a coordinator does.
+//! - [`view`]: what readers see of a partition after a turn.
+//! - [`slot`]: a partition with its lodgers, and the order of their turns.
+//! - [`lodger`]: the contract of those who live beside a replica; [`host`]: a coordinator does.
 //! - [`load`]: a coordinator's state, read from its log; `seal`: the records of its turn as a batch.
-//! - [`marker`]: the end of a transaction, as those hear of it who live beside a replica.
-//! - `waiters`: who waits for which reply of a core.
+//! - [`marker`]: the end of a transaction, for lodgers.
+//! - `waiters`: the waiters for the replies of a core.
 
 pub mod host;
 pub mod load;

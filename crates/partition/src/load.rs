@@ -1,4 +1,4 @@
-//! A coordinator's state, read from its log. The driver says where: off its shard.
+//! Reads a coordinator's state from its log. The driver decides where: off its shard.
 
 use bytes::Bytes;
 use ottla_coordinator::{Coordinator, Frame, Producer, Record, ReplayError};
@@ -6,10 +6,10 @@ use ottla_log::{Bound, Cold, LogReader, ReadError};
 use ottla_wire::Offset;
 use ottla_wire::batch::{BatchError, BatchView, ControlRecord, batches};
 
-/// Bytes that are read at a time. A batch that is larger is read as a whole.
+/// The bytes of one read. A larger batch is read as a whole.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Bytes that one batch may unpack to.
+/// The most bytes that one batch may unpack to.
 const UNPACKED_BYTES_MAX: usize = 128 << 20;
 
 /// Why a log could not be read.
@@ -23,14 +23,14 @@ pub enum LoadError {
     Batch { at: Offset, error: BatchError },
 }
 
-/// Records that could not be replayed, whatever their number.
+/// The number of records that could not be replayed, and the first reason.
 #[derive(Debug, Default)]
 pub struct Skipped {
     pub count: usize,
     pub first: Option<(Offset, ReplayError)>,
 }
 
-/// Replays the log from `from` on, up to `bound`. Gives the frame, and where it has read to.
+/// Replays the log from `from` up to `bound`. Returns the frame, and the offset where it stopped.
 pub fn read<C: Coordinator>(
     log: &LogReader,
     bound: Bound,
@@ -53,13 +53,13 @@ pub fn read<C: Coordinator>(
                         .map_err(|error| LoadError::Batch { at: next, error })?;
                     next = batch.header().next_offset();
                 }
-                // The last one of a chunk may be cut off.
+                // The last batch of a chunk may be cut off.
                 Err(BatchError::Truncated { .. }) if next > before => break,
                 Err(error) => return Err(LoadError::Batch { at: next, error }),
             }
         }
         if next == before {
-            break; // what is left are offsets without records
+            break; // the remaining offsets have no records
         }
     }
     Ok((frame, bound.offset.max(next), skipped))
@@ -88,7 +88,7 @@ fn replay<C: Coordinator>(
     for record in batch.records(UNPACKED_BYTES_MAX)? {
         let record = record?;
         let replayed = match record.key {
-            // Copied, so that what the core keeps of a record does not keep the whole chunk.
+            // Copied, so that a record kept by the core does not keep the whole chunk.
             Some(key) => {
                 let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
                 let kept = Record { key: copy(key), value: record.value.map(copy) };

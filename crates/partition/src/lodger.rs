@@ -1,5 +1,4 @@
-//! Who lives beside a replica and writes to its log: the coordinator of a partition of an internal topic, for
-//! one.
+//! The contract of those who live beside a replica and write to its log, such as coordinators.
 
 use ottla_coordinator::Moment;
 use ottla_replica::View;
@@ -9,11 +8,11 @@ use ottla_wire::{Instant, LeaderEpoch, Uuid};
 use crate::marker::Marker;
 use crate::partition::{AppendOutcome, Turn};
 
-/// Numbers the lives of a lodger: what an earlier life has asked for means nothing to a later one.
+/// Numbers the lives of a lodger. The results of an earlier life mean nothing to a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(pub u64);
 
-/// A batch of a lodger, acknowledged by all in-sync replicas however long that takes.
+/// A batch of a lodger. It waits for all in-sync replicas, however long that takes.
 #[derive(Debug)]
 pub struct LodgerAppend {
     pub batch: ValidatedBatch,
@@ -22,10 +21,10 @@ pub struct LodgerAppend {
     pub epoch: LeaderEpoch,
 }
 
-/// Gives an id that nobody has had before.
+/// Returns a new unique id each time.
 pub type NewUuid<'a> = dyn FnMut() -> Uuid + 'a;
 
-/// What a turn of the partition has come to, as its lodgers see it.
+/// The result of a partition's turn, for its lodgers.
 #[derive(Debug)]
 pub struct Seen<'a> {
     pub view: &'a View,
@@ -35,18 +34,17 @@ pub struct Seen<'a> {
     pub ended: &'a [Marker],
 }
 
-/// In a turn: whatever happens to it and ticks, then [`Lodger::next_batch`] until there is none, the turn of
-/// the partition, [`Lodger::appended`] for what became of batches of this turn and of earlier ones, and
+/// The order of a turn: events and ticks; [`Lodger::next_batch`] until there is none; the turn of the
+/// partition; [`Lodger::appended`] for the outcomes of this turn's batches and earlier ones;
 /// [`Lodger::settle`].
 pub trait Lodger {
     /// The next batch that it wants appended.
     fn next_batch(&mut self, turn: Turn) -> Option<LodgerAppend>;
 
-    /// What became of a batch. Batches of one life are told of in order, but for those that were refused at
-    /// once.
+    /// Reports the outcome of a batch. Those of one life come in order, except for batches refused at once.
     fn appended(&mut self, generation: Generation, outcome: AppendOutcome);
 
-    /// Takes in what the turn has come to. True: there is more to write, so another turn is due at once.
+    /// Takes in the result of the turn. True if there is more to write, so another turn is due at once.
     fn settle(&mut self, turn: Turn, uuids: &mut NewUuid<'_>, seen: &Seen<'_>) -> bool;
 
     /// Time has passed.
@@ -55,6 +53,6 @@ pub trait Lodger {
     /// When [`Lodger::tick`] is due.
     fn next_deadline(&self) -> Option<Instant>;
 
-    /// The broker stops: nothing is served any more.
+    /// The broker stops. Nothing is served any more.
     fn resign(&mut self);
 }

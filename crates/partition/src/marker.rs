@@ -1,10 +1,10 @@
-//! The end of a transaction, as those hear of it who live beside a replica.
+//! The end of a transaction, for those who live beside a replica.
 
 use ottla_coordinator::Producer;
 use ottla_wire::Offset;
 use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord};
 
-/// A control record has a key of 4 and a value of 6 bytes; nothing larger is unpacked to look for one.
+/// A control record has a key of 4 and a value of 6 bytes. Nothing larger is unpacked to look for one.
 const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
 
 /// A marker that was written to the partition.
@@ -16,7 +16,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// What a control batch says; `None` if it is not about a transaction.
+    /// The content of a control batch, or `None` if it is not about a transaction.
     pub fn of(batch: &AppendBatch) -> Option<Marker> {
         let view = BatchView::parse(batch.to_bytes()).ok()?;
         let record = view.records(CONTROL_RECORD_BYTES_MAX).ok()?.next()?.ok()?;

@@ -1,4 +1,4 @@
-//! A partition from its files: what the log and the checkpoints say of the replica.
+//! Restores a partition from its files: its log and the checkpoints.
 
 use ottla_log::{DataDir, Log, LogConfig, LogError, Recovery, Replay};
 use ottla_replica::{ProducerTable, ReplicaConfig, Restored, Restorer};
@@ -6,7 +6,7 @@ use ottla_wire::batch::{BatchHeader, ControlRecord};
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{AbortedTxn, Offset, PartitionIndex, TopicId};
 
-/// Which partition it is.
+/// The identity of a partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     pub topic: &'a str,
@@ -14,16 +14,16 @@ pub struct Identity<'a> {
     pub index: PartitionIndex,
 }
 
-/// A log with what it says of its replica.
+/// A log, and the state of its replica according to it.
 #[derive(Debug)]
 pub struct Found {
     pub log: Log,
     pub restored: Restored,
-    /// What was not whole at the end of the log, and is cut off.
+    /// The damaged bytes cut off the end of the log.
     pub cut_bytes: u64,
 }
 
-/// Makes the files of a new partition.
+/// Creates the files of a new partition.
 pub fn create(
     dir: &DataDir,
     identity: Identity<'_>,
@@ -34,7 +34,7 @@ pub fn create(
     Ok(Found { log, restored: Restored::empty(replica), cut_bytes: 0 })
 }
 
-/// Opens files that are there. `recovery` and `high_watermark` are what the checkpoints of the directory say.
+/// Opens existing files. `recovery` and `high_watermark` come from the checkpoints of the directory.
 pub fn open(
     dir: &DataDir,
     identity: Identity<'_>,
@@ -61,14 +61,14 @@ pub fn open(
     Ok(Found { log, restored, cut_bytes: opened.cut_bytes })
 }
 
-/// What the log of a partition says of its producers, as it is replayed.
+/// The state of producers, collected while the log is replayed.
 pub(crate) struct Rebuilt {
     restorer: Restorer,
 }
 
 impl Rebuilt {
     pub fn new(config: &ReplicaConfig) -> Rebuilt {
-        // The log itself finds out its epochs.
+        // The log finds its epochs itself.
         Rebuilt { restorer: Restorer::new(config, []) }
     }
 

@@ -1,4 +1,4 @@
-//! The records of a coordinator's turn as a batch.
+//! Packs the records of a coordinator's turn into a batch.
 
 use std::cell::RefCell;
 
@@ -7,15 +7,15 @@ use ottla_wire::batch::{self, BatchBuilder, BatchError, BatchLimits, Origin, Scr
 use ottla_wire::compress::Codec;
 use ottla_wire::{Sequence, Timestamp};
 
-/// Bytes of one batch of a coordinator. What one step writes is never split, and the metadata of a large
-/// group is one record, so this is far above what producers may send (`max.message.bytes`).
+/// The most bytes of a coordinator's batch. One step is never split, and the metadata of a large group is one
+/// record. So this is far above the limit for producers (`max.message.bytes`).
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// The batch that a partition appends. Coordinators number no sequences.
+/// The batch for the partition. Coordinators use no sequence numbers.
 pub fn seal(batch: &Batch, wall: Timestamp, codec: Codec) -> Result<ValidatedBatch, BatchError> {
     let mut builder = BatchBuilder::new().codec(codec);
     if let Some(producer) = batch.producer {

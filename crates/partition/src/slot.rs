@@ -1,4 +1,4 @@
-//! A partition with those who live in it, and the order of their turns.
+//! A partition with its lodgers, and the order of their turns.
 
 use ottla_replica::ViewRole;
 use ottla_wire::{Instant, LeaderEpoch};
@@ -14,22 +14,22 @@ pub struct Slot<W, D, L> {
     lodgers: Vec<L>,
     /// The epoch in which this replica leads.
     led: Option<LeaderEpoch>,
-    /// Room that is kept from turn to turn.
+    /// Capacity kept from turn to turn.
     outcomes: Vec<(usize, Generation, AppendOutcome)>,
     ended: Vec<Marker>,
 }
 
-/// What a turn leads to.
+/// The result of a turn.
 #[must_use]
 #[derive(Debug)]
 pub struct SlotEnded<'a, W, D> {
-    /// Of the partition, if anything happened to it. What the lodgers want is to be carried out after that.
+    /// From the partition, if anything happened to it. The lodgers' effects are to be carried out after it.
     pub partition: Option<Ended<'a, W, D>>,
-    /// When lodgers must be told that time has passed.
+    /// When to tell lodgers that time has passed.
     pub due: Option<Instant>,
-    /// Somebody waits for an answer of the partition.
+    /// Whether the partition has waiters.
     pub has_waiters: bool,
-    /// There is more to write: the next turn is due at once.
+    /// There is more to write, so the next turn is due at once.
     pub again: bool,
 }
 
@@ -43,7 +43,7 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         &self.partition
     }
 
-    /// For whatever happens to the partition; `write_marker` has a method of its own here.
+    /// For events of the partition. `write_marker` has a method of its own here.
     pub fn partition_mut(&mut self) -> &mut Partition<W, D> {
         &mut self.partition
     }
@@ -56,27 +56,26 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         &self.lodgers
     }
 
-    /// For what happens to a lodger: it may look at the partition.
+    /// For events of a lodger, which may look at the partition.
     pub fn lodgers_mut(&mut self) -> (&mut [L], &Partition<W, D>) {
         (&mut self.lodgers, &self.partition)
     }
 
-    /// The end of a transaction. What lodgers have written for the transaction comes before it.
+    /// Writes the end of a transaction, after the lodgers' records for that transaction.
     pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, waiter: W) {
         self.write_lodgers(turn);
         self.partition.touch();
         self.partition.write_marker(turn, marker, waiter);
     }
 
-    /// Time has passed for the lodgers.
+    /// Tells the lodgers that time has passed.
     pub fn tick_lodgers(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) {
         for lodger in &mut self.lodgers {
             lodger.tick(&turn.moment(uuids()));
         }
     }
 
-    /// Ends the turn: what lodgers have written goes to the partition, the partition writes, and what came of
-    /// it goes back.
+    /// Ends the turn: lodgers' batches go to the partition, the partition writes, and the results go back.
     pub fn end_turn(&mut self, turn: Turn, uuids: &mut NewUuid<'_>) -> SlotEnded<'_, W, D> {
         self.write_lodgers(turn);
         let ended = self.partition.is_touched().then(|| self.partition.finish_turn(turn));
@@ -87,7 +86,7 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         SlotEnded { partition, due, has_waiters, again }
     }
 
-    /// Takes what lodgers have written so far to the partition.
+    /// Moves the lodgers' batches to the partition.
     pub fn write_lodgers(&mut self, turn: Turn) {
         for (number, lodger) in self.lodgers.iter_mut().enumerate() {
             while let Some(append) = lodger.next_batch(turn) {
@@ -102,7 +101,7 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         let led = (view.role == ViewRole::Leader).then_some(view.leader_epoch);
         if led != self.led {
             self.led = led;
-            // What this replica has written and not committed before may be cut off: the log says what is
+            // Uncommitted records that this replica wrote earlier may be cut off. The log decides what is
             // left.
             self.partition.forget_markers();
         }
@@ -134,7 +133,7 @@ mod tests {
     use crate::lodger::LodgerAppend;
     use crate::tests::{TURN, commit, in_memory, leader, log, of_coordinator};
 
-    /// Appends what it is given and remembers what it hears.
+    /// Appends given batches, and remembers the reports.
     #[derive(Clone, Debug, Default)]
     struct Writer {
         queued: Vec<ValidatedBatch>,
@@ -173,7 +172,7 @@ mod tests {
         let partition = leader(log(&in_memory(&MemDisk::new())), Durability::PageCache);
         let writer = |count| Writer { queued: vec![of_coordinator(producer); count], ..Writer::default() };
         let mut slot = Slot::new(partition, vec![writer(0), writer(0)]);
-        // They see that the replica leads: whatever is older they find in the log.
+        // They see that the replica leads. Anything older they find in the log.
         assert!(slot.end_turn(TURN, &mut || Uuid([1; 16])).partition.is_none());
         slot.lodgers_mut().0.clone_from_slice(&[writer(2), writer(1)]);
         slot.write_marker(TURN, &commit(producer), "marker");
@@ -186,7 +185,7 @@ mod tests {
         assert_eq!(heard, [&[30, 31][..], &[32]]);
         let marker = Marker { offset: Offset(33), producer, commit: true };
         assert!(slot.lodgers().iter().all(|writer| writer.ended == [marker]));
-        // Nothing has happened to the partition since: it is not published anew.
+        // Nothing has happened to the partition since, so it is not published again.
         assert!(slot.end_turn(TURN, &mut || Uuid([1; 16])).partition.is_none());
     }
 }

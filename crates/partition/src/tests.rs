@@ -1,4 +1,4 @@
-//! The machine on a disk in memory: what it makes of answers of a leader, of time, and of a disk that fails.
+//! The machine on a disk in memory: answers of a leader, time, and a failing disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn empty_log(dir: &DataDir, config: LogConfig) -> Log {
     Log::create(dir, "t", PartitionIndex(0), Uuid([7; 16]), config).unwrap()
 }
 
-/// Ten records of one producer, as a leader has them.
+/// Ten records of one producer, in the form of a leader's log.
 fn ten_records(base_offset: Offset, epoch: i32, sequence: i32) -> Bytes {
     let mut batch = BatchBuilder::new().base_offset(base_offset).leader_epoch(LeaderEpoch(epoch)).producer(
         ProducerId(5),
@@ -56,7 +56,7 @@ fn ten_records(base_offset: Offset, epoch: i32, sequence: i32) -> Bytes {
     batch.build().unwrap()
 }
 
-/// Three batches of ten records each, in epochs 0, 1 and 2, by one producer; all of it flushed.
+/// Three flushed batches of ten records each, in epochs 0, 1 and 2, from one producer.
 pub(crate) fn log(dir: &DataDir) -> Log {
     let mut log = empty_log(dir, LogConfig::default());
     for epoch in 0..3 {
@@ -74,7 +74,7 @@ fn flush(log: &mut Log) {
     log.finish_flush(flushed);
 }
 
-/// A replica with this log, of which the records before `high_watermark` are committed, each epoch with ten
+/// A replica with this log. The records before `high_watermark` are committed, and each epoch has ten
 /// records.
 fn replica(mut log: Log, config: ReplicaConfig, high_watermark: Offset) -> Partition {
     let mut rebuilt = Rebuilt::new(&config);
@@ -91,7 +91,7 @@ fn replica(mut log: Log, config: ReplicaConfig, high_watermark: Offset) -> Parti
     Partition::new(Replica::new(config, restored), log)
 }
 
-/// What the metadata says in epoch 3.
+/// The metadata in epoch 3.
 fn led_by(leader: BrokerId) -> Event {
     let replica = |broker| ReplicaBroker { broker, epoch: None, standing: Standing::Active };
     Event::Assigned(PartitionState {
@@ -106,14 +106,14 @@ fn led_by(leader: BrokerId) -> Event {
     })
 }
 
-/// A follower of [`LEADER`] with this log, of which the first ten records are committed.
+/// A follower of [`LEADER`] with this log. The first ten records are committed.
 fn follower(log: Log) -> Partition {
     let mut partition = replica(log, ReplicaConfig::new(ME), Offset(10));
     partition.step(TURN, led_by(LEADER));
     partition
 }
 
-/// A leader of this log, whose followers are out of sync.
+/// A leader of this log. Its followers are out of sync.
 pub(crate) fn leader(log: Log, durability: Durability) -> Partition {
     let config = ReplicaConfig { durability, ..ReplicaConfig::new(ME) };
     let end = log.log_end();
@@ -145,7 +145,7 @@ fn append(partition: &mut Partition, acks: Acks, waiter: &'static str) {
     partition.append(TURN, request, waiter);
 }
 
-/// One record of a transaction that a coordinator keeps.
+/// One record of a transaction, as a coordinator writes it.
 pub(crate) fn of_coordinator(producer: Producer) -> ValidatedBatch {
     let mut batch = BatchBuilder::new().producer(producer.id, producer.epoch, Sequence::NONE).transactional();
     batch.push(Timestamp(1), Some(b"k"), Some(b"v"));
@@ -165,13 +165,13 @@ fn appended(offset: Offset) -> Appended {
     Appended { base_offset: offset, last_offset: offset, log_append_time, log_start }
 }
 
-/// Ends the turn: who is answered, the high watermark, and the flush to be run.
+/// Ends the turn. Returns the answered waiters, the high watermark, and the flush to run.
 fn end_turn(partition: &mut Partition) -> (Vec<(&'static str, AppendOutcome)>, Offset, Option<FlushJob>) {
     let ended = partition.end_turn(TURN);
     (ended.appends.collect(), ended.view.replica.high_watermark, ended.flush)
 }
 
-/// Who is answered at the end of the turn.
+/// The waiters answered at the end of the turn.
 fn answered(partition: &mut Partition) -> Vec<(&'static str, AppendOutcome)> {
     partition.end_turn(TURN).appends.collect()
 }
@@ -186,7 +186,7 @@ fn a_log_that_has_parted_from_its_leaders_is_cut_and_forgets_what_was_cut() {
     assert_eq!((partition.log().log_end(), view.replica.log_end), (Offset(10), Offset(10)));
     assert_eq!(last_sequence(&partition), Some(Sequence(9)));
     assert_eq!((view.log_end.offset, view.replica.epochs.latest()), (Offset(10), Some(LeaderEpoch(0))));
-    // The core goes on: it takes the answer to the fetch that it asked for after the cut.
+    // The core goes on: it takes the answer to its fetch from after the cut.
     answer(&mut partition, LeaderReply::OutOfRange { start: Offset(100), end: Offset(200) });
     assert_eq!((partition.log().log_start(), partition.log().log_end()), (Offset(100), Offset(100)));
     assert_eq!(partition.view().replica.log_start, Offset(100));
@@ -203,8 +203,8 @@ fn a_disk_that_fails_at_it_takes_the_partition_offline() {
     assert!(partition.failure().is_some());
 }
 
-/// The core is past a whole run when the log gets to its first batch: a segment is started before a run,
-/// never in it.
+/// The core is past the whole run when its first batch gets to the log. So a segment starts before a run,
+/// never inside it.
 #[test]
 fn of_what_a_leader_sends_a_follower_takes_what_fits_into_a_segment() {
     let batch_len = ten_records(Offset(0), 3, 0).len() as u64;
@@ -224,7 +224,7 @@ fn of_what_a_leader_sends_a_follower_takes_what_fits_into_a_segment() {
             let base = end.plus(number * 10);
             records.extend_from_slice(&ten_records(base, 3, i32::try_from(base.0).unwrap()));
         }
-        // The last one is cut off, as fetches are.
+        // The last batch is cut off, as in real fetches.
         records.truncate(records.len() - 3);
         let (high_watermark, log_start) = (Offset(0), Offset(0));
         let reply = LeaderReply::Records { records: records.freeze(), high_watermark, log_start };
@@ -272,7 +272,8 @@ fn a_log_is_asked_to_vouch_if_it_has_enough_to_be_found_and_rarely_if_it_has_giv
     }
 }
 
-/// Whoever's batch the log does not take hears of it, also where the core had answered already (acks=1).
+/// Every sender gets an answer if the log does not take its batch, even if the core had already acknowledged
+/// it (acks=1).
 #[test]
 fn a_disk_that_has_failed_answers_everybody() {
     for acks in [Acks::Leader, Acks::InSync] {
@@ -385,7 +386,7 @@ fn a_follower_with_a_full_disk_asks_again() {
     assert_eq!(last_sequence(&partition), Some(Sequence(39)));
 }
 
-/// A flush that cannot be begun is as good as one that fails: it must not be asked for again and again.
+/// A flush that cannot begin counts as one that failed. It must not be tried again and again.
 #[test]
 fn a_partition_whose_flush_cannot_begin_goes_offline() {
     let dir = in_memory(&MemDisk::new());
@@ -396,13 +397,13 @@ fn a_partition_whose_flush_cannot_begin_goes_offline() {
     assert!(partition.end_turn(TURN).flush.is_none(), "one flush at a time");
     partition.flushed(TURN, job.run());
     dir.health().judge("test", &std::io::Error::other("another partition of the disk has failed"));
-    // A turn that fails promises nothing, not even what a flush has made durable before.
+    // A failed turn promises nothing, not even data that an earlier flush made durable.
     let failed = Err(AppendError::Storage);
     assert_eq!(answered(&mut partition), [("first", failed), ("second", failed)]);
     assert_eq!(partition.view().replica.role, ViewRole::Offline);
 }
 
-/// Who lives beside a replica hears of a marker once it is committed, and not before.
+/// A lodger gets a marker once it is committed, and not before.
 #[test]
 fn markers_are_told_once_they_are_committed() {
     let mut partition = leader(log(&in_memory(&MemDisk::new())), Durability::Flushed);
@@ -424,7 +425,7 @@ fn markers_are_told_once_they_are_committed() {
     assert_eq!(taken(&mut partition, committed), (Vec::new(), Vec::new()), "each once");
 }
 
-/// What lodgers are told once the log is committed so far.
+/// The markers that lodgers get once the log is committed up to here.
 fn taken(
     partition: &mut Partition,
     committed: Offset,
@@ -435,7 +436,8 @@ fn taken(
     (outcomes, markers)
 }
 
-/// An index tells offsets by 31 bits from the segment's first: compressed, so many go into a small segment.
+/// An index stores offsets in 31 bits relative to the segment's first. Compressed, that many fit into a small
+/// segment.
 #[test]
 fn a_segment_ends_before_its_offsets_are_too_many_for_its_index() {
     let near_the_end = i32::MAX - 1;

@@ -1,10 +1,10 @@
-//! What readers may know of a partition after a turn.
+//! What readers see of a partition after a turn.
 
 use ottla_log::{Bound, Log};
 use ottla_replica::View;
 use ottla_wire::Instant;
 
-/// How far somebody may read.
+/// How far a reader may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadLimit {
     /// A consumer, `read_uncommitted`.
@@ -15,7 +15,7 @@ pub enum ReadLimit {
     LogEnd,
 }
 
-/// What is known of a partition after its newest turn: the replica's view, and where its bounds lie in the
+/// The state of a partition after its newest turn: the replica's view, and the positions of its bounds in the
 /// files.
 #[derive(Clone, Debug)]
 pub struct PartitionView {
@@ -23,8 +23,8 @@ pub struct PartitionView {
     pub high_watermark: Bound,
     pub last_stable: Bound,
     pub log_end: Bound,
-    /// Since when the last stable offset has stood where it stands, behind the high watermark: a transaction
-    /// is open, or hangs.
+    /// Since when the last stable offset has been held back behind the high watermark by an open or hanging
+    /// transaction.
     pub held_since: Option<Instant>,
 }
 

@@ -1,19 +1,19 @@
-//! Who waits for which reply of a core.
+//! The waiters for the replies of a core.
 
 use std::collections::VecDeque;
 
 use ottla_replica::ReplyId;
 
-/// Answered places that are kept before those that wait move together, if they are not fewer.
+/// The most answered entries that are kept before the queue is compacted, unless more are waiting.
 const ANSWERED_MAX: usize = 64;
 
-/// Waiters by the id of their reply. Ids are given in order and mostly answered in that order, so nothing is
-/// sought.
+/// Waiters by the id of their reply. Ids are assigned in order and mostly answered in order, so there is no
+/// search.
 #[derive(Debug)]
 pub struct Waiters<W> {
-    /// In the order of their ids. The first one still waits, if there is any.
+    /// By id. The first entry still waits, if there is any.
     queue: VecDeque<(ReplyId, Option<W>)>,
-    /// So many places in the queue are answered already: they are behind one that waits for longer.
+    /// The number of answered entries in the queue. They are behind one that waits longer.
     answered: usize,
 }
 
@@ -32,7 +32,7 @@ impl<W> Waiters<W> {
         self.queue.push_back((id, Some(waiter)));
     }
 
-    /// Takes out who waits for a reply, once.
+    /// Removes the waiter for a reply.
     pub fn take(&mut self, id: ReplyId) -> Option<W> {
         let at = match self.queue.front() {
             Some((first, _)) if *first == id => 0,
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(waiters.answered, 0);
     }
 
-    /// One that waits for long (acks=all, with a slow replica) holds no memory of those behind it (acks=1).
+    /// A long wait (acks=all with a slow replica) holds no memory for later entries (acks=1).
     #[test]
     fn what_is_answered_behind_one_that_waits_takes_little() {
         let mut waiters = Waiters::new();

@@ -20,12 +20,11 @@ const ENTRY_BLANK: u8 = 0;
 const ENTRY_BATCH: u8 = 1;
 const ENTRY_MEMBERSHIP: u8 = 2;
 
-/// Bytes that are not what this version writes: says which part.
+/// Bytes that this version does not write; names the part that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// Reads from the front of some bytes. Byte strings share them; nothing is allocated beyond what they
-/// justify.
+/// Reads from the front of a buffer. Byte strings share its memory, and nothing larger than it is allocated.
 pub(crate) struct Input(Bytes);
 
 impl Input {
@@ -53,7 +52,7 @@ impl Input {
         }
     }
 
-    /// A u32 length and as many bytes.
+    /// A u32 length, then that number of bytes.
     pub(crate) fn bytes(&mut self, what: &'static str) -> Result<Bytes, Malformed> {
         let len = self.u32(what)? as usize;
         if len > self.0.len() {
@@ -160,8 +159,8 @@ pub(crate) trait Output {
     }
 
     fn count(&mut self, count: usize) {
-        // What is counted here is bounded far below: by PROPOSAL_BYTES_MAX, by the snapshot's runs, by the
-        // voters.
+        // Counts stay far below `u32::MAX`: PROPOSAL_BYTES_MAX, the snapshot's runs and the voters bound
+        // them.
         self.u32(u32::try_from(count).unwrap_or_else(|_| unreachable!("{count} things in one field")));
     }
 
@@ -232,7 +231,7 @@ impl Output for Vec<u8> {
     }
 }
 
-/// About how many bytes an entry takes when written; exact for what can be large.
+/// Roughly the encoded size of an entry. Exact for the parts that can be large.
 pub(crate) fn entry_size(entry: &Entry) -> usize {
     const FIXED: usize = 21;
     match &entry.payload {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 /// smaller; a snapshot of a million partitions takes about 200 MB.
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Ending of a file that is not whole yet. One that is found at the start is deleted.
+/// Extension of a file that is still being written. A start deletes such files.
 pub(crate) const UNFINISHED: &str = "tmp";
 
 /// Access to the files of one folder.
@@ -77,8 +77,8 @@ impl Disk {
         }
     }
 
-    /// Returns once the bytes and the length of the file are on stable storage. After a failure nothing is
-    /// known of what is on the disk: the caller MUST NOT try again.
+    /// Returns once the bytes and the length of the file are on stable storage. After a failure the content
+    /// of the disk is unknown, so the caller MUST NOT try again.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         self.faults.before_sync()?;
@@ -92,7 +92,7 @@ impl Disk {
         File::open(dir)?.sync_all()
     }
 
-    /// Puts a whole file in place of whatever has that name: after a crash it is the old one or the new one.
+    /// Replaces the file of that name as a whole. After a crash it is either the old one or the new one.
     pub(crate) fn replace(&self, path: &Path, chunks: &[&[u8]]) -> io::Result<()> {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".");
@@ -158,7 +158,7 @@ fn is_full(error: &io::Error) -> bool {
 
 #[cfg(test)]
 pub(crate) mod faults {
-    //! What can be made to go wrong.
+    //! The failures that tests can provoke.
 
     use std::fs::File;
     use std::io::{self, Write};

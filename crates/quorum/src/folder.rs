@@ -1,4 +1,4 @@
-//! What the metadata folder holds when a quorum starts.
+//! The content of the metadata folder when a quorum starts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::snapshot::{self, Head, Snapshot};
 use crate::types::{Settings, StartError, StateMachine};
 use crate::{owner, vote};
 
-/// The term in which a quorum of one is made.
+/// The term in which a quorum of one is created.
 const FIRST_TERM: u64 = 1;
 
 /// Everything that the folder holds.
@@ -21,13 +21,13 @@ pub(crate) struct Opened {
     pub(crate) replayed: Replayed,
     pub(crate) vote: Option<Vote>,
     pub(crate) snapshot: Option<(Head, PathBuf)>,
-    /// Restored to the snapshot.
+    /// The state machine, restored to the snapshot.
     pub(crate) machine: Box<dyn StateMachine>,
 }
 
 impl Opened {
-    /// Reads the folder, and makes it at the first start: for a quorum of one (`alone`) as if it had been
-    /// elected already, which saves half of the flushes that openraft would do one after the other.
+    /// Reads the folder, and creates it at the first start. A quorum of one (`alone`) is created as if it had
+    /// already been elected. That saves half of the flushes that openraft would do in sequence.
     pub(crate) fn read(
         disk: Disk,
         dir: &Path,
@@ -47,7 +47,7 @@ impl Opened {
         if let (Some(node), None) = (alone, &vote)
             && replayed.entries.iter().eq(&first)
         {
-            // After the log: a crash between the two leaves a log that says who may vote.
+            // After the log, because a crash between the two then leaves a log that says who may vote.
             let elected = Vote::new_committed(FIRST_TERM, node);
             vote::save(&disk, dir, &elected)
                 .map_err(|source| StartError::Io { dir: dir.to_path_buf(), source })?;
@@ -63,7 +63,7 @@ impl Opened {
     }
 }
 
-/// What the log of a quorum of one begins with: who votes, and that the first leader leads.
+/// The first entries of the log of a quorum of one: the voters, and the blank entry of the first leader.
 fn first_entries(node: BrokerId) -> Vec<Entry> {
     let membership = Membership::new(vec![BTreeSet::from([node])], ());
     vec![
@@ -72,7 +72,7 @@ fn first_entries(node: BrokerId) -> Vec<Entry> {
     ]
 }
 
-/// Whether the files fit together.
+/// Checks that the files fit together.
 fn check(
     dir: &Path,
     replayed: &Replayed,
@@ -86,8 +86,7 @@ fn check(
         let reason = format!("the log begins after entry {}, and no snapshot reaches there", before.index);
         return damaged(dir.to_path_buf(), reason);
     }
-    // A vote is saved before anything of its term is appended. Without it this node could vote twice in a
-    // term.
+    // A vote is saved before any entry of its term. Without the vote this node could vote twice in one term.
     let log_term = replayed
         .entries
         .back()

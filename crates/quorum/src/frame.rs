@@ -1,11 +1,11 @@
-//! Frames: how a file is cut into pieces, each of which is whole or is not.
+//! Frames: the checked pieces that a file consists of. Each is either whole or detectably damaged.
 //!
 //! ```text
 //! u32 mark, u32 body length, u32 CRC32C of the two before, u32 CRC32C of the body, body
 //! ```
 //!
-//! Both checksums start from the file's salt, a number drawn when the file was made: bytes that someone put
-//! into a record so that they look like a frame are none.
+//! Both checksums start from the file's salt, a random number drawn when the file is created. So nobody can
+//! put bytes into a record that look like a frame.
 
 use bytes::Bytes;
 
@@ -15,18 +15,18 @@ const HEAD_LEN: usize = 16;
 /// The most bytes a frame's body may claim.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// What is found at a position of a file.
+/// What lies at a position of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A whole frame; the next one begins at `next`.
     Frame { body: Bytes, next: usize },
     /// The end of the file.
     End,
-    /// Something that is no whole frame.
+    /// Bytes that are not a whole frame.
     Damage(&'static str),
 }
 
-/// Appends a frame whose body `write` appends.
+/// Appends a frame. `write` appends its body.
 pub(crate) fn put(out: &mut Vec<u8>, salt: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.resize(start + HEAD_LEN, 0);
@@ -69,8 +69,8 @@ pub(crate) fn get(file: &Bytes, salt: u32, at: usize) -> Found {
     Found::Frame { body: file.slice(start..start + len), next: start + len }
 }
 
-/// Whether a whole frame begins anywhere after `at`. A write is one frame and is flushed before the next
-/// begins, so damage that a crash left has none after it.
+/// Whether a whole frame begins anywhere after `at`. Each write is one frame, flushed before the next write
+/// begins. So no whole frame follows the damage of a crash.
 pub(crate) fn follows(file: &Bytes, salt: u32, at: usize) -> bool {
     let mark = MARK.to_be_bytes();
     (at + 1..file.len())

@@ -1,6 +1,7 @@
-//! The files of the log: `<20 digits>.log`, numbered from 1 without a gap, appended to and never rewritten.
+//! The files of the log: `<20 digits>.log`, numbered from 1 without a gap. They are only ever appended to.
 //!
-//! Each is a run of frames. The first (with salt 0) is the header, the others say what happened to the log:
+//! Each is a run of frames. The first (with salt 0) is the header. Each of the others is one change to the
+//! log:
 //!
 //! ```text
 //! header    u8 0, u8 version 1, optional log id before this file's first entry, u32 salt of the other frames
@@ -8,10 +9,10 @@
 //! truncate  u8 2, optional log id of the last entry that stays
 //! ```
 //!
-//! A file that begins after the end of the one before it starts the log anew (a snapshot from the leader took
-//! its place). Every write is one frame and is flushed before the next, so a crash can damage only the last
-//! frame of the last file: that is cut off. Any other damage is an error, since it may have been
-//! acknowledged.
+//! A file that begins after the end of the previous one starts the log anew: a snapshot from the leader
+//! replaced what was before. Every write is one frame and is flushed before the next. So a crash can damage
+//! only the last frame of the last file, which is then cut off. Any other damage may be in acknowledged data
+//! and is an error.
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
@@ -35,8 +36,7 @@ const KIND_APPEND: u8 = 1;
 const KIND_TRUNCATE: u8 = 2;
 const EXTENSION: &str = "log";
 const LOCK: &str = ".lock";
-/// Entries of one append beyond this many bytes begin another frame (and flush): far below what a frame may
-/// hold.
+/// An append starts another frame (and flush) after this many bytes. Far below the limit of a frame.
 const FRAME_BYTES_SOFT: usize = 16 << 20;
 
 /// The log's files, open for writing. Owned by the storage thread; every method blocks.
@@ -53,8 +53,8 @@ pub(crate) struct Journal {
     lease: Arc<Lease>,
 }
 
-/// The right to write to the folder. Whoever writes beside the journal holds it meanwhile, so that another
-/// quorum finds the folder in use until everything is done; when the journal is gone, nothing more begins.
+/// The right to write to the folder. Whoever writes beside the journal holds it while writing, so another
+/// quorum finds the folder in use until all writes are done. No new write begins once the journal is closed.
 pub(crate) struct Lease {
     _lock: File,
 }
@@ -77,8 +77,8 @@ pub(crate) struct Replayed {
 }
 
 impl Journal {
-    /// Opens the log's files, or makes the first one, with the entries `first` in it. Repairs what a crash
-    /// can leave, and nothing else.
+    /// Opens the log's files, or creates the first one with the entries `first`. Repairs only the damage that
+    /// a crash can leave.
     pub(crate) fn open(
         disk: &Disk,
         dir: &Path,
@@ -122,7 +122,7 @@ impl Journal {
         Ok((journal, replay.replayed))
     }
 
-    /// The right to write for as long as the journal does.
+    /// A share in the right to write, which ends with the journal.
     pub(crate) fn lease(&self) -> Weak<Lease> {
         Arc::downgrade(&self.lease)
     }
@@ -146,7 +146,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes back every entry after `keep`, durably.
+    /// Removes every entry after `keep`, durably.
     pub(crate) fn truncate(&mut self, keep: Option<LogId>) -> io::Result<()> {
         self.write(|body| {
             body.u8(KIND_TRUNCATE);
@@ -156,8 +156,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes what files it can that hold only entries up to `upto`. If that is more than the log has, the
-    /// log starts anew after `upto`. The snapshot that makes them unnecessary MUST be durable.
+    /// Deletes the files that hold only entries up to `upto`. If the log ends before `upto`, it starts anew
+    /// after it. The snapshot that replaces the entries MUST be durable.
     pub(crate) fn purge(&mut self, upto: LogId) -> io::Result<()> {
         if self.last.next_index() <= upto.index {
             self.last = Some(upto);
@@ -209,14 +209,14 @@ struct Replay {
 }
 
 impl Replay {
-    /// Takes in one file. Returns where it must be cut, if a crash interrupted its last write.
+    /// Replays one file. Returns the position at which to cut it, if a crash interrupted its last write.
     fn file(&mut self, path: &Path, file: Bytes, is_last: bool) -> Result<Option<u64>, StartError> {
         let damaged = |position: usize, reason: &str| StartError::Damaged {
             file: path.to_path_buf(),
             position: position as u64,
             reason: reason.to_string(),
         };
-        // The header is written before the file gets its name, so it is whole whatever crashed.
+        // The header is written before the file gets its name, so no crash leaves half of it.
         let (body, mut at) = match frame::get(&file, 0, 0) {
             Found::Frame { body, next } => (body, next),
             Found::End => return Err(damaged(0, "the file is empty")),
@@ -290,7 +290,7 @@ impl Replay {
         while self.replayed.entries.back().is_some_and(|entry| entry.log_id.index >= keep.next_index()) {
             self.replayed.entries.pop_back();
         }
-        // Files before this one may be gone, and what stays with them.
+        // Earlier files may have been deleted, together with the entry that stays.
         if keep.next_index() < self.replayed.before.next_index() {
             self.replayed.before = keep;
         }
@@ -356,7 +356,7 @@ fn path(dir: &Path, number: u64) -> PathBuf {
 }
 
 fn new_salt() -> u32 {
-    // Must only be unknown to who writes records; the standard library seeds its hashers so.
+    // It need only be unknown to writers of records. The standard library seeds its hashers in the same way.
     RandomState::new().hash_one(0) as u32
 }
 

@@ -1,24 +1,24 @@
 //! The metadata log: every change to the cluster's metadata, in one replicated order, through openraft.
 //!
-//! A [`Quorum`] is this node's part in it. What is proposed is flushed on a majority of the voters before it
-//! is applied, and applied in the same order on every node to the [`StateMachine`] that the broker gives. A
-//! single node is a quorum of one and takes the same path. No other room names openraft, and nothing of it
-//! shows here.
+//! A [`Quorum`] is this node's part in it. A proposal is flushed on a majority of the voters before it is
+//! applied. Every node applies the proposals in the same order to the broker's [`StateMachine`]. A single
+//! node is a quorum of one and takes the same path. No other room names openraft, and the public interface
+//! shows nothing of it.
 //!
-//! - `types`: what the room's public interface is made of
+//! - `types`: the types of the public interface
 //! - `quorum`: the handle: start, propose, leadership, shut down
-//! - `proposer`: proposals that wait at the same time share one log entry, and so one flush
-//! - `observer`: who leads, when a snapshot is due, what of the log may go
+//! - `proposer`: group commit: proposals that wait at the same time share one log entry and one flush
+//! - `observer`: who leads, when a snapshot is due, which part of the log may be deleted
 //! - `network`: the seam to the other voters: opaque requests and answers through a [`Transport`]
-//! - `rpc`: how those requests and answers are written
+//! - `rpc`: the encoding of those requests and answers
 //! - `machine`: openraft's state machine over the broker's
-//! - `store`: openraft's log storage over the journal, with its own thread for what blocks
-//! - `folder`: what all of the files say at the start
+//! - `store`: openraft's log storage over the journal, with a thread of its own for blocking work
+//! - `folder`: reads all files at the start and checks that they fit together
 //! - `journal`: the files of the log
 //! - `snapshot`, `vote`, `owner`: the other kinds of file
-//! - `frame`, `codec`: how bytes are framed, and how log entries and votes are written
+//! - `frame`, `codec`: the framing of bytes, and the encoding of log entries and votes
 //! - `disk`: the one place that touches files
-//! - `raft`: the names that openraft's generic types have here
+//! - `raft`: our names for openraft's generic types
 
 mod codec;
 mod disk;

@@ -1,4 +1,4 @@
-//! openraft's state machine over the broker's: counts proposals, keeps what openraft wants to know, writes
+//! openraft's state machine over the broker's: counts proposals, keeps openraft's positions, writes
 //! snapshots.
 
 use std::io;
@@ -22,15 +22,15 @@ use crate::raft::{
 use crate::snapshot::{self, Head, Snapshot};
 use crate::types::StateMachine;
 
-/// What the machine tells the rest of the quorum.
+/// What the rest of the quorum learns from the machine.
 pub(crate) struct Signals {
     /// The index of the last proposal applied.
     pub(crate) applied: watch::Sender<u64>,
-    /// Enough was applied for another snapshot.
+    /// Enough has been applied for another snapshot.
     pub(crate) snapshot_due: Arc<Notify>,
 }
 
-/// Where snapshots are, and the right to write there.
+/// The folder of the snapshots, and the right to write there.
 #[derive(Clone)]
 pub(crate) struct Folder {
     pub(crate) disk: Disk,
@@ -39,7 +39,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Does blocking work in the folder, unless the quorum has let go of it.
+    /// Does blocking work in the folder, unless the quorum has released it.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Disk, &Path) -> io::Result<T> + Send + 'static,
@@ -56,7 +56,7 @@ impl Folder {
 /// The state machine that openraft's worker owns.
 pub(crate) struct Machine {
     folder: Folder,
-    // Shared with the threads that take and install snapshots; those hold it only while the worker waits for
+    // Shared with the threads that take and install snapshots. They hold it only while the worker waits for
     // them.
     inner: Arc<Mutex<Box<dyn StateMachine>>>,
     applied: Option<LogId>,
@@ -70,7 +70,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A machine in the state of `snapshot`, which `inner` has been restored to (or that of none).
+    /// A machine in the state of `snapshot`, to which `inner` has been restored; a new one without a
+    /// snapshot.
     pub(crate) fn new(
         folder: Folder,
         inner: Box<dyn StateMachine>,
@@ -117,7 +118,8 @@ impl Machine {
             }
             self.bytes_since_snapshot += proposal.size() as u64;
             self.index += 1;
-            // openraft would wait forever for a worker that panicked; an error stops it and tells who waits.
+            // openraft would wait forever for a worker that panicked. An error stops it and fails those who
+            // wait.
             catch_unwind(AssertUnwindSafe(|| inner.apply(self.index, proposal.records)))
                 .map_err(|_| StorageIoError::apply(log_id, AnyError::error("the state machine panicked")))?;
             outcomes.push(Outcome::Applied(self.index));
@@ -149,7 +151,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let inner = self.inner.clone();
-        // Awaited here, where the worker applies nothing meanwhile, so that the records are of one moment.
+        // Awaited here because the worker applies nothing meanwhile, so the records are of one moment.
         let records =
             spawn_blocking(move || inner.lock().unwrap_or_else(PoisonError::into_inner).snapshot()).await;
         Builder {
@@ -253,7 +255,7 @@ async fn read_all(mut file: tokio::fs::File) -> io::Result<Bytes> {
     Ok(Bytes::from(bytes))
 }
 
-/// A file without a name, for a snapshot that is arriving: nothing of it stays if it never does.
+/// A file without a name, for a snapshot that is arriving. The system removes it if the rest never comes.
 fn nameless_file(dir: &Path) -> io::Result<std::fs::File> {
     let path = dir.join("arriving.tmp");
     let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;

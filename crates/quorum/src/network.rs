@@ -24,26 +24,26 @@ type RpcError<E = openraft::error::Infallible> = RPCError<BrokerId, (), RaftErro
 
 /// Carries requests to other voters, where [`Quorum::receive`](crate::Quorum::receive) answers them.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends a request and waits for the answer. May be dropped at any time; the caller has deadlines of its
-    /// own. Requests to one node may overtake each other.
+    /// Sends a request and waits for the answer. The caller has its own deadlines and may drop it at any
+    /// time. Requests to one node may overtake each other.
     fn send(&self, to: BrokerId, request: Bytes) -> Answering<'_>;
 }
 
-/// An answer under way.
+/// The future of an answer.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send + 'a>>;
 
 /// Why no answer came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The node cannot be reached now: wait a while before the next try.
+    /// The node cannot be reached now. Wait before the next try.
     #[error("node {0} cannot be reached")]
     Unreachable(BrokerId),
-    /// The connection broke, or its answer made no sense: try again.
+    /// The connection broke, or the answer could not be read. Try again.
     #[error("connection to node {0} failed: {1}")]
     Failed(BrokerId, String),
 }
 
-/// For a quorum of one: there is nobody to reach.
+/// The transport of a quorum of one, which has nobody to reach.
 pub struct NoTransport;
 
 impl Transport for NoTransport {
@@ -71,7 +71,7 @@ pub(crate) async fn answer(raft: &Raft, request: Bytes) -> Result<Bytes, Receive
     Ok(answer.encode())
 }
 
-/// Makes openraft's clients.
+/// Creates openraft's clients.
 pub(crate) struct Network(pub(crate) Arc<dyn Transport>);
 
 impl RaftNetworkFactory<TypeConfig> for Network {

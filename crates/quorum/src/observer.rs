@@ -1,4 +1,4 @@
-//! Watches openraft and draws the consequences: who leads, when a snapshot is due, what of the log may go.
+//! Watches openraft: who leads, when a snapshot is due, which part of the log may be deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::raft::Raft;
 use crate::store::LogStore;
 use crate::types::{Leadership, Settings};
 
-/// What the observer needs.
+/// The parts of the quorum that the observer uses.
 pub(crate) struct Observer {
     pub(crate) raft: Raft,
     pub(crate) store: LogStore,
@@ -20,7 +20,7 @@ pub(crate) struct Observer {
     pub(crate) settings: Settings,
 }
 
-/// What this node must have applied to lead in an epoch.
+/// The epoch that this node leads, and what it must have applied before it says so.
 struct Target {
     epoch: u64,
     index: u64,
@@ -47,7 +47,7 @@ impl Observer {
                     self.publish(Leadership { epoch: now.current_term, ..Leadership::default() });
                     return;
                 },
-                // An error is that openraft has stopped, which the metrics tell next.
+                // An error means that openraft has stopped. The metrics say so next.
                 () = self.snapshot_due.notified() => drop(self.raft.trigger().snapshot().await),
             }
         }
@@ -80,9 +80,8 @@ fn leadership(
         return Leadership { leader: None, epoch, me: false };
     }
     let me = now.state == ServerState::Leader && {
-        // The log of a new leader ends with what earlier ones may have committed and it has not applied yet.
-        // When it was first seen to lead is late enough, and nothing but its own proposals can have come
-        // between.
+        // Earlier leaders may have committed entries that a new leader has in its log but has not applied.
+        // The end of the log when it is first seen to lead covers them: only its own proposals can follow.
         let target = match target {
             Some(target) if target.epoch == epoch => target,
             _ => target.insert(Target { epoch, index: now.last_log_index.unwrap_or(0) }),
@@ -93,7 +92,7 @@ fn leadership(
     Leadership { leader: now.current_leader, epoch, me }
 }
 
-/// Whether a majority acknowledged this leader lately. Without one it may have been deposed and not know it.
+/// Whether a majority acknowledged this leader recently. If not, it may have been deposed without knowing.
 fn has_majority(now: &RaftMetrics<BrokerId, ()>, election_timeout: Duration) -> bool {
     now.membership_config.voter_ids().count() == 1
         || now

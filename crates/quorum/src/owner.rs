@@ -1,5 +1,5 @@
-//! The file `cluster`: whose metadata log this is, so that a backup restored into another cluster's directory
-//! is noticed.
+//! The file `cluster`: the cluster that owns the metadata log. It reveals a backup that was restored into the
+//! directory of another cluster.
 //!
 //! One frame with salt 0: `u8 version 1, bytes cluster id`.
 
@@ -14,7 +14,7 @@ use crate::types::StartError;
 pub(crate) const FILE: &str = "cluster";
 const VERSION: u8 = 1;
 
-/// Holds the folder against `cluster`. A folder without the file takes that cluster on.
+/// Checks that the folder belongs to `cluster`. A folder without the file is claimed for it.
 pub(crate) fn claim(disk: &Disk, dir: &Path, cluster: &str) -> Result<(), StartError> {
     let io = |source| StartError::Io { dir: dir.to_path_buf(), source };
     let path = dir.join(FILE);

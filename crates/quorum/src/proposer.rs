@@ -1,7 +1,6 @@
-//! Group commit: what is proposed while a log entry is being flushed goes into the next one, together.
+//! Group commit: proposals that arrive while a log entry is being flushed share the next entry.
 //!
-//! openraft flushes one entry after the other, so an entry for each proposal would be a flush for each
-//! proposal.
+//! openraft flushes one entry after the other, so one entry for each proposal would mean one flush for each.
 
 use std::time::Duration;
 
@@ -11,23 +10,23 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::raft::{Batch, Fatal, Outcome, Proposal, Raft};
 use crate::types::ProposeError;
 
-/// Proposals stop joining an entry when it has this many bytes. (One alone may have `PROPOSAL_BYTES_MAX`.)
+/// An entry with this many bytes takes no more proposals. (One alone may have `PROPOSAL_BYTES_MAX`.)
 const ENTRY_BYTES_SOFT: usize = 1 << 20;
 
-/// The bytes that all waiting proposals may hold together; those beyond wait outside.
+/// The bytes that all queued proposals may hold together. Callers beyond that wait for room.
 pub(crate) const QUEUED_BYTES_MAX: usize = 64 << 20;
-/// Each proposal counts as a multiple of this, so that their number is bounded, too.
+/// Each proposal counts as a multiple of this, which bounds their number, too.
 pub(crate) const QUEUED_UNIT_BYTES: usize = 4 << 10;
 
 /// A proposal that waits to be appended.
 pub(crate) struct Queued {
     pub(crate) proposal: Proposal,
     pub(crate) reply: oneshot::Sender<Result<u64, ProposeError>>,
-    /// Its share of `QUEUED_BYTES_MAX`, given back when it was answered.
+    /// Its share of `QUEUED_BYTES_MAX`, returned with the answer.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// How many units a proposal of that size counts as.
+/// The units that a proposal of that size takes.
 pub(crate) fn units(bytes: usize) -> u32 {
     // At most PROPOSAL_BYTES_MAX / QUEUED_UNIT_BYTES, so nothing is cut.
     bytes.div_ceil(QUEUED_UNIT_BYTES).max(1) as u32
@@ -39,7 +38,7 @@ pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Queued>, timeout: 
     let mut next = queue.recv().await;
     while let Some(first) = next.take() {
         if first.reply.is_closed() {
-            // Its caller gave up; what it was decided from may be long past.
+            // The caller gave up, and the state it decided from may be outdated.
             next = queue.recv().await;
             continue;
         }
@@ -69,7 +68,7 @@ pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Queued>, timeout: 
                 },
                 Err(error) => Err(error.clone()),
             };
-            // Nobody to hear it is a caller that gave up waiting.
+            // An error means that the caller gave up waiting.
             let _ = reply.send(answer);
             drop(permit);
         }
@@ -79,7 +78,7 @@ pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Queued>, timeout: 
     }
 }
 
-/// Why openraft stopped, as a caller should see it.
+/// Why openraft stopped, as an error for callers.
 pub(crate) fn stopped(fatal: &Fatal) -> ProposeError {
     match fatal {
         Fatal::StorageError(error) => ProposeError::Storage(error.to_string()),

@@ -25,7 +25,7 @@ use crate::types::{
     StateMachine,
 };
 
-/// How long a shutdown waits for proposals that are under way.
+/// How long a shutdown waits for proposals in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a follower may take for one piece of a snapshot, or to install the last one.
 const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const SNAPSHOT_PIECE_BYTES: u64 = 1 << 20;
 const QUEUED_UNITS: u32 = (QUEUED_BYTES_MAX / QUEUED_UNIT_BYTES) as u32;
 
 /// This node's part in the metadata log. Dropping it without [`shutdown`](MetadataLog::shutdown) is like a
-/// crash: nothing that was acknowledged is lost.
+/// crash: no acknowledged proposal is lost.
 pub struct Quorum {
     raft: Raft,
     store: LogStore,
@@ -48,8 +48,8 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Starts a quorum of one in the folder `dir`, which is made at the first start. Resolves when this node
-    /// leads and everything that was committed is applied to `state_machine`.
+    /// Starts a quorum of one in the folder `dir`, which the first start creates. Resolves when this node
+    /// leads and has applied everything committed to `state_machine`.
     pub async fn start(
         dir: impl Into<PathBuf>,
         node: BrokerId,
@@ -59,9 +59,9 @@ impl Quorum {
         Self::start_alone(Disk::default(), dir.into(), node, settings, Box::new(state_machine)).await
     }
 
-    /// Starts this node's part in a quorum of several. At the first start every one of the `voters` MUST be
-    /// given the same set; later the set that the log holds counts. Resolves when the node takes part; who
-    /// leads then is told by [`leadership`](MetadataLog::leadership). Requests of the others go to
+    /// Starts this node's part in a quorum of several. At the first start all `voters` MUST be given the same
+    /// set; later only the set in the log counts. Resolves when the node takes part.
+    /// [`leadership`](MetadataLog::leadership) then says who leads. Requests from other voters go to
     /// [`receive`](Self::receive).
     pub async fn start_voter(
         dir: impl Into<PathBuf>,
@@ -149,16 +149,17 @@ impl Quorum {
         Ok(quorum)
     }
 
-    /// Makes the voters known at the first start; later makes sure that this node is one.
+    /// Records the voters at the first start. Later checks that this node is one of them.
     async fn join(&self, dir: PathBuf, node: BrokerId, voters: BTreeSet<BrokerId>) -> Result<(), StartError> {
         if self.raft.is_initialized().await.map_err(stopped)? {
             if self.voters().await? == [node] {
-                // The first tick would do it, too, but a heartbeat later. No-op if it leads as it did before.
+                // The first tick would do it, too, but one heartbeat later. Does nothing if this node still
+                // leads.
                 self.raft.trigger().elect().await.map_err(stopped)?;
             }
         } else {
             let voters: BTreeMap<BrokerId, ()> = voters.into_iter().map(|id| (id, ())).collect();
-            // Another voter may have been faster and have made this one's log meanwhile: that is as good.
+            // Another voter may have been faster and have filled this node's log. That serves as well.
             if let Err(error) = self.raft.initialize(voters).await
                 && let Some(fatal) = error.fatal()
             {
@@ -166,7 +167,7 @@ impl Quorum {
             }
         }
         let voters = self.voters().await?;
-        // None are known yet to one that only voted so far.
+        // A node that has only voted so far knows no voters yet.
         if voters.is_empty() || voters.contains(&node) {
             return Ok(());
         }
@@ -175,14 +176,14 @@ impl Quorum {
     }
 
     async fn voters(&self) -> Result<Vec<BrokerId>, StartError> {
-        // Not from the metrics, which may not know yet what was just initialized.
+        // Not from the metrics, which may lag behind the initialization.
         let voters = |state: &RaftState<_, _, _>| state.membership_state.effective().voter_ids().collect();
         self.raft.with_raft_state(voters).await.map_err(stopped)
     }
 
     async fn wait_until_leading(&self) -> Result<(), StartError> {
         let mut leadership = self.leadership.clone();
-        // The sender goes when openraft stops; why is in its metrics.
+        // openraft drops the sender when it stops. Its metrics say why.
         if leadership.wait_for(|leadership| leadership.me).await.is_err() {
             let reason = match &self.raft.metrics().borrow().running_state {
                 Ok(()) => "no reason is known".to_string(),
@@ -230,7 +231,7 @@ impl MetadataLog for Quorum {
     }
 
     async fn shutdown(&self) {
-        // All the room there is: whoever asks for some later waits behind this, and then finds it closed.
+        // Takes all room in the queue. Later callers wait behind this and then find the queue closed.
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.room.acquire_many(QUEUED_UNITS)).await;
         if !self.room.is_closed() {
             self.room.close();
@@ -242,7 +243,7 @@ impl MetadataLog for Quorum {
             }
             self.store.stop().await;
         }
-        // A snapshot may still be on its way to the disk.
+        // A snapshot may still be being written.
         while self.lease.strong_count() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -252,10 +253,10 @@ impl MetadataLog for Quorum {
 impl Drop for Quorum {
     fn drop(&mut self) {
         if self.room.is_closed() {
-            return; // was shut down
+            return; // already shut down
         }
         self.store.stop_soon();
-        // openraft's task does not end by itself. Without a runtime its tasks are gone already.
+        // openraft's task does not end by itself. Without a runtime its tasks have ended already.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let raft = self.raft.clone();
             runtime.spawn(async move { raft.shutdown().await });
@@ -276,7 +277,7 @@ fn raft_config(settings: &Settings) -> Result<Config, StartError> {
         election_timeout_max: millis(settings.election_timeout).saturating_mul(2),
         install_snapshot_timeout: millis(SNAPSHOT_PIECE_TIMEOUT),
         snapshot_max_chunk_size: SNAPSHOT_PIECE_BYTES,
-        // Both by bytes and not by entries, see the observer.
+        // The observer does both, by bytes instead of entries.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..Config::default()

@@ -1,4 +1,4 @@
-//! The names that openraft's generic types have in this room, and what a log entry carries.
+//! This room's names for openraft's generic types, and the content of a log entry.
 
 use bytes::Bytes;
 use openraft::{CommittedLeaderId, TokioRuntime};
@@ -29,20 +29,20 @@ pub(crate) type StorageError = openraft::StorageError<BrokerId>;
 pub(crate) type StorageIoError = openraft::StorageIOError<BrokerId>;
 pub(crate) type Fatal = openraft::error::Fatal<BrokerId>;
 
-/// What a log entry carries: the proposals that waited at the same time, in order.
+/// The content of a log entry: the proposals that waited at the same time, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch(pub(crate) Vec<Proposal>);
 
-/// Records that are applied together, or not at all.
+/// Records that are applied together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposal {
-    /// Applied only if the leader of this epoch appended it; 0 (which no leader has) is any.
+    /// Applied only if the leader of this epoch appended it. No leader has epoch 0, which stands for any.
     pub(crate) epoch: u64,
     pub(crate) records: Vec<Bytes>,
 }
 
 impl Proposal {
-    /// Bytes it takes, each record with its length.
+    /// Its size in bytes, with the length before each record.
     pub(crate) fn size(&self) -> usize {
         self.records.iter().map(|record| record.len() + 4).sum()
     }
@@ -51,14 +51,14 @@ impl Proposal {
 /// What became of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Applied as this index.
+    /// It was applied and has this index.
     Applied(u64),
-    /// Another leader than the one it was meant for appended it.
+    /// A leader of another epoch appended it, so it was not applied.
     OtherEpoch,
 }
 
 /// The id of the entry at `index` that the leader of `term` appended.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-    // A term has one leader at most, so the leader's own id is not part of a log id.
+    // A term has at most one leader, so a log id does not name the leader.
     LogId::new(CommittedLeaderId::new(term, BrokerId::NONE), index)
 }

@@ -40,20 +40,20 @@ const APPEND_CONFLICT: u8 = 1;
 const APPEND_PARTIAL: u8 = 2;
 const APPEND_HIGHER: u8 = 3;
 
-/// What one voter asks another.
+/// A request from one voter to another.
 pub(crate) enum Request {
     Vote(VoteRequest<BrokerId>),
     Append(AppendEntriesRequest<TypeConfig>),
     Snapshot(InstallSnapshotRequest<TypeConfig>),
 }
 
-/// What the other answers.
+/// The other voter's reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Vote(VoteResponse<BrokerId>),
     Append(AppendEntriesResponse<BrokerId>),
     Snapshot(InstallSnapshotResponse<BrokerId>),
-    /// A piece of a snapshot that does not continue what had arrived.
+    /// The piece of a snapshot does not continue the pieces received before.
     Mismatch {
         expect: SnapshotSegmentId,
         got: SnapshotSegmentId,
@@ -194,7 +194,7 @@ fn append_request(input: &mut Input) -> Result<AppendEntriesRequest<TypeConfig>,
         let mut bytes = Input::new(input.bytes("entry")?);
         let entry = bytes.entry()?;
         bytes.end()?;
-        // The log asserts that it has no holes; what comes from outside must not reach that.
+        // The log asserts that it has no holes. Bytes from outside must not trigger the assertion.
         if entry.log_id.index != prev_log_id.map_or(0, |id| id.index.saturating_add(1)).saturating_add(i) {
             return Err(Malformed("index of an entry"));
         }

@@ -54,8 +54,8 @@ impl Head {
     }
 }
 
-/// Writes a snapshot and deletes those older than the one before it, which another node may just be about to
-/// get. It is durable when this returns.
+/// Writes a snapshot, which is durable when this returns. Keeps the previous one, because it may be on its
+/// way to another node, and deletes the older ones.
 pub(crate) fn save(disk: &Disk, dir: &Path, snapshot: &Snapshot) -> io::Result<PathBuf> {
     let frames = encode(snapshot);
     let bytes: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
@@ -71,8 +71,8 @@ pub(crate) fn save(disk: &Disk, dir: &Path, snapshot: &Snapshot) -> io::Result<P
     Ok(path)
 }
 
-/// The newest snapshot. If it is damaged that is an error, though there may be an older one: the log no
-/// longer reaches back to that.
+/// The newest snapshot. A damaged one is an error even if there is an older one, because the log no longer
+/// reaches back to that.
 pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<(Snapshot, PathBuf)>, StartError> {
     let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
     let Some(path) = disk.list(dir, EXTENSION).map_err(io_error)?.pop() else { return Ok(None) };
@@ -83,7 +83,7 @@ pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<(Snapshot, PathBuf)
     }
 }
 
-/// Reads a snapshot; an error says where and what.
+/// Reads a snapshot. An error names the place and the reason.
 pub(crate) fn decode(file: Bytes) -> Result<Snapshot, (u64, String)> {
     let mut head = None;
     let mut records = Vec::new();

@@ -1,9 +1,9 @@
 //! openraft's log storage: the log in memory for reading, the journal behind a thread of its own for writing.
 //!
-//! Writes and flushes block, so they are done on one OS thread, in the order in which openraft asks: votes
-//! and entries are serialized, as Raft requires. After the first failure the thread refuses everything.
+//! Writes and flushes block, so one OS thread does them in the order of openraft's calls. Votes and entries
+//! are thereby serialized, as Raft requires. After the first failure the thread refuses everything.
 //!
-//! The log in memory is what is after the last purge: about `snapshot_bytes + keep_bytes` of
+//! The log in memory holds the entries after the last purge: about `snapshot_bytes + keep_bytes` of
 //! [`crate::Settings`].
 
 use std::collections::VecDeque;
@@ -24,10 +24,9 @@ use crate::journal::{Journal, Replayed};
 use crate::raft::{Entry, LogId, StorageError, StorageIoError, TypeConfig, Vote};
 use crate::vote;
 
-/// Entries handed to a replication at once stop after this many bytes (but are at least one).
+/// One read for replication stops after this many bytes, but has at least one entry.
 const REPLICATED_BYTES_MAX: usize = 1 << 20;
-/// Jobs that wait for the thread. openraft waits for each before it asks for the next; more are only those to
-/// stop.
+/// Jobs that wait for the thread. openraft waits for each job before the next; only stops come on top.
 const JOBS_MAX: usize = 16;
 
 /// The log storage that openraft and the observer share.
@@ -39,7 +38,7 @@ pub(crate) struct LogStore {
     vote: Option<Vote>,
 }
 
-/// The entries that are not purged.
+/// The entries that have not been purged.
 #[derive(Default)]
 struct Tail {
     before: Option<LogId>,
@@ -70,22 +69,21 @@ impl LogStore {
         Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, disk, vote })
     }
 
-    /// Stops the thread and lets go of the files. Whatever comes later fails.
+    /// Stops the thread and closes the files. Every later call fails.
     pub(crate) async fn stop(&self) {
         self.disk.stop_waiting();
         // An error says that it has stopped already.
         let _ = self.ask(|done| Job::Stop { done }).await;
     }
 
-    /// As `stop`, without waiting.
+    /// Like `stop`, but does not wait.
     pub(crate) fn stop_soon(&self) {
         self.disk.stop_waiting();
         let (done, _) = oneshot::channel();
         let _ = self.jobs.try_send(Job::Stop { done });
     }
 
-    /// The last entry that can be purged so that about `keep_bytes` of what the snapshot at `snapshot` holds
-    /// stay.
+    /// The last entry to purge so that about `keep_bytes` of log stay behind the snapshot at `snapshot`.
     pub(crate) fn purge_point(&self, snapshot: u64, keep_bytes: u64) -> Option<u64> {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         let mut kept = 0;
@@ -106,7 +104,7 @@ impl LogStore {
     }
 
     fn change_tail<T>(&self, change: impl FnOnce(&mut Tail) -> T) -> T {
-        // A panic while it was held cannot have left it half changed: each change is one call on the deque.
+        // A panic cannot leave it half changed, because each change is one call on the deque.
         change(&mut self.tail.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -237,7 +235,7 @@ impl Writer {
                     let result = self.attempt(|writer| writer.journal.append(&entries));
                     done.log_io_completed(result);
                 }
-                // Nobody to hear an answer is a caller that was dropped: then the runtime is going down.
+                // An answer without a receiver means a dropped caller: the runtime is shutting down.
                 Job::Vote { vote, done } => {
                     let _ = done.send(self.attempt(|writer| vote::save(&writer.disk, &writer.dir, &vote)));
                 }
@@ -256,8 +254,8 @@ impl Writer {
         }
     }
 
-    /// Does something unless something failed before: after a failed write or flush nobody knows what the
-    /// disk holds.
+    /// Does the work unless earlier work failed. After a failed write or flush the content of the disk is
+    /// unknown.
     fn attempt(&mut self, work: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<()> {
         if let Some(reason) = &self.failed {
             return Err(io::Error::other(format!("storage failed before: {reason}")));

@@ -1,4 +1,4 @@
-//! What the room's public interface is made of.
+//! The types of the public interface.
 
 use std::future::Future;
 use std::io;
@@ -9,63 +9,61 @@ use bytes::Bytes;
 use ottla_wire::ids::BrokerId;
 use tokio::sync::watch;
 
-/// The most bytes one proposal may hold, each record counted with four bytes more. It bounds one log entry,
-/// and so what a node must hold to read it. Kafka's own bound is 10,000 records of metadata; this is room for
-/// 60,000.
+/// The most bytes of one proposal, counting four more for each record. It bounds a log entry, and so the
+/// memory needed to read one. Kafka's bound is 10,000 records of metadata; this is room for 60,000.
 pub const PROPOSAL_BYTES_MAX: usize = 8 << 20;
 
-/// What the log drives. All calls come in order from one place at a time.
+/// The state that the log drives. Calls come in order, one at a time.
 pub trait StateMachine: Send + 'static {
-    /// Applies one proposal, whole. Indexes count applied proposals: the first is 1 and none is left out, so
-    /// the state after `index` is the same on every node and after every restart.
+    /// Applies one proposal as a whole. Indexes count applied proposals from 1 without a gap. So the state
+    /// after `index` is the same on every node and after every restart.
     ///
     /// MUST NOT block: it runs on the shared runtime.
     fn apply(&mut self, index: u64, records: Vec<Bytes>);
 
-    /// The whole state as records, so that `restore` of them on an empty state machine gives an equal one.
-    /// Runs on a thread that may block; `apply` waits meanwhile.
+    /// The whole state as records. `restore` turns them into an equal state. Runs on a thread that may block;
+    /// `apply` waits meanwhile.
     fn snapshot(&self) -> Vec<Bytes>;
 
-    /// Forgets everything and takes on the state that `snapshot` gave after `index`.
+    /// Replaces the state by the one that `snapshot` returned after `index`.
     fn restore(&mut self, index: u64, records: Vec<Bytes>);
 }
 
 /// Who leads the metadata log, as this node knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Leadership {
-    /// The leader, if one is known.
+    /// The leader, if known.
     pub leader: Option<BrokerId>,
-    /// Grows with every election; one epoch has one leader at most.
+    /// Grows with every election. An epoch has at most one leader.
     pub epoch: u64,
-    /// This node leads in `epoch`, has applied everything that earlier leaders committed, and (of several
-    /// voters) was acknowledged by a majority lately. May turn false and true again within an epoch.
+    /// This node leads in `epoch`, has applied everything that earlier leaders committed, and (among several
+    /// voters) was recently acknowledged by a majority. May change back and forth within an epoch.
     pub me: bool,
 }
 
-/// What the broker asks of the metadata log.
+/// The broker's interface to the metadata log.
 pub trait MetadataLog: Send + Sync + 'static {
-    /// Appends `records` as one proposal, which is applied whole or not at all, and answers its index once it
-    /// is flushed on a majority and applied here. Proposals of one caller are applied in the order in which
-    /// their futures were first polled. Waits while too much is queued. If the future is dropped, it is
-    /// unknown whether the proposal will be applied.
+    /// Appends `records` as one proposal, which is applied as a whole or not at all. Resolves to its index
+    /// once it is flushed on a majority and applied here. Proposals of one caller are applied in the order in
+    /// which their futures were first polled. Waits while the queue is full. If the future is dropped, the
+    /// proposal may or may not be applied.
     fn propose(&self, records: Vec<Bytes>) -> impl Future<Output = Result<u64, ProposeError>> + Send;
 
-    /// As [`propose`](Self::propose), but applied only if `epoch` ([`Leadership::epoch`]) is still the
-    /// leader's when it is appended: for what was decided from the state as that leader knew it.
+    /// Like [`propose`](Self::propose), but applied only if `epoch` ([`Leadership::epoch`]) is still current
+    /// when it is appended. For decisions that are based on the state as the leader of that epoch knew it.
     fn propose_in(
         &self,
         epoch: u64,
         records: Vec<Bytes>,
     ) -> impl Future<Output = Result<u64, ProposeError>> + Send;
 
-    /// Who leads, now and on every change.
+    /// Who leads; changes with every election.
     fn leadership(&self) -> watch::Receiver<Leadership>;
 
     /// The index of the last proposal applied here.
     fn applied(&self) -> watch::Receiver<u64>;
 
-    /// Finishes what is queued (for a few seconds at most), refuses what comes later, and lets go of the
-    /// files.
+    /// Finishes queued proposals (for a few seconds at most), refuses later ones, and closes the files.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -78,14 +76,14 @@ pub enum ProposeError {
     /// Not applied, and never will be: split it.
     #[error("a metadata proposal of {bytes} bytes is over the limit of {PROPOSAL_BYTES_MAX}")]
     TooLarge { bytes: usize },
-    /// No majority answered in time. It is unknown whether the proposal will be applied.
+    /// No majority answered in time. The proposal may or may not be applied.
     #[error("the metadata log has no majority that answers: it is unknown whether the change will be made")]
     Unavailable,
-    /// The log's files failed; this node takes no further part until it is restarted. It is unknown whether
-    /// the proposal will be applied.
+    /// The log's files failed. This node takes no part until it is restarted. The proposal may or may not be
+    /// applied.
     #[error("the metadata log's storage failed: {0}")]
     Storage(String),
-    /// The quorum was shut down. It is unknown whether the proposal will be applied if it was already queued.
+    /// The quorum was shut down. A proposal that was queued by then may or may not be applied.
     #[error("the metadata log is shutting down")]
     ShuttingDown,
 }
@@ -93,13 +91,13 @@ pub enum ProposeError {
 /// Why the quorum did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The bytes of a file are not what was written. Nothing was changed, but that a write which a crash has
-    /// interrupted may be cut off the log: it was never acknowledged.
+    /// A file is damaged. Nothing was changed, except that an interrupted write, which was never
+    /// acknowledged, may have been cut off the log.
     #[error(
         "metadata file {file} is damaged at byte {position}: {reason}; restore the folder from a backup or from another node, since starting without it would lose acknowledged changes"
     )]
     Damaged { file: PathBuf, position: u64, reason: String },
-    /// Another process (or another quorum of this one) has the folder.
+    /// Another process (or another quorum in this one) uses the folder.
     #[error("metadata folder {dir} is in use by another process")]
     InUse { dir: PathBuf },
     /// The folder belongs to other nodes.
@@ -107,12 +105,12 @@ pub enum StartError {
         "metadata folder {dir} has the voters {voters:?}, and node {node} is not one of them: start with the node id it was made with"
     )]
     NotVoter { dir: PathBuf, node: BrokerId, voters: Vec<BrokerId> },
-    /// The folder belongs to a cluster of several nodes, and this start was for a single one.
+    /// The folder belongs to a cluster of several nodes, but this start is for a single node.
     #[error(
         "metadata folder {dir} has the voters {voters:?}: node {node} cannot lead it alone, start it with its peers"
     )]
     NotAlone { dir: PathBuf, node: BrokerId, voters: Vec<BrokerId> },
-    /// The folder is another cluster's.
+    /// The folder belongs to another cluster.
     #[error(
         "metadata folder {dir} belongs to cluster {found}, and the data directory to cluster {expected}: restore both from the same backup"
     )]
@@ -136,22 +134,22 @@ pub enum ReceiveError {
     Malformed(&'static str),
 }
 
-/// What can be set. The defaults are Kafka's where Kafka has the setting.
+/// The settings of the quorum. Defaults are Kafka's where Kafka has the setting.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The cluster whose log the folder must hold. A folder that does not say takes it on; `None` does not
-    /// ask.
+    /// The cluster that must own the folder. A folder without an owner is claimed for it. `None` skips the
+    /// check.
     pub cluster_id: Option<String>,
-    /// Bytes applied since the last snapshot that make the next one due
+    /// The next snapshot is due after this many applied bytes
     /// (`metadata.log.max.record.bytes.between.snapshots`).
     pub snapshot_bytes: u64,
-    /// Bytes of log kept behind a snapshot, so that a voter that is a little behind needs no snapshot.
+    /// Bytes of log kept behind a snapshot, so that a voter that lags a little needs no snapshot.
     pub keep_bytes: u64,
-    /// Bytes after which the log begins a new file. Only whole files are deleted.
+    /// The size at which the log begins a new file. Only whole files are deleted.
     pub segment_bytes: u64,
-    /// How often a leader shows that it is alive. Elections begin after `election_timeout` without.
+    /// How often a leader sends heartbeats. An election begins after `election_timeout` without one.
     pub heartbeat_interval: Duration,
-    /// The least time without a leader before this node stands for election; the most is twice that
+    /// The shortest time without a leader before this node stands for election; the longest is twice that
     /// (`controller.quorum.election.timeout.ms`).
     pub election_timeout: Duration,
     /// How long a proposal waits for a majority.

@@ -1,4 +1,4 @@
-//! The file `vote`: whom this node last voted for. Replaced whole, before anyone hears of the vote.
+//! The file `vote`: this node's last vote. It is replaced as a whole before the vote is sent to anyone.
 //!
 //! One frame with salt 0: `u8 version 1, vote`.
 
@@ -15,12 +15,12 @@ use crate::types::StartError;
 pub(crate) const FILE: &str = "vote";
 const VERSION: u8 = 1;
 
-/// Writes the vote; it is durable when this returns.
+/// Writes the vote, which is durable when this returns.
 pub(crate) fn save(disk: &Disk, dir: &Path, vote: &Vote) -> io::Result<()> {
     disk.replace(&path(dir), &[&encode(vote)])
 }
 
-/// The last vote, if there was one. A damaged file is an error: to vote again in the same term could elect
+/// The last vote, if there was one. A damaged file is an error: a second vote in the same term could elect
 /// two leaders.
 pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<Vote>, StartError> {
     let file = disk.read(&path(dir)).map_err(|source| StartError::Io { dir: dir.to_path_buf(), source })?;

@@ -34,7 +34,7 @@ pub enum AppendError {
     OutOfOrderSequence { producer: ProducerId, found: Sequence, last: Sequence },
     #[error("sequence {found} of producer {producer} was appended before, too long ago to tell its offset")]
     DuplicateSequence { producer: ProducerId, found: Sequence },
-    #[error("epoch {found} of producer {producer} is older than {current}: another instance has taken over")]
+    #[error("{}", stale_producer_epoch(.producer, .found, .current))]
     InvalidProducerEpoch { producer: ProducerId, found: ProducerEpoch, current: ProducerEpoch },
     #[error("coordinator epoch {found} for producer {producer} is older than {current}")]
     CoordinatorFenced { producer: ProducerId, found: i32, current: i32 },
@@ -98,5 +98,38 @@ impl From<DeleteError> for ErrorCode {
             DeleteError::TimedOut | DeleteError::TooManyWaiters { .. } => ErrorCode::RequestTimedOut,
             DeleteError::Storage => ErrorCode::KafkaStorageError,
         }
+    }
+}
+
+/// A marker of transaction version 2 must bring a higher epoch than the transaction had (KIP-890). So its
+/// epoch may be stale without being older.
+fn stale_producer_epoch(producer: &ProducerId, found: &ProducerEpoch, current: &ProducerEpoch) -> String {
+    if found < current {
+        format!(
+            "epoch {found} of producer {producer} is older than {current}: another instance has taken over"
+        )
+    } else {
+        format!(
+            "producer {producer} has epoch {current} already: the marker of its transaction must bring a higher one"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An epoch is never called older than itself.
+    #[test]
+    fn stale_epochs_are_explained() {
+        let text = |found, current| {
+            let (found, current) = (ProducerEpoch(found), ProducerEpoch(current));
+            AppendError::InvalidProducerEpoch { producer: ProducerId(7), found, current }.to_string()
+        };
+        assert_eq!(text(0, 1), "epoch 0 of producer 7 is older than 1: another instance has taken over");
+        assert_eq!(
+            text(1, 1),
+            "producer 7 has epoch 1 already: the marker of its transaction must bring a higher one"
+        );
     }
 }

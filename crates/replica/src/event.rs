@@ -7,7 +7,7 @@ use ottla_wire::{
 };
 
 use crate::config::ReplicaConfig;
-use crate::producer::ProducerTable;
+use crate::producer::{ProducerTable, VerificationGuard};
 
 /// Names the caller of a request; comes back in exactly one [`crate::Effect::Reply`] or
 /// [`crate::Effect::DeleteReplied`]. Chosen by the shard; the replica never looks inside.
@@ -132,10 +132,6 @@ pub enum Acks {
     /// acks=-1: every in-sync replica has it.
     InSync,
 }
-
-/// Proof that a producer's transaction was verified with its coordinator (KIP-890).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VerificationGuard(pub(crate) u64);
 
 /// An end-transaction marker to be appended; acknowledged like acks=all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,9 +33,9 @@ pub use epochs::{EpochEnd, Epochs};
 pub use error::{AppendError, DeleteError};
 pub use event::{
     Acks, Append, DeleteRecords, DeleteTo, Event, FollowerFetch, IsrAnswer, IsrRefusal, LeaderAnswer,
-    LeaderReply, PartitionState, RecoveryState, ReplicaBroker, ReplyId, Standing, VerificationGuard,
-    WriteMarker,
+    LeaderReply, PartitionState, RecoveryState, ReplicaBroker, ReplyId, Standing, WriteMarker,
 };
-pub use producer::{ProducerState, ProducerTable, Restorer};
-pub use replica::{Replica, Restored};
+pub use local::Restored;
+pub use producer::{ProducerState, ProducerTable, Restorer, VerificationGuard};
+pub use replica::Replica;
 pub use view::{View, ViewRole};

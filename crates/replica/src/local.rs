@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord};
-use ottla_wire::{Instant, LeaderEpoch, Offset};
+use ottla_wire::{EpochStart, Instant, LeaderEpoch, Offset};
 
 use crate::config::{Durability, ReplicaConfig};
 use crate::effect::Effect;
@@ -13,6 +13,34 @@ use crate::producer::ProducerTable;
 
 /// A control record has a key of 4 and a value of 6 bytes; nothing larger is unpacked to look for one.
 const CONTROL_RECORD_BYTES_MAX: usize = 1 << 16;
+
+/// What was found of the partition's log when it was opened.
+#[derive(Debug)]
+pub struct Restored {
+    pub log_start: Offset,
+    pub log_end: Offset,
+    /// Up to where recovery has made sure that the log is on stable storage.
+    pub durable_end: Offset,
+    /// From the checkpoint; taken as far as the log bears it out.
+    pub high_watermark: Offset,
+    pub epochs: Vec<EpochStart>,
+    /// Rebuilt by a [`crate::Restorer`].
+    pub producers: ProducerTable,
+}
+
+impl Restored {
+    /// An empty log.
+    pub fn empty(config: &ReplicaConfig) -> Restored {
+        Restored {
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+            durable_end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            epochs: Vec::new(),
+            producers: ProducerTable::new(config),
+        }
+    }
+}
 
 /// The log of this replica.
 ///
@@ -42,7 +70,7 @@ enum Flush {
 }
 
 impl Local {
-    pub fn new(config: ReplicaConfig, restored: crate::Restored) -> Local {
+    pub fn new(config: ReplicaConfig, restored: Restored) -> Local {
         let mut epochs = Epochs::new(restored.epochs);
         epochs.truncate_from_end(restored.log_end);
         epochs.truncate_from_start(restored.log_start);

@@ -4,48 +4,19 @@ use std::sync::Arc;
 
 use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{
-    BrokerId, EpochStart, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence,
-    Timestamp,
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };
 
 use crate::config::ReplicaConfig;
 use crate::effect::Effect;
 use crate::epochs::Epochs;
 use crate::error::{AppendError, DeleteError};
-use crate::event::{Event, PartitionState, RecoveryState, ReplyId, VerificationGuard};
+use crate::event::{Event, PartitionState, RecoveryState, ReplyId};
 use crate::follower::Follower;
 use crate::leader::Leader;
-use crate::local::Local;
-use crate::producer::{ProducerState, ProducerTable};
+use crate::local::{Local, Restored};
+use crate::producer::{ProducerState, ProducerTable, VerificationGuard};
 use crate::view::{View, ViewRole};
-
-/// What was found of the partition's log when it was opened.
-#[derive(Debug)]
-pub struct Restored {
-    pub log_start: Offset,
-    pub log_end: Offset,
-    /// Up to where recovery has made sure that the log is on stable storage.
-    pub durable_end: Offset,
-    /// From the checkpoint; taken as far as the log bears it out.
-    pub high_watermark: Offset,
-    pub epochs: Vec<EpochStart>,
-    /// Rebuilt by a [`crate::Restorer`].
-    pub producers: ProducerTable,
-}
-
-impl Restored {
-    /// An empty log.
-    pub fn empty(config: &ReplicaConfig) -> Restored {
-        Restored {
-            log_start: Offset::ZERO,
-            log_end: Offset::ZERO,
-            durable_end: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            epochs: Vec::new(),
-            producers: ProducerTable::new(config),
-        }
-    }
-}
 
 /// One replica of one partition. One owner; see the crate's documentation for how it is driven.
 #[derive(Debug)]

@@ -12,7 +12,8 @@
 //! - [`node`]: brokers; [`controller`]: the controller; [`client`]: producers, consumers, an admin.
 //! - [`invariants`]: what must hold, one promise a file.
 //! - [`mutation`]: rules broken on purpose, to see that the invariants notice.
-//! - [`group`], [`txn`]: worlds of their own, for consumer groups and for transactions.
+//! - [`group`], [`txn`]: worlds of their own, for consumer groups and for transactions; [`leader`]: the
+//!   partitions in them.
 //! - [`network`], [`message`], [`queue`], [`rng`], [`trace`]: what the rest stands on.
 
 pub mod client;
@@ -20,6 +21,7 @@ pub mod controller;
 pub mod faults;
 pub mod group;
 pub mod invariants;
+pub mod leader;
 pub mod message;
 pub mod mutation;
 pub mod network;

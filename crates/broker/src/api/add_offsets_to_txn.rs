@@ -1,5 +1,5 @@
-//! AddOffsetsToTxn (key 25): the offsets of a group become part of a transaction. KIP-98. Clients that speak
-//! transaction version 2 do not ask: TxnOffsetCommit does it for them.
+//! AddOffsetsToTxn (key 25): the offsets of a group become part of a transaction. KIP-98. Clients with
+//! transaction version 2 do not send it: TxnOffsetCommit does the same for them.
 //!
 //! - 2: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
 //! - 3: flexible.

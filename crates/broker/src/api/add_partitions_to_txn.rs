@@ -6,8 +6,8 @@
 //! - 4: several transactions, and an error of the whole.
 //! - 5: TRANSACTION_ABORTABLE (KIP-890).
 //!
-//! All partitions of a transaction are added or none: with one that is not there, the others are told that
-//! nothing was attempted.
+//! All partitions of a transaction are added or none. If one does not exist, the answer for the others is
+//! that nothing was attempted.
 
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
@@ -51,7 +51,7 @@ pub async fn handle(call: &mut Call<'_>, request: AddPartitionsToTxnRequest) -> 
     AddPartitionsToTxnResponse { results_by_topic_v3_and_below: result.topic_results, ..Default::default() }
 }
 
-/// Adds partitions for a client: of topics that it may write to.
+/// Adds partitions for a client, of topics that it may write to.
 async fn add_authorized(
     call: &Call<'_>,
     transaction: AddPartitionsToTxnTransaction,

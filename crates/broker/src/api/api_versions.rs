@@ -26,8 +26,8 @@ pub async fn handle(call: &mut Call<'_>, request: ApiVersionsRequest) -> ApiVers
     everything(call.ctx, call.version)
 }
 
-/// The answer to a version that is not known: version 0, with error 35 and the whole list, so that the client
-/// can choose a version that is (KIP-511).
+/// The answer to an unknown version: version 0, with error 35 and the whole list, so that the client can
+/// choose a known one (KIP-511).
 pub fn unsupported(ctx: &Context, correlation_id: i32) -> Result<Response, CloseReason> {
     let response =
         ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion.code(), ..everything(ctx, 0) };

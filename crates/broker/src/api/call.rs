@@ -1,4 +1,4 @@
-//! One request on its way: who asks, in which version, and how it is answered.
+//! One request in flight: its client, its version, and the way to answer it.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ pub struct Call<'a> {
     pub key: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
-    /// When the request came.
+    /// When the request arrived.
     pub started: Instant,
 }
 
 impl Call<'_> {
-    /// Who makes the request, as coordinators are told.
+    /// The caller of the request, for coordinators.
     pub fn caller(&self) -> Caller {
         self.session.caller(self.version)
     }
@@ -37,17 +37,17 @@ impl Call<'_> {
         self.session.may(&self.ctx.door, operation, resource)
     }
 
-    /// As [`Call::may`], with what the client is told if it may not.
+    /// Like [`Call::may`], with the client's error code for a refusal.
     pub fn authorize(&self, operation: Operation, resource: Resource<'_>) -> Result<(), ErrorCode> {
         self.session.authorize(&self.ctx.door, operation, resource)
     }
 
-    /// What the client may do with a resource, as responses say it that were asked for it.
+    /// The operations that the client may do on a resource, if it asked for them.
     pub fn authorized_operations(&self, asked: bool, resource: Resource<'_>) -> i32 {
         authorized(&self.ctx.door, self.session, asked, resource)
     }
 
-    /// Asks the coordinator of the group that a request is for, if the client may do this with the group.
+    /// Sends a request to the coordinator of its group, if the client may do this with the group.
     pub async fn ask_group<R: Declared>(
         &self,
         operation: Operation,
@@ -57,7 +57,7 @@ impl Call<'_> {
         self.ctx.coordinators.groups().ask(self.caller(), request).await
     }
 
-    /// As [`Call::ask_group`], what waits for other members.
+    /// Like [`Call::ask_group`], for requests that wait for other members.
     pub async fn ask_group_with_others<R: Declared>(
         &self,
         operation: Operation,
@@ -72,7 +72,7 @@ impl Call<'_> {
         self.authorize(operation, Resource::Group(group))
     }
 
-    /// Asks the coordinator of a transactional id, if the client may do this with the id.
+    /// Sends a request to the coordinator of a transactional id, if the client may do this with the id.
     pub async fn ask_transaction<A: Ask<Kind = TxnCoordinator>>(
         &self,
         operation: Operation,
@@ -83,8 +83,7 @@ impl Call<'_> {
         self.ctx.coordinators.transactions().ask(self.version, id, question).await
     }
 
-    /// The response with its header. It tells how long the client is to wait, and the connection sees to
-    /// that.
+    /// The response with its header. It states how long the client must wait, which the connection enforces.
     pub fn answer<M: Message + Throttled>(&self, mut response: M) -> Result<Response, CloseReason> {
         let mute = self.charge();
         response.set_throttle_time(mute);
@@ -92,7 +91,7 @@ impl Call<'_> {
         Ok(Response { mute, ..encoded })
     }
 
-    /// Charges the request to the client. Gives how long it is to wait.
+    /// Charges the request to the client. Returns how long the client must wait.
     pub fn charge(&self) -> Duration {
         let took = self.ctx.clock.now().since(self.started);
         self.session.charge(&self.ctx.door, self.key, took)

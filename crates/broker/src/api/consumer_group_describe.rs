@@ -44,7 +44,7 @@ async fn describe(call: &Call<'_>, id: Str, with_operations: bool) -> DescribedG
     }
 }
 
-/// A group whose topics are not all to be seen is not shown at all, as in Kafka.
+/// As in Kafka, a group is hidden unless the client may see all of its topics.
 fn may_see_topics(call: &Call<'_>, group: &DescribedGroup) -> bool {
     let assignments = group.members.iter().flat_map(|member| [&member.assignment, &member.target_assignment]);
     let mut topics = assignments.flat_map(|assignment| &assignment.topic_partitions);

@@ -1,5 +1,5 @@
-//! ConsumerGroupHeartbeat (key 68): a member of a consumer group joins, lives, says what it owns, and leaves.
-//! KIP-848.
+//! ConsumerGroupHeartbeat (key 68): a member of a consumer group joins, stays alive, reports the partitions
+//! it owns, and leaves. KIP-848.
 //!
 //! - 1: topics by a regular expression that the broker resolves; members make their own ids (KIP-1082).
 
@@ -23,9 +23,10 @@ pub async fn handle(
     answer.unwrap_or_else(refuse)
 }
 
-/// Members are told nothing of topics that they may not see. What a pattern finds is for the coordinator.
+/// Members get nothing about topics that they may not see. The coordinator decides about the topics of a
+/// pattern.
 fn may_see_topics(call: &Call<'_>, request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
-    // That the group is not the client's to read comes first.
+    // A missing permission for the group takes precedence.
     call.authorize(Operation::Read, Resource::Group(&request.group_id))?;
     let mut topics = request.subscribed_topic_names.iter().flatten();
     topics.try_for_each(|topic| call.authorize(Operation::Describe, Resource::Topic(topic)))

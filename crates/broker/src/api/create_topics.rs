@@ -39,7 +39,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: CreateTopicsRequest) -> Cr
     response
 }
 
-/// Whoever may not see the settings of a topic is not told with which it was created (KIP-525).
+/// A client that may not see the settings of a topic does not get those of a new one (KIP-525).
 fn hide_configs(call: &Call<'_>, topic: &mut CreatableTopicResult) {
     let Err(code) = call.authorize(Operation::DescribeConfigs, Resource::Topic(&topic.name)) else { return };
     if topic.error_code == ErrorCode::None.code() {

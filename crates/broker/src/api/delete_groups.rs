@@ -1,4 +1,4 @@
-//! DeleteGroups (key 42): empty groups go, with their offsets. KIP-229.
+//! DeleteGroups (key 42): deletes empty groups with their offsets. KIP-229.
 //!
 //! - 2: flexible.
 

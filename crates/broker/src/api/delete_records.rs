@@ -21,7 +21,7 @@ use crate::shard::Mail;
 pub async fn handle(call: &mut Call<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = call.ctx.clock.now() + timeout;
-    // All partitions are asked before the first is waited for.
+    // All partitions get their request before the first answer is awaited.
     let mut asked = Vec::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -53,8 +53,8 @@ pub async fn handle(call: &mut Call<'_>, request: DeleteRecordsRequest) -> Delet
     response
 }
 
-/// Writes the checkpoints that hold the starts of logs: a deletion that was answered survives a crash. What
-/// fails at that takes the data directory offline.
+/// Writes the checkpoints with the starts of logs, so an answered deletion survives a crash. A failure takes
+/// the data directory offline.
 async fn keep(call: &Call<'_>) {
     let dirs = call.ctx.data_dirs.clone();
     let written = tokio::task::spawn_blocking(move || dirs.iter().try_for_each(DataDir::checkpoint)).await;
@@ -82,7 +82,7 @@ async fn begin(
 }
 
 async fn end(begun: Result<Waiting, ErrorCode>) -> Result<Offset, ErrorCode> {
-    // A partition that is gone answers nobody.
+    // A removed partition does not answer.
     begun?.await.map_err(|_| ErrorCode::NotLeaderOrFollower)?.map_err(ErrorCode::from)
 }
 

@@ -34,8 +34,8 @@ pub async fn handle(call: &mut Call<'_>, mut request: DeleteTopicsRequest) -> De
     response
 }
 
-/// Takes the topics out of the request that the client may not delete, and answers for them. The name of one
-/// that it may not describe either is not told; that an id is not there is for the controller to say.
+/// Removes the topics that the client may not delete from the request, and answers for them. The answer does
+/// not reveal the name of a topic that the client may not describe. Unknown ids are left to the controller.
 fn take_refused(call: &Call<'_>, request: &mut DeleteTopicsRequest) -> Vec<DeletableTopicResult> {
     let authorize = |name: &str| call.authorize(Operation::Delete, Resource::Topic(name));
     let mut refused = Vec::new();
@@ -61,7 +61,7 @@ fn take_refused(call: &Call<'_>, request: &mut DeleteTopicsRequest) -> Vec<Delet
     refused
 }
 
-/// Name and id of every topic to delete. Before version 6 there were names only.
+/// Name and id of every topic to delete. Before version 6 there are only names.
 fn asked(request: &DeleteTopicsRequest) -> Vec<(Option<Str>, TopicId)> {
     let by_state = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), TopicId::ZERO));

@@ -19,7 +19,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeClusterRequest) -> Des
         return refuse(request.endpoint_type);
     }
     let with_operations = request.include_cluster_authorized_operations;
-    // Whoever may not describe the cluster may do nothing with it that it is told of.
+    // A client that may not describe the cluster gets no operations on it.
     let operations = match call.may(Operation::Describe, Resource::Cluster) {
         false if with_operations => 0,
         _ => call.authorized_operations(with_operations, Resource::Cluster),

@@ -30,7 +30,7 @@ pub async fn handle(call: &mut Call<'_>, request: DescribeLogDirsRequest) -> Des
     DescribeLogDirsResponse { results: results.collect(), ..Default::default() }
 }
 
-/// Which partitions are asked for.
+/// The partitions to describe.
 enum Wanted<'a> {
     All,
     These(BTreeMap<&'a str, &'a [i32]>),
@@ -70,7 +70,7 @@ fn describe(published: &Published, dir: &DataDir, wanted: &Wanted<'_>) -> Descri
         topics.entry(partition.topic.clone()).or_default().push(DescribeLogDirsPartition {
             partition_index: partition.index.0,
             partition_size: i64::try_from(partition.reader.size()).unwrap_or(i64::MAX),
-            // How far this replica is behind what is committed, as far as it knows.
+            // How far this replica is behind the high watermark that it knows.
             offset_lag: (replica.high_watermark.0 - replica.log_end.0).max(0),
             is_future_key: false,
         });

@@ -1,4 +1,4 @@
-//! DescribeProducers (key 61): what a partition knows of its producers. KIP-664.
+//! DescribeProducers (key 61): the producers that a partition knows. KIP-664.
 
 use ottla_replica::ProducerState as Known;
 use ottla_wire::PartitionIndex;

@@ -28,7 +28,7 @@ pub async fn handle(
     let lists_all = request.topics.is_empty();
     for name in names(&published.image, &request, from) {
         if let Err(code) = call.authorize(Operation::Describe, Resource::Topic(&name)) {
-            // Topics that the client may not see are left out where it has not asked for them.
+            // Topics that the client may not see are left out unless it named them.
             if !lists_all {
                 page.refuse(name, code);
             }
@@ -48,7 +48,7 @@ pub async fn handle(
     page.response
 }
 
-/// The topics to describe, in order of their names, from the cursor on. None asked for means all.
+/// The topics to describe, by name, starting at the cursor. An empty request means all.
 fn names(image: &Image, request: &DescribeTopicPartitionsRequest, from: Option<&AskedCursor>) -> Vec<Str> {
     let start = from.map_or("", |cursor| cursor.topic_name.as_str());
     if request.topics.is_empty() {
@@ -61,14 +61,14 @@ fn names(image: &Image, request: &DescribeTopicPartitionsRequest, from: Option<&
     names
 }
 
-/// An answer that is filled until its partitions are used up.
+/// An answer that is filled until its number of partitions is used up.
 struct Page {
     left: usize,
     response: DescribeTopicPartitionsResponse,
 }
 
 impl Page {
-    /// Adds a topic from partition `first` on; false if the page ends within it or before it.
+    /// Adds a topic from partition `first` on. False if the page ends within or before it.
     fn add(&mut self, image: &Image, topic: &Topic, first: PartitionIndex, operations: i32) -> bool {
         if self.left == 0 {
             self.end(topic, first);

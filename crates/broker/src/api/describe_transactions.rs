@@ -1,4 +1,4 @@
-//! DescribeTransactions (key 65): where transactional ids stand, and which partitions they write to. KIP-664.
+//! DescribeTransactions (key 65): the state of transactional ids, and the partitions they write to. KIP-664.
 
 use ottla_wire::messages::describe_transactions_response::TransactionState;
 use ottla_wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
@@ -22,7 +22,7 @@ pub async fn handle(
 async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
     match call.ask_transaction(Operation::Describe, &id, DescribeTransaction(id.clone())).await {
         Ok(mut state) => {
-            // Topics that the client may not see are left out, as if they were not part of it.
+            // Topics that the client may not see are left out.
             state.topics.retain(|topic| call.may(Operation::Describe, Resource::Topic(&topic.topic)));
             state
         }

@@ -3,7 +3,7 @@
 //! - 2: INVALID_PRODUCER_EPOCH became PRODUCER_FENCED (KIP-588).
 //! - 3: flexible.
 //! - 4: TRANSACTION_ABORTABLE (KIP-890).
-//! - 5: transaction version 2: the answer brings the producer's next epoch (KIP-890).
+//! - 5: transaction version 2: the answer has the producer's next epoch (KIP-890).
 
 use ottla_wire::messages::{EndTxnRequest, EndTxnResponse};
 

@@ -1,21 +1,21 @@
 //! Fetch (key 1): records for consumers and followers.
 //!
 //! - 4: isolation levels and aborted transactions (KIP-98).
-//! - 5: where the log starts, in both directions (KIP-107).
+//! - 5: the start of the log, in both directions (KIP-107).
 //! - 7: sessions (KIP-227).
-//! - 9: the leader epoch that the reader believes in (KIP-320).
+//! - 9: the leader epoch that the reader knows (KIP-320).
 //! - 10: zstd (KIP-110).
 //! - 11: the reader's rack, and a replica to prefer (KIP-392): none is named here.
-//! - 12: flexible; the epoch of the last record that was fetched, and where logs part (KIP-595).
+//! - 12: flexible; the epoch of the last fetched record, and the point where logs diverge (KIP-595).
 //! - 13: topics by their ids (KIP-516).
 //! - 15: the follower with its epoch (KIP-903).
 //! - 16: new leaders in the answer (KIP-951).
 //! - 17: the directory of the follower's replica (KIP-853).
 //! - 18: the high watermark that the follower knows (KIP-1166).
 //!
-//! A fetch plans what each of its partitions has, without touching the bytes. Is that enough, or has
-//! something gone wrong, it answers at once; else it waits once for more. Large pieces leave straight from
-//! the page cache. What is not in memory is looked up by a thread that may wait for the disk.
+//! A fetch plans what to read from each of its partitions, without touching the bytes. It answers at once if
+//! that is enough, or if something has gone wrong. Otherwise it waits once for more. Large pieces go straight
+//! from the page cache to the socket. A thread that may wait for the disk looks up what is not in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ use crate::waiters::Wait;
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
 
-/// From this version on, answers name new leaders (KIP-951). The field is older, but was for the metadata log
-/// only.
+/// From this version on, answers name new leaders (KIP-951). The field is older, but was only used for the
+/// metadata log.
 const NEW_LEADERS_VERSION: i16 = 16;
 
 /// Serves one Fetch.
@@ -78,7 +78,7 @@ fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
     }
 }
 
-/// One fetch: which partitions, for whom, and in which session.
+/// One fetch: its partitions, its reader, and its session.
 struct Fetch {
     reader: Reader,
     kind: Kind,
@@ -87,21 +87,21 @@ struct Fetch {
 
 /// How a fetch relates to sessions.
 enum Kind {
-    /// All partitions are answered.
+    /// The answer has all partitions.
     Full { session: Option<Opened> },
-    /// Only partitions with something new are answered.
+    /// The answer has only partitions with news.
     Incremental(Opened),
 }
 
-/// What one pass over the partitions has found.
+/// The result of one pass over the partitions.
 struct Pass {
     looked: Vec<Looked>,
     bytes: usize,
-    /// Something must be told now: an error, or a log that parts from the reader's.
+    /// There is something to answer at once: an error, or a log that diverges from the reader's.
     urgent: bool,
 }
 
-/// What a partition has.
+/// The result for one partition.
 struct Looked {
     partition: Option<Arc<PartitionHandle>>,
     found: Result<Found, ReadFailure>,
@@ -120,7 +120,7 @@ impl Pass {
     }
 }
 
-/// A partition whose plan has to wait for the disk.
+/// A partition whose plan must wait for the disk.
 struct ColdPlan {
     partition: Arc<PartitionHandle>,
     asked: Asked,
@@ -134,12 +134,12 @@ impl Fetch {
         let now = call.ctx.clock.now();
         let sessions = &call.ctx.fetch_sessions;
         let reader = reader(request);
-        // Sessions of followers are preferred to those of consumers, so nobody only says that he is one.
+        // Sessions of followers take precedence, so nobody gets one by just claiming to be a follower.
         let follower = matches!(reader, Reader::Follower { .. })
             && check_incarnation(&call.ctx.published.load(), reader).is_ok();
         let mut fetch = Fetch { reader, kind: Kind::Full { session: None }, wanted: Vec::new() };
         match request.session_epoch {
-            // The end of a session, or none.
+            // The client ends its session, or has none.
             ..=-1 => {
                 sessions.close(request.session_id);
                 fetch.wanted = asked(request, by_id);
@@ -183,7 +183,7 @@ impl Fetch {
         self.answer(call, pass, files).await
     }
 
-    /// Looks at every partition in order, until the response is full.
+    /// Looks at the partitions in order, until the response is full.
     async fn look(&self, call: &Call<'_>, limits: &Limits) -> Pass {
         let mut pass = Pass { looked: Vec::with_capacity(self.wanted.len()), bytes: 0, urgent: false };
         while let Some(cold) = self.look_on(call, limits, &mut pass) {
@@ -196,8 +196,7 @@ impl Fetch {
         pass
     }
 
-    /// Looks at the partitions that the pass has not come to, as far as that is done without waiting for the
-    /// disk.
+    /// Looks at the partitions that the pass has not reached, as far as it can without waiting for the disk.
     fn look_on(&self, call: &Call<'_>, limits: &Limits, pass: &mut Pass) -> Option<ColdPlan> {
         let published = call.ctx.published.load();
         for (id, asked) in self.wanted.iter().skip(pass.looked.len()) {
@@ -251,7 +250,7 @@ impl Fetch {
         }
     }
 
-    /// Tells the leaders' cores how far this follower has come.
+    /// Informs the leaders' cores of this follower's progress.
     async fn follow(&self, pass: &Pass) {
         let Reader::Follower { broker, epoch: broker_epoch } = self.reader else { return };
         for (looked, (_, asked)) in pass.looked.iter().zip(&self.wanted) {
@@ -271,14 +270,14 @@ impl Fetch {
         }
     }
 
-    /// Waits until there is enough, something happens, or time is up; then looks again.
+    /// Waits until there is enough, something happens, or time is up. Then looks again.
     async fn wait(&self, pass: &mut Pass, call: &Call<'_>, limits: &Limits) {
         let lacking = limits.min_bytes.saturating_sub(pass.bytes).max(1);
         let wait = Wait::new(i64::try_from(lacking).unwrap_or(i64::MAX));
         for partition in pass.looked.iter().filter_map(|looked| looked.partition.as_ref()) {
             partition.waiters.register(&wait, self.reader.limit());
         }
-        // What came between the look and the registration would wake nobody.
+        // Data that arrived between the look and the registration would wake nobody.
         *pass = self.look(call, limits).await;
         if limits.content_with(pass) {
             return;
@@ -404,8 +403,7 @@ fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
     data
 }
 
-/// A follower is read for only as the incarnation that is registered (KIP-903): what it fetches counts for
-/// its ISR.
+/// Serves a follower only in its registered incarnation (KIP-903), because its fetches count for the ISR.
 fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFailure> {
     match reader {
         Reader::Follower { broker, epoch } if published.image.broker_epoch(broker) != Some(epoch) => {
@@ -432,7 +430,7 @@ fn name_new_leaders(call: &Call<'_>, response: &mut FetchResponse) {
     response.node_endpoints = leaders.endpoints(&call.session.peer.listener, endpoint);
 }
 
-/// Adds a partition under its topic; partitions of a topic that follow each other share one entry.
+/// Adds a partition under its topic. Adjacent partitions of a topic share one entry.
 fn push(response: &mut FetchResponse, id: &PartitionId, data: PartitionData) {
     let same = response.responses.last().is_some_and(|topic| match &id.topic {
         TopicRef::Name(name) => topic.topic == *name,
@@ -451,7 +449,7 @@ fn push(response: &mut FetchResponse, id: &PartitionId, data: PartitionData) {
     }
 }
 
-/// How much a fetch may bring and how long it may take.
+/// The limits of a fetch: size and time.
 struct Limits {
     min_bytes: usize,
     max_bytes: usize,
@@ -463,7 +461,7 @@ impl Limits {
         let max_bytes = i64::from(request.max_bytes).min(call.ctx.fetch_bytes_max);
         let positive = |number: i64| usize::try_from(number).unwrap_or(0);
         Limits {
-            // More than the maximum can never come.
+            // More than the maximum can never arrive.
             min_bytes: positive(i64::from(request.min_bytes).min(max_bytes)),
             max_bytes: positive(max_bytes),
             wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
@@ -475,7 +473,7 @@ impl Limits {
     }
 }
 
-/// Who reads. Followers name their incarnation from version 15 on; before, they are nobody who is registered.
+/// The reader. Followers state their epoch from version 15 on. Before that they count as unregistered.
 fn reader(request: &FetchRequest) -> Reader {
     let state = &request.replica_state;
     match state.replica_id.max(request.replica_id) {
@@ -515,7 +513,7 @@ fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<PartitionId> {
     all
 }
 
-/// The name of a topic; `None` if its id is not known.
+/// The name of a topic, or `None` if its id is unknown.
 fn name<'a>(published: &'a Published, id: &'a PartitionId) -> Option<&'a str> {
     match &id.topic {
         TopicRef::Name(name) => Some(name),

@@ -1,4 +1,4 @@
-//! FindCoordinator (key 10): who coordinates a group or a transactional id.
+//! FindCoordinator (key 10): the coordinator of a group or a transactional id.
 //!
 //! - 1: transactional ids (KIP-98), a message with an error.
 //! - 3: flexible.
@@ -24,7 +24,7 @@ const SEVERAL_VERSION: i16 = 4;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// Where a coordinator is: node, host and port.
+/// The address of a coordinator: node, host and port.
 type Place = (BrokerId, Str, u16);
 
 pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
@@ -41,7 +41,7 @@ pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> Fin
     FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() }
 }
 
-/// Why no coordinator is named.
+/// Why there is no coordinator to name.
 struct NotFound {
     code: ErrorCode,
     message: &'static str,
@@ -51,7 +51,7 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
     let topic = match key_type {
         GROUP => InternalTopic::Offsets,
         TRANSACTION => InternalTopic::TransactionState,
-        // Share groups (2) and what later versions bring.
+        // Share groups (2), and kinds of later versions.
         _ => {
             let message = "coordinators are for groups (0) and transactional ids (1)";
             return Err(NotFound { code: ErrorCode::InvalidRequest, message });

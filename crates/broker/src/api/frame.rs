@@ -7,10 +7,10 @@ use ottla_wire::primitives::{
 };
 use ottla_wire::protocol::{ApiKey, response_header_version};
 
-/// Reads a request body. One that does not parse ends the connection: nothing after it can be trusted to be
-/// in step.
+/// Reads a request body. If it does not parse, the connection ends, because the bytes after it cannot be
+/// trusted.
 pub fn decode<R: Request>(key: ApiKey, version: i16, mut body: Reader) -> Result<R, CloseReason> {
-    // Bytes after the end are left alone, as Kafka does: librdkafka sends some after Metadata.
+    // Extra bytes at the end are ignored, as in Kafka: librdkafka sends some after Metadata.
     R::decode(&mut body, version)
         .map_err(|error| CloseReason::refused(format!("{key} version {version}: {error}")))
 }

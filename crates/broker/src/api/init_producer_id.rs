@@ -15,7 +15,7 @@ use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let answer = match request.transactional_id.clone() {
-        // The coordinator refuses it; it need not be found for that.
+        // Such a request is refused in any case, without looking for the coordinator.
         Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
         Some(id) => call.ask_transaction(Operation::Write, &id, InitProducerId(request)).await,
         None => without_transactions(call).await,
@@ -23,8 +23,8 @@ pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> Init
     answer.unwrap_or_else(refuse)
 }
 
-/// A producer without a transactional id gets a new id whatever epoch it had: nobody else can have it. It
-/// takes the permission to write idempotently, or to write to any topic at all (KIP-679).
+/// A producer without a transactional id gets a new id, whatever epoch it had: the id is unique. It needs
+/// permission for idempotent writes, or for writes to any topic (KIP-679).
 async fn without_transactions(call: &Call<'_>) -> Result<InitProducerIdResponse, ErrorCode> {
     let writes_somewhere = || {
         let published = call.ctx.published.load();

@@ -1,8 +1,8 @@
-//! JoinGroup (key 11): a member takes part in the next generation of a classic group.
+//! JoinGroup (key 11): a member joins the next generation of a classic group.
 //!
-//! - 1: the time that a rebalance may take (KIP-62).
+//! - 1: the rebalance timeout (KIP-62).
 //! - 2: the time of throttling.
-//! - 4: a member is told its id before it joins with it (KIP-394).
+//! - 4: a member gets its id before it joins with it (KIP-394).
 //! - 5: static members (KIP-345).
 //! - 6: flexible.
 //! - 7: type and name of the protocol in the answer; the name may be null (KIP-559).
@@ -23,7 +23,7 @@ pub async fn handle(call: &mut Call<'_>, request: JoinGroupRequest) -> JoinGroup
     let member = request.member_id.clone();
     let answer = call.ask_group_with_others(Operation::Read, request).await;
     let mut response = answer.unwrap_or_else(|code| refuse(member, code));
-    // Kafka names no protocol with an error.
+    // In Kafka an error comes without a protocol.
     if response.error_code != 0 {
         response.protocol_name = (call.version < NULL_PROTOCOL_VERSION).then(Str::default);
     }

@@ -1,7 +1,7 @@
-//! ListConfigResources (key 74): what has dynamic settings. KIP-714.
+//! ListConfigResources (key 74): the resources with dynamic settings. KIP-714.
 //!
 //! - 0: client metrics alone.
-//! - 1: resources of every kind, and the name that it has now (KIP-1142).
+//! - 1: resources of every kind, and the API's current name (KIP-1142).
 
 use ottla_controller::controller::list_config_resources;
 use ottla_wire::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};

@@ -17,17 +17,17 @@ pub async fn handle(call: &mut Call<'_>, request: ListGroupsRequest) -> ListGrou
     for index in groups.led_here() {
         let listed = match groups.ask_at(index, call.caller(), request.clone(), None).await {
             Ok(listed) => listed,
-            // The leadership has just gone: its groups are somebody else's.
+            // The leadership has just ended, so its groups belong to another broker.
             Err(ErrorCode::NotCoordinator) => continue,
             Err(code) => ListGroupsResponse { error_code: code.code(), ..Default::default() },
         };
-        // A list that lacks groups must not look like one that has all.
+        // An incomplete list must not look complete.
         if listed.error_code != 0 {
             return ListGroupsResponse { error_code: listed.error_code, ..Default::default() };
         }
         response.groups.extend(listed.groups);
     }
-    // Whoever may describe the cluster sees all groups, others those that they may describe.
+    // A client that may describe the cluster sees all groups, others only those they may describe.
     if !call.may(Operation::Describe, Resource::Cluster) {
         response.groups.retain(|listed| call.may(Operation::Describe, Resource::Group(&listed.group_id)));
     }

@@ -1,4 +1,4 @@
-//! ListOffsets (key 2): where a partition begins, ends, or reaches a time.
+//! ListOffsets (key 2): the offset where a partition begins, ends, or reaches a time.
 //!
 //! - 1: one offset for a partition, with its timestamp (KIP-79).
 //! - 2: isolation levels (KIP-98); the time of throttling.
@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use ottla_log::{ReadError, TimestampAndOffset};
+use ottla_partition::{PartitionView, ReadLimit};
 use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
 use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -24,8 +25,7 @@ use super::call::Call;
 use crate::cold_reads::ColdReads;
 use crate::door::{Operation, Resource};
 use crate::fetch::{epoch, unreadable};
-use crate::partition::{PartitionError, PartitionHandle, PartitionView};
-use crate::waiters::ReadLimit;
+use crate::partition::{PartitionError, PartitionHandle};
 
 pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let reader = Asker::of(&request, call.version);
@@ -38,7 +38,7 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
                 Err(error) => Err(error),
             };
             let mut answer = answer(asked.partition_index, found);
-            // The field is there from version 4 on (KIP-320).
+            // The field exists from version 4 on (KIP-320).
             if call.version < 4 {
                 answer.leader_epoch = LeaderEpoch::NONE.0;
             }
@@ -54,7 +54,7 @@ fn find(call: &Call<'_>, topic: &str, index: i32) -> Result<Arc<PartitionHandle>
     Ok(call.ctx.published.load().partition(topic, PartitionIndex(index)).cloned()?)
 }
 
-/// Who asks, and in which version.
+/// The client and its version.
 #[derive(Clone, Copy)]
 struct Asker {
     limit: ReadLimit,
@@ -72,7 +72,7 @@ impl Asker {
     }
 }
 
-/// What is asked for: the protocol's magic timestamps, by their names.
+/// What to look for: the protocol's magic timestamps, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spec {
     Latest,
@@ -99,7 +99,7 @@ impl Spec {
     }
 }
 
-/// Where it is, and in which leader's epoch.
+/// The offset found, and the leader epoch of its record.
 struct Found {
     timestamp: Timestamp,
     offset: Offset,
@@ -144,9 +144,9 @@ async fn list(
         Spec::Earliest | Spec::EarliestLocal => {
             Ok(Found::offset(replica.log_start, epoch_at(&view, replica.log_start)))
         }
-        // Nothing is tiered.
+        // There is no tiered storage.
         Spec::LatestTiered | Spec::EarliestPendingUpload => Ok(Found::NOTHING),
-        // A search unpacks batches, so it has no place here even if all is in memory.
+        // A search unpacks batches, so it does not run here even if everything is in memory.
         Spec::MaxTimestamp => Ok(searches.run(move || partition.reader.max_timestamp(upper)).await?.into()),
         Spec::At(timestamp) => {
             Ok(searches.run(move || partition.reader.find_timestamp(timestamp, upper)).await?.into())
@@ -154,8 +154,7 @@ async fn list(
     }
 }
 
-/// A leader whose high watermark has not reached its own first offset does not know yet what is committed
-/// (KIP-207).
+/// A leader whose high watermark is below its own first offset does not know yet what is committed (KIP-207).
 fn knows_its_end_late(view: &PartitionView) -> bool {
     let replica = &view.replica;
     let current = replica.epochs.entries().last().filter(|entry| entry.epoch == replica.leader_epoch);

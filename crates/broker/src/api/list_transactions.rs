@@ -1,7 +1,7 @@
 //! ListTransactions (key 66): the transactional ids that this broker coordinates. KIP-664.
 //!
-//! - 1: those that have run for longer than a time (KIP-994).
-//! - 2: those whose ids match a pattern (KIP-1152).
+//! - 1: filter by running time (KIP-994).
+//! - 2: filter by a pattern of ids (KIP-1152).
 
 use ottla_txn::StateFilter;
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
@@ -21,11 +21,11 @@ pub async fn handle(call: &mut Call<'_>, request: ListTransactionsRequest) -> Li
         let asked = ListTransactions(request.clone());
         let listed = match transactions.ask_at(index, call.version, asked).await {
             Ok(listed) => listed,
-            // The leadership has just gone: its ids are somebody else's.
+            // The leadership has just ended, so its ids belong to another broker.
             Err(ErrorCode::NotCoordinator) => continue,
             Err(code) => ListTransactionsResponse { error_code: code.code(), ..Default::default() },
         };
-        // A list that lacks some must not look like one that has all.
+        // An incomplete list must not look complete.
         if listed.error_code != 0 {
             return ListTransactionsResponse { error_code: listed.error_code, ..Default::default() };
         }

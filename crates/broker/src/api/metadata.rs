@@ -1,17 +1,17 @@
 //! Metadata (key 3): brokers, and topics with the leaders of their partitions.
 //!
-//! - 1: all topics are null, none is an empty list; racks, the controller, internal topics.
+//! - 1: null means all topics, an empty list none; racks, the controller, internal topics.
 //! - 2: the cluster's id (KIP-78).
-//! - 3: the time of throttling.
+//! - 3: the throttle time.
 //! - 4: whether topics may be created (KIP-204).
-//! - 5: replicas that are offline (KIP-112).
+//! - 5: offline replicas (KIP-112).
 //! - 7: leader epochs (KIP-320).
 //! - 8: authorized operations (KIP-430).
 //! - 9: flexible.
 //! - 10: topic ids (KIP-516).
-//! - 11: those of the cluster are DescribeCluster's now (KIP-700).
+//! - 11: the operations on the cluster moved to DescribeCluster (KIP-700).
 //! - 12: topics by their ids.
-//! - 13: an error of the whole (KIP-1102), which a broker that serves does not have.
+//! - 13: an error for the whole request (KIP-1102), which a serving broker never has.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
             })
             .collect(),
     };
-    // Whoever may not describe the cluster may do nothing with it that it is told of.
+    // A client that may not describe the cluster gets no operations on it.
     let cluster_operations = match call.may(Operation::Describe, Resource::Cluster) {
         false if request.include_cluster_authorized_operations => 0,
         _ => call.authorized_operations(request.include_cluster_authorized_operations, Resource::Cluster),
@@ -77,7 +77,7 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
     }
 }
 
-/// Which topics a request is about.
+/// The topics that a request is about.
 enum Asked<'a> {
     All,
     These(&'a [MetadataRequestTopic]),
@@ -87,14 +87,14 @@ impl Asked<'_> {
     fn of(request: &MetadataRequest, version: i16) -> Asked<'_> {
         match &request.topics {
             None => Asked::All,
-            // Version 0 cannot say null: there, an empty list means all.
+            // Version 0 has no null. There an empty list means all topics.
             Some(topics) if version == 0 && topics.is_empty() => Asked::All,
             Some(topics) => Asked::These(topics),
         }
     }
 }
 
-/// The topic that is asked for, if the client may see it. Whether one exists that it may not see is not told.
+/// The requested topic, if the client may see it. Otherwise the answer does not reveal whether it exists.
 fn find<'a>(
     call: &Call<'_>,
     image: &'a Image,
@@ -103,7 +103,7 @@ fn find<'a>(
 ) -> Result<&'a Topic, ErrorCode> {
     let authorize = |name: &str| call.authorize(Operation::Describe, Resource::Topic(name));
     match &asked.name {
-        // With an id, the name does not count: some clients leave it null, others empty.
+        // With an id the name does not count. Some clients leave it null, others empty.
         _ if is_by_id(asked) => {
             let topic = image.topic_by_id(asked.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
             authorize(&topic.name)?;
@@ -128,7 +128,7 @@ fn auto_creates(call: &Call<'_>) -> bool {
     call.ctx.settings().read(key::AUTO_CREATE_TOPICS_ENABLE)
 }
 
-/// Whether topics that are not there may be created for the client, which must be able to see them.
+/// Whether missing topics may be created for the client. It must be allowed to see them.
 fn may_create(call: &Call<'_>, name: &str) -> bool {
     let topic = Resource::Topic(name);
     call.may(Operation::Describe, topic)
@@ -140,13 +140,13 @@ fn is_by_id(asked: &MetadataRequestTopic) -> bool {
 }
 
 fn unknown(asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
-    // Before version 12 a name cannot be null in an answer.
+    // Before version 12 a name in an answer cannot be null.
     let name = Some(asked.name.clone().unwrap_or_default());
     MetadataResponseTopic { error_code: code.code(), name, topic_id: asked.topic_id, ..Default::default() }
 }
 
-/// Begins to create the topics that are not there, with the broker's defaults. This answer still says that
-/// they are not, as Kafka's does; clients ask again.
+/// Starts to create missing topics with the broker's defaults. As in Kafka, this answer still says that they
+/// are unknown, and clients ask again.
 fn create_missing(call: &Call<'_>, image: &Image, topics: &[MetadataRequestTopic]) {
     let names = topics.iter().filter(|topic| !is_by_id(topic)).filter_map(|topic| topic.name.as_ref());
     let missing: BTreeSet<&Str> = names
@@ -171,7 +171,7 @@ fn create_missing(call: &Call<'_>, image: &Image, topics: &[MetadataRequestTopic
     }
 }
 
-/// The brokers that are alive, as reached through the listener that the client came by.
+/// The live brokers, with their addresses on the client's listener.
 fn brokers(call: &Call<'_>, published: &Published) -> Vec<MetadataResponseBroker> {
     let listener = &*call.session.peer.listener;
     let at = published.image.alive_brokers().filter_map(|broker| Some((broker, broker.listener(listener)?)));
@@ -213,7 +213,7 @@ fn describe_partition(
     }
 }
 
-/// Replicas whose broker is not there.
+/// The replicas on brokers that are not alive.
 pub fn offline_replicas(image: &Image, partition: &Partition) -> Vec<i32> {
     let alive = |id| image.broker(id).is_some_and(|broker| !broker.fenced);
     partition.replicas.iter().filter(|id| !alive(**id)).map(|id| id.0).collect()

@@ -1,10 +1,10 @@
-//! The APIs that are served: one file for each key, named as Kafka names it, with what its versions changed.
+//! The served APIs: one file for each key, under Kafka's name, with the changes of its versions.
 //!
-//! - [`table`]: which are served, and by what.
-//! - [`passed_on`]: those that a coordinator answers as they are.
-//! - [`call`]: one request on its way.
+//! - [`table`]: the list of served APIs, with their handlers.
+//! - [`passed_on`]: the APIs that only pass a request to a coordinator.
+//! - [`call`]: one request in flight.
 //! - [`frame`]: from a body to a request, and from a response to a frame.
-//! - [`shared`]: what several APIs have in common.
+//! - [`shared`]: code that several APIs share.
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;

@@ -1,16 +1,15 @@
-//! OffsetCommit (key 8): how far a group has read.
+//! OffsetCommit (key 8): stores how far a group has read.
 //!
-//! - 3: the time of throttling.
-//! - 5: retention is the broker's to say (KIP-211).
-//! - 6: the leader epoch of what was read (KIP-320).
+//! - 3: the throttle time.
+//! - 5: the broker alone decides about retention (KIP-211).
+//! - 6: the leader epoch of the last read record (KIP-320).
 //! - 7: static members (KIP-345).
 //! - 8: flexible.
 //! - 9: member epochs (KIP-848).
 //! - 10: topics by their ids (KIP-848).
 //!
-//! What is committed to partitions that are not there fails alone; the rest goes to the coordinator. As with
-//! Produce, all requests that one read brought are taken together, so that they share the flush that they
-//! wait for.
+//! Commits for unknown partitions fail alone. The others go to the coordinator. As with Produce, all requests
+//! from one read are served together, so they share a flush.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -38,7 +37,7 @@ const KEY: ApiKey = ApiKey::OffsetCommit;
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 10;
 
-/// Takes a run of requests, hands them to the coordinators in order, and promises the answers.
+/// Takes a run of requests, sends them to the coordinators in order, and promises the answers.
 pub async fn start(
     ctx: &Arc<Context>,
     session: &mut Session,
@@ -68,12 +67,12 @@ pub async fn start(
     })))
 }
 
-/// A request that waits for its coordinator: the answer as far as it is known, and what is still to come.
+/// A request that waits for its coordinator: the known part of the answer, and the pending part.
 struct Pending {
     version: i16,
     correlation_id: i32,
     response: OffsetCommitResponse,
-    /// How long the client is to wait.
+    /// How long the client must wait.
     mute: Duration,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
@@ -94,7 +93,7 @@ async fn take(
     let by_id = version >= BY_ID_VERSION;
     let published = ctx.published.load_full();
     let allowed = session.authorize(&ctx.door, Operation::Read, Resource::Group(&request.group_id));
-    // Who may not commit for the group is told no more than that.
+    // A client that may not commit for the group learns nothing else.
     if allowed.is_ok() {
         request.topics.retain_mut(|topic| {
             let answer = take_refused(ctx, session, &published, topic, by_id);
@@ -105,7 +104,7 @@ async fn take(
         });
     }
     let asked: Vec<OffsetCommitResponseTopic> = request.topics.iter().map(unanswered).collect();
-    // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
+    // If nothing is left to commit, the answer is known. A request that was empty is left to the coordinator.
     let answer = match asked.is_empty() && !response.topics.is_empty() {
         true => None,
         false => {
@@ -155,8 +154,7 @@ impl Pending {
     }
 }
 
-/// Names the topic, takes the partitions that are not there or may not be read out of it, and answers for
-/// them.
+/// Names the topic, removes partitions that do not exist or may not be read, and answers for those.
 fn take_refused(
     ctx: &Context,
     session: &Session,
@@ -199,7 +197,7 @@ fn unanswered(topic: &OffsetCommitRequestTopic) -> OffsetCommitResponseTopic {
     }
 }
 
-/// The coordinator could not be asked: no partition is known to be committed.
+/// Without an answer from the coordinator, no partition is known to be committed.
 fn refuse(mut topics: Vec<OffsetCommitResponseTopic>, code: ErrorCode) -> Vec<OffsetCommitResponseTopic> {
     let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
     partitions.for_each(|partition| partition.error_code = code.code());

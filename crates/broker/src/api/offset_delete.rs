@@ -1,4 +1,4 @@
-//! OffsetDelete (key 47): committed offsets of topics that a group does not read go. KIP-496.
+//! OffsetDelete (key 47): deletes the committed offsets of topics that a group does not read. KIP-496.
 
 use ottla_wire::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use ottla_wire::messages::offset_delete_response::{
@@ -32,7 +32,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: OffsetDeleteRequest) -> Of
     let answer = call.ask_group(Operation::Delete, request).await;
     let mut response =
         answer.unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() });
-    // An error of the whole stands alone.
+    // An error for the whole request stands alone.
     if response.error_code == 0 {
         for topic in refused {
             match response.topics.iter_mut().find(|known| known.name == topic.name) {
@@ -51,7 +51,7 @@ fn refuse(topic: &OffsetDeleteRequestTopic, code: ErrorCode) -> OffsetDeleteResp
     OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
 }
 
-/// Takes the partitions that are not there out of the request, and answers for them.
+/// Removes unknown partitions from the request, and answers for them.
 fn take_unknown(
     published: &Published,
     topic: &mut OffsetDeleteRequestTopic,

@@ -1,8 +1,8 @@
-//! OffsetFetch (key 9): how far groups have read.
+//! OffsetFetch (key 9): tells how far groups have read.
 //!
-//! - 2: all topics of a group; an error of the whole.
-//! - 3: the time of throttling.
-//! - 5: the leader epoch of what was read (KIP-320).
+//! - 2: all topics of a group; an error for the whole request.
+//! - 3: the throttle time.
+//! - 5: the leader epoch of the last read record (KIP-320).
 //! - 6: flexible.
 //! - 7: offsets that no open transaction can change (KIP-447).
 //! - 8: several groups (KIP-709).
@@ -26,7 +26,7 @@ use super::call::Call;
 use crate::door::{Operation, Resource};
 use crate::published::Published;
 
-/// From this version on, a request asks for several groups.
+/// From this version on, a request names several groups.
 const SEVERAL_VERSION: i16 = 8;
 
 /// From this version on, topics are named by their ids.
@@ -50,8 +50,8 @@ pub async fn handle(call: &mut Call<'_>, request: OffsetFetchRequest) -> OffsetF
     OffsetFetchResponse { groups, ..Default::default() }
 }
 
-/// Fetches what the client may see: of topics that it asks for and may not describe it is told that, of
-/// others nothing.
+/// Fetches the offsets that the client may see. It gets an error for topics that it named and may not
+/// describe. Others are left out.
 async fn fetch(
     call: &Call<'_>,
     mut group: OffsetFetchRequestGroup,
@@ -73,7 +73,7 @@ async fn fetch(
     match call.ask_group(Operation::Describe, asked).await {
         Ok(mut answer) => {
             answer.topics.retain(|topic| authorize(&topic.name).is_ok());
-            // An error of the whole stands alone.
+            // An error for the whole request stands alone.
             if answer.error_code == 0 {
                 answer.topics.extend(refused);
             }
@@ -83,8 +83,8 @@ async fn fetch(
     }
 }
 
-/// The coordinator knows topics by name: ids are translated on the way there and back. Topics that are gone
-/// keep their ids in what was asked for, and are left out of what was not.
+/// The coordinator knows topics by name, so ids are translated on the way there and back. Deleted topics keep
+/// their ids if they were requested, and are left out otherwise.
 async fn fetch_by_id(
     call: &Call<'_>,
     mut group: OffsetFetchRequestGroup,
@@ -178,7 +178,7 @@ fn old_form(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePart
     }
 }
 
-/// Before there was an error code for the whole, each partition carried it.
+/// Before there was an error code for the whole answer, each partition carried it.
 fn failed(topic: OffsetFetchRequestTopics, error_code: i16) -> OffsetFetchResponseTopic {
     let partition = |index| OffsetFetchResponsePartition {
         partition_index: index,

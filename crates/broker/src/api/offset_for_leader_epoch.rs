@@ -1,8 +1,8 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ends in this log, for truncation. KIP-101.
 //!
 //! - 1: the epoch that was found (KIP-279).
-//! - 2: the leader epoch that the caller believes in; the time of throttling (KIP-320).
-//! - 3: which replica asks: consumers may (KIP-392).
+//! - 2: the leader epoch that the caller knows; the throttle time (KIP-320).
+//! - 3: the id of the asking replica: consumers may ask, too (KIP-392).
 //! - 4: flexible.
 
 use ottla_wire::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
@@ -22,7 +22,7 @@ pub async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let published = call.ctx.published.load();
-    // Brokers may ask of every topic.
+    // Brokers may ask about every topic.
     let broker = call.may(Operation::ClusterAction, Resource::Cluster);
     let topics = request.topics.into_iter().map(|topic| {
         let allowed = match broker {
@@ -48,7 +48,7 @@ fn answer(published: &Published, topic: &str, asked: &OffsetForLeaderPartition) 
             answer.leader_epoch = epoch.0;
             answer.end_offset = end;
         }
-        // Not known here: (-1, -1).
+        // An unknown epoch is answered with (-1, -1).
         Ok(None) => {}
         Err(error) => answer.error_code = ErrorCode::from(error).code(),
     }

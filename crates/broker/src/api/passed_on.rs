@@ -1,12 +1,11 @@
-//! APIs that are passed on to the coordinator of a group as they are.
+//! APIs that only pass a request to the coordinator of a group.
 
 use ottla_wire::messages::*;
 
 use super::call::Call;
 use crate::door::Operation;
 
-/// Makes a handler for each row: who is asked, and what the client must be allowed to do with whom the
-/// request is for.
+/// Makes a handler for each row: the coordinator to ask, and the permission that the client needs.
 macro_rules! passed_on {
     ($($(#[$doc:meta])* $name:ident: $request:ident => $response:ident by $ask:ident($operation:ident);)+) => {$(
         $(#[$doc])*
@@ -18,15 +17,15 @@ macro_rules! passed_on {
 }
 
 passed_on! {
-    /// Heartbeat (key 12): a member of a classic group says that it lives.
+    /// Heartbeat (key 12): a member of a classic group shows that it is alive.
     ///
     /// - 1: the time of throttling.
     /// - 3: static members (KIP-345).
     /// - 4: flexible.
     heartbeat: HeartbeatRequest => HeartbeatResponse by ask_group(Read);
 
-    /// LeaveGroup (key 13): members leave a classic group, or are removed from it. The group itself knows the
-    /// versions that name one member at the top of the request, and answers in kind.
+    /// LeaveGroup (key 13): members leave a classic group, or are removed from it. The group handles the
+    /// versions that name one member at the top of the request, and answers in the same form.
     ///
     /// - 1: the time of throttling.
     /// - 3: several members, static ones by their instance (KIP-345).
@@ -34,8 +33,7 @@ passed_on! {
     /// - 5: the reason (KIP-800).
     leave_group: LeaveGroupRequest => LeaveGroupResponse by ask_group(Read);
 
-    /// SyncGroup (key 14): the leader of a classic group hands out the assignment, the others wait for
-    /// theirs.
+    /// SyncGroup (key 14): the leader of a classic group sends the assignment, the others wait for theirs.
     ///
     /// - 1: the time of throttling.
     /// - 3: static members (KIP-345).

@@ -1,7 +1,7 @@
-//! Produce (key 0): batches from producers, on their way to the shards that own their partitions.
+//! Produce (key 0): checks batches from producers and sends them to the shards of their partitions.
 //!
 //! - 3: record batches, idempotence and transactions (KIP-98).
-//! - 5: where the log starts, in the answer (KIP-107).
+//! - 5: the start of the log in the answer (KIP-107).
 //! - 7: zstd (KIP-110).
 //! - 8: errors of single records (KIP-467).
 //! - 9: flexible.
@@ -10,8 +10,8 @@
 //! - 12: transaction version 2: partitions are added to transactions here (KIP-890).
 //! - 13: topics by their ids (KIP-516).
 //!
-//! All Produce requests that one read brought are taken together: decoded and validated here, sent to each
-//! shard in one message, and answered in one piece when the last of them has its outcome.
+//! All Produce requests from one read are served together. They are decoded and validated here, go to each
+//! shard in one message, and are answered in one piece after the last outcome.
 
 mod transactional;
 
@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_net::{CloseReason, Frame, Permit, Response, Responses};
+use ottla_partition::AppendRequest;
 use ottla_replica::{Acks, Appended};
 use ottla_settings::Compression;
 use ottla_wire::batch::{self, BatchError, BatchLimits, Origin, Scratch, TimestampType, ValidatedBatch};
@@ -42,10 +43,10 @@ use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
 use crate::fetch::TopicRef;
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::{LocalTopic, Published};
-use crate::shard::{AppendGroup, AppendRequest, Outcome, ShardBatches};
+use crate::shard::{AppendGroup, Outcome, ShardBatches};
 use transactional::{NOT_VERIFIED, Refused, TransactionalWrite};
 
-/// Batches before version 7 of Produce cannot be zstd (KIP-110).
+/// Before version 7 of Produce, batches cannot use zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
 
 /// From this version on, answers name new leaders (KIP-951).
@@ -54,10 +55,10 @@ const NEW_LEADERS_VERSION: i16 = 10;
 /// From this version on, topics are named by their ids.
 const BY_ID_VERSION: i16 = 13;
 
-/// The client id that Kafka lets write to internal topics: that of the tools that repair them.
+/// The client id that Kafka lets write to internal topics: that of tools that repair them.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// Takes a run of Produce requests, hands their batches to the shards in order, and promises the answers.
+/// Takes a run of Produce requests, sends their batches to the shards in order, and promises the answers.
 pub async fn start(
     ctx: &Arc<Context>,
     session: &mut Session,
@@ -108,38 +109,37 @@ pub async fn start(
     })))
 }
 
-/// A request that waits for its appends: the answer as far as it is known, and where outcomes are still to be
-/// put.
+/// A request that waits for its appends: the known part of the answer, and the places of pending outcomes.
 struct Pending {
     version: i16,
     correlation_id: i32,
     acks: i16,
     response: ProduceResponse,
-    /// How long the client is to wait.
+    /// How long the client must wait.
     mute: Duration,
     /// The numbers of its appends in the run.
     appends: Range<usize>,
-    /// Which of the run's requests it is.
+    /// The number of the request in the run.
     number: usize,
 }
 
-/// Where an outcome goes: topic and partition in the response; and how many bytes were to be appended.
+/// The place of an outcome in the response, by topic and partition, and the size of the append.
 struct Place {
     topic: usize,
     partition: usize,
     bytes: usize,
 }
 
-/// What the requests of one run have in common.
+/// The state that the requests of one run share.
 struct Run<'a> {
     ctx: &'a Context,
     published: &'a Published,
     now: Instant,
     wall: Timestamp,
     appends: Vec<(&'a PartitionHandle, AppendRequest)>,
-    /// Where the outcomes of the appends go, in their order.
+    /// The places for the outcomes of the appends, in order.
     places: Vec<Place>,
-    /// Which of the appends are part of transactions.
+    /// The appends that are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
 
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Whether the client may write to a topic. One that is not known by its id has no name to ask for.
+    /// Whether the client may write to a topic. A topic with an unknown id has no name to check.
     fn authorize(&self, session: &Session, name: &str, unknown: bool) -> Result<(), ErrorCode> {
         match unknown {
             true => Ok(()),
@@ -291,7 +291,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// What a topic takes now.
+/// The current limits on a topic's batches.
 fn batch_limits(topic: &LocalTopic, ctx: &Context, now: Timestamp) -> BatchLimits {
     let config = &topic.config;
     BatchLimits {
@@ -309,7 +309,7 @@ fn batch_limits(topic: &LocalTopic, ctx: &Context, now: Timestamp) -> BatchLimit
     }
 }
 
-/// Packs a batch as the topic wants it stored, and holds the result against the size limit again.
+/// Compresses a batch as the topic requires, and checks the size limit again.
 fn repack(
     batch: ValidatedBatch,
     topic: &LocalTopic,
@@ -327,7 +327,7 @@ fn repack(
     }
 }
 
-/// Codec and level that a topic asks for; `None` if batches stay as they came.
+/// The codec and level that a topic requires, or `None` if batches stay as they are.
 fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
     match compression {
         Compression::Producer => None,
@@ -340,13 +340,13 @@ fn stored_as(compression: Compression) -> Option<(Codec, Option<i32>)> {
     }
 }
 
-/// What a request says for all its batches.
+/// The properties of a request that hold for all its batches.
 struct Terms {
     acks: Acks,
     deadline: Instant,
     transactional_id: Option<Str>,
     zstd: bool,
-    /// May write to internal topics.
+    /// The client may write to internal topics.
     internal: bool,
 }
 
@@ -394,7 +394,7 @@ impl Terms {
     }
 }
 
-/// Why a batch was not taken, as the response says it.
+/// Why a batch was refused, in the form of the response.
 struct Refusal {
     code: ErrorCode,
     message: Option<Str>,
@@ -438,7 +438,7 @@ impl From<PartitionError> for Refusal {
     }
 }
 
-/// The responses to a run of requests, in order; none for those with acks=0.
+/// The responses to a run of requests, in order. Requests with acks=0 have none.
 fn answer_all(
     ctx: &Context,
     listener: &str,
@@ -499,12 +499,12 @@ fn put_outcome(answer: &mut PartitionProduceResponse, outcome: Option<&Outcome>)
             let code = ErrorCode::from(*error);
             Refusal { message: Some(error.to_string().into()), ..Refusal::from(code) }.write_to(answer);
         }
-        // `AppendGroup::done` has returned, so every outcome is there.
+        // `AppendGroup::done` has returned, so every outcome is set.
         None => Refusal::from(ErrorCode::UnknownServerError).write_to(answer),
     }
 }
 
-/// A producer with acks=0 hears of an error by the loss of its connection, and refreshes its metadata.
+/// A producer with acks=0 learns of an error when the connection closes. It then refreshes its metadata.
 fn refuse_acks_0(response: &ProduceResponse) -> Result<(), CloseReason> {
     let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     match answers.find(|answer| answer.error_code != 0) {

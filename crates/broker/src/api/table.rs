@@ -1,5 +1,4 @@
-//! The table of the APIs that are served. What is not in it is not advertised, and a request for it closes
-//! the connection.
+//! The table of served APIs. Any other API is not advertised, and a request for it closes the connection.
 
 use ottla_net::{CloseReason, Response};
 use ottla_wire::primitives::Reader;
@@ -8,18 +7,18 @@ use ottla_wire::protocol::ApiKey;
 use super::call::Call;
 use super::frame::decode;
 
-/// Makes the table of served APIs and the dispatch from it, so that neither can forget what the other has.
+/// Makes both the table of served APIs and the dispatch, so they cannot differ.
 macro_rules! served {
     ($($key:ident => $handler:path),+ $(,)?) => {
-        /// Every API that is served. Produce and OffsetCommit are served in runs ([`super::produce`],
-        /// [`super::offset_commit`]), all others by [`dispatch`].
+        /// Every served API. [`super::produce`] and [`super::offset_commit`] serve runs of requests,
+        /// [`dispatch`] serves all others.
         pub const SERVED: &[ApiKey] =
             &[ApiKey::Produce, ApiKey::Fetch, ApiKey::OffsetCommit, $(ApiKey::$key),+];
 
-        /// Serves one request of a version that has been checked.
+        /// Serves one request. Its version has been checked.
         pub async fn dispatch(mut call: Call<'_>, body: Reader) -> Result<Response, CloseReason> {
             match call.key {
-                // Its answer holds pieces of files.
+                // Its answer contains pieces of files.
                 ApiKey::Fetch => {
                     let request = decode(call.key, call.version, body)?;
                     super::fetch::handle(&mut call, request).await

@@ -1,12 +1,12 @@
-//! TxnOffsetCommit (key 28): how far a group has read, as part of a producer's transaction.
-//! KIP-98.
+//! TxnOffsetCommit (key 28): stores how far a group has read, as part of a producer's transaction. KIP-98.
 //!
-//! - 2: the leader epoch of what was read (KIP-320).
+//! - 2: the leader epoch of the last read record (KIP-320).
 //! - 3: flexible; member and generation (KIP-447).
 //! - 4: TRANSACTION_ABORTABLE (KIP-890).
-//! - 5: transaction version 2: the partition of the offsets is added to the transaction here (KIP-890).
+//! - 5: transaction version 2: the offsets' partition is added to the transaction here (KIP-890).
 
 use ottla_coordinator::Producer;
+use ottla_partition::Claim;
 use ottla_wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use ottla_wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -22,7 +22,6 @@ use crate::coordinator::internal::OFFSETS_TOPIC;
 use crate::coordinator::verify::{Support, Unverified};
 use crate::door::{Operation, Resource};
 use crate::published::Published;
-use crate::shard::Claim;
 
 pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let allowed = authorize(call, &request);
@@ -34,7 +33,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
             !topic.partitions.is_empty()
         });
     }
-    // With nothing left to commit, the answer is known; but an empty request is for the coordinator to judge.
+    // If nothing is left to commit, the answer is known. A request that was empty is left to the coordinator.
     if request.topics.is_empty() && !unknown.is_empty() {
         return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
     }
@@ -56,7 +55,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: TxnOffsetCommitRequest) ->
     TxnOffsetCommitResponse { topics, ..Default::default() }
 }
 
-/// What the whole request takes.
+/// The permissions for the whole request.
 fn authorize(call: &Call<'_>, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
     call.authorize(Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
     call.authorize(Operation::Read, Resource::Group(&request.group_id))
@@ -75,7 +74,7 @@ async fn commit(
     groups.ask_at(index, call.caller(), request, Some(proof)).await
 }
 
-/// Makes sure that the partition that keeps the group is part of the transaction.
+/// Makes sure that the group's partition is part of the transaction.
 async fn prove(
     call: &Call<'_>,
     request: &TxnOffsetCommitRequest,
@@ -98,8 +97,8 @@ async fn prove(
     Ok(Proof { claim, verify, guard })
 }
 
-/// The code as producers know it from this API: what passes is what they ask again after. Kafka's clients
-/// take CONCURRENT_TRANSACTIONS for fatal here.
+/// The code that producers understand here. Temporary failures become a code after which they ask again.
+/// Kafka's clients take CONCURRENT_TRANSACTIONS as fatal here.
 fn as_known(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::ConcurrentTransactions => ErrorCode::CoordinatorLoadInProgress,
@@ -108,7 +107,7 @@ fn as_known(code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Takes the partitions that are not there or may not be read out of the request, and answers for them.
+/// Removes partitions that do not exist or may not be read from the request, and answers for them.
 fn take_refused(
     call: &Call<'_>,
     published: &Published,

@@ -1,7 +1,7 @@
 //! UpdateFeatures (key 57): raises or lowers the finalized level of features. KIP-584.
 //!
 //! - 1: kinds of upgrades in place of a flag, and a dry run.
-//! - 2: one failure fails all, and stands for all (KIP-1022).
+//! - 2: one failure fails the whole request (KIP-1022).
 
 use ottla_wire::messages::update_features_response::UpdatableFeatureResult;
 use ottla_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
@@ -17,7 +17,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: UpdateFeaturesRequest) -> 
         return UpdateFeaturesResponse { error_code: code.code(), ..Default::default() };
     }
     let features: Vec<Str> = request.feature_updates.iter().map(|update| update.feature.clone()).collect();
-    // Version 0 had a flag for what is an enumeration since: an allowed downgrade is one that loses nothing.
+    // Version 0 has a flag instead of the enumeration. A downgrade that it allows is the safe kind.
     if call.version == 0 {
         for update in &mut request.feature_updates {
             update.upgrade_type = if update.allow_downgrade { SAFE_DOWNGRADE } else { UPGRADE };
@@ -26,7 +26,7 @@ pub async fn handle(call: &mut Call<'_>, mut request: UpdateFeaturesRequest) -> 
     }
     let answer = call.ctx.controller.ask_within(request.timeout_ms, request).await;
     let mut response = answer.unwrap_or_else(|error| refuse(features, error));
-    // From version 2 on, one failure fails all, and the results are left out.
+    // From version 2 on, one failure fails the whole request, and the results are left out.
     if call.version >= 2 {
         response.results.clear();
     }

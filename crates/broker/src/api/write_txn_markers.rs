@@ -1,14 +1,15 @@
-//! WriteTxnMarkers (key 27): transactions end in partitions that this broker leads. KIP-98.
+//! WriteTxnMarkers (key 27): ends transactions in partitions that this broker leads. KIP-98.
 //!
 //! - 1: flexible.
 //! - 2: the transaction's version (KIP-890).
 //!
-//! Sent by transaction coordinators, and by administrators to end a transaction that nobody else will
+//! Sent by transaction coordinators, and by administrators to end a transaction that nothing else will
 //! (KIP-664).
 
 use std::sync::Arc;
 
 use ottla_coordinator::Producer;
+use ottla_partition::MarkerRequest;
 use ottla_wire::messages::write_txn_markers_request::WritableTxnMarker;
 use ottla_wire::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -21,10 +22,10 @@ use super::call::Call;
 use crate::coordinator::txn_markers::MARKER_TIMEOUT;
 use crate::door::{Operation, Resource};
 use crate::partition::PartitionHandle;
-use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+use crate::shard::{AppendGroup, ShardMarkers};
 
 pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
-    // Between brokers; or from an administrator (KIP-664).
+    // From a broker, or from an administrator (KIP-664).
     let authorized = call.may(Operation::ClusterAction, Resource::Cluster)
         || call.may(Operation::Alter, Resource::Cluster);
     if !authorized {
@@ -45,7 +46,7 @@ pub async fn handle(call: &mut Call<'_>, request: WriteTxnMarkersRequest) -> Wri
         let code = match group.outcome(at) {
             Some(Ok(_)) => ErrorCode::None,
             Some(Err(error)) => ErrorCode::from(*error),
-            // `AppendGroup::done` has returned, so every outcome is there.
+            // `AppendGroup::done` has returned, so every outcome is set.
             None => ErrorCode::UnknownServerError,
         };
         response.markers[marker].topics[topic].partitions[partition].error_code = code.code();
@@ -70,14 +71,14 @@ fn refuse(request: WriteTxnMarkersRequest, code: ErrorCode) -> WriteTxnMarkersRe
     WriteTxnMarkersResponse { markers: markers.collect() }
 }
 
-/// A marker for a partition that is here, and where in the response its outcome goes.
+/// A marker for a partition that is here, and the place of its outcome in the response.
 struct Here {
     partition: Arc<PartitionHandle>,
     marker: MarkerRequest,
     place: (usize, usize, usize),
 }
 
-/// The answer as far as it is known, and what is to be written.
+/// The known part of the answer, and the markers to write.
 fn take(call: &Call<'_>, request: WriteTxnMarkersRequest) -> (WriteTxnMarkersResponse, Vec<Here>) {
     let published = call.ctx.published.load();
     let (mut response, mut here) = (WriteTxnMarkersResponse::default(), Vec::new());
@@ -89,7 +90,7 @@ fn take(call: &Call<'_>, request: WriteTxnMarkersRequest) -> (WriteTxnMarkersRes
             for index in topic.partition_indexes {
                 let place = (response.markers.len(), topics.len(), partitions.len());
                 let code = match published.partition(&topic.name, PartitionIndex(index)) {
-                    // Nobody's transaction: such a marker would be no batch that can be read again.
+                    // A producer id that is not valid: such a marker could not be read again.
                     Ok(_) if asked.producer_id < 0 || asked.producer_epoch < 0 => ErrorCode::InvalidRequest,
                     Ok(partition) => {
                         here.push(Here { partition: partition.clone(), marker, place });

@@ -1,4 +1,4 @@
-//! What a broker that starts may say of what it acknowledged before (KIP-966).
+//! What a starting broker may claim about the records it acknowledged earlier (KIP-966).
 
 use ottla_log::DataDir;
 use ottla_wire::BrokerEpoch;
@@ -6,22 +6,22 @@ use tokio::task::JoinHandle;
 
 use super::node::Node;
 
-/// What a broker claims when it registers, and may claim from then on.
+/// A broker's claims when it registers, and those that it may make from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The epoch of its last registration, if everything that it acknowledged then is still here.
+    /// The epoch of its last registration, if everything acknowledged in it is still here.
     pub previous_epoch: Option<BrokerEpoch>,
-    /// Everything that it ever acknowledged is flushed.
+    /// Everything it ever acknowledged is flushed.
     all_flushed: bool,
 }
 
-/// What an earlier process has left.
+/// The traces of an earlier process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Remains {
     stopped_cleanly: bool,
-    /// The epoch that it had when it stopped cleanly.
+    /// The epoch in which it stopped cleanly.
     clean_epoch: Option<BrokerEpoch>,
-    /// The epoch in which it flushed everything before it acknowledged it.
+    /// The epoch in which it always flushed before it acknowledged.
     flushed_first: Option<BrokerEpoch>,
     /// The epoch of the last registration.
     registered: Option<BrokerEpoch>,
@@ -30,7 +30,7 @@ struct Remains {
 }
 
 impl Claims {
-    /// What the data directory and the metadata log of a broker bear out that has not registered yet.
+    /// The claims that the data directory and the metadata log support, before the broker registers.
     pub fn of(node: &Node) -> Claims {
         let published = node.ctx.published.load();
         Claims::from(Remains {
@@ -42,12 +42,12 @@ impl Claims {
         })
     }
 
-    /// Settings of topics say nothing: they may have been others when something was acknowledged.
+    /// Topic settings prove nothing here: they may have been different when something was acknowledged.
     fn from(remains: Remains) -> Claims {
         let clean = remains.clean_epoch.filter(|_| remains.stopped_cleanly);
-        // A mark of another epoch is not of the last process.
+        // A mark of another epoch is not from the last process.
         let vouched = remains.flushed_first.filter(|epoch| Some(*epoch) == remains.registered);
-        // What nobody else could have cannot be missed.
+        // If no other broker can have the data, none can be missing here.
         let alone = remains.registered.filter(|_| remains.alone);
         Claims {
             previous_epoch: clean.or(vouched).or(alone),
@@ -55,9 +55,8 @@ impl Claims {
         }
     }
 
-    /// Vouches for flushing first in the epoch that begins, unless something from before may be missing.
-    /// Clients need not wait for it: without the mark less is claimed than could be. Whoever lets go of the
-    /// directory MUST.
+    /// Vouches for flushing first in the new epoch, unless earlier data may be missing. Clients need not wait
+    /// for it: without the mark the broker only claims less. Whoever closes the directory MUST wait for it.
     pub fn renew(self, dir: &DataDir, epoch: BrokerEpoch) -> JoinHandle<()> {
         let dir = dir.clone();
         tokio::task::spawn_blocking(move || {
@@ -132,8 +131,7 @@ mod tests {
         }
     }
 
-    /// A crash while a topic is relaxed, or after it was, may lose what was acknowledged, whatever its
-    /// settings are then.
+    /// A crash while a topic is relaxed may lose acknowledged records, whatever its settings are later.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_does_not_vouch_for_what_it_has_not_flushed_first() {
         let altered = Stage::new().await;

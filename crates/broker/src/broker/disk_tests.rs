@@ -1,4 +1,4 @@
-//! What clients hear of a disk that stands still, and of one that rots.
+//! Answers to clients while a disk is stuck, and when a disk returns damaged bytes.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -27,11 +27,11 @@ const TOPIC: &str = "t";
 const BATCHES: i64 = 40;
 const VALUE_BYTES: usize = 64 << 10;
 const FIRST_SEGMENT: &str = "t-0/00000000000000000000.log";
-/// How long the disk is stuck if nobody frees it: a test that waits for it on its own thread fails instead of
-/// hanging.
+/// How long the disk is stuck if nobody frees it. A test that waits for it on its own thread then fails
+/// instead of hanging.
 const STUCK_MAX: Duration = Duration::from_secs(120);
 
-/// A topic with records in it, on a disk that can be stuck.
+/// A topic with records, on a disk that can be stuck.
 struct Library {
     stage: Stage,
 }
@@ -78,7 +78,7 @@ impl Library {
         Borrower { connection: self.stage.connection() }
     }
 
-    /// Makes the disk stuck until the guard is dropped, and takes bytes of the first segment out of memory.
+    /// Blocks the disk until the guard is dropped, and drops bytes of the first segment from memory.
     fn stick(&self, cold: std::ops::Range<usize>) -> Stuck {
         let disk = self.stage.disk.clone();
         disk.evict(&self.stage.path().join(FIRST_SEGMENT), cold).unwrap();
@@ -142,7 +142,7 @@ impl Borrower {
     }
 }
 
-/// What `ask` hears once the disk answers. Others are served meanwhile, on the one thread that there is.
+/// The answer to `ask` once the disk responds. Others are served meanwhile, on the only thread.
 async fn served_meanwhile<T: Send + 'static>(
     library: &Library,
     cold: std::ops::Range<usize>,
@@ -177,7 +177,7 @@ async fn a_fetch_whose_batches_must_be_looked_up_on_the_disk() {
     }
 }
 
-/// The header of the batch is in memory, what comes after is not.
+/// The header of the batch is in memory, the rest is not.
 #[tokio::test]
 async fn a_fetch_whose_bytes_are_on_the_disk() {
     let library = Library::new().await;
@@ -196,8 +196,7 @@ async fn a_search_by_time_that_reads_the_disk() {
     assert_eq!(found.await.offset, 5);
 }
 
-/// Kafka's code for a batch that is not what it should be: consumers hear of it, while they would wait for
-/// ever for a disk that has failed.
+/// Kafka's code for a damaged batch. Consumers report it, while they would wait forever for a failed disk.
 #[tokio::test]
 async fn a_damaged_batch_is_a_corrupt_message() {
     let library = Library::new().await;

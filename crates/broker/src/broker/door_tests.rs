@@ -1,5 +1,5 @@
-//! Every API that is served goes through the door: it refuses what the client may not do, with Kafka's code
-//! in Kafka's place, and tells how long the client is to wait.
+//! Every served API goes through the door. It refuses what the client may not do, with Kafka's code in
+//! Kafka's place, and says how long the client must wait.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::door::authorize::Requester;
 use crate::door::throttle::Charge;
 use crate::door::{Authorizer, Door, Operation, Quotas, Resource, Unlimited};
 
-/// How long everybody is to wait who is throttled.
+/// How long a throttled client must wait.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Lets everybody do everything until it is told to refuse: everything, or what has to do with topics.
+/// Allows everything until it is switched to refuse: everything, or everything about topics.
 #[derive(Default)]
 struct Switch {
     refuses: AtomicBool,
@@ -38,7 +38,7 @@ impl Authorizer for Switch {
     }
 }
 
-/// Everybody waits after everything.
+/// Every client must wait after every request.
 struct Slow;
 
 impl Quotas for Slow {
@@ -47,18 +47,17 @@ impl Quotas for Slow {
     }
 }
 
-/// What is asked of a stage that has a topic, a group and a transactional id.
+/// A stage with a topic, a group and a transactional id, and a connection to it.
 struct Scene {
     connection: Connection,
     topic: TopicId,
     refuses: Arc<Switch>,
-    /// What each API answered when it was refused.
+    /// The APIs that have been refused.
     refused: BTreeSet<ApiKey>,
 }
 
 impl Scene {
-    /// The code that `code` finds in the answer must be `expected` when everything is refused, and another
-    /// one before.
+    /// `code` must find `expected` in the answer when everything is refused, and another code before.
     async fn refused<R: Request + Clone>(
         &mut self,
         version: i16,
@@ -79,7 +78,7 @@ impl Scene {
         self.refused.insert(R::KEY);
     }
 
-    /// What is listed is there before everything is refused, and is not when it is.
+    /// An entry is listed before everything is refused, and not afterwards.
     async fn hidden<R: Request + Clone>(
         &mut self,
         version: i16,
@@ -112,7 +111,7 @@ async fn scene() -> (Stage, Scene) {
     (stage, scene)
 }
 
-/// Asks until the coordinator is there.
+/// Asks until the coordinator answers.
 async fn settle(mut ask: impl AsyncFnMut() -> i16) {
     let settled = async {
         while ask().await != 0 {
@@ -147,7 +146,7 @@ async fn every_api_refuses_what_a_client_may_not_do() {
     topics(&mut scene).await;
     cluster(&mut scene).await;
     topics_alone(&mut scene).await;
-    // Kafka asks nobody's permission to say what it serves.
+    // Kafka lists the APIs it serves without asking for permission.
     let missing: Vec<_> = api::SERVED
         .iter()
         .filter(|key| **key != ApiKey::ApiVersions && !scene.refused.contains(key))
@@ -346,7 +345,7 @@ async fn topics(scene: &mut Scene) {
     scene.refused(5, delete, TOPIC, |r| r.responses[0].error_code).await;
 }
 
-/// Who may do everything but with topics is told so of each topic.
+/// A client that may do everything except with topics gets a refusal for each topic.
 async fn topics_alone(scene: &mut Scene) {
     scene.refuses.only_topics.store(true, Ordering::Relaxed);
     scene.refused(9, offset_commit(), TOPIC, |r| r.topics[0].partitions[0].error_code).await;
@@ -370,7 +369,7 @@ async fn topics_alone(scene: &mut Scene) {
         partitions: vec![Default::default()],
     };
     let delete = OffsetDeleteRequest { group_id: "g".into(), topics: vec![topic] };
-    // It deletes what it may, so the offset is gone for the refusal; the topic is answered for all the same.
+    // The allowed request deletes the offset. The refused one still answers for the topic.
     scene.refused(0, delete, TOPIC, |r| r.topics[0].partitions[0].error_code).await;
     let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic {
         name: "t".into(),
@@ -397,7 +396,7 @@ async fn topics_alone(scene: &mut Scene) {
     scene.refuses.only_topics.store(false, Ordering::Relaxed);
 }
 
-/// Codes of resources with settings, and what a client is told that may not see or change them.
+/// Kinds of resources with settings, and the refusal to those who may not see or change them.
 const SETTINGS: [(i8, &str, ErrorCode); 3] = [(2, "t", TOPIC), (4, "1", CLUSTER), (32, "g", GROUP)];
 
 async fn cluster(scene: &mut Scene) {
@@ -430,7 +429,7 @@ async fn cluster(scene: &mut Scene) {
     scene.refused(3, dirs, CLUSTER, |r| r.error_code).await;
     let features = UpdateFeaturesRequest { timeout_ms: 60_000, validate_only: true, ..Default::default() };
     scene.refused(1, features, CLUSTER, |r| r.error_code).await;
-    // Everybody may see the brokers; what may be done with the cluster is nothing.
+    // Everyone may see the brokers. The operations allowed on the cluster are none.
     let describe = DescribeClusterRequest {
         include_cluster_authorized_operations: true,
         endpoint_type: 1,
@@ -439,7 +438,7 @@ async fn cluster(scene: &mut Scene) {
     scene.hidden(1, describe, |r| r.cluster_authorized_operations as usize).await;
 }
 
-/// The answer tells how long the client is to wait, and the connection is told to see to it: alone and in
+/// The answer says how long the client must wait, and the connection enforces it: for single requests and for
 /// runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_tell_how_long_a_client_is_to_wait() {
@@ -458,7 +457,7 @@ async fn answers_tell_how_long_a_client_is_to_wait() {
     told(answer.throttle_time_ms, muted);
 }
 
-/// A producer that wants no answer waits all the same.
+/// A producer without acknowledgements waits as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_without_acknowledgements_waits_too() {
     let door = Door { quotas: Arc::new(Slow), ..Door::open() };

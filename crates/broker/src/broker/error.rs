@@ -1,4 +1,4 @@
-//! Why a broker did not start, cannot go on, or did not stop cleanly.
+//! Why a broker did not start, cannot continue, or did not stop cleanly.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub enum StartError {
     Io { doing: String, error: std::io::Error },
 }
 
-/// Why a broker cannot go on.
+/// Why a broker cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FatalError {
     #[error("the metadata log cannot be applied: {0}")]
@@ -40,7 +40,7 @@ pub enum FatalError {
     Task(String),
 }
 
-/// Why a stop was not clean. What was acknowledged is safe; the next start may have more to recover.
+/// Why a stop was not clean. Acknowledged records are safe, but the next start may have more to recover.
 #[derive(Debug, thiserror::Error)]
 pub enum ShutdownError {
     #[error("the data directory could not be marked as cleanly stopped: {0}")]

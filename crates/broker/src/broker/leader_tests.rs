@@ -1,4 +1,4 @@
-//! What clients and followers hear of a partition whose leader is, or becomes, another broker.
+//! Answers to clients and followers about a partition whose leader is, or becomes, another broker.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
     &response.responses[0].partition_responses[0]
 }
 
-/// What a fetch says of the leader: the error, the leader, its epoch, its host.
+/// What a fetch says about the leader: the error, the leader, its epoch, its host.
 fn leader_of_fetch(response: &FetchResponse) -> (i16, i32, i32, Option<&str>) {
     let PartitionData { error_code, current_leader, .. } = fetched(response);
     let host = response.node_endpoints.first().map(|node| &*node.host);
@@ -85,7 +85,7 @@ fn leader_of_produce(response: &ProduceResponse) -> (i16, i32, i32, Option<&str>
     (*error_code, current_leader.leader_id, current_leader.leader_epoch, host)
 }
 
-/// What is said of the new leader, in versions that can say it.
+/// The expected answer about the new leader, in versions that can name it.
 fn named(can_say: bool, epoch: i32) -> (i16, i32, i32, Option<&'static str>) {
     match can_say {
         true => (NOT_LEADER, OTHER, epoch, Some("host-2")),
@@ -93,14 +93,14 @@ fn named(can_say: bool, epoch: i32) -> (i16, i32, i32, Option<&'static str>) {
     }
 }
 
-/// Asks while `meanwhile` happens, which begins once the request waits.
+/// Sends a request and lets `meanwhile` happen while the request waits.
 async fn asked_during<R: Request>(
     mut connection: Connection,
     (version, request): (i16, R),
     meanwhile: impl Future<Output = ()>,
 ) -> Result<R::Response, CloseReason> {
     let later = async {
-        // It need not wait by then: the answer is the same.
+        // The request need not wait by then: the answer is the same.
         tokio::time::sleep(Duration::from_millis(20)).await;
         meanwhile.await;
     };
@@ -145,7 +145,7 @@ async fn who_comes_after_the_leader_has_moved_is_sent_to_it_in_every_version() {
     }
 }
 
-/// The leader stays, its epoch does not: who still believes in the old epoch is told the new one.
+/// The leader stays but its epoch changes. A reader with the old epoch gets the new one.
 #[tokio::test]
 async fn a_fetch_with_a_passed_epoch_is_told_the_epoch_of_now() {
     let (stage, topic) = stage().await;
@@ -157,8 +157,7 @@ async fn a_fetch_with_a_passed_epoch_is_told_the_epoch_of_now() {
     assert_eq!(leader_of_fetch(&response), (fenced, ME, 1, Some("localhost")));
 }
 
-/// What a follower fetches counts for its ISR, so only the incarnation that is registered is read for
-/// (KIP-903).
+/// A follower's fetches count for its ISR, so only the registered incarnation is served (KIP-903).
 #[tokio::test]
 async fn a_follower_is_who_names_the_registered_epoch() {
     let (stage, topic) = stage().await;
@@ -187,7 +186,7 @@ async fn a_follower_is_who_names_the_registered_epoch() {
         assert_eq!(fetched(&response).error_code, NOT_LEADER, "{case}");
         assert!(fetched(&response).records.as_ref().is_none_or(Records::is_empty), "{case}");
     }
-    // Whatever had counted would be taken in by the answer to this one.
+    // If anything had counted, the answer to this one would add it to the ISR.
     assert_eq!(fetched(&connection.ask(17, &fetch(17, topic, Duration::ZERO)).await.unwrap()).error_code, 0);
     assert_eq!(high_watermark(), Offset(0), "nobody has the record yet");
     let response = connection.ask(17, &as_follower(17, OTHER_EPOCH)).await.unwrap();

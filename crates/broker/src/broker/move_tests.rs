@@ -1,5 +1,5 @@
-//! What becomes of partitions that are deleted or moved, while the broker is there and while it is away, and
-//! of those that cannot be opened.
+//! Partitions that are deleted or moved, while the broker is up and while it is down, and partitions that
+//! cannot be opened.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ottla_wire::{PartitionIndex, TopicId};
 use super::stage::{ME, PATIENCE, Stage, batch};
 
 const OTHER: i32 = 2;
-/// Below what the metadata log has come to: the epochs that follow are offsets that it will reach.
+/// Below the end of the metadata log. The epochs that follow are offsets that the log will reach.
 const OTHER_EPOCH: i64 = 3;
 
 const OK: i16 = 0;
@@ -28,7 +28,7 @@ async fn stage() -> Stage {
     stage
 }
 
-/// What a producer hears that writes one record.
+/// The error code for a producer that writes one record.
 async fn produce(stage: &Stage, topic: &str) -> i16 {
     let records = Some(Records::Bytes(batch(b"a", 1_000)));
     let data = PartitionProduceData { index: 0, records };
@@ -40,7 +40,7 @@ async fn produce(stage: &Stage, topic: &str) -> i16 {
     response.responses[0].partition_responses[0].error_code
 }
 
-/// What somebody hears that reads from the start: the error, and how many bytes there are.
+/// What a reader from the start gets: the error, and the number of bytes.
 async fn fetch(stage: &Stage, topic: TopicId, reader: ReplicaState) -> (i16, usize) {
     let partition = FetchPartition {
         fetch_offset: 0,
@@ -89,7 +89,7 @@ async fn eventually(what: &str, is: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, becomes).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
-/// The folders, with what makes those of one partition differ left out: `t-0`, `t-0 delete`, `t-0 stray`.
+/// The folders, without the parts that differ for each partition: `t-0`, `t-0 delete`, `t-0 stray`.
 fn folders(stage: &Stage) -> Vec<String> {
     let short = |name: String| match name.split_once('.') {
         Some((partition, rest)) => format!("{partition} {}", rest.rsplit_once('-').unwrap().1),
@@ -118,7 +118,7 @@ async fn a_partition_that_moves_away_is_retired_and_its_files_go() {
     assert_eq!(folders(&stage), ["t-0", "t-0 delete"]);
 }
 
-/// The folder has its new name, and nobody has come to remove it.
+/// The folder has its new name, but nothing has removed it yet.
 #[tokio::test]
 async fn a_stop_before_the_files_are_removed_leaves_that_to_the_next_start() {
     let stage = stage().await;
@@ -132,7 +132,7 @@ async fn a_stop_before_the_files_are_removed_leaves_that_to_the_next_start() {
     assert!(folders(&stage).is_empty());
 }
 
-/// A topic that is created right after one of the same name was deleted has nothing of it.
+/// A topic that is created right after the deletion of one of the same name has none of its records.
 #[tokio::test]
 async fn a_name_can_be_used_again_at_once() {
     let stage = stage().await;
@@ -149,8 +149,8 @@ async fn a_name_can_be_used_again_at_once() {
     }
 }
 
-/// What the metadata log says before it has this process in it was meant for another: nobody leads, and
-/// nothing is removed.
+/// Before the metadata log holds this process's registration, its records were meant for another process.
+/// Nobody leads, and nothing is removed.
 #[tokio::test]
 async fn before_it_is_registered_a_broker_leads_nothing_and_removes_nothing() {
     let before = stage().await;
@@ -163,7 +163,7 @@ async fn before_it_is_registered_a_broker_leads_nothing_and_removes_nothing() {
     }
     let (disk, metadata) = before.stop().await;
 
-    // This one sees the metadata log go on, and dies before it is registered.
+    // This one sees the metadata log move on, and dies before it is registered.
     let unseen = Stage::open(disk, metadata).await;
     delete(&unseen, gone).await;
     let all = ["deleted-0", "gone-0", "moved-0", "stays-0"];
@@ -185,7 +185,7 @@ async fn before_it_is_registered_a_broker_leads_nothing_and_removes_nothing() {
     assert_eq!(folders(&stage), ["deleted-0 stray", "gone-0 stray", "moved-0 stray", "stays-0"]);
 }
 
-/// Files may be slow; who leads is not to wait for them.
+/// Slow files must not delay a change of leader.
 #[tokio::test]
 async fn a_change_of_leader_does_not_wait_for_files() {
     let before = stage().await;
@@ -203,7 +203,7 @@ async fn a_change_of_leader_does_not_wait_for_files() {
     stage.move_to(slow, 0, &[ME]).await;
     eventually("it is being opened", || stage.disk.reads_stalled() > 0).await;
     let meanwhile = async {
-        // The other one took over while this one was away.
+        // The other broker took over while this one was down.
         eventually("it follows", || role(&stage, "fast") == Some(ViewRole::Follower)).await;
         stage.move_to(fast, 0, &[ME, OTHER]).await;
         assert_eq!(role(&stage, "fast"), Some(ViewRole::Leader));
@@ -215,8 +215,8 @@ async fn a_change_of_leader_does_not_wait_for_files() {
     assert_eq!(produce(&stage, "slow").await, OK);
 }
 
-/// A partition that cannot be opened has no replica here: nobody leads it, follows, or counts for its ISR.
-/// Its topic can be deleted all the same, and its name used again.
+/// A partition that cannot be opened has no replica here. It does not lead, follow, or count for the ISR. Its
+/// topic can still be deleted and its name used again.
 #[tokio::test]
 async fn a_partition_that_cannot_be_opened_takes_no_part() {
     let before = stage().await;
@@ -230,7 +230,7 @@ async fn a_partition_that_cannot_be_opened_takes_no_part() {
     stage.join().await;
     let alone = stage.create_topic("alone", &[&[ME]]).await;
     for leader in [ME, OTHER, ME] {
-        // The shard is not told: there is nobody to tell.
+        // Nothing is sent to the shard: it does not have the partition.
         stage.move_to(topic, 0, &[leader, ME + OTHER - leader]).await;
         assert_eq!(role(&stage, "t"), None);
         assert_eq!(produce(&stage, "t").await, STORAGE);

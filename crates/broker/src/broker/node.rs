@@ -30,8 +30,8 @@ use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
 use crate::tasks::Tasks;
 
-/// The folder of the metadata log in the data directory. No partition's folder is called so: those end in a
-/// number.
+/// The folder of the metadata log in the data directory. No partition's folder can have this name, because
+/// those end in a number.
 const METADATA_DIR: &str = "__cluster_metadata";
 
 /// Node id of a new data directory when none is set.
@@ -40,7 +40,7 @@ const FIRST_NODE_ID: i32 = 1;
 /// Threads that flush. Disks serve many flushes at once far better than one after the other.
 const FLUSH_THREADS: usize = 16;
 
-/// A node that is not yet known to its cluster.
+/// The parts of a broker that its cluster does not know yet.
 pub struct Node {
     pub ctx: Arc<Context>,
     pub dir: DataDir,
@@ -49,12 +49,12 @@ pub struct Node {
     pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
-    /// Ends when the metadata log brings what cannot be applied.
+    /// Ends when the metadata log holds something that cannot be applied.
     pub publisher: Option<JoinHandle<FatalError>>,
 }
 
 impl Node {
-    /// Opens everything. Returns when the metadata log is applied and the partitions that it names are open.
+    /// Opens everything. Returns when the metadata log is applied and its partitions are open.
     pub async fn open(
         settings: &BrokerSettings,
         dir: DataDir,
@@ -116,7 +116,7 @@ impl Node {
             cluster_id: dir.meta().cluster_id.clone(),
             clock: clock.clone(),
             applied,
-            // Who has created a topic is answered when it can be used.
+            // A created topic is usable when the answer leaves.
             published: ready_index.clone(),
         };
         tasks.spawn("the controller", task.run(asked));
@@ -126,7 +126,7 @@ impl Node {
     }
 }
 
-/// Opens the data directory; a new one gets a cluster id and, if none is set, a node id.
+/// Opens the data directory. A new one gets a cluster id and, if none is set, a node id.
 pub async fn open_data_dir(settings: &BrokerSettings) -> Result<DataDir, StartError> {
     let dirs = settings.log_dirs();
     let [dir] = dirs.as_slice() else {
@@ -171,7 +171,7 @@ async fn open_quorum(
     Ok(Quorum::start(dir.path().join(METADATA_DIR), node, quorum, machine).await?)
 }
 
-/// The partitions that have folders. With an empty metadata log they are somebody else's.
+/// The partitions that have folders. With an empty metadata log they belong to another program.
 fn found_partitions(dir: &DataDir, applied_index: u64) -> Result<Vec<FoundPartition>, StartError> {
     let found = dir.partitions().map_err(|error| StartError::Io { doing: list_of(dir.path()), error })?;
     if applied_index == 0

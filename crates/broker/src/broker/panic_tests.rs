@@ -1,4 +1,4 @@
-//! What becomes of a broker one of whose shards has panicked.
+//! The end of a broker after a shard has panicked.
 
 use ottla_group::GroupCoordinator;
 use ottla_wire::messages::FindCoordinatorRequest;
@@ -6,19 +6,19 @@ use ottla_wire::messages::FindCoordinatorRequest;
 use super::FatalError;
 use super::stage::{PATIENCE, Stage};
 
-/// Its partitions would stay dead, and nobody would know.
+/// Otherwise its partitions would stay dead without anyone noticing.
 #[tokio::test]
 async fn a_shard_that_panics_ends_the_broker_with_a_reason() {
     let stage = Stage::new().await;
     let request =
         FindCoordinatorRequest { key_type: 0, coordinator_keys: vec!["g".into()], ..Default::default() };
     let coordinators = async {
-        // The topic of the coordinators is created on first need.
+        // The coordinators' topic is created on first need.
         while stage.connection().ask(4, &request).await.unwrap().coordinators[0].error_code != 0 {
             tokio::task::yield_now().await;
         }
         loop {
-            // Whoever looks at a coordinator does so in its shard.
+            // A look at a coordinator runs in its shard.
             let _seen =
                 stage.node.ctx.coordinators.look(|_: &GroupCoordinator| -> () { panic!("on purpose") }).await;
             tokio::task::yield_now().await;

@@ -21,10 +21,10 @@ use crate::controllers::AskError;
 /// How long a controlled shutdown waits for the controller.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// How often a broker that must wait asks again.
+/// How often a waiting broker asks again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// A broker that its cluster knows.
+/// The membership of a registered broker.
 #[derive(Clone)]
 pub struct Membership {
     ctx: Arc<Context>,
@@ -32,7 +32,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Registers, and asks to be let in until it is.
+    /// Registers, then asks to be unfenced until it is.
     pub async fn join(
         ctx: Arc<Context>,
         endpoints: Vec<Endpoint>,
@@ -57,7 +57,7 @@ impl Membership {
         self.epoch
     }
 
-    /// Tells the controller again and again that this broker is there. Never returns.
+    /// Sends heartbeats to the controller. Never returns.
     pub async fn stay(self) {
         let interval = self.ctx.started_with.read(key::BROKER_HEARTBEAT_INTERVAL_MS);
         let interval = interval.max(Duration::from_millis(1));
@@ -69,8 +69,8 @@ impl Membership {
         }
     }
 
-    /// Hands leaderships over and leaves, as far as that takes no longer than [`LEAVE_MAX`]. Without
-    /// `controlled.shutdown.enable` the controller finds out by the silence.
+    /// Hands its leaderships over and leaves, within [`LEAVE_MAX`]. Without `controlled.shutdown.enable` it
+    /// leaves silently, and the controller notices missing heartbeats.
     pub async fn leave(&self) {
         if !self.ctx.started_with.read(key::CONTROLLED_SHUTDOWN_ENABLE) {
             return;
@@ -104,7 +104,7 @@ impl Membership {
     }
 }
 
-/// Asks the controller, and again while none is in charge: one will be.
+/// Asks the controller, and asks again while there is none: there will be one.
 async fn ask<R: TryFrom<Response>>(
     ctx: &Context,
     request: impl Into<Request> + Clone,
@@ -169,7 +169,7 @@ mod tests {
 
     use crate::Broker;
 
-    /// `controlled.shutdown.enable`: whether the cluster is told before a broker goes.
+    /// `controlled.shutdown.enable`: whether a stopping broker tells its cluster.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_says_that_it_leaves_unless_it_is_set_not_to() {
         for (set, told) in [("true", true), ("false", false)] {

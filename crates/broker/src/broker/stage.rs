@@ -1,5 +1,5 @@
-//! A broker on a disk in memory, without a network: what tests of the whole broker stand on. Other brokers of
-//! its cluster are records of the metadata log.
+//! The base of tests of the whole broker: a broker on a disk in memory, without a network. The other brokers
+//! of its cluster are only records in the metadata log.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -34,16 +34,16 @@ use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
 
-/// The id of the broker on the stage.
+/// The id of the tested broker.
 pub const ME: i32 = 1;
 
-/// The listener by which clients come.
+/// The listener for clients.
 const LISTENER: &str = "PLAINTEXT";
 
-/// How long a test waits for what it needs: others may have the machine.
+/// How long a test waits for what it needs. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A broker, and what survives it.
+/// A broker, and the parts that survive it.
 pub struct Stage {
     pub node: Node,
     pub disk: MemDisk,
@@ -52,12 +52,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A new broker that its cluster knows.
+    /// A new broker, registered in its cluster.
     pub async fn new() -> Stage {
         Stage::behind(Door::open()).await
     }
 
-    /// As [`Stage::new`], with others at the door.
+    /// Like [`Stage::new`], with a door of the test's own.
     pub async fn behind(door: Door) -> Stage {
         let metadata = tempfile::tempdir().unwrap();
         let disk = MemDisk::new();
@@ -70,13 +70,13 @@ impl Stage {
         stage
     }
 
-    /// A broker that its cluster does not know yet.
+    /// A broker that is not registered yet.
     pub async fn open(disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
         Stage::open_behind(Door::open(), disk, metadata).await
     }
 
     async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
-        // Brokers that are only records send no heartbeats, and are not to be missed.
+        // Brokers that exist only as records send no heartbeats and must not be fenced for it.
         let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
         let settings = BrokerSettings::from_pairs(settings).unwrap();
         let options = DirOptions {
@@ -105,7 +105,7 @@ impl Stage {
         claims.renew(&self.node.dir, joined.epoch()).await.unwrap();
     }
 
-    /// Closes all logs and ends the broker; gives what it leaves behind.
+    /// Closes all logs and ends the broker. Returns the parts that survive it.
     pub async fn stop(self) -> (MemDisk, tempfile::TempDir) {
         for shard in self.node.shards.iter() {
             let (stopped, stopping) = tokio::sync::oneshot::channel();
@@ -129,7 +129,7 @@ impl Stage {
         self.metadata.path()
     }
 
-    /// A topic with these replicas for each of its partitions; the first one leads.
+    /// Creates a topic with these replicas for each partition. The first one leads.
     pub async fn create_topic(&self, name: &str, replicas: &[&[i32]]) -> TopicId {
         let assignment = |(index, brokers): (usize, &&[i32])| CreatableReplicaAssignment {
             partition_index: index as i32,
@@ -152,7 +152,7 @@ impl Stage {
         TopicId::from(response.topics[0].topic_id)
     }
 
-    /// Another broker joins the cluster. It is a record, and never says anything.
+    /// Registers another broker. It exists only as a record.
     pub async fn register(&self, broker: i32, epoch: i64) {
         let endpoint = BrokerEndpoint {
             name: LISTENER.into(),
@@ -172,7 +172,7 @@ impl Stage {
         .await;
     }
 
-    /// A partition moves to other brokers, the first of which leads it.
+    /// Moves a partition to other brokers. The first one leads.
     pub async fn move_to(&self, topic: TopicId, partition: i32, brokers: &[i32]) {
         self.propose(MetadataRecord::PartitionChange(PartitionChangeRecord {
             partition_id: partition,
@@ -214,12 +214,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Asks, and reads the answer; an error is why the broker would have closed the connection.
+    /// Sends a request and reads the answer. An error is the reason to close the connection.
     pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, CloseReason> {
         Ok(self.ask_muted(version, request).await?.0)
     }
 
-    /// As [`Connection::ask`], with how long the connection is not to be read.
+    /// Like [`Connection::ask`]. Also returns how long the connection must not be read.
     pub async fn ask_muted<R: Request>(
         &mut self,
         version: i16,
@@ -229,7 +229,7 @@ impl Connection {
         Ok((read(R::KEY, version, &responses[0]), responses[0].mute))
     }
 
-    /// Asks; the answers are as the network gets them.
+    /// Sends a request. Returns the answers as the network gets them.
     pub async fn send<R: Request>(
         &mut self,
         version: i16,
@@ -259,7 +259,7 @@ fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
             Part::File { .. } => panic!("a disk in memory has no files to send"),
         }
     }
-    // Responses of a run come with their lengths.
+    // Each response of a run comes with its length.
     let start = if response.framed.is_some() { 4 } else { 0 };
     let mut reader = Reader::new(Bytes::from(bytes).slice(start..));
     ResponseHeader::decode(&mut reader, response_header_version(key, version)).unwrap();

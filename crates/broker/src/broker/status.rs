@@ -1,4 +1,4 @@
-//! What the broker is doing, for `/readyz`, and what it counts, for `/metrics`.
+//! The state of the broker for `/readyz`, and its counters for `/metrics`.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::facts;
 use crate::metadata::RecoveryProgress;
 
-/// Shared by the broker, which sets it as it comes along, and the HTTP server, which tells it.
+/// Shared by the broker, which sets it during its life, and the HTTP server, which shows it.
 pub struct Status {
     stage: Mutex<Stage>,
     progress: Arc<RecoveryProgress>,
@@ -23,14 +23,14 @@ pub struct Status {
     started_s: f64,
 }
 
-/// What there is to count once the broker serves.
+/// The parts that have counters once the broker serves.
 pub struct Parts {
     pub ctx: Arc<Context>,
     pub net: Arc<NetMetrics>,
     pub admission: Admission,
 }
 
-/// How far the broker has come.
+/// The stages of a broker's life.
 #[derive(Clone, Debug)]
 enum Stage {
     Starting(&'static str),
@@ -109,7 +109,7 @@ impl Facts for Status {
         let Parts { ctx, net, admission } = self.parts.get()?;
         let (groups, transactions) = tokio::join!(facts::groups(ctx), facts::transactions(ctx));
         let of_disk = ctx.clone();
-        // With many partitions this takes milliseconds, and file systems may take longer.
+        // With many partitions this takes milliseconds. File systems may take longer.
         let gathered = move || {
             let topics = facts::topics(&of_disk.published.load());
             (topics, of_disk.data_dirs.iter().map(facts::dir).collect())

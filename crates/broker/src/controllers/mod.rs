@@ -1,8 +1,9 @@
-//! The controller at work: requests from a queue, decided by the pure core, made true by the metadata log.
+//! The controller at work: takes requests from a queue, has the pure core decide them, and logs the
+//! decisions.
 //!
 //! - [`ControllerHandle`]: the way to the controller, for everything in this broker.
-//! - [`ControllerTask`]: serves the queue while this node leads the metadata log, and turns requests away
-//!   while it does not.
+//! - [`ControllerTask`]: serves the queue while this node leads the metadata log, and refuses requests while
+//!   it does not.
 //! - `round`: decisions that are logged together, and who waits for them.
 
 mod round;
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use task::ControllerTask;
 
-/// Requests that may wait for the controller. Whoever asks waits for room.
+/// The most requests in the controller's queue. Callers wait for room.
 const QUEUE_LEN: usize = 256;
 
 /// The way to the controller. Cheap to clone.
@@ -29,16 +30,16 @@ pub struct ControllerHandle {
     queue: mpsc::Sender<Asked>,
 }
 
-/// A request and who waits for its answer.
+/// A request and the waiter for its answer.
 pub struct Asked {
     request: Request,
     answer: Waiter,
 }
 
-/// Who waits for an answer.
+/// Receives an answer.
 type Waiter = oneshot::Sender<Result<Response, AskError>>;
 
-/// Why the controller gave no answer.
+/// Why the controller did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     #[error("this node does not lead the metadata log now{}; try again", leader.map(|id| format!(", node {id} does")).unwrap_or_default())]
@@ -93,7 +94,7 @@ impl ControllerHandle {
         (ControllerHandle { queue }, asked)
     }
 
-    /// Asks and waits until the answer is true on this broker.
+    /// Sends a request and waits until its answer is true on this broker.
     pub async fn ask<R: TryFrom<Response>>(&self, request: impl Into<Request>) -> Result<R, AskError> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { request: request.into(), answer };
@@ -102,13 +103,14 @@ impl ControllerHandle {
         R::try_from(response).map_err(|_| AskError::Unknown("the controller answered something else".into()))
     }
 
-    /// Asks if there is room, and does not wait for the answer. False: there was none.
+    /// Sends a request if there is room, and does not wait for the answer. Returns false if there was no
+    /// room.
     pub fn offer(&self, request: impl Into<Request>) -> bool {
         self.queue.try_send(Asked { request: request.into(), answer: oneshot::channel().0 }).is_ok()
     }
 
-    /// As [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may be made
-    /// all the same.
+    /// Like [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may still
+    /// be made.
     pub async fn ask_within<R: TryFrom<Response>>(
         &self,
         timeout_ms: i32,
@@ -121,7 +123,7 @@ impl ControllerHandle {
 
 impl Asked {
     fn refuse(self, error: AskError) {
-        // Nobody to hear it has stopped waiting.
+        // An error means that the caller has stopped waiting.
         let _gone = self.answer.send(Err(error));
     }
 }
@@ -133,7 +135,7 @@ impl IdSource for Random {
     fn uuid(&mut self) -> Uuid {
         loop {
             let id = Uuid(rand::random());
-            // Kafka keeps the ids near zero for itself, and a leading dash is a nuisance on command lines.
+            // Kafka reserves the ids near zero, and a leading dash is a nuisance on command lines.
             if !id.is_zero() && id.0[0] >> 2 != 62 {
                 return id;
             }

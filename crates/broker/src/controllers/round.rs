@@ -1,8 +1,8 @@
 //! Decisions that are logged together, and who waits for them.
 //!
-//! Requests that wait are decided in one round, each on the image that the ones before lead to: small changes
-//! share an entry of the metadata log, and so a flush. A large decision ends its round. Its entries are
-//! logged one after the other, so that none is on its way if the one before was not applied.
+//! Waiting requests are decided in one round, each on the image that results from the previous ones. Small
+//! changes share an entry of the metadata log, and so a flush. A large decision ends its round. Its entries
+//! are logged one after the other, so none is sent unless the one before was applied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use tokio::sync::watch;
 use super::{AskError, Waiter};
 use crate::metadata::Applied;
 
-/// The decisions of a round.
+/// The decisions of one round.
 pub(super) struct Round {
     start: Arc<Applied>,
-    /// As all decisions together will leave it.
+    /// The image after all decisions so far.
     image: Image,
     entries: Entries,
     replies: Vec<Reply>,
 }
 
-/// What a request gets once so many entries are applied.
+/// The answer to a request, sent once this number of entries is applied.
 pub(super) struct Reply {
     after_entries: usize,
     result: Result<Response, AskError>,
@@ -34,29 +34,29 @@ impl Round {
         Round { image: start.image.clone(), start, entries: Entries::default(), replies: Vec::new() }
     }
 
-    /// The image that the next decision is made on.
+    /// The image for the next decision.
     pub(super) fn image(&self) -> &Image {
         &self.image
     }
 
-    /// The metadata-log offset of the entry that comes next or is being filled.
+    /// The metadata-log offset of the entry that is next or being filled.
     pub(super) fn next_offset(&self) -> i64 {
         offset(self.start.index).saturating_add(1)
     }
 
-    /// The offset of the newest record that the image holds.
+    /// The offset of the newest record in the image.
     pub(super) fn image_offset(&self) -> i64 {
         offset(self.start.index).saturating_add(i64::from(!self.entries.is_empty()))
     }
 
-    /// Whether `request` may be decided in this round. A registration is the first of its entries: its epoch
-    /// is the offset of the last.
+    /// Whether `request` may be decided in this round. A registration must be the first of its entry, because
+    /// its epoch is the offset of the last record.
     pub(super) fn takes(&self, request: &Request) -> bool {
         let first = matches!(request, Request::BrokerRegistration(_));
         self.entries.has_room() && (self.entries.is_empty() || !first)
     }
 
-    /// Adds the records of a decision; nothing of it if they cannot be logged.
+    /// Adds the records of a decision. Adds nothing if they cannot be logged.
     pub(super) fn add<R>(&mut self, outcome: &Outcome<R>) -> Result<(), AskError> {
         if outcome.records.is_empty() {
             return Ok(());
@@ -68,7 +68,7 @@ impl Round {
         Ok(())
     }
 
-    /// Answers the next request, when all that was decided so far is applied.
+    /// Adds the answer to the next request. It is sent when everything decided so far is applied.
     pub(super) fn reply(&mut self, result: Result<Response, AskError>) {
         self.replies.push(Reply { after_entries: self.entries.count(), result });
     }
@@ -77,7 +77,7 @@ impl Round {
         self.entries.is_empty()
     }
 
-    /// The entries to log, and the replies to `waiters`, who are in the order of the requests.
+    /// The entries to log, and the replies to `waiters`, in the order of the requests.
     pub(super) fn finish(self, waiters: impl Iterator<Item = Waiter>) -> (Vec<Entry>, Replies) {
         let index = self.start.index;
         let waiting = waiters.zip(self.replies).collect();
@@ -87,20 +87,20 @@ impl Round {
 
 /// Replies that wait for entries.
 pub(super) struct Replies {
-    /// How many are applied, and the index of the last.
+    /// The number of applied entries, and the index of the last.
     entries: usize,
     index: u64,
     waiting: VecDeque<(Waiter, Reply)>,
 }
 
 impl Replies {
-    /// The next entry is applied, as `index`.
+    /// Notes that the next entry was applied, with this index.
     pub(super) fn applied(&mut self, index: u64) {
         self.index = index;
         self.entries += 1;
     }
 
-    /// Sends what waits for no more than the entries that are applied, once they are published.
+    /// Sends the replies whose entries are applied, once those are published.
     pub(super) fn send(&mut self, published: &watch::Receiver<u64>) {
         let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
         if due == 0 {
@@ -111,13 +111,13 @@ impl Replies {
         tokio::spawn(async move {
             let there = published.wait_for(|at| *at >= index).await.is_ok();
             for (waiter, reply) in due {
-                // Nobody to hear it has stopped waiting.
+                // An error means that the caller has stopped waiting.
                 let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
             }
         });
     }
 
-    /// Refuses whatever still waits.
+    /// Refuses all requests that still wait.
     pub(super) fn refuse(self, error: &AskError) {
         for (waiter, _) in self.waiting {
             let _gone = waiter.send(Err(error.clone()));

@@ -1,9 +1,9 @@
 //! The controller's task: one core for each leadership of the metadata log.
 //!
-//! Whoever does not lead knows nothing for sure and answers nothing. What a core remembers ends with its
-//! leadership, and also when it is unknown what became of a proposal: the next core begins once that is
-//! known, and makes whole what was only half logged. An answer leaves when its records are applied and
-//! published here, so that a topic can be used when its creation is answered.
+//! A node that does not lead knows nothing for sure and answers nothing. A core's memory ends with its
+//! leadership, and also when the outcome of a proposal is unknown. The next core begins once the outcome is
+//! known, and completes decisions that were only half logged. An answer leaves when its records are applied
+//! and published here. So a topic is usable when its creation is answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,28 +20,28 @@ use super::{AskError, Asked, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
 
-/// Requests that are taken from the queue at once.
+/// The most requests taken from the queue at once.
 const TAKEN_MAX: usize = 64;
 
-/// How long a controller that could not find out what its log holds waits before it tries again.
+/// How long a controller waits between tries to find out what its log holds.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
-// Whatever the core allows can be logged.
+// Every decision that the core allows must fit into the log.
 const _: () = assert!(UNIT_BYTES_MAX <= PROPOSAL_BYTES_MAX);
 
-/// What the controller's task works with.
+/// The parts that the controller's task works with.
 pub struct ControllerTask<L> {
     pub log: Arc<L>,
     pub settings: Arc<BrokerSettings>,
     pub cluster_id: String,
     pub clock: Clock,
-    /// The image as the metadata log has it, and its index.
+    /// The image according to the metadata log, and its index.
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
-    /// The index of the image that is published.
+    /// The index of the published image.
     pub published: watch::Receiver<u64>,
 }
 
-/// A time in which this node is in charge.
+/// One continuous period in which this node is the controller.
 struct Term<'a, L> {
     task: &'a ControllerTask<L>,
     epoch: u64,
@@ -52,19 +52,19 @@ struct Term<'a, L> {
 /// How a term ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// This node does not lead any more.
+    /// This node no longer leads.
     Deposed,
-    /// It is unknown whether a proposal will be applied.
+    /// A proposal has an unknown outcome.
     Unsure,
-    /// Nobody can ask any more.
+    /// All handles are gone.
     Closed,
 }
 
 impl<L: MetadataLog> ControllerTask<L> {
-    /// Serves requests until nobody can ask any more, or the metadata log has stopped.
+    /// Serves requests until all handles are gone or the metadata log has stopped.
     pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         let mut leadership = self.log.leadership();
-        // The epoch in which a proposal may yet be applied.
+        // The epoch in which an earlier proposal may still be applied.
         let mut unsure = None;
         loop {
             let leads = leadership.wait_for(|now| now.me);
@@ -90,7 +90,7 @@ impl<L: MetadataLog> ControllerTask<L> {
         }
     }
 
-    /// Refuses requests until `done`; `None` if nobody can ask any more.
+    /// Refuses requests until `done`. `None` if all handles are gone.
     async fn turn_away<T>(
         &self,
         asked: &mut mpsc::Receiver<Asked>,
@@ -106,8 +106,8 @@ impl<L: MetadataLog> ControllerTask<L> {
         }
     }
 
-    /// Finds out what became of all earlier proposals of this epoch: they are applied before one that comes
-    /// now, or never. False if that cannot be told yet.
+    /// Finds out the outcome of all earlier proposals of this epoch. They are applied before a new one, or
+    /// never. False if that is not known yet.
     async fn settle(&self, epoch: u64) -> bool {
         match self.log.propose_in(epoch, Vec::new()).await {
             Ok(_) => true,
@@ -151,7 +151,7 @@ impl<L: MetadataLog> Term<'_, L> {
         ended
     }
 
-    /// Works until nobody can ask any more. Requests that it leaves in `waiting` are not decided.
+    /// Works until all handles are gone. Requests left in `waiting` are undecided.
     async fn work(
         &mut self,
         asked: &mut mpsc::Receiver<Asked>,
@@ -159,7 +159,7 @@ impl<L: MetadataLog> Term<'_, L> {
     ) -> Result<(), Ended> {
         let mut ticks = tokio::time::interval(Controller::TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What the last controller left half done comes before everything else.
+        // First comes whatever the last controller left half done.
         while self.tick().await? {}
         loop {
             tokio::select! {
@@ -175,8 +175,8 @@ impl<L: MetadataLog> Term<'_, L> {
         }
     }
 
-    /// Does what is due. Requests that came before go first: a heartbeat that waits behind a pause must count
-    /// before its absence does.
+    /// Does what is due. Requests that arrived earlier go first: a heartbeat that waits behind a pause must
+    /// count before its absence does.
     async fn look_after(
         &mut self,
         asked: &mut mpsc::Receiver<Asked>,
@@ -203,7 +203,7 @@ impl<L: MetadataLog> Term<'_, L> {
         Ok(())
     }
 
-    /// Decides on requests from the front of `waiting`, as many as fit in one round, and makes them true.
+    /// Decides as many requests from the front of `waiting` as fit into one round, and logs them.
     async fn decide(&mut self, waiting: &mut Vec<Asked>) -> Result<(), Ended> {
         let mut round = self.round()?;
         let mut taken = 0;
@@ -219,7 +219,7 @@ impl<L: MetadataLog> Term<'_, L> {
         self.make_true(round, waiting.drain(..taken).map(|asked| asked.answer)).await
     }
 
-    /// One piece of what is due; whether there was any.
+    /// Does one piece of what is due. False if there was none.
     async fn tick(&mut self) -> Result<bool, Ended> {
         let mut round = self.round()?;
         let outcome = self.core.tick(&mut self.task.call(&round, &mut Random));
@@ -231,7 +231,7 @@ impl<L: MetadataLog> Term<'_, L> {
         Ok(any)
     }
 
-    /// A round on the image as it is now, if this node may still decide.
+    /// Starts a round on the current image, if this node may still decide.
     fn round(&self) -> Result<Round, Ended> {
         if leads(&self.leadership.borrow(), self.epoch) {
             Ok(Round::new(self.task.applied.load_full()))
@@ -240,7 +240,8 @@ impl<L: MetadataLog> Term<'_, L> {
         }
     }
 
-    /// Logs the entries of a round one after the other, and answers what each of them makes true.
+    /// Logs the entries of a round one after the other. Answers the requests of each entry once it is
+    /// published.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
         replies.send(&self.task.published);
@@ -258,10 +259,10 @@ impl<L: MetadataLog> Term<'_, L> {
         Ok(())
     }
 
-    /// Resolves when this node does not lead any more.
+    /// Resolves when this node no longer leads.
     async fn deposed(&self) {
         let mut leadership = self.leadership.clone();
-        // An error is that the log has stopped, which ends a leadership, too.
+        // An error means that the log has stopped, which also ends a leadership.
         drop(leadership.wait_for(|now| !leads(now, self.epoch)).await);
     }
 

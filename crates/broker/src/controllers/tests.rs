@@ -1,4 +1,4 @@
-//! The controller's task on a metadata log that does as it is told.
+//! The controller's task on a metadata log that tests control.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,13 +27,13 @@ use crate::metadata::{Applied, Inbox, Machine};
 
 const CLUSTER: &str = "cluster";
 
-/// What becomes of a proposal that is none of those that are simply applied.
+/// What happens to a proposal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Applied,
-    /// It is applied, and then another node leads.
+    /// It is applied, then another node leads.
     AppliedLast,
-    /// Its proposer hears nothing in time; it is applied before the next.
+    /// Its proposer gets no answer in time. It is applied before the next one.
     Late,
 }
 
@@ -49,7 +49,7 @@ struct Held {
     index: u64,
     fates: VecDeque<Fate>,
     late: Vec<Vec<Bytes>>,
-    /// The bytes of each proposal that was applied.
+    /// The size in bytes of each applied proposal.
     sizes: Vec<usize>,
 }
 
@@ -110,7 +110,7 @@ impl MetadataLog for FakeLog {
     async fn shutdown(&self) {}
 }
 
-/// A task that runs, and what it works with.
+/// A running task, and the parts it works with.
 struct World {
     log: Arc<FakeLog>,
     controller: ControllerHandle,
@@ -118,7 +118,7 @@ struct World {
 }
 
 impl World {
-    /// A new cluster; this node is 1, and leads in epoch 1.
+    /// A new cluster in which this node is 1 and leads in epoch 1.
     fn start(settings: &[(&str, &str)]) -> World {
         let settings =
             BrokerSettings::from_pairs([("node.id", "1")].iter().chain(settings).copied()).unwrap();
@@ -175,7 +175,7 @@ impl World {
         within(self.controller.ask(request)).await
     }
 
-    /// Brokers that are registered and unfenced.
+    /// Registers and unfences these brokers.
     async fn join(&self, brokers: &[i32]) {
         for id in brokers {
             assert_eq!(self.register(*id, 1).await, Ok(0));
@@ -195,13 +195,13 @@ impl World {
         Ok(ErrorCode::from_code(response.topics[0].error_code).unwrap())
     }
 
-    /// Waits until the image is as it should be.
+    /// Waits until the image satisfies `is`.
     async fn until(&self, is: impl Fn(&Applied) -> bool) {
         let mut published = self.log.published.subscribe();
         within(published.wait_for(|_| is(&self.applied.load()))).await.unwrap();
     }
 
-    /// How many partitions each broker leads.
+    /// The number of partitions that this broker leads.
     fn led_by(&self, id: i32) -> usize {
         let applied = self.applied.load();
         let partitions = applied.image.topics().flat_map(|topic| topic.partitions.values());
@@ -209,7 +209,7 @@ impl World {
     }
 }
 
-/// As long as a busy machine may take.
+/// Waits as long as a busy machine may take.
 async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
 }
@@ -221,11 +221,11 @@ async fn who_does_not_lead_answers_nothing() {
     world.log.lead(2, 2);
     let elsewhere = AskError::NotController { leader: Some(BrokerId(2)) };
     assert_eq!(elsewhere.to_string(), "this node does not lead the metadata log now, node 2 does; try again");
-    // Also what needs no record.
+    // Also a request that needs no record.
     assert_eq!(world.heartbeat(1, false).await.unwrap_err(), elsewhere);
     assert_eq!(world.create("t", 1, 1).await, Err(elsewhere));
     world.log.lead(3, 1);
-    // It may not have heard yet.
+    // It may not know yet.
     while let Err(error) = world.heartbeat(1, false).await {
         assert!(matches!(error, AskError::NotController { .. }));
         tokio::task::yield_now().await;
@@ -233,7 +233,7 @@ async fn who_does_not_lead_answers_nothing() {
     assert_eq!(world.create("t", 1, 1).await, Ok(ErrorCode::None));
 }
 
-/// What a controller remembers of brokers may be long past when the same node leads again.
+/// A controller's memory of brokers may be outdated when the same node leads again.
 #[tokio::test]
 async fn each_leadership_begins_anew() {
     let world = World::start(&[]);
@@ -257,7 +257,7 @@ async fn all_brokers_that_are_silent_are_fenced() {
         assert_eq!(world.register(id, 1).await, Ok(0));
     }
     for id in 1..=5 {
-        // One may be fenced again while others come.
+        // One may be fenced again while others join.
         world.heartbeat(id, false).await.unwrap();
     }
     world.until(|applied| applied.image.brokers.values().all(|broker| broker.fenced)).await;
@@ -290,7 +290,7 @@ async fn what_a_deposed_controller_left_half_done_is_made_whole() {
     world.until(|_| world.led_by(2) == 10_000).await;
 }
 
-/// A proposal that may yet be applied must not be decided around: what follows would contradict it.
+/// Nothing may be decided while a proposal may still be applied, because later decisions could contradict it.
 #[tokio::test]
 async fn nothing_is_decided_while_it_is_unknown_what_the_log_holds() {
     let world = World::start(&[]);

@@ -1,4 +1,4 @@
-//! How a coordinator of any kind is asked.
+//! How to send requests to a coordinator of any kind.
 
 use std::time::Duration;
 
@@ -12,23 +12,24 @@ use super::desk::Coordinators;
 use super::kind::{Asked, Kind, Letter, Proof};
 use crate::shard::Letters;
 
-/// As Kafka says it: clients of any age look for the coordinator and ask again.
+/// Kafka's code for this: clients of any age then look for the coordinator and ask again.
 pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
-/// One thing that coordinators of a kind are asked.
+/// One request to coordinators of a kind.
 pub trait Ask {
     type Kind: Kind;
 
-    /// What it is answered.
+    /// The answer to it.
     type Answer;
 
     fn question(self) -> <Self::Kind as Kind>::Question;
 
-    /// Its answer, of all that there are; `None` for that to something else, which never comes.
+    /// Picks its answer out of all answers of the kind. `None` for the answer to another request, which never
+    /// happens.
     fn answer(answer: <Self::Kind as Kind>::Answer) -> Option<Self::Answer>;
 }
 
-/// Declares what a kind can be asked: a type for each variant of its questions, and its answer.
+/// Declares the requests of a kind: a type for each variant of its questions, and its answer.
 macro_rules! asks {
     ($kind:ty, $question:ident, $response:ident: $($name:ident($asked:ty) => $answer:ty,)+) => {$(
         pub struct $name(pub $asked);
@@ -50,7 +51,7 @@ macro_rules! asks {
 pub(super) use asks;
 
 impl Coordinators {
-    /// Adds a request to the coordinator of a partition to `letters`. Its answer comes when they have been
+    /// Adds a request to the coordinator of a partition to `letters`. The answer comes after they have been
     /// sent.
     pub(super) fn write_to<A: Ask>(
         &self,
@@ -81,8 +82,8 @@ impl Coordinators {
         Ok(answer)
     }
 
-    /// Looks at every coordinator of a kind that serves on this broker, and gives what `look` has seen. What
-    /// it does delays the partitions that share the shard.
+    /// Runs `look` on every coordinator of a kind that serves on this broker, and returns the results. Its
+    /// work delays the partitions in the same shard.
     pub async fn look<K: Kind, T: Send + 'static>(
         &self,
         look: impl Fn(&K) -> T + Clone + Send + 'static,
@@ -105,7 +106,7 @@ impl Coordinators {
     }
 }
 
-/// An answer that is awaited.
+/// A pending answer.
 pub struct Answer<A: Ask>(oneshot::Receiver<Result<<A::Kind as Kind>::Answer, Unserved>>);
 
 impl<A: Ask> Answer<A> {
@@ -116,12 +117,12 @@ impl<A: Ask> Answer<A> {
                 Some(answer) => Ok(answer),
                 None => unreachable!("a coordinator answers what it was asked"),
             },
-            // The leadership went away with the request.
+            // The leadership ended before the answer.
             Err(_) => Err(ErrorCode::NotCoordinator),
         }
     }
 
-    /// Waits for it so long: what was asked may be done all the same.
+    /// Waits for it up to `patience`. After that the request may still be carried out.
     pub async fn come_within(self, patience: Duration) -> Result<A::Answer, ErrorCode> {
         tokio::time::timeout(patience, self.come()).await.unwrap_or(Err(TOO_LATE))
     }

@@ -1,5 +1,5 @@
-//! The desk: where whoever wants something of a coordinator comes to, and what coordinators have done for
-//! them outside of their shards.
+//! The desk: the entry for requests to coordinators, and the services that coordinators need outside of their
+//! shards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,19 +18,19 @@ use crate::controllers::ControllerHandle;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 
-/// The coordinators of the cluster, as this broker reaches them. Groups are asked by
-/// [`Coordinators::groups`], transactional ids by [`Coordinators::transactions`], and transactional writes
-/// are confirmed by [`Coordinators::verify`].
+/// The coordinators of the cluster, from the viewpoint of this broker. [`Coordinators::groups`] reaches
+/// groups, [`Coordinators::transactions`] transactional ids, and [`Coordinators::verify`] confirms
+/// transactional writes.
 pub struct Coordinators {
     node: BrokerId,
-    /// The settings of the start; dynamic ones are in the image.
+    /// The settings of the start. The dynamic ones are in the image.
     settings: Arc<BrokerSettings>,
     pub(super) clock: Clock,
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) controller: ControllerHandle,
     producer_ids: ProducerIds,
     caught_up: AtomicBool,
-    /// Held while an internal topic is created: when a creation failed last.
+    /// Held while an internal topic is created. The time is that of the last failure.
     pub(super) creation: Mutex<Option<Instant>>,
     kit: Arc<Kit>,
 }
@@ -57,12 +57,12 @@ impl Coordinators {
         }
     }
 
-    /// What the coordinators in the shards of this broker share.
+    /// The state that all coordinators in the shards of this broker share.
     pub fn kit(&self) -> &Arc<Kit> {
         &self.kit
     }
 
-    /// What coordinators know of the cluster now.
+    /// The current view of the cluster for coordinators.
     pub fn world(&self) -> Guard<Arc<World>> {
         self.kit.world()
     }
@@ -75,23 +75,23 @@ impl Coordinators {
         &self.kit.counts
     }
 
-    /// The settings that hold now: those of the start with the dynamic ones above them.
+    /// The current settings: those of the start, overridden by the dynamic ones.
     pub(super) fn settings(&self) -> BrokerSettings {
         self.settings.with_dynamic(&self.published.load().image)
     }
 
-    /// Whatever was in the metadata log when this broker started is published.
+    /// Notes that the metadata log is published up to its end at the start of this broker.
     pub fn set_caught_up(&self) {
         self.caught_up.store(true, Ordering::Release);
     }
 
-    /// Before this, a topic that the image lacks is not known to be gone: partitions open before their image
-    /// is published.
+    /// Before this, a topic that the image lacks may still exist: partitions open before their image is
+    /// published.
     pub fn is_caught_up(&self) -> bool {
         self.caught_up.load(Ordering::Acquire)
     }
 
-    /// An id that no other producer has or will have.
+    /// A producer id that is unique in the cluster.
     pub async fn next_producer_id(&self) -> Result<ProducerId, ErrorCode> {
         let epoch = self.published.load().image.broker_epoch(self.node);
         let epoch = epoch.ok_or(ErrorCode::CoordinatorNotAvailable)?;

@@ -1,4 +1,4 @@
-//! The group coordinator as a kind, and how to ask it.
+//! The group coordinator as a kind, and how to reach it.
 
 use ottla_coordinator::{Frame, Moment};
 use ottla_group::request::Declared;
@@ -11,7 +11,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Answer, Ask};
 use super::desk::Coordinators;
 use super::kind::{Home, Kind, Proof, Waiting};
-use super::metered::Metered;
+use super::kit::Metered;
 use super::world::World;
 use crate::shard::Letters;
 
@@ -48,7 +48,7 @@ impl Kind for GroupCoordinator {
     }
 }
 
-/// Whatever group coordinators declare can be asked of them.
+/// Every declared group request can be sent to its coordinator.
 impl<R: Declared> Ask for R {
     type Kind = GroupCoordinator;
     type Answer = R::Response;
@@ -62,7 +62,7 @@ impl<R: Declared> Ask for R {
     }
 }
 
-/// Group coordinators, for those who ask.
+/// Sends requests to group coordinators.
 #[derive(Clone, Copy)]
 pub struct Groups<'a> {
     desk: &'a Coordinators,
@@ -75,15 +75,16 @@ impl Coordinators {
 }
 
 impl Groups<'_> {
-    /// Asks the coordinator of the group that the request is for. The error is that of the coordinator as
-    /// such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may have been carried out,
-    /// and nobody hears of it.
+    /// Sends a request to the coordinator of its group. An error is about the coordinator as such: it is
+    /// elsewhere, loading or not available. Safe to drop, but the request may be carried out without an
+    /// answer.
     pub async fn ask<R: Declared>(self, caller: Caller, request: R) -> Result<R::Response, ErrorCode> {
         let index = self.partition_for(&group_of(&request)).await?;
         self.ask_at(index, caller, request, None).await
     }
 
-    /// As [`Groups::ask`], what waits for other members: as long as the group's own timeouts let it.
+    /// Like [`Groups::ask`], for requests that wait for other members. Only the group's own timeouts limit
+    /// the wait.
     pub async fn ask_with_others<R: Declared>(
         self,
         caller: Caller,
@@ -94,8 +95,8 @@ impl Groups<'_> {
         self.desk.send_to::<R>(index, call, None).await?.come().await
     }
 
-    /// Asks the coordinator that lives in one partition of the offsets topic, and waits for
-    /// `offsets.commit.timeout.ms` at the most. `proof` is for a request that is part of a producer's
+    /// Sends a request to the coordinator in one partition of the offsets topic. Waits for
+    /// `offsets.commit.timeout.ms` at most. `proof` comes with a request that is part of a producer's
     /// transaction.
     pub async fn ask_at<R: Declared>(
         self,
@@ -109,7 +110,7 @@ impl Groups<'_> {
         self.desk.send_to::<R>(index, call, proof).await?.come_within(patience).await
     }
 
-    /// Adds a request to the coordinator of its group to `letters`. Its answer comes when they have been
+    /// Adds a request to the coordinator of its group to `letters`. The answer comes after they have been
     /// sent.
     pub async fn write_to<R: Declared>(
         self,
@@ -121,7 +122,7 @@ impl Groups<'_> {
         self.desk.write_to(letters, index, Call { caller, request: request.into() }, None)
     }
 
-    /// The partition of the offsets topic that is in charge of a group. The topic is created on first need.
+    /// The partition of the offsets topic that keeps a group. The topic is created on first need.
     pub async fn partition_for(self, group: &str) -> Result<PartitionIndex, ErrorCode> {
         Ok(self.desk.partition_for(GroupCoordinator::TOPIC, group).await?)
     }
@@ -132,7 +133,7 @@ impl Groups<'_> {
     }
 }
 
-/// The group that a request is for. One that is for no single group is asked of each partition:
+/// The group that a request is for. A request without a single group goes to each partition through
 /// [`Groups::ask_at`].
 fn group_of(request: &impl Declared) -> Str {
     request.group().cloned().unwrap_or_default()

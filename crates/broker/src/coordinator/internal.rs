@@ -1,5 +1,5 @@
-//! The internal topics that coordinators keep their state in, and which of their partitions is in charge of
-//! an id. The topics are made when they are needed first.
+//! The internal topics that hold the state of coordinators, and the mapping from an id to its partition. The
+//! topics are created on first need.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use ottla_wire::{InternalTopic, PartitionIndex};
 
 use super::desk::Coordinators;
 
-/// Where groups and their offsets are kept.
+/// The topic of groups and their offsets.
 pub const OFFSETS_TOPIC: &str = InternalTopic::Offsets.topic();
 
-/// Where transactional ids and their transactions are kept.
+/// The topic of transactional ids and their transactions.
 pub const TRANSACTIONS_TOPIC: &str = InternalTopic::TransactionState.topic();
 
 /// How long the creation of an internal topic may take.
 const CREATE_TIMEOUT_MS: i32 = 10_000;
 
-/// How long nobody tries again after a creation has failed: what stands in its way does not pass at once.
+/// The pause after a failed creation. Its cause will not pass at once.
 const CREATE_RETRY: Duration = Duration::from_secs(1);
 
-/// The topic is not there and cannot be made now. What stands in the way is in the log.
+/// The topic does not exist and cannot be created now. The log has the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the internal topic is not there and cannot be created now; try again")]
 pub struct NotAvailable;
@@ -36,8 +36,8 @@ impl From<NotAvailable> for ErrorCode {
 }
 
 impl Coordinators {
-    /// The partition of an internal topic that is in charge of an id. A topic that is not there is created,
-    /// and can be used when this returns.
+    /// The partition of an internal topic that keeps an id. Creates the topic if it does not exist. It is
+    /// usable when this returns.
     pub async fn partition_for(
         &self,
         topic: InternalTopic,
@@ -50,14 +50,14 @@ impl Coordinators {
         self.known_partition_for(topic, id).ok_or(NotAvailable)
     }
 
-    /// As [`Coordinators::partition_for`], of a topic that is there.
+    /// Like [`Coordinators::partition_for`], but only if the topic exists.
     pub fn known_partition_for(&self, topic: InternalTopic, id: &str) -> Option<PartitionIndex> {
         let published = self.published.load();
         let partitions = published.image.topic(topic.topic())?.partition_count();
         Some(partition_of(id, partitions))
     }
 
-    /// The partitions of an internal topic that this broker leads. There are none before the topic is needed.
+    /// The partitions of an internal topic that this broker leads. None if the topic does not exist.
     pub fn led_here(&self, topic: InternalTopic) -> Vec<PartitionIndex> {
         let published = self.published.load();
         let partitions = published.topic(topic.topic()).into_iter().flat_map(|topic| topic.partitions());
@@ -65,7 +65,7 @@ impl Coordinators {
         led.map(|partition| partition.index).collect()
     }
 
-    /// Creates an internal topic, unless somebody else does meanwhile; one at a time.
+    /// Creates an internal topic, one at a time, unless another task has created it meanwhile.
     async fn create(&self, topic: InternalTopic) -> Result<(), NotAvailable> {
         let mut failed = self.creation.lock().await;
         if self.published.load().image.topic(topic.topic()).is_some() {
@@ -99,12 +99,12 @@ impl Coordinators {
     }
 }
 
-/// The partition of `partitions` (at least one) that keeps the state of a group or transactional id, as every
-/// Kafka broker and tool computes it: Java's hash of the id's UTF-16 units, its absolute value, modulo.
+/// The partition of `partitions` (at least one) that keeps a group or transactional id. Every Kafka broker
+/// and tool computes it in this way: Java's hash of the id's UTF-16 units, its absolute value, modulo.
 fn partition_of(id: &str, partitions: i32) -> PartitionIndex {
     let hash =
         id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    // The absolute value of the smallest number is 0 here, not that number.
+    // The absolute value of the smallest integer is 0 here.
     let absolute = hash.checked_abs().unwrap_or(0);
     PartitionIndex(absolute % partitions.max(1))
 }
@@ -146,7 +146,7 @@ fn request(settings: &BrokerSettings, topic: InternalTopic, brokers: usize) -> C
 mod tests {
     use super::*;
 
-    /// Values of `String.hashCode`.
+    /// Values of Java's `String.hashCode`.
     #[test]
     fn ids_are_hashed_as_java_does() {
         let cases = [

@@ -1,21 +1,19 @@
-//! Coordinators at work: what stands between a coordinator's core, the shard that owns its partition, and
-//! those who ask.
+//! Coordinators at work: the layer between a coordinator's core, the shard of its partition, and its callers.
 //!
-//! A coordinator of a partition of an internal topic lives in the shard that owns the partition, for as long
-//! as this broker leads it. Nothing here knows how many brokers there are.
+//! The coordinator of a partition of an internal topic lives in the partition's shard while this broker leads
+//! it. Nothing here depends on the number of brokers.
 //!
-//! - [`kind`]: what the frame must know of a kind of coordinator, and the mail to one.
-//! - [`host`]: a coordinator in its shard, who waits for it, and what is done for it.
-//! - [`load`]: a coordinator's state, read from its log off the shard.
-//! - [`metered`]: the memory of all groups of this broker.
-//! - [`kit`]: what all coordinators of this broker share: the world, room for loading, counts.
-//! - [`world`]: what they know of settings and topics.
-//! - [`desk`]: where whoever wants something of a coordinator comes to.
-//! - [`ask`]: how a coordinator of any kind is asked.
-//! - [`groups`], [`transactions`]: each kind, and what is special in asking it.
-//! - [`txn_markers`]: the ends of transactions, on their way to partitions.
-//! - [`verify`]: whether partitions that are written to are part of a transaction.
-//! - [`internal`]: the internal topics, and which of their partitions is in charge of an id.
+//! - [`kind`]: the broker's part of a kind of coordinator, and the mail to one.
+//! - [`host`]: the coordinator of a partition in its shard, the waiters for its answers, and its effects.
+//! - [`kit`]: the state that all coordinators of this broker share: the world, room for loading, counts,
+//!   memory.
+//! - [`world`]: settings and topics as the cores see them.
+//! - [`desk`]: the entry for requests to coordinators.
+//! - [`ask`]: how to send requests to a coordinator of any kind.
+//! - [`groups`], [`transactions`]: each kind, and the requests to it.
+//! - [`txn_markers`]: carries the markers of ended transactions to their partitions.
+//! - [`verify`]: checks that the partitions of a write are part of its transaction.
+//! - [`internal`]: the internal topics, and the mapping from an id to its partition.
 
 pub mod ask;
 mod desk;
@@ -24,8 +22,6 @@ mod host;
 pub mod internal;
 mod kind;
 mod kit;
-mod load;
-mod metered;
 pub mod transactions;
 pub mod txn_markers;
 pub mod verify;
@@ -35,5 +31,6 @@ mod world;
 mod tests;
 
 pub use desk::Coordinators;
-pub use kind::{Coordinating, Proof};
+pub use host::Coordinating;
+pub use kind::Proof;
 pub use world::World;

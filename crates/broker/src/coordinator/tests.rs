@@ -1,5 +1,4 @@
-//! A group coordinator in a shard, with a real log: what a leadership that comes, goes and comes again makes
-//! of it.
+//! A group coordinator in a shard with a real log, through leaderships that start, end and start again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +77,7 @@ fn image() -> Image {
     Image::default().apply_all(&records).unwrap().0
 }
 
-/// Opens the partition as a start of the broker does.
+/// Opens the partition as the broker does at its start.
 async fn open_driver(
     dir: DataDir,
     settings: Arc<BrokerSettings>,
@@ -105,11 +104,11 @@ async fn open_driver(
 }
 
 impl Partition {
-    /// Opens what is in the folder; this broker does not lead yet.
+    /// Opens the partition in the folder. This broker does not lead it yet.
     async fn open(path: &std::path::Path) -> Partition {
         let settings = Arc::new(BrokerSettings::from_pairs([("node.id", "1")]).unwrap());
         let identity = Identity { node_id: Some(NODE.0), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
-        // The shard that had it before may not have let go of it yet.
+        // The previous shard may still hold it.
         let dir = loop {
             match DataDir::open(path, &identity) {
                 Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -146,13 +145,13 @@ impl Partition {
         change(&mut state);
         state.partition_epoch.0 = state.leader_epoch.0;
         self.handle.shard.send(Mail::Assign(vec![(self.handle.key, state)])).await.unwrap();
-        // As the publisher does: what is sent after it comes in a later turn.
+        // The publisher does the same: what is sent after it comes in a later turn.
         let (passed, barrier) = oneshot::channel();
         self.handle.shard.send(Mail::Barrier(passed)).await.unwrap();
         barrier.await.unwrap();
     }
 
-    /// What a request is answered; `None` if it is let go.
+    /// The answer to a request, or `None` if it is dropped.
     async fn ask(&self, request: Request) -> Option<Result<Response, Unserved>> {
         self.ask_with(request, None).await
     }
@@ -167,7 +166,7 @@ impl Partition {
         answered.await.ok()
     }
 
-    /// What a request is answered once the coordinator is loaded.
+    /// The answer to a request once the coordinator is loaded.
     async fn answer(&self, request: Request) -> Response {
         loop {
             match self.ask(request.clone()).await.unwrap() {
@@ -198,7 +197,7 @@ impl Partition {
         }
     }
 
-    /// As if the coordinator of the transaction had agreed.
+    /// A proof as if the coordinator of the transaction had agreed.
     async fn verified(&self) -> Proof {
         let claim = Claim { producer: PRODUCER, sequence: Sequence::NONE, bumps_epochs: false };
         let guards = begin([(&*self.handle, claim)].into_iter()).await;
@@ -220,7 +219,7 @@ impl Partition {
         assert!(matches!(group.outcome(0), Some(Ok(_))));
     }
 
-    /// Ends the shard and opens what it has left behind.
+    /// Ends the shard and reopens its folder.
     async fn restart(self) -> Partition {
         let (stopped, stopping) = oneshot::channel();
         self.handle.shard.send(Mail::Stop(stopped)).await.unwrap();
@@ -284,7 +283,8 @@ async fn a_coordinator_comes_and_goes_with_the_leadership() {
     assert_eq!(counts.loads.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
 
-/// The batch of a transaction's offsets carries its producer, so that a later life knows what is undecided.
+/// The batch of a transaction's offsets carries its producer. So the next leader knows which offsets are
+/// undecided.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offsets_of_a_transaction_wait_for_its_end_through_a_restart() {
     let dir = TempDir::new().unwrap();
@@ -303,8 +303,8 @@ async fn offsets_of_a_transaction_wait_for_its_end_through_a_restart() {
     }
 }
 
-/// A producer's offsets are verified, then written: a marker that comes in between ends the transaction, and
-/// offsets that came after it would stay undecided for ever.
+/// A producer's offsets are verified, then written. A marker in between ends the transaction. Offsets written
+/// after it would stay undecided forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     let dir = TempDir::new().unwrap();
@@ -315,15 +315,14 @@ async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     partition.end_transaction(false).await;
     let late = partition.ask_with(commit_in_transaction(2), Some(proof)).await;
     assert!(matches!(late, Some(Err(Unserved::Producer(AppendError::NotVerified { .. })))));
-    // Nor are those of an epoch that has passed, verified or not: the coordinator goes on as if nothing had
-    // happened.
+    // Nor are those of an old epoch, verified or not. The coordinator continues as if nothing had happened.
     let epoch = ProducerEpoch(PRODUCER.epoch.0 - 1);
     let claim = Claim { producer: Producer { epoch, ..PRODUCER }, ..proof.claim };
     let fenced = Some(Proof { claim, verify: false, guard: None });
     let late = partition.ask_with(commit_in_transaction(2), fenced).await;
     assert!(matches!(late, Some(Err(Unserved::Producer(AppendError::InvalidProducerEpoch { .. })))));
     assert_eq!(partition.kit.counts.loads.load(std::sync::atomic::Ordering::Relaxed), 1);
-    // Verified anew, they are written; once the transaction is open, the old proof does, too.
+    // Verified again, they are written. Once the transaction is open, the old proof suffices, too.
     let proof = partition.verified().await;
     for offset in [3, 4] {
         let taken = partition.ask_with(commit_in_transaction(offset), Some(proof)).await;
@@ -335,7 +334,7 @@ async fn offsets_of_a_transaction_that_has_ended_are_not_written() {
     assert_eq!(partition.fetch(true).await, Ok(4));
 }
 
-/// Offsets and the marker after them come in one turn: they are written in this order.
+/// Offsets and a later marker come in one turn. They are written in this order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_marker_comes_after_what_was_asked_before_it() {
     let dir = TempDir::new().unwrap();
@@ -350,7 +349,7 @@ async fn a_marker_comes_after_what_was_asked_before_it() {
     }
 }
 
-/// A stop does not wait for members that wait for each other, and nothing is served after it.
+/// A stop does not wait for members that wait for each other. Nothing is served after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_resigns_lets_everybody_go() {
     let dir = TempDir::new().unwrap();

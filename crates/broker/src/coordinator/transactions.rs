@@ -1,4 +1,4 @@
-//! The transaction coordinator as a kind, and how to ask it.
+//! The transaction coordinator as a kind, and how to reach it.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 use super::ask::{Ask, asks};
 use super::desk::Coordinators;
 use super::kind::{Home, Kind, Letter, Waiting};
-use super::metered::Metered;
+use super::kit::Metered;
 use super::txn_markers;
 use super::world::World;
 use crate::shard::Letters;
 
-/// How long a request waits for its records to be committed, and for a producer id if it needs one. Kafka's
+/// How long a request waits for the commit of its records, and for a producer id if needed. Kafka's
 /// `request.timeout.ms`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,15 +35,15 @@ impl Kind for TxnCoordinator {
         TxnCoordinator::new(TxnConfig::clone(&world.transactions), epoch)
     }
 
-    /// Topics that are gone are found so when their markers are to be written.
+    /// Deleted topics need nothing here. They are noticed when their markers are to be written.
     fn learn(frame: &mut Frame<TxnCoordinator>, _at: &Moment, world: &World, _deleted: &[Str]) {
         frame.core_mut().set_config(TxnConfig::clone(&world.transactions));
     }
 
-    /// It is bounded by the number of its transactions alone.
+    /// Nothing to do: the number of transactions alone bounds its memory.
     fn meter(_core: &mut TxnCoordinator, _metered: &mut Metered) {}
 
-    /// As Kafka: small records that are read rarely.
+    /// As in Kafka: its records are small and rarely read.
     fn codec(_world: &World) -> Codec {
         Codec::None
     }
@@ -74,7 +74,7 @@ asks! { TxnCoordinator, Request, Response:
     ListTransactions(ListTransactionsRequest) => ListTransactionsResponse,
 }
 
-/// Transaction coordinators, for those who ask.
+/// Sends requests to transaction coordinators.
 #[derive(Clone, Copy)]
 pub struct Transactions<'a> {
     desk: &'a Coordinators,
@@ -87,9 +87,9 @@ impl Coordinators {
 }
 
 impl Transactions<'_> {
-    /// Asks the coordinator of a transactional id, for a client that speaks this version. The error is that
-    /// of the coordinator as such: it is elsewhere, loading, or cannot be had. Safe to drop: the request may
-    /// have been carried out, and nobody hears of it.
+    /// Sends a request to the coordinator of a transactional id, for a client with this version. An error is
+    /// about the coordinator as such: it is elsewhere, loading or not available. Safe to drop, but the
+    /// request may be carried out without an answer.
     pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
         self,
         version: i16,
@@ -100,7 +100,7 @@ impl Transactions<'_> {
         self.ask_at(index, version, question).await
     }
 
-    /// Asks the coordinator that lives in one partition of the topic of transactions.
+    /// Sends a request to the coordinator in one partition of the transactions topic.
     pub async fn ask_at<A: Ask<Kind = TxnCoordinator>>(
         self,
         index: PartitionIndex,
@@ -111,13 +111,13 @@ impl Transactions<'_> {
         self.desk.send_to::<A>(index, call, None).await?.come_within(PATIENCE).await
     }
 
-    /// The partitions of the topic of transactions that this broker leads.
+    /// The partitions of the transactions topic that this broker leads.
     pub fn led_here(self) -> Vec<PartitionIndex> {
         self.desk.led_here(TxnCoordinator::TOPIC)
     }
 }
 
-/// Gives the coordinator as many producer ids as can be had, up to `count`.
+/// Gives the coordinator up to `count` producer ids, as many as are available.
 async fn supply_producer_ids(home: Home, count: usize) {
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
@@ -129,7 +129,7 @@ async fn supply_producer_ids(home: Home, count: usize) {
     tell(&home, Box::new(move |core, at, out| core.producer_ids(at, ids, out))).await;
 }
 
-/// Has the coordinator at `home` take in what it had asked for.
+/// Delivers the result of work that the coordinator at `home` asked for.
 pub(super) async fn tell(home: &Home, act: Box<super::kind::Act<TxnCoordinator>>) {
     let mut letters = Letters::default();
     letters.add(&home.partition, Letter::<TxnCoordinator>::Act(act));

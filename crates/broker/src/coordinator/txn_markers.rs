@@ -1,13 +1,13 @@
-//! The markers that a transaction coordinator asks for, on their way to the partitions and back.
+//! Carries the markers of a transaction coordinator to the partitions, and the outcomes back.
 //!
-//! Markers of several transactions go to each shard in one message, so that they share a flush; each
-//! transaction is answered by itself, when the last of its markers is. This is where markers for other
-//! brokers will branch off.
+//! Markers of several transactions go to each shard in one message, so they share a flush. Each transaction
+//! is answered on its own, after its last marker. Markers for other brokers will branch off here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_controller::Image;
+use ottla_partition::MarkerRequest;
 use ottla_txn::{MarkerOutcome, MarkerToken, MarkersAnswer, WriteMarkers};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
@@ -16,28 +16,28 @@ use ottla_wire::{Instant, PartitionIndex};
 use super::internal::TRANSACTIONS_TOPIC;
 use super::kind::Home;
 use super::transactions::tell;
-use crate::shard::{AppendGroup, MarkerRequest, ShardMarkers};
+use crate::shard::{AppendGroup, ShardMarkers};
 
-/// How long a marker may take to be in every in-sync replica; it is then asked for again. Kafka's
+/// The longest time for a marker to reach every in-sync replica. After that it is requested again. Kafka's
 /// `request.timeout.ms`.
 pub const MARKER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A transaction whose markers are under way.
+/// A transaction with markers in flight.
 struct Pending {
     transactional_id: Str,
     token: MarkerToken,
-    /// What is known already.
+    /// The outcomes known so far.
     partitions: Vec<(Str, PartitionIndex, MarkerOutcome)>,
     asked: Option<Asked>,
 }
 
-/// Markers that were sent, and the partition of each.
+/// The markers that were sent, and the partition of each.
 struct Asked {
     group: Arc<AppendGroup>,
     partitions: Vec<(Str, PartitionIndex)>,
 }
 
-/// Has the markers written, and tells the coordinator at `home` what came of them.
+/// Has the markers written, and reports the outcomes to the coordinator at `home`.
 pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
     let mut markers = ShardMarkers::default();
     let deadline = home.desk.clock.now() + MARKER_TIMEOUT;
@@ -45,7 +45,7 @@ pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
         asked.into_iter().map(|asked| begin(&home, asked, deadline, &mut markers)).collect();
     markers.send().await;
     for transaction in pending {
-        // One whose partitions take long does not hold up the others.
+        // A slow transaction does not delay the others.
         tokio::spawn(end(home.clone(), transaction));
     }
 }
@@ -82,8 +82,9 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
     Pending { transactional_id, token, partitions: known, asked: asked_of }
 }
 
-/// Whether a partition was deleted. The image must be sure to know of it: it does if it has what made this
-/// broker the coordinator in that epoch, because a partition is created before a transaction writes to it.
+/// Whether a partition was deleted. The image must be recent enough to say so. It is once it holds the change
+/// that made this broker the coordinator in that epoch, because a partition is created before a transaction
+/// writes to it.
 fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&str, PartitionIndex)) -> bool {
     let coordinator = image.topic(TRANSACTIONS_TOPIC).and_then(|topic| topic.partition(home.partition.index));
     let up_to_date = home.desk.is_caught_up()

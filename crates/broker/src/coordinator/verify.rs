@@ -1,10 +1,11 @@
-//! Whether the partitions that a producer writes to are part of its transaction (KIP-890).
+//! Checks that the partitions of a producer's write are part of its transaction (KIP-890).
 //!
-//! A write without this check could open a transaction in a partition that nobody ever ends. Clients of
-//! version 1 add partitions themselves, and the check asks whether they have; those of version 2 leave the
-//! adding to the broker. Between the question and the append a guard in the partition makes sure that the
-//! transaction has not ended meanwhile.
+//! Without this check a write could open a transaction in a partition that nobody ever ends. Clients of
+//! version 1 add partitions themselves, and the check asks whether they have. For clients of version 2 the
+//! broker adds them. A guard in the partition makes sure that the transaction does not end between the check
+//! and the append.
 
+use ottla_partition::Claim;
 use ottla_replica::VerificationGuard;
 use ottla_wire::PartitionIndex;
 use ottla_wire::messages::add_partitions_to_txn_request::{
@@ -21,19 +22,19 @@ use super::desk::Coordinators;
 use super::transactions::AddPartitionsToTxn;
 use super::world::Verification;
 use crate::partition::PartitionHandle;
-use crate::shard::{Claim, ShardClaims};
+use crate::shard::ShardClaims;
 
 /// The version of AddPartitionsToTxn that brokers speak.
 const BROKER_VERSION: i16 = 5;
 
-/// What is done for a client, by the version of the API that it writes with.
+/// The work to do for a client, by the version of its API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// The partition must have been added. The client does not know TRANSACTION_ABORTABLE.
+    /// Check that the partition has been added. The client does not know TRANSACTION_ABORTABLE.
     Verify,
-    /// The partition must have been added.
+    /// Check that the partition has been added.
     VerifyAbortable,
-    /// The partition is added.
+    /// Add the partition.
     Add,
 }
 
@@ -54,21 +55,21 @@ impl Support {
         }
     }
 
-    /// Each transaction of the client has its own epoch. So a guard that is given out after the coordinator
-    /// has agreed is as good as one from before, which the marker of the transaction before may have voided
-    /// meanwhile: a marker that ends this transaction makes the partition refuse the write by its epoch. For
-    /// other clients only the guard from before shows it.
+    /// Whether each transaction of the client has its own epoch. Then a guard from after the coordinator's
+    /// consent is as good as one from before: if a marker ends this transaction, the epoch makes the
+    /// partition refuse the write. For other clients only a guard from before shows that the transaction has
+    /// not ended.
     pub fn bumps_epochs(self) -> bool {
         self == Support::Add
     }
 
-    /// Whether there is anything to be done for such a client.
+    /// Whether such a client needs any work.
     pub fn is_due(self, verification: &Verification) -> bool {
         self.bumps_epochs() || verification.enabled
     }
 }
 
-/// A write that is part of a transaction, as its producer says.
+/// A write in a transaction, as its producer describes it.
 pub struct Unverified<'a> {
     pub partition: &'a PartitionHandle,
     pub transactional_id: &'a Str,
@@ -76,18 +77,18 @@ pub struct Unverified<'a> {
     pub support: Support,
 }
 
-/// A write may be made, with the guard of its partition; `None` where the transaction is open already, which
-/// is proof enough, and of a partition that is gone, which the write will find. Else the code of the
-/// transaction's coordinator.
+/// The write may go ahead, with the guard of its partition. `None` means that no guard is needed: the
+/// transaction is already open there, or the partition is gone and the write will find that out. An error is
+/// the code of the transaction's coordinator.
 pub type Verified = Result<Option<VerificationGuard>, ErrorCode>;
 
 impl Coordinators {
-    /// Makes sure that the partitions of these writes are part of their transactions.
+    /// Checks that the partitions of these writes are part of their transactions.
     ///
-    /// Each partition is asked for a guard first. For the writes that have got one the coordinator is asked,
-    /// once for each transaction. Where it has added the partition, the marker of the transaction before may
-    /// have voided the guard meanwhile, so the partition is asked for another one. A late marker of this
-    /// transaction cannot do harm: it leaves the partition with a higher epoch than the write has.
+    /// Each partition is asked for a guard first. For writes with a guard the coordinator is asked, once for
+    /// each transaction. If it has added a partition, the marker of the previous transaction may have voided
+    /// that guard, so the partition is asked for a new one. A late marker of this transaction does no harm:
+    /// it leaves the partition with a higher epoch than that of the write.
     pub async fn verify(&self, writes: &[Unverified<'_>]) -> Vec<Verified> {
         let guards = begin(writes.iter().map(Unverified::claimed)).await;
         let mut verified: Vec<Verified> = guards.into_iter().map(Ok).collect();
@@ -109,8 +110,8 @@ impl Coordinators {
         verified
     }
 
-    /// Asks the transaction's coordinator: the code for each partition. Those that may be written to have
-    /// none.
+    /// Asks the transaction's coordinator. Returns the error code for each partition; partitions that may be
+    /// written to have none.
     async fn add_or_verify(&self, transaction: &Transaction<'_>) -> Vec<ErrorCode> {
         let verification = self.world().verification;
         let since = self.clock.now();
@@ -170,15 +171,15 @@ pub(super) async fn begin<'a>(
     guards
 }
 
-/// The writes of one transaction that its coordinator must be asked about.
+/// The writes of one transaction that need its coordinator's consent.
 struct Transaction<'a> {
     first: &'a Unverified<'a>,
     partitions: Vec<(Str, PartitionIndex)>,
-    /// Which of all writes go to these partitions.
+    /// The numbers of the writes to these partitions, among all writes.
     numbers: Vec<usize>,
 }
 
-/// Sorts the writes that have got a guard by their transactions.
+/// Groups the writes that have a guard by transaction.
 fn by_transaction<'a>(writes: &'a [Unverified<'a>], verified: &[Verified]) -> Vec<Transaction<'a>> {
     let mut transactions: Vec<Transaction> = Vec::new();
     let guarded = writes.iter().zip(verified).enumerate().filter(|(_, (_, guard))| **guard != Ok(None));
@@ -209,7 +210,7 @@ fn by_topic(partitions: &[(Str, PartitionIndex)]) -> Vec<AddPartitionsToTxnTopic
     topics
 }
 
-/// The code of a partition, as the client knows it.
+/// The code for a partition that the client understands.
 fn code(
     result: &AddPartitionsToTxnResult,
     topic: &str,
@@ -219,10 +220,10 @@ fn code(
     let topic = result.topic_results.iter().find(|known| known.name == topic);
     let partitions = topic.into_iter().flat_map(|topic| &topic.results_by_partition);
     let found = partitions.into_iter().find(|known| known.partition_index == index.0);
-    // What is not answered for is not known to be part of the transaction.
+    // A partition without an answer is not known to be part of the transaction.
     let code = found.and_then(|known| ErrorCode::from_code(known.partition_error_code));
     match code.unwrap_or(InvalidTxnState) {
-        // Producers expect it of writes.
+        // The code that producers expect for writes.
         ProducerFenced => InvalidProducerEpoch,
         TransactionAbortable if support == Support::Verify => InvalidTxnState,
         code => code,

@@ -1,5 +1,4 @@
-//! What coordinators know of the broker and its cluster: settings and the metadata image as the cores want to
-//! see them.
+//! The broker's settings and the metadata image as the cores of coordinators see them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use ottla_wire::compress::Codec;
 use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, TopicId};
 
-/// What coordinators know of the broker and its cluster. Immutable: a change is another value.
+/// A view of the broker and its cluster for coordinators. Immutable: every change makes a new one.
 pub struct World {
     pub groups: Arc<GroupConfig>,
     pub transactions: Arc<TxnConfig>,
@@ -23,12 +22,12 @@ pub struct World {
     pub topics: Arc<dyn Topics>,
     /// `offsets.topic.compression.codec`
     pub codec: Codec,
-    /// `offsets.commit.timeout.ms`: how long a request waits for its records to be committed.
+    /// `offsets.commit.timeout.ms`: how long a request waits for the commit of its records.
     pub commit_timeout: Duration,
 }
 
 impl World {
-    /// What the settings (dynamic ones included) and the image say.
+    /// The world according to the settings (with the dynamic ones) and the image.
     pub fn new(settings: &BrokerSettings, image: &Image) -> World {
         World {
             groups: Arc::new(group_config(settings, image)),
@@ -60,8 +59,8 @@ pub struct Verification {
     pub enabled: bool,
     /// `add.partitions.to.txn.retry.backoff.ms`
     pub retry_backoff: Duration,
-    /// `add.partitions.to.txn.retry.backoff.max.ms`: how long it is tried again while the transaction before
-    /// is being ended.
+    /// `add.partitions.to.txn.retry.backoff.max.ms`: how long to retry while the previous transaction is
+    /// ending.
     pub retry_max: Duration,
 }
 
@@ -75,8 +74,8 @@ impl Verification {
     }
 }
 
-/// What holds for groups: the broker's settings (dynamic ones included), the level of `group.version`, and
-/// what single groups have set.
+/// The configuration of groups: the broker's settings (with the dynamic ones), the level of `group.version`,
+/// and the settings of single groups.
 fn group_config(settings: &BrokerSettings, image: &Image) -> GroupConfig {
     GroupConfig {
         initial_rebalance_delay: settings.read(key::GROUP_INITIAL_REBALANCE_DELAY_MS),
@@ -106,7 +105,7 @@ fn migration(settings: &BrokerSettings) -> Migration {
         "disabled" => Migration::Disabled,
         "upgrade" => Migration::Upgrade,
         "downgrade" => Migration::Downgrade,
-        // The setting admits nothing else but this.
+        // The setting admits nothing else.
         _ => Migration::Bidirectional,
     }
 }
@@ -124,17 +123,17 @@ fn of_group(own: &ConfigMap) -> GroupOverrides {
     }
 }
 
-/// What holds for transactional ids: the broker's settings (dynamic ones included) and the level of
+/// The configuration of transactional ids: the broker's settings (with the dynamic ones) and the level of
 /// `transaction.version`.
 fn txn_config(settings: &BrokerSettings, image: &Image) -> TxnConfig {
     TxnConfig {
-        // Levels above those known here are refused when the feature is updated.
+        // Updates of the feature to a higher level are refused.
         transaction_version: TransactionVersion::from_level(image.features.transaction_version())
             .unwrap_or_default(),
         timeout_max: settings.read(key::TRANSACTION_MAX_TIMEOUT_MS),
         id_expiration: settings.read(key::TRANSACTIONAL_ID_EXPIRATION_MS),
         expiry_interval: settings.read(key::TRANSACTION_REMOVE_EXPIRED_TRANSACTION_CLEANUP_INTERVAL_MS),
-        // Its setting is refused: no version of InitProducerId that is served can ask for it.
+        // Its setting is refused, because no served version of InitProducerId can ask for it.
         two_phase_commit: false,
         limits: ottla_txn::Limits::default(),
     }
@@ -195,7 +194,7 @@ mod tests {
         })
     }
 
-    /// Both tables say what Kafka's do.
+    /// The settings and the cores have Kafka's defaults.
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_core() {
         let config = group_config(&BrokerSettings::default(), &image(vec![feature(1)]));

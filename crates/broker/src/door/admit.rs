@@ -1,4 +1,4 @@
-//! Which requests are let in at all.
+//! Decides which requests are admitted.
 
 use bytes::{Buf, Bytes};
 use ottla_net::{CloseReason, Frame};
@@ -8,22 +8,22 @@ use ottla_wire::protocol::{ApiKey, request_header_version};
 
 use super::session::Session;
 
-/// A request that was let in: its header is read, its API is served in its version.
+/// An admitted request. Its header is read, and its API is served in its version.
 pub struct Admitted {
     pub key: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
     pub client_id: Option<Str>,
-    /// What follows the header.
+    /// The bytes after the header.
     pub body: Reader,
 }
 
-/// Why a request was not let in.
+/// Why a request was not admitted.
 pub enum TurnedAway {
-    /// What follows cannot be trusted, or must not be served.
+    /// Later bytes cannot be trusted or must not be served, so the connection closes.
     Closed(CloseReason),
-    /// The client asks for what is served in a version that is not known; it is told, and chooses another one
-    /// (KIP-511).
+    /// The client asks for ApiVersions in an unknown version. The answer says so, and the client chooses
+    /// another version (KIP-511).
     UnsupportedApiVersions { correlation_id: i32 },
 }
 
@@ -44,7 +44,7 @@ impl From<TurnedAway> for CloseReason {
     }
 }
 
-/// Lets a request in that is served.
+/// Admits a request if it is served.
 pub fn admit(served: &[ApiKey], session: &Session, frame: Bytes) -> Result<Admitted, TurnedAway> {
     let (code, version) = peek(&frame).ok_or_else(|| CloseReason::refused("a request without a header"))?;
     let key = ApiKey::try_from(code).map_err(|unknown| CloseReason::refused(unknown.to_string()))?;
@@ -65,7 +65,7 @@ pub fn admit(served: &[ApiKey], session: &Session, frame: Bytes) -> Result<Admit
     }
 }
 
-/// API key and version, which every header begins with.
+/// API key and version, the beginning of every header.
 fn peek(frame: &Bytes) -> Option<(i16, i16)> {
     let mut start = frame.get(..4)?;
     Some((start.get_i16(), start.get_i16()))

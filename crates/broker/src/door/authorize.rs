@@ -3,7 +3,7 @@
 use ottla_net::Principal;
 use ottla_wire::protocol::ErrorCode;
 
-/// What is done; the number is the code of Kafka's `AclOperation`.
+/// An operation. The number is the code of Kafka's `AclOperation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
 pub enum Operation {
@@ -19,7 +19,7 @@ pub enum Operation {
     IdempotentWrite = 12,
 }
 
-/// What it is done with.
+/// The thing that an operation works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     Topic(&'a str),
@@ -29,7 +29,7 @@ pub enum Resource<'a> {
 }
 
 impl Resource<'_> {
-    /// What a client is told that may not do what it asks for.
+    /// The error code for a client that lacks permission.
     pub fn refusal(self) -> ErrorCode {
         match self {
             Resource::Topic(_) => ErrorCode::TopicAuthorizationFailed,
@@ -40,19 +40,20 @@ impl Resource<'_> {
     }
 }
 
-/// Who asks, and from where: a slash and the address.
+/// The client, and where it is: a slash and the address.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester<'a> {
     pub principal: &'a Principal,
     pub host: &'a str,
 }
 
-/// Decides. Asked for every topic of a Produce and a Fetch: an implementation MUST neither wait nor lock.
+/// Decides about permissions. Called for every topic of a Produce and a Fetch, so an implementation MUST
+/// neither wait nor lock.
 pub trait Authorizer: Send + Sync {
     fn allows(&self, who: Requester<'_>, operation: Operation, resource: Resource<'_>) -> bool;
 }
 
-/// There are no ACLs: everybody may do everything, as in Kafka without `authorizer.class.name`.
+/// Without ACLs everyone may do everything, as in Kafka without `authorizer.class.name`.
 pub struct AllowAll;
 
 impl Authorizer for AllowAll {

@@ -1,13 +1,12 @@
-//! The door: what every request goes through, whichever API it is for.
+//! The door: the steps that every request goes through.
 //!
-//! 1. [`admit`]: the header is read, and the connection has come far enough for this API ([`Session`]), which
-//!    is served in this version.
-//! 2. [`authorize`]: the handler asks for each thing that the request names.
-//! 3. [`throttle`]: what the request has cost is charged to the client; the answer tells how long it is to
-//!    wait.
+//! 1. [`admit`]: the header is read, the connection has come far enough for this API ([`Session`]), and the
+//!    API is served in this version.
+//! 2. [`authorize`]: the handler asks permission for each thing that the request names.
+//! 3. [`throttle`]: the client is charged for the request. The answer says how long it must wait.
 //!
-//! - [`session`]: what is kept for one connection.
-//! - [`operations`]: what a client may do, as the authorized-operations fields say it.
+//! - [`session`]: the state of one connection.
+//! - [`operations`]: the operations a client may do, for the authorized-operations fields.
 
 mod admit;
 pub mod authorize;
@@ -22,7 +21,7 @@ pub use authorize::{AllowAll, Authorizer, Operation, Resource};
 pub use session::Session;
 pub use throttle::{Quotas, Throttled, Unlimited};
 
-/// Who decides at the door.
+/// The deciders at the door.
 #[derive(Clone)]
 pub struct Door {
     pub authorizer: Arc<dyn Authorizer>,
@@ -30,7 +29,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// Everybody may do everything, and nobody waits.
+    /// A door at which everyone may do everything, and nobody waits.
     pub fn open() -> Door {
         Door { authorizer: Arc::new(AllowAll), quotas: Arc::new(Unlimited) }
     }

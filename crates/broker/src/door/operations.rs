@@ -1,12 +1,12 @@
-//! What a client may do, as the authorized-operations fields say it (KIP-430).
+//! The operations a client may do, for the authorized-operations fields (KIP-430).
 
 use super::authorize::{Operation, Resource};
 use super::{Door, Session};
 
-/// The field was not asked for.
+/// The value of the field when it was not requested.
 const NOT_ASKED: i32 = i32::MIN;
 
-/// The operations that there are on a resource.
+/// All operations on a resource.
 fn all(resource: Resource<'_>) -> &'static [Operation] {
     use Operation::{
         Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read,
@@ -22,8 +22,8 @@ fn all(resource: Resource<'_>) -> &'static [Operation] {
     }
 }
 
-/// The field for a resource: bit N stands for the operation of code N. Not asked for, it is the smallest
-/// number.
+/// The field for a resource: bit N stands for the operation with code N. If the field was not requested, it
+/// is the smallest number.
 pub fn authorized(door: &Door, session: &Session, asked: bool, resource: Resource<'_>) -> i32 {
     if !asked {
         return NOT_ASKED;

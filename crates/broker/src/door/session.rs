@@ -1,4 +1,4 @@
-//! What is kept for one connection.
+//! The state of one connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +18,24 @@ pub struct Session {
     state: State,
     /// The client's name for itself, from its newest request.
     pub client_id: Option<Str>,
-    /// Where the client is, as members of groups are described: a slash and the address.
+    /// The client's host, in the form that group descriptions use: a slash and the address.
     client_host: Str,
-    /// The newest group of appends that this connection has in flight.
+    /// The newest group of appends in flight on this connection.
     pub appends: Option<Arc<AppendGroup>>,
 }
 
 /// How far a connection has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It must say who it is first, which nobody can hear yet: what follows is refused. Listeners of that
-    /// kind are refused with the settings.
+    /// The client must authenticate first. No listener can do that yet, so its requests are refused. The
+    /// settings refuse listeners of that kind.
     Unproven,
-    /// It is known for whom it speaks, and may ask for everything.
+    /// The principal is known, and every API is open to it.
     Proven(Principal),
 }
 
 impl State {
-    /// Of a new connection.
+    /// The state of a new connection.
     fn of(peer: &Peer) -> State {
         match peer.security_protocol {
             SecurityProtocol::Plaintext | SecurityProtocol::Ssl => State::Proven(peer.principal.clone()),
@@ -45,7 +45,7 @@ impl State {
 }
 
 impl Session {
-    /// Of a new connection.
+    /// The session of a new connection.
     pub fn new(peer: &Peer) -> Session {
         Session {
             peer: peer.clone(),
@@ -56,8 +56,7 @@ impl Session {
         }
     }
 
-    /// Whether the connection has come far enough to ask for this. What is served may be asked before
-    /// anything is proven.
+    /// Whether the connection has come far enough for this API. ApiVersions is open before authentication.
     pub fn admits(&self, key: ApiKey) -> bool {
         match self.state {
             State::Unproven => key == ApiKey::ApiVersions,
@@ -65,14 +64,14 @@ impl Session {
         }
     }
 
-    /// Remembers the client's name, but not the frame that it came in.
+    /// Remembers the client's name, without keeping the frame that it came in.
     pub fn note_client(&mut self, client_id: Option<Str>) {
         if self.client_id != client_id {
             self.client_id = client_id.map(|name| name.detached());
         }
     }
 
-    /// Who makes a request of this version, as coordinators are told.
+    /// The caller of a request with this version, for coordinators.
     pub fn caller(&self, version: i16) -> Caller {
         Caller {
             client_id: self.client_id.clone().unwrap_or_default(),
@@ -81,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Whether the client may do this. A refusal is in the log, for whoever wonders.
+    /// Whether the client may do this. A refusal is logged.
     pub fn may(&self, door: &Door, operation: Operation, resource: Resource<'_>) -> bool {
         let Some(who) = self.requester() else { return false };
         let allowed = door.authorizer.allows(who, operation, resource);
@@ -92,7 +91,7 @@ impl Session {
         allowed
     }
 
-    /// As [`Session::may`], with what the client is told if it may not.
+    /// Like [`Session::may`], with the client's error code for a refusal.
     pub fn authorize(
         &self,
         door: &Door,
@@ -102,7 +101,7 @@ impl Session {
         if self.may(door, operation, resource) { Ok(()) } else { Err(resource.refusal()) }
     }
 
-    /// How long the client is to wait after a request that took so long.
+    /// How long the client must wait after a request that took this long.
     pub fn charge(&self, door: &Door, key: ApiKey, took: Duration) -> Duration {
         let Some(who) = self.requester() else { return Duration::ZERO };
         let charge = Charge { who, client_id: self.client_id.as_deref(), key, took };
@@ -128,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// What must be proven first is not served before that.
+    /// Before authentication only ApiVersions is served.
     #[test]
     fn a_connection_that_has_proven_nothing_may_ask_what_is_served_and_no_more() {
         let any = ([127, 0, 0, 1], 1).into();

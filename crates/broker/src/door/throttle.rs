@@ -1,6 +1,6 @@
-//! What requests cost, and how long a client is to wait for it (KIP-13, KIP-124, KIP-219).
+//! The cost of requests, and how long a client must wait for it (KIP-13, KIP-124, KIP-219).
 //!
-//! The answer leaves at once and tells the time; the connection is not read for as long.
+//! The answer leaves at once and states the time. The connection is not read for that long.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use ottla_wire::protocol::ApiKey;
 
 use super::authorize::Requester;
 
-/// What one request has cost.
+/// The cost of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
     pub who: Requester<'a>,
     pub client_id: Option<&'a str>,
     pub key: ApiKey,
-    /// From its arrival to its answer. A Produce is charged before its appends are awaited: those cost disks,
-    /// not threads.
+    /// The time from its arrival to its answer. A Produce is charged before its appends are awaited, because
+    /// those cost disks instead of threads.
     pub took: Duration,
 }
 
-/// Decides how long clients wait. Asked once a request: an implementation MUST neither wait nor lock.
+/// Decides how long clients wait. Called once for each request, so an implementation MUST neither wait nor
+/// lock.
 pub trait Quotas: Send + Sync {
-    /// Zero: not at all.
+    /// Zero if the client need not wait.
     fn charge(&self, charge: &Charge<'_>) -> Duration;
 }
 
@@ -35,12 +36,12 @@ impl Quotas for Unlimited {
     }
 }
 
-/// A response that can tell how long its client is to wait.
+/// A response with a field for the client's waiting time.
 pub trait Throttled {
     fn set_throttle_time(&mut self, time: Duration);
 }
 
-/// In whole milliseconds, as answers tell it.
+/// The time in whole milliseconds, as responses state it.
 fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
@@ -67,7 +68,7 @@ throttled! {
     SyncGroupResponse TxnOffsetCommitResponse UpdateFeaturesResponse
 }
 
-/// Between brokers, who are not throttled: its answer has no field for it.
+/// Sent between brokers, who are not throttled. The response has no field for it.
 impl Throttled for WriteTxnMarkersResponse {
     fn set_throttle_time(&mut self, _time: Duration) {}
 }

@@ -1,4 +1,4 @@
-//! What the broker and its connection layer count.
+//! Counters of the broker and its connection layer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use ottla_net::NetMetrics;
 
 use crate::metrics::{ApiMetrics, LATENCY_BOUNDS_S, Metrics};
 
-/// Requests, and what they brought.
+/// Requests and their contents.
 pub fn requests(metrics: &Metrics) -> RequestFacts {
     RequestFacts {
         bounds_s: &LATENCY_BOUNDS_S,

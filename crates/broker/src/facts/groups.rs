@@ -11,14 +11,14 @@ use ottla_wire::{Offset, PartitionIndex};
 
 use crate::context::Context;
 
-/// Committed offsets whose lag gets a line of its own, the first by group, topic and partition. A scrape
-/// stays small whatever clients commit.
+/// The most committed offsets whose lag gets a line of its own: the first by group, topic and partition. It
+/// keeps a scrape small.
 pub const LAGS_ITEMIZED_MAX: usize = 1_000;
 
-/// How long a scrape waits for the coordinators. One that is loading or whose shard is busy is left out.
+/// How long a scrape waits for the coordinators. It leaves out those that are loading or whose shard is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What one coordinator has to tell.
+/// The figures of one coordinator.
 #[derive(Default)]
 struct Seen {
     groups: BTreeMap<(Str, Str), u64>,
@@ -79,7 +79,7 @@ fn see(core: &GroupCoordinator) -> Seen {
     seen
 }
 
-/// Records between what was committed and the high watermark, if the partition is led here.
+/// The records between the committed offset and the high watermark, if the partition is led here.
 fn lag(
     ctx: &Context,
     (group, topic, partition, committed): (Str, Str, PartitionIndex, Offset),

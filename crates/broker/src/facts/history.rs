@@ -10,9 +10,9 @@ use ottla_wire::InternalTopic;
 
 use crate::context::Context;
 
-/// The rebalances that are remembered of a group, the newest last; none of a group that is not known.
+/// The remembered rebalances of a group, the newest last. Empty for an unknown group.
 pub async fn history(ctx: &Context, group: &str) -> Result<GroupHistory, HistoryError> {
-    // Nobody may have needed the topic yet, and then there is no group: asking does not create it.
+    // If the topic does not exist, there is no group. A lookup must not create it.
     let Some(partition) = ctx.coordinators.known_partition_for(InternalTopic::Offsets, group) else {
         return Ok(told(group, &[]));
     };

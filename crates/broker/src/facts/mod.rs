@@ -1,4 +1,4 @@
-//! What the broker tells of itself over HTTP, gathered where it lies.
+//! The facts that the broker shows over HTTP, gathered at their sources.
 
 mod counts;
 mod groups;

@@ -5,7 +5,7 @@ use ottla_log::{DataDir, Level, Reading};
 
 use crate::published::{LocalTopic, Published};
 
-/// All topics with partitions here, in the order of their names.
+/// All topics with partitions here, by name.
 pub fn topics(published: &Published) -> Vec<TopicFacts> {
     let mut all: Vec<TopicFacts> = published.topics().map(|topic| of_topic(published, topic)).collect();
     all.sort_unstable_by(|a, b| a.name.cmp(&b.name));

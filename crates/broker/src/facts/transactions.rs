@@ -7,7 +7,7 @@ use ottla_txn::{Facts, TxnCoordinator, TxnState};
 
 use crate::context::Context;
 
-/// How long a scrape waits for the coordinators. One that is loading or whose shard is busy is left out.
+/// How long a scrape waits for the coordinators. It leaves out those that are loading or whose shard is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks the coordinators of this broker.

@@ -1,8 +1,9 @@
 //! All fetch sessions of the broker: a bounded cache that evicts fairly (KIP-227).
 //!
-//! A full cache gives a place to a newcomer if a session has not been used for [`IDLE`], if the newcomer is a
-//! follower and a consumer's session can go, or if a session is smaller than the newcomer and has had its
-//! time. A client without a place fetches without a session, which works as well and costs more.
+//! In a full cache a newcomer gets a place in three cases: some session has not been used for [`IDLE`]; the
+//! newcomer is a follower and there is a consumer's session to evict; or a session is smaller than the
+//! newcomer and older than [`IDLE`]. A client without a place fetches without a session, which works but
+//! costs more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +14,8 @@ use ottla_wire::protocol::ErrorCode;
 
 use super::session::FetchSession;
 
-/// Time that a session has before it can be evicted for a larger one, and without use before it can be for
-/// any.
+/// The age at which a session can be evicted for a larger one, and the time without use after which any
+/// newcomer can evict it.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The sessions of the broker.
@@ -29,7 +30,7 @@ struct Cache {
 
 struct Entry {
     session: Arc<Mutex<FetchSession>>,
-    /// The epoch that the next request must have.
+    /// The epoch that the next request must carry.
     next_epoch: i32,
     follower: bool,
     by_id: bool,
@@ -38,14 +39,14 @@ struct Entry {
     used: Instant,
 }
 
-/// A session that a request goes on with.
+/// The session that a request continues.
 #[derive(Clone)]
 pub struct Opened {
     pub id: i32,
     pub session: Arc<Mutex<FetchSession>>,
 }
 
-/// Why a request cannot go on with a session. The client opens a new one.
+/// Why a request cannot continue a session. The client then opens a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     #[error("the fetch session is not known")]
@@ -72,12 +73,12 @@ impl Sessions {
         Sessions { cache: Mutex::new(Cache { sessions: HashMap::new(), places }) }
     }
 
-    /// Sessions that are open.
+    /// The number of open sessions.
     pub fn len(&self) -> usize {
         self.lock().sessions.len()
     }
 
-    /// Finds a place for a new session of `session.len()` partitions. `None`: there is none.
+    /// Finds a place for a new session of `session.len()` partitions. `None` if there is none.
     pub fn open(&self, now: Instant, session: FetchSession, follower: bool, by_id: bool) -> Option<Opened> {
         let len = session.len();
         let mut cache = self.lock();
@@ -92,7 +93,7 @@ impl Sessions {
         Some(Opened { id, session })
     }
 
-    /// The session that a request with this id and epoch goes on with.
+    /// The session that a request with this id and epoch continues.
     pub fn resume(&self, now: Instant, id: i32, epoch: i32, by_id: bool) -> Result<Opened, SessionError> {
         let mut cache = self.lock();
         let entry = cache.sessions.get_mut(&id).ok_or(SessionError::NotFound)?;
@@ -107,7 +108,7 @@ impl Sessions {
         Ok(Opened { id, session: entry.session.clone() })
     }
 
-    /// Notes the size of a session after it has changed; one that has become empty is closed.
+    /// Updates the size of a session. An empty session is closed.
     pub fn resized(&self, id: i32, len: usize) {
         let mut cache = self.lock();
         if len == 0 {
@@ -117,7 +118,7 @@ impl Sessions {
         }
     }
 
-    /// The client has closed its session, or opens another.
+    /// Closes a session, because the client asks for it or opens another one.
     pub fn close(&self, id: i32) {
         self.lock().sessions.remove(&id);
     }

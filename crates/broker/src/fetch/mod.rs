@@ -1,6 +1,6 @@
 //! Reading for consumers and followers: sessions, plans, long polls.
 //!
-//! - [`session`]: what one incremental fetch session knows of its partitions (KIP-227).
+//! - [`session`]: one incremental fetch session and its partitions (KIP-227).
 //! - [`cache`]: all sessions of the broker, bounded.
 //! - [`read`]: what one partition has for one fetch.
 

@@ -1,37 +1,38 @@
-//! What one partition has for one fetch: a plan of bytes in a file, bounded by what the reader may see.
+//! Reads one partition for one fetch: a plan of bytes in a file, up to the reader's bound.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::{Cold, ReadError, ReadPlan};
+use ottla_partition::{PartitionView, ReadLimit};
 use ottla_replica::EpochEnd;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
-use crate::partition::{PartitionError, PartitionHandle, PartitionView};
-use crate::waiters::ReadLimit;
+use crate::partition::{PartitionError, PartitionHandle};
 
-/// What a fetch wants of a partition.
+/// What a fetch asks of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub offset: Offset,
     pub max_bytes: i32,
-    /// The leader epoch that the reader believes in (KIP-320).
+    /// The leader epoch that the reader knows (KIP-320).
     pub current_epoch: Option<LeaderEpoch>,
-    /// The epoch of the last record that the reader has; a leader tells it where its log parts from this one.
+    /// The epoch of the reader's last record. With it the leader finds where the two logs diverge.
     pub last_fetched_epoch: Option<LeaderEpoch>,
-    /// Where a follower's own log starts.
+    /// The start of a follower's own log.
     pub log_start: Offset,
 }
 
-/// Who reads, and so how far.
+/// The reader, which decides how far the read goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     Consumer {
         committed_only: bool,
     },
-    /// One incarnation of a broker (KIP-903); below every registered one if the request names none.
+    /// One incarnation of a broker (KIP-903). If the request names none, its epoch is below every registered
+    /// one.
     Follower {
         broker: BrokerId,
         epoch: BrokerEpoch,
@@ -52,9 +53,9 @@ impl Reader {
 #[derive(Clone)]
 pub struct Found {
     pub view: Arc<PartitionView>,
-    /// The bytes to send; empty at the end of what the reader may see.
+    /// The bytes to send. Empty at the end of what the reader may see.
     pub plan: ReadPlan,
-    /// The reader's log and this one part here; it gets no records.
+    /// The point where the reader's log diverges from this one. It then gets no records.
     pub diverging: Option<EpochEnd>,
 }
 
@@ -86,7 +87,7 @@ impl From<&ReadFailure> for ErrorCode {
         match failure {
             ReadFailure::Partition(error) => (*error).into(),
             ReadFailure::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
-            // Kafka's code for a stale incarnation, too: the follower asks again until both know the same.
+            // Kafka's code for a stale incarnation, too. The follower asks again until both sides agree.
             ReadFailure::NotAReplica(_) | ReadFailure::NotRegistered { .. } => ErrorCode::NotLeaderOrFollower,
             ReadFailure::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
             ReadFailure::Storage(error) => unreadable(error),
@@ -94,7 +95,7 @@ impl From<&ReadFailure> for ErrorCode {
     }
 }
 
-/// What a client is told of a log that cannot be read: of damage it must hear, while it waits for a disk to
+/// The code for a log that cannot be read. Clients must learn of damage, but may wait for a failed disk to
 /// come back.
 pub fn unreadable(error: &ReadError) -> ErrorCode {
     match error {
@@ -105,8 +106,9 @@ pub fn unreadable(error: &ReadError) -> ErrorCode {
     }
 }
 
-/// Plans what `reader` gets: at most `max_bytes`, but with `whole_batch` at least one batch if there is one.
-/// With [`Cold::Refuse`] the failure is [`ReadError::WouldBlock`] if the files that say so are not in memory.
+/// Plans the read for `reader`: at most `max_bytes`, but with `whole_batch` at least one batch if there is
+/// one. With [`Cold::Refuse`] it fails with [`ReadError::WouldBlock`] if the needed index or header is not in
+/// memory.
 pub fn plan(
     partition: &PartitionHandle,
     asked: &Asked,
@@ -123,7 +125,7 @@ pub fn plan(
     {
         return Ok(Found { view, plan: ReadPlan::empty(), diverging: Some(end) });
     }
-    // Beyond its own limit a reader waits; beyond the log it has lost its way.
+    // Beyond its own bound a reader waits. Beyond the end of the log it is lost.
     if asked.offset < replica.log_start || asked.offset > replica.log_end {
         return Err(ReadFailure::OutOfRange(view));
     }
@@ -133,25 +135,26 @@ pub fn plan(
     }
     match partition.reader.read(asked.offset, max_bytes, bound, whole_batch, cold) {
         Ok(plan) => Ok(Found { view, plan, diverging: None }),
-        // Retention was faster than this reader.
+        // Retention has overtaken this reader.
         Err(ReadError::OutOfRange { .. }) => Err(ReadFailure::OutOfRange(view)),
         Err(error) => Err(ReadFailure::Storage(error)),
     }
 }
 
-/// Pieces up to this size are copied into the response: below it a system call more costs more than the copy.
+/// Pieces up to this size are copied into the response. For these an extra system call costs more than the
+/// copy.
 const COPIED_BYTES_MAX: usize = 32 * 1024;
 
-/// What is read of a plan before the response is made.
+/// The parts of a plan that are read before the response is made.
 pub struct Content {
-    /// The transactions that a reader of committed data leaves out.
+    /// The aborted transactions that a reader of committed data skips.
     pub aborted: Vec<AbortedTxn>,
-    /// The bytes; `None` if there are so many that they are left in their file.
+    /// The bytes, or `None` if they are so many that they stay in their file.
     pub bytes: Option<Bytes>,
 }
 
 impl Found {
-    /// Reads what goes with the plan of a fetch from `from`.
+    /// Reads the content for the plan of a fetch from `from`.
     pub fn content(
         &self,
         partition: &PartitionHandle,

@@ -1,7 +1,7 @@
-//! What one incremental fetch session knows of its partitions (KIP-227).
+//! One incremental fetch session and its partitions (KIP-227).
 //!
-//! A client that holds a session names only what has changed; the broker answers only for partitions that
-//! have something new. Partitions that got data go to the end of the order, so that all get their turn.
+//! A client with a session names only changes, and the broker answers only for partitions with news.
+//! Partitions that returned data move to the end of the order, so that all get their turn.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,26 +11,26 @@ use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId};
 
 use super::read::Asked;
 
-/// A topic as a request names it: by name up to version 12, by id from 13 on.
+/// A topic in a request: by name up to version 12, by id from version 13.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicRef {
     Name(Str),
     Id(TopicId),
 }
 
-/// A partition as a request names it.
+/// A partition in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PartitionId {
     pub topic: TopicRef,
     pub index: PartitionIndex,
 }
 
-/// A partition of a session: what the client wants of it, and what it was told last.
+/// A partition of a session: what the client wants of it, and the last answer.
 #[derive(Clone, Debug)]
 pub struct SessionPartition {
     pub asked: Asked,
     told: Option<Told>,
-    /// Place in the order of service.
+    /// Its position in the order of service.
     turn: u64,
 }
 
@@ -56,7 +56,7 @@ impl FetchSession {
         self.partitions.len()
     }
 
-    /// Adds a partition or changes what is wanted of it. The place of a known one stays.
+    /// Adds a partition, or changes what is wanted of it. A known one keeps its position.
     pub fn want(&mut self, id: PartitionId, asked: Asked) {
         if let Some(known) = self.partitions.get_mut(&id) {
             known.asked = asked;
@@ -67,7 +67,7 @@ impl FetchSession {
         self.partitions.insert(id, SessionPartition { asked, told: None, turn });
     }
 
-    /// The client does not want this partition any more.
+    /// Removes a partition from the session.
     pub fn forget(&mut self, id: &PartitionId) {
         if let Some(gone) = self.partitions.remove(id) {
             self.order.remove(&gone.turn);
@@ -79,7 +79,7 @@ impl FetchSession {
         self.order.values().filter_map(|id| self.partitions.get(id).map(|partition| (id, partition.asked)))
     }
 
-    /// Notes what the answer says of a partition; false if it says nothing new and can be left out.
+    /// Records the answer for a partition. False if it has no news and can be left out.
     pub fn tell(&mut self, id: &PartitionId, answer: &PartitionData) -> bool {
         let has_records = answer.records.as_ref().is_some_and(|records| !records.is_empty());
         let telling = Told {
@@ -90,7 +90,7 @@ impl FetchSession {
         };
         let Some(known) = self.partitions.get_mut(id) else { return true };
         let news = known.told != Some(telling) || answer.error_code != 0 || answer.diverging_epoch.epoch >= 0;
-        // An error is told again each time: the client must not take silence for recovery.
+        // An error is repeated each time, because silence would look like recovery.
         known.told = if answer.error_code == 0 { Some(telling) } else { None };
         if has_records {
             let before = known.turn;
@@ -111,7 +111,7 @@ impl FetchSession {
 }
 
 impl PartitionId {
-    /// The same, without keeping the frame alive that it was read from.
+    /// The same, without a reference to the frame that it was read from.
     pub fn detached(self) -> PartitionId {
         let topic = match self.topic {
             TopicRef::Name(name) => TopicRef::Name(name.detached()),
@@ -121,7 +121,7 @@ impl PartitionId {
     }
 }
 
-/// `-1` on the wire means that the client does not say.
+/// `-1` on the wire means that the client does not state an epoch.
 pub fn epoch(wire: i32) -> Option<LeaderEpoch> {
     (wire >= 0).then_some(LeaderEpoch(wire))
 }

@@ -1,11 +1,11 @@
-//! What the image says of a partition, as its replica wants to hear it.
+//! Translates the image's view of a partition for its replica.
 
 use ottla_controller::image::LeaderRecovery;
 use ottla_controller::{Image, Partition};
 use ottla_replica::{PartitionState, RecoveryState, ReplicaBroker, Standing};
 use ottla_wire::BrokerId;
 
-/// The state of `partition`, with what is known of its replicas' brokers.
+/// The state of `partition`, with the facts about its replicas' brokers.
 pub fn partition_state(image: &Image, partition: &Partition) -> PartitionState {
     PartitionState {
         leader: partition.leader,

@@ -1,47 +1,44 @@
-//! Which partitions this broker holds, and what is still to be done about them.
+//! The partitions that this broker holds, and the pending work on them.
 //!
-//! Pure: no files, no tasks. Files are opened and removed by one job at a time. What comes up meanwhile is
-//! put together into the next one, so it is never more than one entry for each partition, however long a job
-//! takes.
+//! Pure: no files, no tasks. Files are opened and removed by one job at a time. Work that arrives meanwhile
+//! is combined into the next job. So there is at most one entry for each partition, however long a job takes.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use ottla_partition::Fate;
 use ottla_wire::primitives::Str;
 use ottla_wire::{PartitionIndex, TopicId};
 
-use crate::shard::Fate;
-
-/// A partition of one topic; one of a younger topic of the same name is another.
+/// A partition of one topic. A younger topic of the same name has different ones.
 pub type PartitionId = (TopicId, PartitionIndex);
 
-/// Partitions with what this broker has of each; `H` is the way to one that is open.
+/// The partitions and their states. `H` is the handle of an open one.
 pub struct Holdings<H> {
-    /// With the topic's name.
+    /// By id, with the topic's name.
     held: BTreeMap<PartitionId, (Str, Held<H>)>,
     next: Job<H>,
-    /// There is to be a next job, even if it has nothing to do with what is held.
+    /// A next job is needed, even without any work on partitions.
     wanted: bool,
     running: bool,
 }
 
 enum Held<H> {
-    /// In the job that runs, or in the next one.
+    /// In the current job or the next one.
     Opening,
     Here(H),
     /// It cannot be opened.
     Failed,
 }
 
-/// What is to be done with files. Partitions are given up first: one that is to be opened may have the same
-/// name.
+/// Work on files. Partitions are given up first, because one to open may have the same name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Job<H> {
     pub give_up: BTreeMap<PartitionId, Leaving<H>>,
     pub open: BTreeMap<PartitionId, Str>,
 }
 
-/// A partition that is to be given up.
+/// A partition to give up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaving<H> {
     pub topic: Str,
@@ -63,7 +60,7 @@ impl<H> Default for Holdings<H> {
 }
 
 impl<H: Clone> Holdings<H> {
-    /// The way to a partition that is open.
+    /// The handle of an open partition.
     pub fn get(&self, id: PartitionId) -> Option<&H> {
         match &self.held.get(&id)?.1 {
             Held::Here(handle) => Some(handle),
@@ -80,7 +77,7 @@ impl<H: Clone> Holdings<H> {
         self.held.range((id, PartitionIndex(0))..=(id, PartitionIndex(i32::MAX))).map(|(id, _)| *id)
     }
 
-    /// This broker is to hold a replica. Opens it unless it is held.
+    /// Assigns a partition to this broker. Opens it unless it is held already.
     pub fn assign(&mut self, id: PartitionId, topic: &Str) {
         if let Entry::Vacant(vacant) = self.held.entry(id) {
             vacant.insert((topic.clone(), Held::Opening));
@@ -88,11 +85,11 @@ impl<H: Clone> Holdings<H> {
         }
     }
 
-    /// This broker holds no replica any more. Gives up what is held of it.
+    /// Gives up this broker's replica, if it has one.
     pub fn give_up(&mut self, id: PartitionId, fate: Fate) {
         let Some((topic, held)) = self.held.remove(&id) else { return };
         if self.next.open.remove(&id).is_some() {
-            return; // nobody has begun
+            return; // not begun
         }
         let handle = match held {
             Held::Here(handle) => Some(handle),
@@ -101,8 +98,8 @@ impl<H: Clone> Holdings<H> {
         self.next.give_up.insert(id, Leaving { topic, fate, handle });
     }
 
-    /// The job that runs has opened a partition, or could not. True if it is to be seen; else it is wanted no
-    /// more.
+    /// Takes in that the current job has opened a partition or failed to. True if the partition is to be
+    /// published; false if it is no longer wanted.
     pub fn opened(&mut self, id: PartitionId, handle: Option<H>) -> bool {
         let begun = !self.next.open.contains_key(&id);
         match self.held.get_mut(&id) {
@@ -119,7 +116,7 @@ impl<H: Clone> Holdings<H> {
         }
     }
 
-    /// What is to be done next; `None` if there is nothing, or a job runs.
+    /// The next job. `None` if there is nothing to do or a job is running.
     pub fn next_job(&mut self) -> Option<Job<H>> {
         let idle = self.next.give_up.is_empty() && self.next.open.is_empty() && !self.wanted;
         if self.running || idle {
@@ -129,12 +126,12 @@ impl<H: Clone> Holdings<H> {
         Some(std::mem::take(&mut self.next))
     }
 
-    /// There is something else for a job to do.
+    /// Asks for a job without any work on partitions.
     pub fn want_job(&mut self) {
         self.wanted = true;
     }
 
-    /// The job that ran is done.
+    /// The current job is done.
     pub fn done(&mut self) {
         self.running = false;
     }
@@ -160,8 +157,8 @@ mod tests {
         Leaving { topic: topic(), fate: Fate::Delete, handle }
     }
 
-    /// What happens to the partition, and the job that comes of it: whether it gives up (with which handle)
-    /// and opens.
+    /// What happens to the partition, and the resulting job: whether it gives up (with which handle) and
+    /// opens.
     #[test]
     fn what_comes_up_while_a_job_runs_is_put_together() {
         type Step = fn(&mut Holdings<u8>);

@@ -1,34 +1,35 @@
-//! A job on the files of partitions: gives some up, opens others. Runs beside the publisher, which hears of
-//! each partition as it comes.
+//! A job on the files of partitions: gives some up, opens others. Runs beside the publisher, and reports each
+//! partition to it.
 
 use std::sync::Arc;
 
 use ottla_controller::Image;
 use ottla_log::FoundPartition;
+use ottla_partition::Fate;
 use ottla_wire::primitives::Str;
 use tokio::sync::{mpsc, oneshot};
 
 use super::holdings::{Job, Leaving, PartitionId};
 use super::open::{OpenedPartition, Opener};
 use crate::partition::PartitionHandle;
-use crate::shard::{Fate, Mail};
+use crate::shard::Mail;
 
-/// What the log says of a stray partition.
+/// The explanation of a stray partition in the log.
 const WHILE_AWAY: &str = "this partition was deleted or moved while the broker was away: its folder is set aside, its name \
                           ends in -stray; remove it if nobody needs it";
 
-/// What a job has come to.
+/// The progress of a job.
 pub enum Progress {
     Opened(OpenedPartition),
-    /// Everything is done; up to here the metadata log is true of the files, too.
+    /// Everything is done. The files now agree with the metadata log up to here.
     Done {
         index: u64,
     },
-    /// A thread has failed: what it was to open is lost.
+    /// A thread has failed, and the partitions it was to open are lost.
     Failed(String),
 }
 
-/// Runs the job. `strays` are folders that no partition of this broker belongs to.
+/// Runs the job. `strays` are folders of partitions that this broker does not hold.
 pub async fn run(
     opener: Opener,
     (image, index): (Image, u64),
@@ -46,7 +47,7 @@ pub async fn run(
         Ok(()) => Progress::Done { index },
         Err(why) => Progress::Failed(why),
     };
-    // The publisher is gone only when the broker ends.
+    // The publisher only ends with the broker.
     let _ending = progress.send(last).await;
 }
 
@@ -87,7 +88,7 @@ async fn give_up(
     .await
 }
 
-/// Takes folders out of service that belong to no partition of this broker; their files are kept.
+/// Sets aside folders of partitions that this broker does not hold. Their files are kept.
 async fn set_aside(opener: &Opener, strays: Vec<FoundPartition>) -> Result<(), String> {
     let dir = opener.dir.clone();
     blocking(strays, move |strays| {
@@ -103,7 +104,7 @@ async fn set_aside(opener: &Opener, strays: Vec<FoundPartition>) -> Result<(), S
     .await
 }
 
-/// Does something that may wait for the disk, if there is anything to be done.
+/// Runs work that may wait for the disk, if there is any.
 async fn blocking<T: Send + 'static>(
     things: Vec<T>,
     act: impl FnOnce(Vec<T>) + Send + 'static,

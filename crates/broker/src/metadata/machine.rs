@@ -9,25 +9,25 @@ use ottla_quorum::StateMachine;
 use ottla_wire::messages::MetadataRecord;
 use tokio::sync::Notify;
 
-/// The image as the metadata log has it on this node.
+/// The image according to the metadata log on this node.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     pub image: Image,
     pub index: u64,
 }
 
-/// What the metadata log has brought since the publisher last looked.
+/// The news of the metadata log since the publisher last looked.
 #[derive(Debug, Default)]
 pub struct News {
-    /// Everything known before is void: `records` build the image from nothing.
+    /// All earlier state is void. `records` build the image from nothing.
     pub restart: bool,
     pub records: Vec<MetadataRecord>,
     pub index: u64,
-    /// The log holds what this node does not understand: it MUST stop.
+    /// The log holds something that this node does not understand. It MUST stop.
     pub broken: Option<String>,
 }
 
-/// Where the machine leaves news and the publisher finds them. Holds no more than was applied since the last
+/// The machine puts news here, and the publisher takes them. Holds no more than was applied since the last
 /// look.
 #[derive(Default)]
 pub struct Inbox {

@@ -1,12 +1,12 @@
-//! From the metadata log to what the broker knows and holds.
+//! From the metadata log to the broker's knowledge and partitions.
 //!
-//! - [`machine`]: the state machine of the metadata log: keeps the image, notes what is to be published.
-//! - [`publisher`]: tells the partitions of this broker what the image says, publishes it, has partitions
-//!   opened and removed.
-//! - [`holdings`]: which partitions this broker holds, and what is still to be done about them: a pure core.
-//! - [`job`]: what is done with their files, beside the publisher.
+//! - [`machine`]: the state machine of the metadata log: keeps the image, collects news for the publisher.
+//! - [`publisher`]: brings the partitions of this broker up to date with the image, publishes it, and has
+//!   partitions opened and removed.
+//! - [`holdings`]: the partitions that this broker holds, and the pending work on them: a pure core.
+//! - [`job`]: the work on their files, beside the publisher.
 //! - [`open`]: one partition from its folder to its driver.
-//! - [`without_effect`]: what the log says of settings that do nothing.
+//! - [`without_effect`]: logs settings that do nothing.
 
 mod assignment;
 mod holdings;

@@ -20,7 +20,7 @@ use super::job::Progress;
 use crate::partition::{PartitionHandle, PartitionKey};
 use crate::shard::{Partition, PartitionDriver, Shards};
 
-/// Opens the partitions of this broker, many at once.
+/// Opens the partitions of this broker, many in parallel.
 #[derive(Clone)]
 pub struct Opener {
     pub node: BrokerId,
@@ -32,20 +32,20 @@ pub struct Opener {
     pub progress: Arc<RecoveryProgress>,
 }
 
-/// How far the opening of partitions has come, for readiness.
+/// How many partitions have been opened, for readiness.
 #[derive(Debug, Default)]
 pub struct RecoveryProgress {
     pub partitions: AtomicUsize,
     pub opened: AtomicUsize,
 }
 
-/// The folders that were there when the broker started, until each is opened or set aside.
+/// The folders found at the start of the broker, until each is opened or set aside.
 #[derive(Default)]
 pub struct FoundPartitions {
     by_name: Mutex<BTreeMap<(String, i32), FoundPartition>>,
 }
 
-/// A partition that was opened, or why it could not be.
+/// A partition that was opened, or the reason why not.
 pub struct OpenedPartition {
     pub id: PartitionId,
     pub driver: Result<Box<PartitionDriver>, LogError>,
@@ -59,8 +59,8 @@ struct Wanted {
     config: TopicConfig,
 }
 
-/// What the threads that open share: each takes the next one, so that none is idle while another has many
-/// that are large.
+/// The queue of the opening threads. Each takes the next partition, so none is idle while another has many
+/// large ones.
 struct Queue {
     wanted: Vec<Wanted>,
     taken: AtomicUsize,
@@ -75,13 +75,13 @@ impl Queue {
 type Opening = Result<Box<PartitionDriver>, LogError>;
 
 impl Opener {
-    /// What holds for a topic on this broker.
+    /// The settings of a topic on this broker.
     pub fn topic_config(&self, image: &Image, topic: &str) -> TopicConfig {
         TopicConfig::effective(image, &self.settings, topic)
     }
 
-    /// Makes the data directory ready for what `config` allows: who acknowledges before it flushes does not
-    /// vouch for the opposite any more. May block.
+    /// Prepares the data directory for `config`. A topic that acknowledges before it flushes takes away the
+    /// mark that everything is flushed first. May block.
     pub fn prepare(&self, config: &TopicConfig) -> Result<(), LogError> {
         if durability(config) == Durability::Flushed {
             return Ok(());
@@ -90,8 +90,8 @@ impl Opener {
         self.dir.give_up_flushed_first().map_err(|error| LogError::Io { doing: doing(), error })
     }
 
-    /// Opens partitions on as many threads as `num.recovery.threads.per.data.dir` says.
-    /// Tells of each as it comes; an error is a thread that has failed.
+    /// Opens partitions on `num.recovery.threads.per.data.dir` threads. Reports each as it is opened. An
+    /// error means that a thread has failed.
     pub async fn open_all(
         &self,
         image: &Image,
@@ -100,7 +100,7 @@ impl Opener {
     ) -> Result<(), String> {
         let mut all: Vec<Wanted> = Vec::with_capacity(wanted.len());
         for ((id, index), topic) in wanted {
-            // Partitions of one topic follow each other.
+            // Partitions of one topic are adjacent.
             let config = match all.last().filter(|before| before.id == id) {
                 Some(before) => before.config.clone(),
                 None => {
@@ -138,14 +138,13 @@ impl Opener {
         }
     }
 
-    /// Whether there was a folder of this very partition when the broker started, which nobody has opened
-    /// yet.
+    /// Whether a folder of this very partition was found at the start and is still unopened.
     pub fn has_found(&self, topic: &str, index: PartitionIndex, id: TopicId) -> bool {
         let name = (topic.to_owned(), index.0);
         self.found.lock().get(&name).is_some_and(|found| found.topic_id.is_none_or(|found| found == id))
     }
 
-    /// Takes out the folders of partitions that are not here.
+    /// Takes the folders of partitions that are not here.
     pub fn strays(&self, is_here: impl Fn(&str, PartitionIndex) -> bool) -> Vec<FoundPartition> {
         let mut found = self.found.lock();
         let all = std::mem::take(&mut *found).into_iter();
@@ -168,8 +167,8 @@ impl Opener {
         Ok(Box::new(PartitionDriver::new(handle, partition)))
     }
 
-    /// The log from its folder; a new one if there is none, or if what is there is of an older topic of the
-    /// same name.
+    /// Opens the log from its folder. Creates it if there is none, or if the folder is from an older topic of
+    /// the same name.
     fn open_log(&self, wanted: &Wanted, replica: &ReplicaConfig) -> Result<Found, LogError> {
         let config = log_config(&wanted.config);
         let (topic, index) = (&wanted.topic, wanted.index);
@@ -203,17 +202,17 @@ impl FoundPartitions {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, i32), FoundPartition>> {
-        // Entries are only taken out, each in one go.
+        // Entries are only ever removed, each in one step.
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a record is flushed before it is acknowledged.
+/// Whether records are flushed before they are acknowledged.
 fn durability(topic: &TopicConfig) -> Durability {
     if topic.flush_messages == 1 { Durability::Flushed } else { Durability::PageCache }
 }
 
-/// What a replica is told of its topic and broker.
+/// A replica's configuration from its topic and broker.
 pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicConfig) -> ReplicaConfig {
     ReplicaConfig {
         min_isr: u32::try_from(topic.min_insync_replicas).unwrap_or(1),
@@ -232,7 +231,7 @@ pub fn replica_config(node: BrokerId, settings: &BrokerSettings, topic: &TopicCo
     }
 }
 
-/// What a log is told of its topic.
+/// A log's configuration from its topic.
 pub fn log_config(topic: &TopicConfig) -> LogConfig {
     let bytes = |value: i32| u64::try_from(value).unwrap_or(0);
     LogConfig {
@@ -253,7 +252,7 @@ pub fn log_config(topic: &TopicConfig) -> LogConfig {
     }
 }
 
-/// Compaction is not there yet: a compacted topic keeps everything, and its owner should know.
+/// Warns that compaction does not exist yet: a compacted topic keeps everything.
 pub fn warn_of_compaction(topic: &str, config: &TopicConfig) {
     if config.cleanup_compact {
         tracing::warn!(topic, "cleanup.policy=compact is not carried out yet: the topic keeps every record");

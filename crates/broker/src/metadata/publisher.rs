@@ -1,11 +1,11 @@
-//! Makes true on this broker what the metadata log says, and publishes it.
+//! Applies the metadata log to this broker and publishes the result.
 //!
-//! Partitions that change are told first and all at once, then the image is published: a change of leader
-//! waits for no file. Files are opened and removed beside, by one job at a time, and each partition is to be
-//! seen as soon as it is open. Runs alone, so the published state has one writer.
+//! Partitions that change are informed first, all at once. Then the image is published, so a change of leader
+//! does not wait for files. One job at a time opens and removes files in the background. Each partition is
+//! published as soon as it is open. The publisher runs alone, so the published state has one writer.
 //!
-//! Until the image holds the registration of this process, it was made for another: logs are opened so that
-//! they are ready, but no replica is told anything, and nothing is removed.
+//! Until the image holds the registration of this process, it was meant for another one. Logs are opened in
+//! advance, but no replica is informed, and nothing is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
 use ottla_log::FoundPartition;
+use ottla_partition::Fate;
 use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
@@ -30,21 +31,23 @@ use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
 use crate::published::{LocalTopic, Place, Published};
-use crate::shard::{Fate, Mail, ShardStates, Shards};
+use crate::shard::{Mail, ShardStates, Shards};
 
-/// Partitions that were opened and that the publisher has not taken over yet. Whoever opens more waits.
+/// The most partitions that were opened and that the publisher has not taken over. Beyond it the opening
+/// threads wait.
 const OPENED_MAX: usize = 256;
 
-/// What the task that publishes works with.
+/// The parts that the publishing task works with.
 pub struct Publisher {
     pub node: BrokerId,
-    /// Names this process in its registration.
+    /// Identifies this process in its registration.
     pub incarnation: Uuid,
     pub inbox: Arc<Inbox>,
     pub published: Arc<ArcSwap<Published>>,
-    /// The index of what is published.
+    /// The published index of the metadata log.
     pub index: watch::Sender<u64>,
-    /// The index up to which every partition is open, too, or its files are out of the way.
+    /// The index up to which the files agree with the metadata log, too: partitions are open, or their files
+    /// are out of the way.
     pub ready: watch::Sender<u64>,
     pub shards: Shards,
     pub opener: Opener,
@@ -52,7 +55,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Runs until the metadata log brings what cannot be applied.
+    /// Runs until the metadata log holds something that cannot be applied.
     pub async fn run(self) -> FatalError {
         let (progress, mut came) = mpsc::channel(OPENED_MAX);
         let mut publishing = Publishing {
@@ -81,15 +84,15 @@ impl Publisher {
     }
 }
 
-/// The task that publishes, with what it knows.
+/// The publishing task and its state.
 struct Publishing {
     of: Publisher,
     holdings: Holdings<Arc<PartitionHandle>>,
     /// The image holds the registration of this process.
     registered: bool,
-    /// Folders that no partition of this broker belongs to, until a job takes them.
+    /// Folders of partitions that this broker does not hold, until a job takes them.
     strays: Vec<FoundPartition>,
-    /// Settings have changed since the job that runs began.
+    /// Settings have changed since the current job began.
     reconfigured: bool,
     progress: mpsc::Sender<Progress>,
     jobs: JoinSet<()>,
@@ -112,7 +115,7 @@ impl Publishing {
         let mut next = Published::clone(&before);
         next.image = image;
         next.index = news.index;
-        // Coordinators that begin with new partitions know the world already.
+        // Coordinators in new partitions already know the world.
         let changed = self.turn_world(&next.image, &delta, news.restart);
         let affected = self.affected(&next.image, &delta);
         if self.registered {
@@ -128,8 +131,7 @@ impl Publishing {
         Ok(())
     }
 
-    /// Partitions for which the image may say something new, each with what becomes of its files if it is
-    /// gone.
+    /// The partitions that may be affected by a change. Each comes with the fate of its files if it is gone.
     fn affected(&mut self, image: &Image, delta: &Delta) -> BTreeMap<PartitionId, Fate> {
         let known = image.broker(self.of.node).is_some_and(|known| known.incarnation == self.of.incarnation);
         if known && !self.registered {
@@ -150,7 +152,7 @@ impl Publishing {
         affected.into_iter().map(|id| (id, Fate::Delete)).collect()
     }
 
-    /// From now on the image speaks to this process: everything that was found is held against it.
+    /// From now on the image is meant for this process. Compares everything that was found with it.
     fn registered_now(&mut self, image: &Image) -> BTreeMap<PartitionId, Fate> {
         let me = self.of.node;
         let is_here = |topic: &str, index| {
@@ -168,7 +170,7 @@ impl Publishing {
         self.holdings.ids().chain(here).map(|id| (id, Fate::SetAside)).collect()
     }
 
-    /// Tells partitions that are open what the image says of them, also those that are held here no more.
+    /// Informs open partitions of their new state, including those that are no longer held here.
     async fn tell(&self, image: &Image, affected: &BTreeMap<PartitionId, Fate>) {
         let mut states = ShardStates::default();
         for id in affected.keys() {
@@ -181,7 +183,7 @@ impl Publishing {
         states.send().await;
     }
 
-    /// Notes which partitions are to be opened or given up, and takes the latter out of sight.
+    /// Notes which partitions to open and which to give up. The latter are no longer published.
     fn hold(&mut self, next: &mut Published, affected: BTreeMap<PartitionId, Fate>) {
         let mut gone: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
         for ((id, index), fate) in affected {
@@ -190,7 +192,7 @@ impl Publishing {
                 topic.partition(index).is_some_and(|partition| partition.is_replica(self.of.node))
             });
             match here {
-                // Before the registration only what is here already.
+                // Before the registration only partitions with folders are opened.
                 Some(topic) if self.registered || self.of.opener.has_found(&topic.name, index, id) => {
                     self.holdings.assign((id, index), &topic.name);
                 }
@@ -204,7 +206,7 @@ impl Publishing {
         gone.into_iter().for_each(|(id, indexes)| next.remove(id, &indexes));
     }
 
-    /// Begins what is to be done with files, unless the last job is still at it.
+    /// Begins the pending work on files, unless the last job still runs.
     fn start_job(&mut self) {
         let published = self.of.published.load_full();
         if let Some(job) = self.holdings.next_job() {
@@ -225,7 +227,7 @@ impl Publishing {
         });
     }
 
-    /// Takes over what the job has opened.
+    /// Takes over the results of the job.
     async fn advance(&mut self, steps: &mut Vec<Progress>) -> Result<(), FatalError> {
         let mut opened = Vec::new();
         let mut done = None;
@@ -249,7 +251,7 @@ impl Publishing {
         Ok(())
     }
 
-    /// Gives partitions that were opened to their shards, tells them what the image says now, and shows them.
+    /// Gives opened partitions to their shards, informs them of their current state, and publishes them.
     async fn adopt(&mut self, opened: Vec<OpenedPartition>) {
         let mut next = Published::clone(&self.of.published.load());
         let mut states = ShardStates::default();
@@ -267,7 +269,7 @@ impl Publishing {
                 }
             }
             if !self.holdings.opened(id, handle.clone()) {
-                continue; // it went away meanwhile, and the next job gives it up
+                continue; // unassigned meanwhile; the next job gives it up
             }
             if let Some(handle) = handle.as_ref().filter(|_| self.registered)
                 && let Some(partition) = next.image.partition(id.0, id.1)
@@ -291,7 +293,7 @@ impl Publishing {
             || LocalTopic::new(topic.name.clone(), id, config.clone()),
             |known| known.with_config(config.clone()),
         );
-        // They were opened with the settings of when the job began.
+        // They were opened with the settings from the start of the job.
         let changed = self.reconfigured && self.prepare(&config).await;
         let changed = changed.then(|| self.of.opener.settings.with_dynamic(&next.image));
         for (index, place) in places {
@@ -305,10 +307,10 @@ impl Publishing {
         next.insert(local);
     }
 
-    /// Tells partitions of changed settings.
+    /// Informs partitions of changed settings.
     async fn configure(&mut self, next: &mut Published, delta: &Delta) {
         let of_brokers = |resource: &ConfigResource| resource.kind == ResourceKind::Broker;
-        // Replicas go by settings of the broker, too.
+        // Replicas depend on settings of the broker, too.
         let everywhere = delta.configs_changed.iter().any(of_brokers);
         let changed: Vec<Arc<LocalTopic>> = if everywhere {
             next.topics().cloned().collect()
@@ -342,8 +344,7 @@ impl Publishing {
         }
     }
 
-    /// Makes the data directory ready for what `config` allows. False if it cannot be: the directory has
-    /// failed then.
+    /// Prepares the data directory for `config`. False if that failed, which takes the directory offline.
     async fn prepare(&self, config: &TopicConfig) -> bool {
         let (opener, config) = (self.of.opener.clone(), config.clone());
         let prepared = tokio::task::spawn_blocking(move || opener.prepare(&config)).await;
@@ -357,7 +358,7 @@ impl Publishing {
         failed.is_none()
     }
 
-    /// Changes what coordinators know of settings and topics; false if nothing of that has changed.
+    /// Updates the coordinators' view of settings and topics. False if nothing in it has changed.
     fn turn_world(&self, image: &Image, delta: &Delta, restart: bool) -> bool {
         let concerns_groups =
             |resource: &ConfigResource| matches!(resource.kind, ResourceKind::Broker | ResourceKind::Group);
@@ -382,7 +383,7 @@ impl Publishing {
         }
     }
 
-    /// Publishes, once the shards have taken in what they were sent: what is published is true.
+    /// Publishes, once the shards have processed their messages. So everything published is true.
     async fn show(&self, next: Published) {
         let mut waiting = Vec::new();
         for shard in self.of.shards.iter() {

@@ -1,10 +1,10 @@
-//! Settings that are kept and shown, and do nothing here: the log says so when they are set.
+//! Logs a warning when settings are set that are kept and shown but do nothing here.
 
 use ottla_controller::image::ConfigResource;
 use ottla_controller::{Delta, Image};
 use ottla_settings::{Warning, without_effect};
 
-/// Warns of what `delta` has set.
+/// Warns of such settings in `delta`.
 pub fn warn(before: &Image, now: &Image, delta: &Delta) {
     for resource in &delta.configs_changed {
         for warning in newly_set(before, now, resource) {

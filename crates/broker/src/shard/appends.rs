@@ -1,7 +1,7 @@
-//! The appends of one read from a connection, on their way through the shards and back.
+//! The appends of one read from a connection, through the shards and back.
 //!
-//! All Produce requests that one read brought form one group: each shard gets its appends in one message, and
-//! the connection wakes once, when the last of them has its outcome.
+//! All Produce requests from one read form one group. Each shard gets its appends in one message. The
+//! connection wakes once, when the last append has its outcome.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,10 +10,10 @@ use ottla_partition::AppendOutcome;
 use ottla_replica::AppendError;
 use tokio::sync::Notify;
 
-/// What became of one append.
+/// The outcome of one append.
 pub type Outcome = AppendOutcome;
 
-/// Outcomes of a group of appends. Each is set once, by the shard that owns its partition.
+/// The outcomes of a group of appends. The shard that owns the partition sets each one, once.
 pub struct AppendGroup {
     outcomes: Box<[OnceLock<Outcome>]>,
     waiting_for: AtomicUsize,
@@ -21,7 +21,7 @@ pub struct AppendGroup {
 }
 
 impl AppendGroup {
-    /// A group of `len` appends; MUST NOT be empty, for nothing would ever wake its waiter.
+    /// A group of `len` appends. MUST NOT be empty, because nothing would wake its waiter.
     pub fn new(len: usize) -> Arc<AppendGroup> {
         assert!(len > 0, "a group of no appends is answered at once");
         Arc::new(AppendGroup {
@@ -31,17 +31,17 @@ impl AppendGroup {
         })
     }
 
-    /// How many appends there are.
+    /// The number of appends.
     pub fn len(&self) -> usize {
         self.outcomes.len()
     }
 
-    /// Waits until every append has its outcome. For one waiter at a time; safe to drop and call again.
+    /// Waits until every append has its outcome. Only one waiter at a time. Safe to drop and call again.
     pub async fn done(&self) {
         while self.waiting_for.load(Ordering::Acquire) > 0 {
             self.all_there.notified().await;
         }
-        // A later caller must not wait for a wake-up that this one has taken.
+        // Passes the wake-up on, so that a later caller does not wait for it.
         self.all_there.notify_one();
     }
 
@@ -57,8 +57,8 @@ impl AppendGroup {
     }
 }
 
-/// The right and duty to answer one append. Dropped unanswered (its shard is gone), it answers that the
-/// outcome is unknown, so that no connection waits for ever.
+/// The right and the duty to answer one append. If it is dropped (because its shard has ended), the outcome
+/// is unknown, so no connection waits forever.
 pub struct Ticket {
     group: Arc<AppendGroup>,
     index: usize,

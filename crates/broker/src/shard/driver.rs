@@ -1,4 +1,4 @@
-//! A partition on its way to its shard: the machine, and what everybody else sees of it.
+//! A partition and its machine, as handed to the shard.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use super::appends::Ticket;
 use crate::partition::{PartitionHandle, PartitionKey};
 
-/// The machine, with who waits for it in a broker.
+/// The machine of a partition, with the broker's types for waiters.
 pub type Partition = ottla_partition::Partition<Ticket, oneshot::Sender<DeleteOutcome>>;
 
-/// A partition that has been opened.
+/// An opened partition.
 pub struct PartitionDriver {
     pub(super) handle: Arc<PartitionHandle>,
     pub(super) partition: Partition,

@@ -1,4 +1,4 @@
-//! What a shard is told, and how to reach it.
+//! The messages to a shard, and the way to it.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use super::appends::{AppendGroup, Ticket};
 use super::driver::PartitionDriver;
 use crate::partition::{PartitionHandle, PartitionKey};
 
-/// Messages that may wait for a shard. A sender waits for room: a slow disk slows its producers.
+/// The most messages in a shard's mailbox. Senders wait for room, so a slow disk slows its producers.
 const MAILBOX_LEN: usize = 1024;
 
 /// A message to a shard.
 pub enum Mail {
-    /// The appends of one group that are this shard's.
+    /// The appends of one group for this shard.
     Append(Vec<AddressedAppend>),
-    /// The markers of ended transactions that are this shard's.
+    /// The markers of ended transactions for this shard.
     WriteMarkers(Vec<AddressedMarker>),
     /// Transactions are about to be confirmed with their coordinators.
     BeginVerification(Vec<AddressedClaim>),
-    /// Take over a partition that has been opened.
+    /// Take over an opened partition.
     Adopt(Box<PartitionDriver>),
     /// The metadata of partitions has changed.
     Assign(Vec<AddressedState>),
@@ -40,40 +40,39 @@ pub enum Mail {
     },
     /// A follower has fetched.
     FollowerFetched(PartitionKey, FollowerFetch),
-    /// To the coordinators that live in partitions, in order. What is for one that is gone is dropped: that
-    /// tells whoever waits.
+    /// Mail to the coordinators in partitions, in order. Mail to a coordinator that has ended is dropped,
+    /// which informs its waiters.
     Coordinators(Vec<(PartitionKey, LodgerMail)>),
-    /// The world that coordinators know has changed, and these topics are gone.
+    /// The world of the coordinators has changed, and these topics were deleted.
     Learn(Arc<[Str]>),
-    /// The broker stops: coordinators let everybody go who waits for others.
+    /// The broker stops. Coordinators release the requests that wait for others.
     Resign,
-    /// Everything known of the producers of a partition.
+    /// Describe all producers of a partition.
     DescribeProducers(PartitionKey, oneshot::Sender<Vec<ProducerState>>),
     /// Give a partition up. Answers when its folder is out of the way.
     Retire { partition: PartitionKey, fate: Fate, done: oneshot::Sender<()> },
-    /// Answers when all mail before it has been taken in.
+    /// Answers when all earlier mail has been processed.
     Barrier(oneshot::Sender<()>),
-    /// Flush and close every partition, and end.
+    /// Flush and close every partition, then end.
     Stop(oneshot::Sender<()>),
 }
 
-/// What the metadata says of a partition now.
+/// The new metadata of a partition.
 pub type AddressedState = (PartitionKey, PartitionState);
 
-/// An append with the partition it is for and who waits for it.
+/// An append, its partition, and the waiter for its outcome.
 pub type AddressedAppend = (PartitionKey, AppendRequest, Ticket);
 
-/// A claim with the partition it is for, and who waits for the guard: `None` if the transaction is open
-/// there.
+/// A claim, its partition, and the waiter for the guard: `None` if the transaction is open there.
 pub type AddressedClaim = (PartitionKey, Claim, oneshot::Sender<Option<VerificationGuard>>);
 
-/// A marker with the partition it is for and who waits for it.
+/// A marker, its partition, and the waiter for its outcome.
 pub type AddressedMarker = (PartitionKey, MarkerRequest, Ticket);
 
-/// A letter to somebody who lives beside a replica, and knows it by its type. The shard only carries it.
+/// A letter to a lodger beside a replica, which knows the type. The shard only carries it.
 pub type LodgerMail = Box<dyn Any + Send>;
 
-/// The shard has ended: the broker is stopping.
+/// The shard has ended, because the broker is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is stopping")]
 pub struct ShardGone;
@@ -86,13 +85,13 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
-    /// A shard's handle and the end that its task reads.
+    /// A shard's handle, and the receiver for its task.
     pub fn new(number: usize) -> (ShardHandle, mpsc::Receiver<Mail>) {
         let (mailbox, mail) = mpsc::channel(MAILBOX_LEN);
         (ShardHandle { number, mailbox }, mail)
     }
 
-    /// Sends when there is room.
+    /// Sends a message, once there is room.
     pub async fn send(&self, mail: Mail) -> Result<(), ShardGone> {
         self.mailbox.send(mail).await.map_err(|_| ShardGone)
     }
@@ -121,10 +120,10 @@ impl Shards {
     }
 }
 
-/// Things that go to partitions, sorted by shard, those for one partition in order.
+/// Items for partitions, sorted by shard. Those for one partition keep their order.
 struct ByShard<T> {
     parts: Vec<(ShardHandle, Vec<T>)>,
-    /// So many things may go to one shard.
+    /// The expected number of items for one shard.
     expected: usize,
 }
 
@@ -144,7 +143,7 @@ impl<T> ByShard<T> {
         }
     }
 
-    /// Sends each shard its part. A shard that is gone drops it, which tells whoever waits.
+    /// Sends each shard its part. If a shard has ended, its part is dropped, which informs the waiters.
     async fn send(self, mail: fn(Vec<T>) -> Mail) {
         for (shard, items) in self.parts {
             let _gone = shard.send(mail(items)).await;
@@ -176,7 +175,7 @@ impl<'a> ShardBatches<'a> {
         self.by_shard.add(partition, (partition.key, append, ticket));
     }
 
-    /// The next append of the group does not go anywhere.
+    /// Refuses the next append of the group without sending it.
     pub fn refuse(&mut self, why: AppendError) {
         self.next_ticket().answer(Err(why));
     }
@@ -198,7 +197,8 @@ pub struct ShardClaims {
 }
 
 impl ShardClaims {
-    /// Adds a claim. Its guard comes when all have been sent; nothing comes of a partition that is gone.
+    /// Adds a claim. The guard arrives after all claims have been sent. Nothing arrives for a partition that
+    /// was removed.
     pub fn add(
         &mut self,
         partition: &PartitionHandle,
@@ -221,7 +221,7 @@ pub struct ShardMarkers {
 }
 
 impl ShardMarkers {
-    /// Adds a marker whose outcome is number `index` of `group`.
+    /// Adds a marker. Its outcome is number `index` of `group`.
     pub fn add(
         &mut self,
         partition: &PartitionHandle,
@@ -260,7 +260,7 @@ pub struct Letters {
 }
 
 impl Letters {
-    /// Adds the next letter. Those to one coordinator arrive in order.
+    /// Adds the next letter. Letters to one coordinator keep their order.
     pub fn add(&mut self, partition: &PartitionHandle, letter: impl Any + Send) {
         self.by_shard.add(partition, (partition.key, Box::new(letter)));
     }

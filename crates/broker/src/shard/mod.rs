@@ -1,10 +1,10 @@
-//! Shards: tasks that own partitions and run their machines (`ottla-partition`). One owner for each
-//! partition, one bounded mailbox for each shard, no locks.
+//! Shards: tasks that own partitions and run their machines (`ottla-partition`). Each partition has one
+//! owner, each shard one bounded mailbox, and there are no locks.
 //!
 //! - [`appends`]: groups of appends and their outcomes.
-//! - [`mailbox`]: what a shard is told, and how to reach it.
-//! - [`driver`]: a partition on its way to its shard.
-//! - [`slot`]: a partition with the coordinator that may live in it, and what leaves after a turn.
+//! - [`mailbox`]: the messages to a shard, and the way to it.
+//! - [`driver`]: a partition and its machine, as handed to the shard.
+//! - [`slot`]: a partition with its coordinators, and the effects of a turn.
 //! - [`run`]: the turns of a shard.
 //! - [`vouching`]: when logs move their recovery points.
 
@@ -16,8 +16,6 @@ mod slot;
 mod vouching;
 
 pub use appends::{AppendGroup, Outcome};
-pub use ottla_partition::{AppendRequest, Claim, Fate, MarkerRequest};
-
 pub use driver::{Partition, PartitionDriver};
 pub use mailbox::{
     Letters, LodgerMail, Mail, ShardBatches, ShardClaims, ShardHandle, ShardMarkers, ShardStates, Shards,

@@ -1,8 +1,8 @@
 //! The turns of a shard.
 //!
-//! A turn takes all mail that is there, feeds it to the partitions it is for, and then ends the turn of each
-//! partition that was touched: one write, the replies, one flush at the most, one publication. Batches that
-//! come while a partition is being flushed are covered by the next flush together: that is the group commit.
+//! A turn takes all waiting mail and feeds it to the partitions. Then it ends the turn of each partition that
+//! was touched: one write, the replies, at most one flush, one publication. Batches that arrive during a
+//! flush share the next flush. That is the group commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,26 +23,26 @@ use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::{ByPartition, PartitionKey};
 use crate::tasks::Tasks;
 
-/// Mail that one turn takes at the most: what waits behind it sees a written log.
+/// The most mail in one turn. Later mail waits until the log is written.
 const TURN_MAIL_MAX: usize = 256;
 
-/// How often partitions with waiting requests look at their deadlines.
+/// How often partitions with waiting requests check their deadlines.
 const DEADLINE_TICK: Duration = Duration::from_millis(100);
 
-/// How often all partitions hear that time has passed.
+/// How often all partitions are told that time has passed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Flushes of one shard that may have ended and not been noticed. A partition has one flush at a time, so
-/// this is a bound on partitions, and never reached.
+/// The most flushes of one shard that have ended and were not yet noticed. A partition has one flush at a
+/// time, so this bounds the number of partitions. It is never reached.
 const FLUSHES_DONE_MAX: usize = 1 << 20;
 
-/// What a shard works with.
+/// The settings and services of a shard.
 pub struct ShardSettings {
     pub clock: Clock,
     pub flusher: Arc<Flusher>,
     /// `log.retention.check.interval.ms`
     pub retention_interval: Duration,
-    /// What the coordinators in the shards share, and who carries out what they say.
+    /// The coordinators of this broker, which carry out effects outside of the shard.
     pub coordinators: Arc<Coordinators>,
 }
 
@@ -51,26 +51,26 @@ type Flushed = (PartitionKey, FlushDone);
 struct Shard {
     settings: ShardSettings,
     partitions: ByPartition<Slot>,
-    /// Partitions of this turn, and of the next one if something is left for it.
+    /// Partitions of this turn, and those with work left for the next one.
     touched: Vec<PartitionKey>,
-    /// Partitions that a coordinator lives in.
+    /// Partitions with a coordinator.
     coordinators: BTreeSet<PartitionKey>,
-    /// Partitions whose turn left something for the next one.
+    /// Partitions with work left for the next turn.
     again: Vec<PartitionKey>,
-    /// When coordinators must be told that time has passed.
+    /// When to tell coordinators that time has passed.
     due: BTreeSet<(Instant, PartitionKey)>,
-    /// Partitions with requests that wait: their deadlines are looked at more often.
+    /// Partitions with waiting requests, whose deadlines are checked more often.
     waiting: BTreeSet<PartitionKey>,
     flushed: mpsc::Sender<Flushed>,
     retained_at: Instant,
     vouched_at: Instant,
-    /// When all partitions heard that time has passed.
+    /// When all partitions were last told that time has passed.
     ticked_at: Instant,
-    /// When those with waiting requests did.
+    /// When those with waiting requests were last told.
     deadlines_at: Instant,
 }
 
-/// Runs a shard until it is told to stop or nobody can reach it any more.
+/// Runs a shard until it is stopped or all its handles are gone.
 pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
     let (flushed, mut flushes) = mpsc::channel(FLUSHES_DONE_MAX);
     let now = settings.clock.now();
@@ -107,7 +107,7 @@ pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
 }
 
 impl Shard {
-    /// One turn. Gives back who waits for the shard to stop, if it is to.
+    /// Runs one turn. If it stops the shard, returns the waiter for the stop.
     fn turn(&mut self, done: &mut Vec<Flushed>, letters: &mut Vec<Mail>) -> Option<oneshot::Sender<()>> {
         let turn = self.now();
         let mut stopping = None;
@@ -129,7 +129,7 @@ impl Shard {
         match letter {
             Mail::Append(appends) => {
                 for (key, request, ticket) in appends {
-                    // A ticket for a partition that is gone answers itself.
+                    // The ticket of a removed partition answers itself.
                     self.with(key, |partition| partition.append(turn, request, ticket));
                 }
             }
@@ -190,7 +190,7 @@ impl Shard {
         }
     }
 
-    /// Does something with a partition and makes it part of the turn.
+    /// Runs `act` on a partition, which becomes part of the turn.
     fn with(&mut self, key: PartitionKey, act: impl FnOnce(&mut Partition)) {
         if let Some(slot) = self.listed(key) {
             let partition = slot.machine.partition_mut();
@@ -199,14 +199,14 @@ impl Shard {
         }
     }
 
-    /// Does something with the coordinators that live in a partition.
+    /// Runs `act` on the coordinators in a partition.
     fn coordinate(&mut self, key: PartitionKey, act: impl FnMut(&mut Coordinating)) {
         if let Some(slot) = self.listed(key) {
             slot.coordinate(act);
         }
     }
 
-    /// A partition that is looked at when the turn ends.
+    /// A partition, listed for the end of the turn.
     fn listed(&mut self, key: PartitionKey) -> Option<&mut Slot> {
         let slot = self.partitions.get_mut(&key)?;
         if slot.list() {
@@ -238,7 +238,7 @@ impl Shard {
         let _gone = done.send(());
     }
 
-    /// Ends the turn of every partition that was touched.
+    /// Ends the turn of every touched partition.
     fn end(&mut self, turn: Turn) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
@@ -260,7 +260,7 @@ impl Shard {
                 self.submit(key, job);
             }
         }
-        // Its room is kept for the next turn.
+        // Keeps the capacity for the next turn.
         self.touched = touched;
         for key in std::mem::take(&mut self.again) {
             self.listed(key);
@@ -270,7 +270,7 @@ impl Shard {
     fn submit(&self, key: PartitionKey, job: FlushJob) {
         let flushed = self.flushed.clone();
         let done = Box::new(move |done| {
-            // Full cannot be; closed is a shard that has stopped.
+            // It cannot be full. It is closed if the shard has stopped.
             let _stopped = flushed.try_send((key, done));
         });
         if let Err((job, done)) = self.settings.flusher.submit(job, done) {
@@ -279,7 +279,7 @@ impl Shard {
         }
     }
 
-    /// Tells coordinators whose time has come.
+    /// Tells coordinators that their time has come.
     fn tick_coordinators(&mut self, turn: Turn) {
         while let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= turn.now) {
             self.due.remove(&(at, key));
@@ -290,8 +290,8 @@ impl Shard {
         }
     }
 
-    /// Tells those with waiting requests ten times a second that time has passed, all partitions once a
-    /// second, and carries out retention when it is due.
+    /// Tells partitions that time has passed: those with waiting requests ten times a second, all others once
+    /// a second. Applies retention when it is due.
     fn tick(&mut self, turn: Turn) {
         self.tick_coordinators(turn);
         let mut due = Due { retention: false, vouching: None };

@@ -1,4 +1,4 @@
-//! A partition with the coordinators that live in it, and what leaves after a turn.
+//! A partition with its coordinators, and the effects of a turn.
 
 use std::sync::Arc;
 
@@ -16,26 +16,26 @@ use crate::controllers::Random;
 use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::PartitionHandle;
 
-/// The machine, with who lives there and who waits for it in a broker.
+/// The machine with its lodgers and waiters in a broker.
 pub type Machine = ottla_partition::Slot<Ticket, oneshot::Sender<DeleteOutcome>, Coordinating>;
 
 /// A partition of the shard.
 pub struct Slot {
     pub handle: Arc<PartitionHandle>,
     pub machine: Machine,
-    /// When coordinators must be told that time has passed, as the shard knows it.
+    /// When to tell coordinators that time has passed, as noted by the shard.
     pub due: Option<Instant>,
     /// It is on the shard's list for the end of the turn.
     listed: bool,
 }
 
-/// What a turn has left to be done.
+/// The work that a turn has left.
 pub struct Left {
     pub flush: Option<FlushJob>,
-    /// When coordinators must be told that time has passed.
+    /// When to tell coordinators that time has passed.
     pub due: Option<Instant>,
     pub has_waiters: bool,
-    /// There is more to write: the next turn is due at once.
+    /// There is more to write, so the next turn is due at once.
     pub again: bool,
 }
 
@@ -46,7 +46,7 @@ impl Slot {
         Slot { handle, machine: Machine::new(partition, coordinators), due: None, listed: false }
     }
 
-    /// Puts it on the list; true if it was not there.
+    /// Lists it. True if it was not listed before.
     pub fn list(&mut self) -> bool {
         !std::mem::replace(&mut self.listed, true)
     }
@@ -55,7 +55,7 @@ impl Slot {
         !self.machine.lodgers().is_empty()
     }
 
-    /// Mail to the coordinator of its kind. It is dropped if none of that kind lives here.
+    /// Delivers mail to the coordinator of its kind. Dropped if there is none.
     pub fn deliver(&mut self, turn: Turn, mail: LodgerMail) {
         let (coordinators, partition) = self.machine.lodgers_mut();
         let mut mail = Some(mail);
@@ -64,17 +64,17 @@ impl Slot {
         }
     }
 
-    /// Does something with each coordinator that lives here.
+    /// Runs `act` on each coordinator here.
     pub fn coordinate(&mut self, act: impl FnMut(&mut Coordinating)) {
         self.machine.lodgers_mut().0.iter_mut().for_each(act);
     }
 
-    /// Time has passed for those who live here.
+    /// Tells the coordinators here that time has passed.
     pub fn tick_coordinators(&mut self, turn: Turn) {
         self.coordinate(|coordinator| coordinator.tick(&turn.moment(uuid())));
     }
 
-    /// Ends the turn, and carries out what it leads to.
+    /// Ends the turn and carries out its effects.
     pub fn end_turn(&mut self, turn: Turn) -> Left {
         self.listed = false;
         let SlotEnded { partition, due, has_waiters, again } = self.machine.end_turn(turn, &mut uuid);
@@ -83,7 +83,7 @@ impl Slot {
         Left { flush, due, has_waiters, again }
     }
 
-    /// Gives the partition up, and its files.
+    /// Gives up the partition and its files.
     pub fn retire(mut self, turn: Turn, fate: Fate) -> Result<(), LogError> {
         let partition = self.machine.partition_mut();
         partition.step(turn, Event::Retired);
@@ -92,7 +92,7 @@ impl Slot {
     }
 }
 
-/// Everybody sees the partition as it is now, then those who wait hear of it.
+/// Publishes the partition's new view, then answers the waiters.
 fn carry_out(
     handle: &PartitionHandle,
     ended: Ended<'_, Ticket, oneshot::Sender<DeleteOutcome>>,
@@ -107,12 +107,12 @@ fn carry_out(
     flush
 }
 
-/// An id for one step of a coordinator.
+/// A random id for one step of a coordinator.
 pub fn uuid() -> Uuid {
     Random.uuid()
 }
 
-/// What goes between brokers comes with clusters of several nodes. A cluster of one never asks for it.
+/// Effects between brokers come with clusters of several nodes. A cluster of one never needs them.
 fn cannot_yet(partition: &PartitionHandle, wish: &Wish) {
     match wish {
         Wish::Fetch(_) | Wish::ProposeIsr(_) => {

@@ -1,17 +1,18 @@
-//! When logs move their recovery points without being told to: what is above them is scanned after a crash.
+//! When logs move their recovery points on their own. After a crash everything above a recovery point is
+//! scanned.
 
 use std::time::Duration;
 
-/// How often all logs do: what was written longer ago is not scanned.
+/// How often all logs move theirs. Older writes are not scanned.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the logs of a shard may have together before some of them do at once: about a tenth of a second of
-/// scanning. A single log sees to itself when it has a few MiB, but a thousand of them would have GiBs
-/// before.
+/// The most bytes above the recovery points of a shard's logs before some of them move: about a tenth of a
+/// second of scanning. A single log moves its own after a few MiB, but a thousand logs would have GiBs by
+/// then.
 const UNVOUCHED_BYTES_MAX: u64 = 512 << 20;
 
-/// Whether logs are to move their recovery points: those with at least so many bytes above. `waited` is how
-/// long it is since all of them did, `unvouched` what each log has above.
+/// Which logs must move their recovery points: those with at least this many bytes above. `waited` is the
+/// time since all of them moved, `unvouched` the bytes above each.
 pub fn due(waited: Duration, unvouched: impl Iterator<Item = u64>) -> Option<u64> {
     if waited >= INTERVAL {
         return Some(1);
@@ -21,7 +22,7 @@ pub fn due(waited: Duration, unvouched: impl Iterator<Item = u64>) -> Option<u64
         total += bytes;
         logs += 1;
     }
-    // Those with more than most have most of it, and a flush of a log with little would be wasted.
+    // The logs with more than the average have most of the bytes. Flushing a log with few would be wasted.
     (total > UNVOUCHED_BYTES_MAX).then(|| total / logs)
 }
 

@@ -6,18 +6,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use ottla_wire::Uuid;
 use ottla_wire::batch::{BatchHeader, BatchView, Record};
-use ottla_wire::messages::RequestHeader;
-use ottla_wire::primitives::{Message, Reader};
-use ottla_wire::protocol::{ApiKey, ErrorCode, request_header_version};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use ottla_wire::protocol::{ApiKey, ErrorCode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::groups::Group;
 use super::handlers;
 use super::txns::Txn;
+use super::wire::{Asked, listen};
 
 /// What a broker does with a Produce request, in the order of the script; without one it obeys.
 #[derive(Clone, Debug)]
@@ -131,14 +130,9 @@ impl Brokers {
         };
         let brokers = Brokers { world: Arc::new(Mutex::new(world)) };
         for id in 0..count {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            brokers.world().addresses.push(listener.local_addr().unwrap());
-            let brokers = brokers.clone();
-            tokio::spawn(async move {
-                while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(brokers.clone().serve(id, stream));
-                }
-            });
+            let serving = brokers.clone();
+            let address = listen(move |stream| serving.clone().serve(id, stream)).await;
+            brokers.world().addresses.push(address);
         }
         brokers
     }
@@ -187,37 +181,17 @@ impl Brokers {
     async fn serve(self, id: usize, mut stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
         let mut buffer = BytesMut::new();
-        loop {
-            let length = buffer.first_chunk().map(|&prefix| i32::from_be_bytes(prefix) as usize);
-            let Some(length) = length.filter(|length| buffer.len() >= 4 + length) else {
-                match stream.read_buf(&mut buffer).await {
-                    Ok(1..) => continue,
-                    _ => return,
-                }
-            };
-            buffer.advance(4);
-            let frame = buffer.split_to(length).freeze();
-            match self.answer(id, frame).await {
+        while let Some(asked) = Asked::next(&mut stream, &mut buffer).await {
+            self.world().requests.push((id, asked.key, asked.version));
+            let call = handlers::Call { brokers: &self, broker: id, asked };
+            match call.answer().await {
+                // Silence.
                 Some(answer) if answer.is_empty() => {}
-                Some(answer) => {
-                    if stream.write_all(&answer).await.is_err() {
-                        return;
-                    }
-                }
-                None => return,
+                Some(answer) if stream.write_all(&answer).await.is_ok() => {}
+                // It hangs up.
+                Some(_) | None => return,
             }
         }
-    }
-
-    /// The answer with its length in front; empty for silence, none to hang up.
-    async fn answer(&self, id: usize, frame: Bytes) -> Option<Bytes> {
-        let key = ApiKey::from_code(i16::from_be_bytes([frame[0], frame[1]])).unwrap();
-        let version = i16::from_be_bytes([frame[2], frame[3]]);
-        let mut reader = Reader::new(frame);
-        let header = RequestHeader::decode(&mut reader, request_header_version(key, version)).unwrap();
-        self.world().requests.push((id, key, version));
-        let call = handlers::Call { brokers: self, broker: id, version, correlation: header.correlation_id };
-        call.answer(key, reader.rest()).await
     }
 }
 

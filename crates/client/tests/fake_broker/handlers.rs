@@ -5,16 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_wire::batch::{BatchHeader, BatchView};
 use ottla_wire::messages::*;
-use ottla_wire::primitives::{Message, Records, Request, Str, decode_from, encode_frame};
-use ottla_wire::protocol::{ApiKey, ErrorCode, response_header_version};
+use ottla_wire::primitives::{Records, Request, Str, decode_from};
+use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::broker::{Brokers, Fault, World};
+use super::wire::Asked;
 
 pub struct Call<'a> {
     pub brokers: &'a Brokers,
     pub broker: usize,
-    pub version: i16,
-    pub correlation: i32,
+    pub asked: Asked,
 }
 
 /// The isolation level of a fetch.
@@ -56,7 +56,9 @@ const SERVED: [ApiKey; 32] = [
 ];
 
 impl Call<'_> {
-    pub async fn answer(&self, key: ApiKey, body: Bytes) -> Option<Bytes> {
+    /// The answer with its length in front; empty for silence, none to hang up.
+    pub async fn answer(&self) -> Option<Bytes> {
+        let (key, body) = (self.asked.key, self.asked.body.clone());
         match key {
             ApiKey::ApiVersions => Some(self.api_versions()),
             ApiKey::Metadata => self.respond(body, |world, request| self.metadata(world, request)),
@@ -86,44 +88,24 @@ impl Call<'_> {
         body: Bytes,
         answer: impl FnOnce(&mut World, R) -> R::Response,
     ) -> Option<Bytes> {
-        let request: R = decode_from(body, self.version).unwrap();
+        let request: R = decode_from(body, self.asked.version).unwrap();
         let response = answer(&mut self.brokers.world(), request);
-        Some(self.encode(R::KEY, &response, self.version))
-    }
-
-    pub fn encode<M: Message>(&self, key: ApiKey, response: &M, version: i16) -> Bytes {
-        let header = ResponseHeader { correlation_id: self.correlation };
-        let header_version = response_header_version(key, version);
-        encode_frame((&header, header_version), (response, version)).unwrap().into_bytes().unwrap()
+        Some(self.asked.answer(&response))
     }
 
     fn api_versions(&self) -> Bytes {
         let world = self.brokers.world();
-        let versions = |key: ApiKey| {
-            let max = world.version_max.get(&key).copied().unwrap_or(*key.versions().end());
-            api_versions_response::ApiVersion {
-                api_key: key.code(),
-                min_version: *key.versions().start().min(&max),
-                max_version: max,
-            }
-        };
-        let api_keys: Vec<_> = SERVED.into_iter().map(versions).collect();
-        let max = api_keys.iter().find(|api| api.api_key == ApiKey::ApiVersions.code()).unwrap().max_version;
-        let unsupported = self.version > max;
-        let error_code = if unsupported { ErrorCode::UnsupportedVersion } else { ErrorCode::None }.code();
         let feature = api_versions_response::FinalizedFeatureKey {
             name: "transaction.version".into(),
             max_version_level: world.transaction_version,
             min_version_level: 0,
         };
         let response = ApiVersionsResponse {
-            error_code,
-            api_keys,
             finalized_features_epoch: 1,
             finalized_features: vec![feature],
             ..Default::default()
         };
-        self.encode(ApiKey::ApiVersions, &response, if unsupported { 0 } else { self.version })
+        self.asked.api_versions(SERVED, &world.version_max, response)
     }
 
     fn metadata(&self, world: &mut World, request: MetadataRequest) -> MetadataResponse {
@@ -187,7 +169,7 @@ impl Call<'_> {
     }
 
     async fn produce(&self, body: Bytes) -> Option<Bytes> {
-        let request: ProduceRequest = decode_from(body, self.version).unwrap();
+        let request: ProduceRequest = decode_from(body, self.asked.version).unwrap();
         let fault = self.brokers.world().faults.pop_front().unwrap_or(Fault::None);
         match fault {
             Fault::HangUp => return None,
@@ -218,7 +200,7 @@ impl Call<'_> {
             Fault::StoreAndHangUp => None,
             Fault::StoreAndStaySilent => Some(Bytes::new()),
             _ if request.acks == 0 => Some(Bytes::new()),
-            _ => Some(self.encode(ApiKey::Produce, &response, self.version)),
+            _ => Some(self.asked.answer(&response)),
         }
     }
 
@@ -240,7 +222,7 @@ impl Call<'_> {
         let (too_large, lenient) = (batch.len() > world.message_bytes_max, world.lenient);
         let header = BatchHeader::parse(&batch).unwrap();
         let fenced = match header.is_transactional() {
-            true => world.admit(self.version, &header, (topic, index)),
+            true => world.admit(self.asked.version, &header, (topic, index)),
             false => Ok(()),
         };
         let partition = world.partition(topic, index as usize);
@@ -272,7 +254,7 @@ impl Call<'_> {
     }
 
     async fn fetch(&self, body: Bytes) -> Option<Bytes> {
-        let request: FetchRequest = decode_from(body, self.version).unwrap();
+        let request: FetchRequest = decode_from(body, self.asked.version).unwrap();
         let mut response = self.fetch_now(&request);
         let empty = |response: &FetchResponse| {
             let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
@@ -282,7 +264,7 @@ impl Call<'_> {
             tokio::time::sleep(Duration::from_millis(request.max_wait_ms.min(20) as u64)).await;
             response = self.fetch_now(&request);
         }
-        Some(self.encode(ApiKey::Fetch, &response, self.version))
+        Some(self.asked.answer(&response))
     }
 
     fn fetch_now(&self, request: &FetchRequest) -> FetchResponse {
@@ -346,7 +328,7 @@ impl Call<'_> {
                 let partition = world.partition(&topic.name, asked.partition_index as usize);
                 let mut answer = list_offsets_response::ListOffsetsPartitionResponse {
                     partition_index: asked.partition_index,
-                    leader_epoch: if self.version >= 4 { partition.leader_epoch } else { -1 },
+                    leader_epoch: if self.asked.version >= 4 { partition.leader_epoch } else { -1 },
                     ..Default::default()
                 };
                 if partition.leader != self.broker {

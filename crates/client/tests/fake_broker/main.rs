@@ -23,6 +23,9 @@ mod steady;
 mod transactions;
 #[cfg(test)]
 mod txns;
+#[cfg(test)]
+#[path = "../../../link/tests/wire/mod.rs"]
+mod wire;
 
 use std::time::Duration;
 

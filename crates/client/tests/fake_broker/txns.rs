@@ -134,7 +134,8 @@ impl Call<'_> {
                 self.respond(body, |world, request| self.commit_offsets(world, request))
             }
             ApiKey::EndTxn => self.respond(body, |world, request: EndTxnRequest| {
-                let outcome = self.fault(world, key).map_or_else(|| end(world, self.version, &request), Err);
+                let outcome =
+                    self.fault(world, key).map_or_else(|| end(world, self.asked.version, &request), Err);
                 let (producer_id, producer_epoch) = outcome.unwrap_or((-1, -1));
                 let error_code = code(outcome.map(drop));
                 EndTxnResponse { error_code, producer_id, producer_epoch, ..Default::default() }
@@ -232,7 +233,7 @@ impl Call<'_> {
 
     fn commit_offsets(&self, world: &mut World, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
         let fault = self.fault(world, ApiKey::TxnOffsetCommit);
-        let outcome = fault.map_or_else(|| take_offsets(world, self.version, &request), Err);
+        let outcome = fault.map_or_else(|| take_offsets(world, self.asked.version, &request), Err);
         let topics = request.topics.into_iter().map(|topic| {
             let of = |of: &txn_offset_commit_request::TxnOffsetCommitRequestPartition| {
                 txn_offset_commit_response::TxnOffsetCommitResponsePartition {

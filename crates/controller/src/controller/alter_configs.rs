@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
-use ottla_wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse, MetadataRecord};
 use ottla_wire::protocol::ErrorCode;
 
@@ -18,19 +17,8 @@ impl Controller {
         call: &mut Call<'_>,
         request: &AlterConfigsRequest,
     ) -> Outcome<AlterConfigsResponse> {
-        let names: Vec<(i8, &str)> =
-            request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
-        let (changes, answers) =
-            config_change::each_once(call, &names, |at| replaced(call, &request.resources[at]));
-        let responses = request.resources.iter().zip(answers).map(|(asked, (error_code, error_message))| {
-            AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: asked.resource_type,
-                resource_name: asked.resource_name.clone(),
-            }
-        });
-        let response = AlterConfigsResponse { responses: responses.collect(), ..Default::default() };
+        let (changes, response) =
+            config_change::each_once(call, request, |at| replaced(call, &request.resources[at]));
         if request.validate_only { Outcome::only(response) } else { changes.outcome(response) }
     }
 }

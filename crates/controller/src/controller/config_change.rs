@@ -7,6 +7,7 @@ use ottla_wire::messages::{ConfigRecord, MetadataRecord};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
+use super::alters_configs::{Altered, AltersConfigs};
 use super::change::Change;
 use super::{Call, Cuts, Failure, Outcome, leadership, parts, topic_names};
 use crate::image::{ConfigResource, Image, Partition, ResourceKind};
@@ -35,28 +36,32 @@ impl Changes {
     }
 }
 
-/// Decides on each resource of a request, given by type and name; one that is named more than once is
-/// refused. Gives the changes, and for each resource the error code and message of its answer.
-pub(super) fn each_once(
+/// Decides on each resource of a request; one that is named more than once is refused. Gives the changes, and
+/// the response.
+pub(super) fn each_once<R: AltersConfigs>(
     call: &Call<'_>,
-    names: &[(i8, &str)],
+    request: &R,
     mut decide: impl FnMut(usize) -> Result<Vec<MetadataRecord>, Failure>,
-) -> (Changes, Vec<(i16, Option<Str>)>) {
+) -> (Changes, R::Response) {
     let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<_> = names.iter().filter(|name| !seen.insert(**name)).collect();
+    let repeated: BTreeSet<_> = request.resources().filter(|named| !seen.insert(*named)).collect();
     let mut changes: Vec<Vec<MetadataRecord>> = Vec::new();
-    let answers = names.iter().enumerate().map(|(at, name)| match repeated.contains(name) {
-        true => Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
-        false => decide(at).map(|new| changes.push(new)),
-    });
-    let answers = answers.map(parts).collect();
+    let response = R::answer(request.resources().enumerate().map(|(at, named)| {
+        let decided = match repeated.contains(&named) {
+            true => Err(Failure::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+            false => decide(at).map(|new| changes.push(new)),
+        };
+        let (resource_type, resource_name) = (named.0, named.1.clone());
+        let (error_code, error_message) = parts(decided);
+        Altered { resource_type, resource_name, error_code, error_message }
+    }));
     let mut records = elr_records(call, &changes);
     let mut starts: Vec<usize> = (0..records.len()).collect();
     for change in changes {
         starts.push(records.len());
         records.extend(change);
     }
-    (Changes { records, starts }, answers)
+    (Changes { records, starts }, response)
 }
 
 /// The resource that a request names, if it can have settings and is there.

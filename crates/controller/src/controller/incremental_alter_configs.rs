@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRecord};
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
@@ -20,20 +19,8 @@ impl Controller {
         call: &mut Call<'_>,
         request: &IncrementalAlterConfigsRequest,
     ) -> Outcome<IncrementalAlterConfigsResponse> {
-        let names: Vec<(i8, &str)> =
-            request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
-        let (changes, answers) =
-            config_change::each_once(call, &names, |at| altered(call, &request.resources[at]));
-        let responses = request.resources.iter().zip(answers).map(|(asked, (error_code, error_message))| {
-            AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: asked.resource_type,
-                resource_name: asked.resource_name.clone(),
-            }
-        });
-        let response =
-            IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() };
+        let (changes, response) =
+            config_change::each_once(call, request, |at| altered(call, &request.resources[at]));
         if request.validate_only { Outcome::only(response) } else { changes.outcome(response) }
     }
 }

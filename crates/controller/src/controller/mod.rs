@@ -13,6 +13,7 @@ mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
+mod alters_configs;
 mod assign_replicas_to_dirs;
 mod bootstrap;
 mod broker_heartbeat;
@@ -46,6 +47,7 @@ use crate::image::Image;
 use ottla_settings::BrokerSettings;
 
 pub use allocate_producer_ids::PRODUCER_ID_BLOCK_LEN;
+pub use alters_configs::{Altered, AltersConfigs};
 pub use bootstrap::bootstrap_records;
 pub use describe_configs::describe_configs;
 pub use entries::{Cuts, ENTRY_BYTES_MAX, Entries, Entry, EntryError, UNIT_BYTES_MAX};

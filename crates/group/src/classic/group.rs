@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ottla_wire::Timestamp;
 use ottla_wire::messages::describe_groups_response::DescribedGroup;
-use ottla_wire::messages::list_groups_response::ListedGroup;
 use ottla_wire::primitives::Str;
-use ottla_wire::{ErrorCode, Timestamp};
 
 use super::member::Member;
 use super::protocols::CONSUMER_PROTOCOL_TYPE;
 use super::roster::Roster;
-use crate::group::{Committer, OffsetExpiry};
-use crate::memory::{of_map, of_optional, of_text};
 
 /// Where a group is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +80,6 @@ impl ClassicGroup {
         }
     }
 
-    pub fn id(&self) -> &Str {
-        &self.id
-    }
-
     pub fn state(&self) -> State {
         self.state
     }
@@ -107,59 +100,6 @@ impl ClassicGroup {
         self.roster.iter()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.state == State::Empty
-    }
-
-    pub fn is_subscribed_to(&self, topic: &str) -> bool {
-        match &self.topics {
-            Some(topics) => topics.contains(topic),
-            // Consumers subscribe to something, and it is not known to what.
-            None => self.is_of_consumers(),
-        }
-    }
-
-    pub fn validate_commit(&self, by: &Committer<'_>) -> Result<(), ErrorCode> {
-        if by.generation_or_epoch < 0 && self.is_empty() {
-            return Ok(());
-        }
-        if by.generation_or_epoch >= 0 || !by.member.is_empty() || by.instance.is_some() {
-            self.roster.validate(by.member, by.instance)?;
-            if by.generation_or_epoch != self.generation {
-                return Err(ErrorCode::IllegalGeneration);
-            }
-        } else if !by.transactional && !self.is_empty() {
-            return Err(ErrorCode::UnknownMemberId);
-        }
-        // The member knows its generation, but not yet what it may read. Transactions do not care.
-        if !by.transactional && self.state == State::CompletingRebalance {
-            return Err(ErrorCode::RebalanceInProgress);
-        }
-        Ok(())
-    }
-
-    pub fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
-        match self.state {
-            State::Empty => Ok(()),
-            State::PreparingRebalance { .. } | State::CompletingRebalance | State::Stable => {
-                if self.is_of_consumers() { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
-            }
-        }
-    }
-
-    pub fn offset_expiry(&self) -> OffsetExpiry {
-        match (&self.protocol_type, self.state) {
-            (None, _) => OffsetExpiry::FromCommit,
-            (Some(_), State::Empty) => self.since.map_or(OffsetExpiry::FromCommit, OffsetExpiry::FromEmpty),
-            (Some(_), State::Stable) if self.is_of_consumers() && self.topics.is_some() => {
-                OffsetExpiry::FromCommit
-            }
-            (Some(_), State::PreparingRebalance { .. } | State::CompletingRebalance | State::Stable) => {
-                OffsetExpiry::Never
-            }
-        }
-    }
-
     pub fn describe(&self) -> DescribedGroup {
         let protocol = self.protocol.as_ref().filter(|_| self.state == State::Stable);
         DescribedGroup {
@@ -170,27 +110,6 @@ impl ClassicGroup {
             members: self.roster.iter().map(|(id, member)| member.described(id, protocol)).collect(),
             ..Default::default()
         }
-    }
-
-    pub fn listed(&self) -> ListedGroup {
-        ListedGroup {
-            group_id: self.id.clone(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            group_state: self.state.name(),
-            group_type: Str::from_static("classic"),
-        }
-    }
-
-    /// Bytes that the group takes in memory. Topics share the memory of subscriptions.
-    pub fn bytes(&self) -> usize {
-        let topics = self.topics.as_ref().map_or(0, BTreeSet::len);
-        size_of::<ClassicGroup>()
-            + of_text(&self.id)
-            + of_optional(self.protocol_type.as_ref())
-            + of_optional(self.protocol.as_ref())
-            + of_map::<Str, ()>(self.unsynced.len())
-            + of_map::<Str, ()>(topics)
-            + self.roster.bytes()
     }
 
     /// Whether members of this type, with these protocols, can be in the group.

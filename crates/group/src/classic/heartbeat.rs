@@ -7,6 +7,7 @@ use ottla_wire::primitives::Str;
 
 use super::group::{ClassicGroup, State};
 use crate::context::Context;
+use crate::group::ClassicRequest;
 use crate::request::{Caller, GroupRequest, Response};
 use crate::step::{Serve, Step};
 
@@ -23,13 +24,13 @@ impl GroupRequest for HeartbeatRequest {
 }
 
 impl Serve for HeartbeatRequest {
-    fn serve(self, step: &mut Step<'_>, ticket: Ticket, _caller: &Caller) {
+    fn serve(self, step: &mut Step<'_>, ticket: Ticket, caller: &Caller) {
         let Step { ctx, groups, .. } = step;
         let id = self.group_id.clone();
         let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
             return ctx.reply(ticket, Response::Heartbeat(self.refuse(ErrorCode::UnknownMemberId)));
         };
-        let next = group.heartbeat(ctx, ticket, self);
+        let next = group.take(ctx, ticket, caller, ClassicRequest::Heartbeat(self));
         step.settle(&id, next);
     }
 }

@@ -15,7 +15,7 @@ use super::rebalance::Why;
 use super::refusal::refused_join;
 use crate::config::{CLIENT_ID_BYTES_MAX, GroupConfig};
 use crate::context::Context;
-use crate::group::Next;
+use crate::group::{ClassicRequest, Next};
 use crate::groups::Groups;
 use crate::history::Cause;
 use crate::request::{Caller, GroupRequest, Response};
@@ -80,7 +80,7 @@ impl Serve for JoinGroupRequest {
         let id = self.group_id.clone();
         let next = match groups.get_mut(&id) {
             Some(group) if !group.gives_way_to_classic() => match group.classic_protocol() {
-                Some(group) => group.join(ctx, ticket, caller, self),
+                Some(group) => group.take(ctx, ticket, caller, ClassicRequest::Join(self)),
                 None => {
                     ctx.reply(ticket, refused_join(self.member_id, ErrorCode::InconsistentGroupProtocol));
                     Next::Unchanged

@@ -11,6 +11,7 @@ use ottla_wire::primitives::Str;
 use super::group::ClassicGroup;
 use super::rebalance::Why;
 use crate::context::Context;
+use crate::group::ClassicRequest;
 use crate::history::Cause;
 use crate::request::{Caller, GroupRequest, Response};
 use crate::step::{Serve, Step};
@@ -37,7 +38,7 @@ impl Serve for LeaveGroupRequest {
         let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
             return ctx.reply(ticket, leave_unknown_group(caller, self));
         };
-        let next = group.leave(ctx, ticket, caller, self);
+        let next = group.take(ctx, ticket, caller, ClassicRequest::Leave(self));
         step.settle(&id, next);
     }
 }

@@ -136,7 +136,7 @@ impl ClassicGroup {
         }
         self.unsynced.clear();
         ctx.timers.cancel(&Timer::Sync { group: self.id.clone() });
-        let was_empty = self.is_empty();
+        let was_empty = self.state == State::Empty;
         self.begin_history(ctx, why);
         if was_empty {
             let delay = ctx.config.initial_rebalance_delay;

@@ -14,6 +14,7 @@ use super::group::{ClassicGroup, State};
 use super::rebalance::Why;
 use super::refusal::refused_sync;
 use crate::context::Context;
+use crate::group::ClassicRequest;
 use crate::history::{Cause, Phase};
 use crate::request::{Caller, GroupRequest, Response};
 use crate::step::{Serve, Step};
@@ -45,7 +46,7 @@ impl Serve for SyncGroupRequest {
         let Some(group) = groups.get_mut(&id).and_then(|group| group.classic_protocol()) else {
             return ctx.reply(ticket, Response::SyncGroup(self.refuse(ErrorCode::UnknownMemberId)));
         };
-        let next = group.sync(ctx, ticket, caller, self);
+        let next = group.take(ctx, ticket, caller, ClassicRequest::Sync(self));
         step.settle(&id, next);
     }
 }

@@ -2,20 +2,20 @@
 
 use ottla_coordinator::Ticket;
 use ottla_wire::messages::list_groups_response::ListedGroup;
-use ottla_wire::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, PartitionIndex, TopicId};
 
 use crate::consumer::group::ConsumerGroup;
 use crate::context::Context;
-use crate::group::{ClassicProtocol, Committer, Group, Next};
+use crate::group::{ClassicProtocol, ClassicRequest, Committer, Group, Next};
+use crate::memory::of_text;
 use crate::record::GroupRecord;
 use crate::request::Caller;
 use crate::timers::Timer;
 
 impl Group for ConsumerGroup {
     fn id(&self) -> &Str {
-        ConsumerGroup::id(self)
+        &self.id
     }
 
     fn start(&mut self, ctx: &mut Context<'_>) -> Next {
@@ -38,7 +38,7 @@ impl Group for ConsumerGroup {
     }
 
     fn gives_way_to_classic(&self) -> bool {
-        ConsumerGroup::is_empty(self)
+        self.is_empty()
     }
 
     fn members_len(&self) -> usize {
@@ -82,43 +82,25 @@ impl Group for ConsumerGroup {
         ConsumerGroup::tombstones(self, ctx);
     }
 
+    /// Bytes that the group takes in memory.
     fn bytes(&self) -> usize {
-        ConsumerGroup::bytes(self)
+        size_of::<ConsumerGroup>() + of_text(&self.id) + self.lasting.bytes() + self.soft.compiled.bytes()
     }
 }
 
 impl ClassicProtocol for ConsumerGroup {
-    fn join(
+    fn take(
         &mut self,
         ctx: &mut Context<'_>,
         ticket: Ticket,
         caller: &Caller,
-        request: JoinGroupRequest,
+        request: ClassicRequest,
     ) -> Next {
-        self.classic_join(ctx, ticket, caller, request)
-    }
-
-    fn sync(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        _caller: &Caller,
-        request: SyncGroupRequest,
-    ) -> Next {
-        self.classic_sync(ctx, ticket, request)
-    }
-
-    fn heartbeat(&mut self, ctx: &mut Context<'_>, ticket: Ticket, request: HeartbeatRequest) -> Next {
-        self.classic_heartbeat(ctx, ticket, request)
-    }
-
-    fn leave(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ticket: Ticket,
-        caller: &Caller,
-        request: LeaveGroupRequest,
-    ) -> Next {
-        self.classic_leave(ctx, ticket, caller, request)
+        match request {
+            ClassicRequest::Join(request) => self.classic_join(ctx, ticket, caller, request),
+            ClassicRequest::Sync(request) => self.classic_sync(ctx, ticket, request),
+            ClassicRequest::Heartbeat(request) => self.classic_heartbeat(ctx, ticket, request),
+            ClassicRequest::Leave(request) => self.classic_leave(ctx, ticket, caller, request),
+        }
     }
 }

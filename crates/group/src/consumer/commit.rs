@@ -5,7 +5,7 @@ use ottla_wire::{ErrorCode, PartitionIndex, TopicId};
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::Member;
 use crate::context::Context;
-use crate::group::Committer;
+use crate::group::{Committer, Group};
 
 /// OffsetCommit knows member epochs from this version on (KIP-848).
 const COMMITS_WITH_EPOCHS_FROM: i16 = 9;

@@ -12,6 +12,7 @@ use crate::config::GroupConfig;
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::Member;
 use crate::consumer::target;
+use crate::group::Group;
 use crate::topics::Topics;
 
 impl ConsumerGroup {

@@ -11,6 +11,7 @@ use crate::consumer::group::ConsumerGroup;
 use crate::consumer::member::JOIN_EPOCH;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
+use crate::group::Group;
 use crate::groups::Groups;
 use crate::record::GroupRecord;
 use crate::request::Caller;

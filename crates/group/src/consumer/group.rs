@@ -9,9 +9,8 @@ use crate::consumer::lasting::Lasting;
 use crate::consumer::member::{LEAVE_STATIC_EPOCH, Member, State};
 use crate::consumer::topic_regex::Compiled;
 use crate::context::Context;
-use crate::group::Next;
+use crate::group::{Group, Next};
 use crate::history::{Begin, Cause, History, Phase, Who};
-use crate::memory::of_text;
 use crate::timers::{GroupTimers, Timer};
 
 /// A consumer group.
@@ -37,14 +36,6 @@ pub(super) struct Soft {
 impl ConsumerGroup {
     pub(super) fn new(id: Str) -> ConsumerGroup {
         ConsumerGroup { id, lasting: Lasting::default(), soft: Soft::default() }
-    }
-
-    pub fn id(&self) -> &Str {
-        &self.id
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.lasting.members().is_empty()
     }
 
     /// One of the group's timers is due. It may be one that a classic group of this id has left behind.
@@ -85,11 +76,6 @@ impl ConsumerGroup {
             self.wait_for_assignment(ctx);
         }
         Next::Stays
-    }
-
-    /// Bytes that the group takes in memory.
-    pub fn bytes(&self) -> usize {
-        size_of::<ConsumerGroup>() + of_text(&self.id) + self.lasting.bytes() + self.soft.compiled.bytes()
     }
 
     pub(super) fn session_timeout(&self, ctx: &Context<'_>, member: &Member) -> Duration {

@@ -10,7 +10,7 @@ use crate::consumer::member::{Current, LEAVE_STATIC_EPOCH};
 use crate::consumer::owned::Owned;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
-use crate::group::Next;
+use crate::group::{Group, Next};
 use crate::history::{Begin, Cause};
 use crate::timers::Timer;
 

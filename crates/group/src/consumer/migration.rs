@@ -21,7 +21,7 @@ use crate::consumer::member::{Current, Member, unknown_metadata};
 use crate::consumer::owned::Owned;
 use crate::consumer::refusal::Refusal;
 use crate::context::Context;
-use crate::group::Next;
+use crate::group::{Group, Next};
 use crate::record::GroupRecord;
 
 impl ConsumerGroup {

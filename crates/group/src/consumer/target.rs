@@ -11,6 +11,7 @@ use crate::consumer::group::ConsumerGroup;
 use crate::consumer::lasting::Lasting;
 use crate::consumer::member::Member;
 use crate::context::Context;
+use crate::group::Group;
 use crate::history::Phase;
 use crate::timers::Timer;
 use crate::topics::{TopicFacts, Topics};

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use ottla_link::{Connection, LinkConfig, LinkError};
-use ottla_wire::messages::api_versions_response::ApiVersion;
-use ottla_wire::messages::{
-    ApiVersionsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
-};
-use ottla_wire::primitives::{Message, Reader, decode_from, encode_frame};
-use ottla_wire::protocol::{ApiKey, ErrorCode, request_header_version, response_header_version};
+use ottla_wire::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse};
+use ottla_wire::primitives::decode_from;
+use ottla_wire::protocol::{ApiKey, ErrorCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use super::wire::{Asked, listen};
 
 /// What the broker does with a request. Without a script it obeys.
 #[derive(Clone, Debug)]
@@ -57,16 +56,13 @@ pub struct Fake {
 
 impl Fake {
     pub async fn start() -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let fake = Fake { address: listener.local_addr().unwrap().to_string(), world: Arc::default() };
-        let accepting = fake.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                accepting.world.lock().unwrap().connections += 1;
-                tokio::spawn(accepting.clone().serve(stream));
-            }
+        let world: Arc<Mutex<World>> = Arc::default();
+        let accepting = world.clone();
+        let address = listen(move |stream| {
+            accepting.lock().unwrap().connections += 1;
+            serve(accepting.clone(), stream)
         });
-        fake
+        Fake { address: address.await.to_string(), world }
     }
 
     /// What becomes of the next requests, in their order.
@@ -101,73 +97,36 @@ impl Fake {
     pub async fn connect(&self, config: &LinkConfig) -> Result<Connection, LinkError> {
         Connection::connect(&self.address, config).await
     }
+}
 
-    async fn serve(self, mut stream: TcpStream) {
-        let mut buffer = BytesMut::new();
-        loop {
-            let length = buffer.first_chunk().map(|&prefix| i32::from_be_bytes(prefix) as usize);
-            let Some(length) = length.filter(|length| buffer.len() >= 4 + length) else {
-                match stream.read_buf(&mut buffer).await {
-                    Ok(1..) => continue,
-                    _ => return,
-                }
-            };
-            buffer.advance(4);
-            let frame = buffer.split_to(length).freeze();
-            if !self.handle(&mut stream, frame).await {
-                return;
-            }
+async fn serve(world: Arc<Mutex<World>>, mut stream: TcpStream) {
+    let mut buffer = BytesMut::new();
+    while let Some(asked) = Asked::next(&mut stream, &mut buffer).await {
+        let (deed, answer) = world.lock().unwrap().answer(&asked);
+        if !perform(deed, &mut stream, &answer).await {
+            return;
         }
     }
+}
 
-    /// False: the connection is to end.
-    async fn handle(&self, stream: &mut TcpStream, frame: Bytes) -> bool {
-        let key = ApiKey::from_code(i16::from_be_bytes([frame[0], frame[1]])).unwrap();
-        let version = i16::from_be_bytes([frame[2], frame[3]]);
-        let mut reader = Reader::new(frame);
-        let header = RequestHeader::decode(&mut reader, request_header_version(key, version)).unwrap();
-        let id = header.correlation_id;
-        let deed = {
-            let mut world = self.world.lock().unwrap();
-            world.requests.push((key, version));
-            match key {
-                ApiKey::ApiVersions => None,
-                _ => Some(world.script.pop_front().unwrap_or(Deed::Obey(Duration::ZERO))),
-            }
-        };
-        let answer = match key {
-            ApiKey::ApiVersions => self.api_versions(version, id),
-            ApiKey::Metadata => metadata(&decode_from(reader.rest(), version).unwrap(), version, id),
+impl World {
+    /// What is done, and the answer that there is to it.
+    fn answer(&mut self, asked: &Asked) -> (Deed, Bytes) {
+        let obey = Deed::Obey(Duration::ZERO);
+        self.requests.push((asked.key, asked.version));
+        match asked.key {
+            ApiKey::ApiVersions => (obey, self.api_versions(asked)),
+            ApiKey::Metadata => (self.script.pop_front().unwrap_or(obey), metadata(asked)),
             other => panic!("the fake does not know {other:?}"),
-        };
-        match deed {
-            None => stream.write_all(&answer).await.is_ok(),
-            Some(deed) => perform(deed, stream, &answer).await,
         }
     }
 
-    fn api_versions(&self, version: i16, id: i32) -> Bytes {
-        let world = self.world.lock().unwrap();
-        let keys =
-            [ApiKey::ApiVersions, ApiKey::Metadata].into_iter().chain(world.version_max.keys().copied());
-        let keys: BTreeSet<ApiKey> = keys.collect();
-        let served: Vec<ApiVersion> = keys
-            .into_iter()
-            .map(|key| {
-                let max = world.version_max.get(&key).copied().unwrap_or(*key.versions().end());
-                ApiVersion { api_key: key.code(), min_version: *key.versions().start(), max_version: max }
-            })
-            .collect();
-        let newest = world.version_max.get(&ApiKey::ApiVersions).copied();
-        let too_new = newest.is_some_and(|newest| version > newest);
-        let code =
-            world.refusal.unwrap_or(if too_new { ErrorCode::UnsupportedVersion } else { ErrorCode::None });
-        let response = ApiVersionsResponse {
-            error_code: code.code(),
-            api_keys: served,
-            ..ApiVersionsResponse::default()
-        };
-        encode(ApiKey::ApiVersions, &response, if too_new { 0 } else { version }, id)
+    fn api_versions(&self, asked: &Asked) -> Bytes {
+        let mut keys: BTreeSet<ApiKey> = self.version_max.keys().copied().collect();
+        keys.extend([ApiKey::ApiVersions, ApiKey::Metadata]);
+        let error_code = self.refusal.unwrap_or(ErrorCode::None).code();
+        let response = ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
+        asked.api_versions(keys, &self.version_max, response)
     }
 }
 
@@ -202,14 +161,10 @@ async fn perform(deed: Deed, stream: &mut TcpStream, answer: &[u8]) -> bool {
 }
 
 /// The answer names the number of topics that were asked for, so that answers can be told apart.
-fn metadata(request: &MetadataRequest, version: i16, id: i32) -> Bytes {
+fn metadata(asked: &Asked) -> Bytes {
+    let request: MetadataRequest = decode_from(asked.body.clone(), asked.version).unwrap();
     let controller_id = request.topics.as_ref().map_or(0, Vec::len) as i32;
-    encode(ApiKey::Metadata, &MetadataResponse { controller_id, ..MetadataResponse::default() }, version, id)
-}
-
-fn encode<M: Message>(key: ApiKey, response: &M, version: i16, correlation_id: i32) -> Bytes {
-    let header = (&ResponseHeader { correlation_id }, response_header_version(key, version));
-    encode_frame(header, (response, version)).unwrap().into_bytes().unwrap()
+    asked.answer(&MetadataResponse { controller_id, ..MetadataResponse::default() })
 }
 
 /// A request whose answer says `number`.

@@ -18,6 +18,9 @@ mod offices;
 #[cfg(test)]
 #[path = "../../../net/tests/net/steady.rs"]
 mod steady;
+#[cfg(test)]
+#[path = "../wire/mod.rs"]
+mod wire;
 
 use std::time::Duration;
 

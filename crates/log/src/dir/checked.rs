@@ -7,11 +7,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::flushed_first::FlushedFirst;
 use super::meta::MetaProperties;
 use super::setup::{
-    CLEAN, CleanShutdown, DirOptions, Identity, OpenError, create_dir_all, create_meta, read_checkpoint,
-    read_mark, read_meta,
+    CLEAN, DirOptions, FLUSHED_FIRST, Identity, Mark, OpenError, create_dir_all, create_meta,
+    read_checkpoint, read_mark, read_meta,
 };
 use super::slots::{CHECKPOINTS, Written};
 use crate::disk::{Disk, Entry, Lock, LockGuard, Open, UNFINISHED};
@@ -115,8 +114,8 @@ pub(super) struct Contents {
     /// `None` if it is new: it has no logs either.
     pub meta: Option<MetaProperties>,
     pub entries: Vec<Entry>,
-    pub clean: Option<CleanShutdown>,
-    pub flushed_first: FlushedFirst,
+    pub clean: Option<Mark>,
+    pub flushed_first: Option<Mark>,
     pub written: Written,
 }
 
@@ -135,7 +134,7 @@ impl Contents {
         entries.sort_unstable();
         let meta = read_meta(disk, dir, identity, &entries)?;
         let clean = read_mark(disk, &dir.join(CLEAN)).map_err(io)?;
-        let flushed_first = FlushedFirst::read(disk, dir).map_err(io)?;
+        let flushed_first = read_mark(disk, &dir.join(FLUSHED_FIRST)).map_err(io)?;
         let mut written = Written::default();
         for (entries, name) in written.files.iter_mut().zip(CHECKPOINTS) {
             *entries = read_checkpoint(disk, dir, name)?;
@@ -143,7 +142,6 @@ impl Contents {
         if !entries.is_empty() {
             check_writable(disk, dir, &entries)?;
         }
-        let clean = clean.map(|broker_epoch| CleanShutdown { broker_epoch });
         Ok(Contents { meta, entries, clean, flushed_first, written })
     }
 }

@@ -4,17 +4,14 @@
 //! The file holds the broker epoch that the mark is good for: a process that knows nothing of it has another.
 
 use std::io;
-use std::path::Path;
 use std::sync::Mutex;
 
 use ottla_wire::BrokerEpoch;
 
 use super::DataDir;
-use super::setup::{mark_text, read_mark};
+use super::setup::{FLUSHED_FIRST, Mark, mark_text};
 use super::slots::locked;
-use crate::disk::{Disk, replace_file};
-
-const MARK: &str = ".ottla_flushed_first";
+use crate::disk::replace_file;
 
 /// What is vouched for in a directory.
 pub(super) struct FlushedFirst {
@@ -32,10 +29,10 @@ enum State {
 }
 
 impl FlushedFirst {
-    pub(super) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<FlushedFirst> {
-        let mark = read_mark(disk, &dir.join(MARK))?;
+    /// With the mark that was found.
+    pub(super) fn found(mark: Option<Mark>) -> FlushedFirst {
         let state = if mark.is_some() { State::Marked } else { State::Unmarked };
-        Ok(FlushedFirst { found: mark.flatten(), state: Mutex::new(state) })
+        FlushedFirst { found: mark.and_then(|mark| mark.broker_epoch), state: Mutex::new(state) }
     }
 }
 
@@ -55,7 +52,7 @@ impl DataDir {
             return Ok(());
         }
         let text = mark_text(Some(epoch));
-        let marked = replace_file(&*self.inner.disk, &self.inner.path, MARK, text.as_bytes());
+        let marked = replace_file(&*self.inner.disk, &self.inner.path, FLUSHED_FIRST, text.as_bytes());
         *state = State::Marked;
         marked.inspect_err(|error| self.inner.health.judge_own("write the mark of flushing first", error))
     }
@@ -64,7 +61,7 @@ impl DataDir {
     pub fn give_up_flushed_first(&self) -> io::Result<()> {
         let mut state = locked(&self.inner.flushed_first.state);
         if *state == State::Marked {
-            let removed = self.inner.disk.remove_file(&self.inner.path.join(MARK));
+            let removed = self.inner.disk.remove_file(&self.inner.path.join(FLUSHED_FIRST));
             removed.and_then(|()| self.inner.disk.sync_dir(&self.inner.path)).inspect_err(|error| {
                 self.inner.health.judge_own("remove the mark of flushing first", error)
             })?;
@@ -76,6 +73,8 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::Identity;
 

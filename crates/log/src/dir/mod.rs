@@ -28,8 +28,8 @@ pub(crate) use chores::Doomed;
 use flushed_first::FlushedFirst;
 pub use meta::MetaProperties;
 use meta::{TEXT_BYTES_MAX, parse_partition};
-use setup::{CleanShutdown, mark_text, take_clean_mark};
 pub use setup::{DirOptions, Identity, OpenError};
+use setup::{Mark, mark_text, take_clean_mark};
 pub(crate) use slots::Slot;
 use slots::{CHECKPOINTS, Offsets, Slots, Written, locked};
 
@@ -95,7 +95,7 @@ pub(crate) struct Inner {
     path: PathBuf,
     meta: MetaProperties,
     pub health: Health,
-    clean: Option<CleanShutdown>,
+    clean: Option<Mark>,
     flushed_first: FlushedFirst,
     progress: Arc<Progress>,
     chores: Arc<Chores>,
@@ -148,7 +148,7 @@ impl CheckedDir {
             meta,
             health: Health::new(options.reserve_bytes),
             clean,
-            flushed_first,
+            flushed_first: FlushedFirst::found(flushed_first),
             progress: Arc::default(),
             chores: Arc::clone(&chores),
             slots: Mutex::new(slots),

@@ -86,9 +86,13 @@ pub enum OpenError {
     Io { dir: PathBuf, error: io::Error },
 }
 
-/// What the mark of a clean shutdown says.
+/// There while everything is flushed before it is acknowledged.
+pub(super) const FLUSHED_FIRST: &str = ".ottla_flushed_first";
+
+/// A mark that was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CleanShutdown {
+pub(super) struct Mark {
+    /// `None` if it names no epoch: older Kafka leaves the file empty.
     pub broker_epoch: Option<BrokerEpoch>,
 }
 
@@ -167,8 +171,8 @@ pub(super) fn mark_text(broker_epoch: Option<BrokerEpoch>) -> String {
     format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}")
 }
 
-/// The broker epoch of a mark, if it is there and names one; older Kafka leaves the file empty.
-pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Option<BrokerEpoch>>> {
+/// A mark, if it is there.
+pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Mark>> {
     let text = match read_file(disk, path, TEXT_BYTES_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -178,7 +182,7 @@ pub(super) fn read_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option<Optio
     let epoch: Option<i64> = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
         rest.trim_start().split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
     });
-    Ok(Some(epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch)))
+    Ok(Some(Mark { broker_epoch: epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch) }))
 }
 
 pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Offsets, OpenError> {

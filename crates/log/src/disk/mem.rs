@@ -5,15 +5,21 @@
 //! torn, and now and then a hole of zeros is left where data was; of each directory's unsynced changes a
 //! random first part stays.
 //!
+//! - [`nodes`]: what is on it.
+//!
 //! Everything is in memory as a page cache has it until [`MemDisk::evict`] takes it out.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod nodes;
+
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use ottla_wire::Timestamp;
+
+use nodes::{Change, Node, Nodes};
 
 use super::{Disk, DiskFile, Entry, Lock, LockGuard, Open, Space};
 use crate::verdict::sync_failed;
@@ -44,9 +50,9 @@ pub struct Faults {
 /// Bytes that come into memory together, and go.
 const PAGE: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    nodes: Vec<Node>,
+    nodes: Nodes,
     faults: Faults,
     /// Pages that are not in memory: node and number.
     cold: BTreeSet<(usize, usize)>,
@@ -57,41 +63,10 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Node {
-    File { data: Vec<u8>, durable: Vec<u8>, unsynced: Vec<Change> },
-    Dir { names: BTreeMap<String, usize>, durable: BTreeMap<String, usize>, unsynced: Vec<NameChange> },
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { position: usize, bytes: Vec<u8> },
-    SetLen(usize),
-}
-
-/// `None` takes the name away.
-#[derive(Debug)]
-struct NameChange {
-    names: Vec<(String, Option<usize>)>,
-}
-
-#[derive(Debug)]
 struct MemFile {
     state: Arc<Mutex<State>>,
     node: usize,
     _handle: Arc<()>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        State {
-            nodes: vec![Node::new_dir()],
-            faults: Faults::default(),
-            cold: BTreeSet::new(),
-            reads_stalled: 0,
-            faults_changed: Arc::default(),
-            handles: Arc::default(),
-        }
-    }
 }
 
 impl MemDisk {
@@ -110,7 +85,7 @@ impl MemDisk {
     /// Takes these bytes of a file out of memory, page by page, until they are read.
     pub fn evict(&self, path: &Path, bytes: Range<usize>) -> io::Result<()> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
+        let node = state.nodes.find(path)?;
         state.cold.extend(pages(bytes).map(|page| (node, page)));
         Ok(())
     }
@@ -126,16 +101,14 @@ impl MemDisk {
         let mut state = self.lock_state();
         state.faults = Faults::default();
         state.faults_changed.notify_all();
-        for node in &mut state.nodes {
-            node.crash(random);
-        }
+        state.nodes.crash(random);
     }
 
     /// Changes bytes of a file as bit rot does, beneath everything.
     pub fn corrupt(&self, path: &Path, position: usize, with: &[u8]) -> io::Result<()> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
-        let (data, durable, _) = state.file(node)?;
+        let node = state.nodes.find(path)?;
+        let (data, durable, _) = state.nodes.file(node)?;
         for bytes in [data, durable] {
             if let Some(place) = bytes.get_mut(position..position + with.len()) {
                 place.copy_from_slice(with);
@@ -157,23 +130,22 @@ impl MemDisk {
 impl Disk for MemDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock_state();
-        let node = match state.find(path) {
+        let node = match state.nodes.find(path) {
             Ok(node) => node,
             Err(error) if error.kind() == io::ErrorKind::NotFound && how == Open::Create => {
-                let file = Node::File { data: Vec::new(), durable: Vec::new(), unsynced: Vec::new() };
-                state.add(path, file)?
+                state.add(path, Node::new_file())?
             }
             Err(error) => return Err(error),
         };
-        state.file(node)?;
+        state.nodes.file(node)?;
         let handle = Arc::clone(&state.handles);
         Ok(Arc::new(MemFile { state: Arc::clone(&self.state), node, _handle: handle }))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
-        Ok(state.file(node)?.0.len() as u64)
+        let node = state.nodes.find(path)?;
+        Ok(state.nodes.file(node)?.0.len() as u64)
     }
 
     fn modified(&self, _path: &Path) -> io::Result<Timestamp> {
@@ -182,15 +154,15 @@ impl Disk for MemDisk {
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
-        let names = state.dir(node)?.0.clone();
-        let is_dir = |node: &usize| matches!(state.nodes[*node], Node::Dir { .. });
-        Ok(names.iter().map(|(name, node)| Entry { name: name.clone(), is_dir: is_dir(node) }).collect())
+        let node = state.nodes.find(path)?;
+        let names = state.nodes.dir(node)?.0.clone();
+        let entry = |(name, node)| Entry { name, is_dir: state.nodes.is_dir(node) };
+        Ok(names.into_iter().map(entry).collect())
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
-        if state.find(path).is_ok() {
+        if state.nodes.find(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         state.add(path, Node::new_dir())?;
@@ -199,9 +171,9 @@ impl Disk for MemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
-        let node = state.find(from)?;
-        let (old_parent, old_name) = state.place(from)?;
-        let (parent, name) = state.place(to)?;
+        let node = state.nodes.find(from)?;
+        let (old_parent, old_name) = state.nodes.place(from)?;
+        let (parent, name) = state.nodes.place(to)?;
         if parent == old_parent {
             return state.change(parent, vec![(old_name, None), (name, Some(node))]);
         }
@@ -211,17 +183,17 @@ impl Disk for MemDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
-        state.file(node)?;
-        let (parent, name) = state.place(path)?;
+        let node = state.nodes.find(path)?;
+        state.nodes.file(node)?;
+        let (parent, name) = state.nodes.place(path)?;
         state.change(parent, vec![(name, None)])
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
-        let node = state.find(path)?;
-        state.dir(node)?;
-        let (parent, name) = state.place(path)?;
+        let node = state.nodes.find(path)?;
+        state.nodes.dir(node)?;
+        let (parent, name) = state.nodes.place(path)?;
         state.change(parent, vec![(name, None)])
     }
 
@@ -231,8 +203,8 @@ impl Disk for MemDisk {
         if state.faults.syncs_fail {
             return Err(sync_failed(io::Error::other("sync failed")));
         }
-        let node = state.find(path)?;
-        let (names, durable, unsynced) = state.dir(node)?;
+        let node = state.nodes.find(path)?;
+        let (names, durable, unsynced) = state.nodes.dir(node)?;
         durable.clone_from(names);
         unsynced.clear();
         Ok(())
@@ -241,11 +213,11 @@ impl Disk for MemDisk {
     fn space(&self, _path: &Path) -> io::Result<Space> {
         let state = self.lock_state();
         let total = state.faults.capacity.unwrap_or(u64::MAX);
-        Ok(Space { total, usable: total.saturating_sub(state.used(0)) })
+        Ok(Space { total, usable: total.saturating_sub(state.nodes.used(Nodes::ROOT)) })
     }
 
     fn writable(&self, path: &Path) -> io::Result<()> {
-        self.lock_state().find(path).map(drop)
+        self.lock_state().nodes.find(path).map(drop)
     }
 
     fn lock(&self, path: &Path, how: Open) -> io::Result<Lock> {
@@ -298,15 +270,15 @@ impl DiskFile for MemFile {
         }
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         bytes.truncate(state.faults.short_writes.unwrap_or(usize::MAX));
-        let old = state.file(self.node)?.0.len() as u64;
+        let old = state.nodes.file(self.node)?.0.len() as u64;
         if let Some(capacity) = state.faults.capacity {
-            let room = capacity.saturating_sub(state.used(0)) + old.saturating_sub(position);
+            let room = capacity.saturating_sub(state.nodes.used(Nodes::ROOT)) + old.saturating_sub(position);
             bytes.truncate(room as usize);
             if bytes.is_empty() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
-        let (data, _, unsynced) = state.file(self.node)?;
+        let (data, _, unsynced) = state.nodes.file(self.node)?;
         let written = bytes.len();
         let change = Change::Write { position: position as usize, bytes };
         change.apply(data, usize::MAX);
@@ -320,7 +292,7 @@ impl DiskFile for MemFile {
         if state.faults.syncs_fail {
             return Err(sync_failed(io::Error::other("sync failed")));
         }
-        let (data, durable, unsynced) = state.file(self.node)?;
+        let (data, durable, unsynced) = state.nodes.file(self.node)?;
         for change in unsynced.drain(..) {
             change.apply(durable, usize::MAX);
         }
@@ -329,13 +301,13 @@ impl DiskFile for MemFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(locked(&self.state).file(self.node)?.0.len() as u64)
+        Ok(locked(&self.state).nodes.file(self.node)?.0.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = locked(&self.state);
         state.count_change()?;
-        let (data, _, unsynced) = state.file(self.node)?;
+        let (data, _, unsynced) = state.nodes.file(self.node)?;
         let change = Change::SetLen(len as usize);
         change.apply(data, usize::MAX);
         unsynced.push(change);
@@ -351,80 +323,7 @@ impl DiskFile for MemFile {
     }
 }
 
-impl Change {
-    /// Does the change, of a write only the first `torn` bytes.
-    fn apply(&self, data: &mut Vec<u8>, torn: usize) {
-        match self {
-            Change::SetLen(len) => data.resize(*len, 0),
-            Change::Write { position, bytes } => {
-                let bytes = &bytes[..bytes.len().min(torn)];
-                let end = position + bytes.len();
-                if data.len() < end {
-                    data.resize(end, 0);
-                }
-                data[*position..end].copy_from_slice(bytes);
-            }
-        }
-    }
-}
-
-impl Node {
-    fn new_dir() -> Node {
-        Node::Dir { names: BTreeMap::new(), durable: BTreeMap::new(), unsynced: Vec::new() }
-    }
-
-    fn crash(&mut self, random: &mut dyn FnMut() -> u64) {
-        match self {
-            Node::Dir { names, durable, unsynced } => {
-                let kept = random() as usize % (unsynced.len() + 1);
-                for change in unsynced.drain(..).take(kept) {
-                    change.apply(durable);
-                }
-                names.clone_from(durable);
-            }
-            Node::File { data, durable, unsynced } => {
-                let kept = random() as usize % (unsynced.len() + 1);
-                for (i, change) in unsynced.drain(..).take(kept).enumerate() {
-                    let whole = i + 1 < kept || random().is_multiple_of(2);
-                    let torn = if whole { usize::MAX } else { random() as usize % 4096 };
-                    change.apply(durable, torn);
-                    if let Change::Write { position, bytes } = &change
-                        && random().is_multiple_of(16)
-                    {
-                        let zeros = vec![0; random() as usize % (bytes.len().min(torn) + 1)];
-                        Change::Write { position: *position, bytes: zeros }.apply(durable, usize::MAX);
-                    }
-                }
-                data.clone_from(durable);
-            }
-        }
-    }
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, usize>) {
-        for (name, node) in &self.names {
-            match node {
-                Some(node) => names.insert(name.clone(), *node),
-                None => names.remove(name),
-            };
-        }
-    }
-}
-
-type FileParts<'a> = (&'a mut Vec<u8>, &'a mut Vec<u8>, &'a mut Vec<Change>);
-type DirParts<'a> =
-    (&'a mut BTreeMap<String, usize>, &'a mut BTreeMap<String, usize>, &'a mut Vec<NameChange>);
-
 impl State {
-    /// Bytes of all files below a node.
-    fn used(&self, node: usize) -> u64 {
-        match &self.nodes[node] {
-            Node::File { data, .. } => data.len() as u64,
-            Node::Dir { names, .. } => names.values().map(|node| self.used(*node)).sum(),
-        }
-    }
-
     /// Counts a change; fails if there may be none.
     fn count_change(&mut self) -> io::Result<()> {
         match &mut self.faults.changes_left {
@@ -437,13 +336,6 @@ impl State {
         }
     }
 
-    fn file(&mut self, node: usize) -> io::Result<FileParts<'_>> {
-        match &mut self.nodes[node] {
-            Node::File { data, durable, unsynced } => Ok((data, durable, unsynced)),
-            Node::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
-        }
-    }
-
     /// The first page of these bytes that is not in memory.
     fn first_cold(&self, node: usize, bytes: Range<usize>) -> Option<usize> {
         // Most disks have no such page.
@@ -452,55 +344,24 @@ impl State {
     }
 
     fn read(&mut self, node: usize, buffer: &mut [u8], position: usize) -> io::Result<usize> {
-        let (data, _, _) = self.file(node)?;
+        let (data, _, _) = self.nodes.file(node)?;
         let rest = data.get(position..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
 
-    fn dir(&mut self, node: usize) -> io::Result<DirParts<'_>> {
-        match &mut self.nodes[node] {
-            Node::Dir { names, durable, unsynced } => Ok((names, durable, unsynced)),
-            Node::File { .. } => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn find(&mut self, path: &Path) -> io::Result<usize> {
-        let mut node = 0;
-        for part in path.components() {
-            if let Component::Normal(name) = part {
-                let name = name.to_string_lossy();
-                let (names, _, _) = self.dir(node)?;
-                node = *names.get(&*name).ok_or(io::ErrorKind::NotFound)?;
-            }
-        }
-        Ok(node)
-    }
-
-    /// Parent directory and name.
-    fn place(&mut self, path: &Path) -> io::Result<(usize, String)> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        Ok((self.find(parent)?, name.to_string_lossy().into_owned()))
-    }
-
+    /// Adds something under a new name.
     fn add(&mut self, path: &Path, new: Node) -> io::Result<usize> {
-        let (parent, name) = self.place(path)?;
-        let node = self.nodes.len();
-        self.nodes.push(new);
+        let (parent, name) = self.nodes.place(path)?;
+        let node = self.nodes.add(new);
         self.change(parent, vec![(name, Some(node))])?;
         Ok(node)
     }
 
-    fn change(&mut self, dir: usize, changed: Vec<(String, Option<usize>)>) -> io::Result<()> {
+    fn change(&mut self, dir: usize, names: Vec<(String, Option<usize>)>) -> io::Result<()> {
         self.count_change()?;
-        let (names, _, unsynced) = self.dir(dir)?;
-        let change = NameChange { names: changed };
-        change.apply(names);
-        unsynced.push(change);
-        Ok(())
+        self.nodes.change(dir, names)
     }
 }
 

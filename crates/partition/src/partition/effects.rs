@@ -1,4 +1,4 @@
-//! What the core wants done, done on the log.
+//! Carries out the core's effects on the log.
 
 use ottla_log::LogError;
 use ottla_replica::{AppendError, DeleteError, Effect, Event};
@@ -9,7 +9,7 @@ use crate::marker::Marker;
 use crate::restore::Rebuilt;
 
 impl<W, D> Partition<W, D> {
-    /// Feeds an event and carries out what comes of it. For events that have a method of their own, use that.
+    /// Feeds an event and carries out its effects. For events without a method of their own.
     pub fn step(&mut self, turn: Turn, event: Event) {
         let mut completed = self.step_once(turn, event);
         while let Some(event) = completed {
@@ -20,13 +20,13 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Feeds one event; gives the one that says that what the core wanted is done.
+    /// Feeds one event. Returns the event that reports the completion of its effects, if there is one.
     fn step_once(&mut self, turn: Turn, event: Event) -> Option<Event> {
         let mut effects = std::mem::take(&mut self.effects);
         self.core.step(turn.now, turn.wall, event, &mut effects);
         let (mut next, mut failed) = (None, None);
         for effect in effects.drain(..) {
-            // Of a disk that has failed nothing more is asked, but whoever was answered must hear of it.
+            // A failed disk gets no more work, but its waiters must get an answer.
             if failed.is_some() && !matches!(effect, Effect::Reply { .. } | Effect::DeleteReplied { .. }) {
                 continue;
             }
@@ -45,8 +45,8 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Does what the core wants done. Gives the event that says that it is done, where the core waits for one
-    /// and it is done at once: that is a truncation, of which there is one at a time.
+    /// Carries out one effect. Returns the completion event, if the core waits for one and the work is
+    /// already done. That holds for truncations, of which there is one at a time.
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
             // It would come after what is not there.
@@ -71,7 +71,7 @@ impl<W, D> Partition<W, D> {
                 }
             }
             Effect::MoveLogStart(start) => {
-                // What is queued counts, too.
+                // Queued writes count, too.
                 self.write()?;
                 self.log.move_start(start)?;
             }
@@ -86,8 +86,8 @@ impl<W, D> Partition<W, D> {
         Ok(None)
     }
 
-    /// Cuts the log and rebuilds the producers from what is left. A flush may be under way: the core does not
-    /// listen to it, and the next one writes the epochs as they are then.
+    /// Cuts the log and rebuilds the producers from the rest. A flush may be running. The core ignores its
+    /// result, and the next flush writes the current epochs.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
         self.write()?;
         let end = self.log.truncate_to(to)?;
@@ -134,14 +134,14 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// The disk has failed: nothing that this turn promised may leave as a success, and nothing of it is said
-    /// to others.
+    /// The disk has failed. No promise of this turn may leave as a success, and nothing in it is reported to
+    /// others.
     pub(super) fn storage_failed(&mut self, turn: Turn, error: LogError) {
         let mut effects = Vec::new();
         self.core.step(turn.now, turn.wall, Event::StorageFailed, &mut effects);
         self.wishes.clear();
         for effect in effects {
-            // Nothing is asked of a disk that has failed.
+            // A failed disk gets no more work.
             if let Effect::Reply { .. } | Effect::DeleteReplied { .. } | Effect::StopFetching = effect {
                 let _no_disk_in_it = self.carry_out(effect);
             }

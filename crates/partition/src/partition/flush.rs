@@ -1,5 +1,5 @@
-//! Flushes: one at a time, each for who asked for it; and the recovery point, which flushes move now and
-//! then.
+//! Flushes, one at a time, each with the one who asked for it; and the recovery point, which some flushes
+//! move.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use ottla_wire::{Instant, LeaderEpoch};
 
 use super::{Partition, Turn};
 
-/// How long what was written to a topic that has given up flushes may stay in the page cache only.
+/// How long writes to a topic with relaxed flushes may stay in the page cache alone.
 const INTERVAL_RELAXED: Duration = Duration::from_secs(30);
 
 /// Who asked for a flush.
 #[derive(Clone, Copy, Debug)]
 enum Asker {
-    /// The core, in this epoch: the outcome is for that epoch.
+    /// The core, in this epoch. The result is for that epoch.
     Core(LeaderEpoch),
-    /// The driver, of its own accord: the outcome is for whatever epoch it then is.
+    /// The driver, on its own. The result is for the epoch at that time.
     Driver,
 }
 
-/// What is to be flushed, and what is being flushed.
+/// The wanted flush and the running one.
 #[derive(Debug, Default)]
 pub(super) struct Flushing {
-    /// A flush that has been asked for and not begun.
+    /// A wanted flush that has not begun.
     wanted: Option<Asker>,
-    /// The next flush is to move the recovery point, too.
+    /// The next flush must move the recovery point, too.
     vouch_wanted: bool,
     vouched_at: Option<Instant>,
-    /// Who asked for the flush under way.
+    /// The one who asked for the running flush.
     under_way: Option<Asker>,
 }
 
@@ -44,7 +44,7 @@ impl<W, D> Partition<W, D> {
         self.flushing.under_way.is_some()
     }
 
-    /// A flush has ended: what it has made durable counts from now on.
+    /// A flush has ended. What it made durable counts from now on.
     pub fn flushed(&mut self, turn: Turn, done: FlushDone) {
         let asker = self.flushing.under_way.take().unwrap_or(Asker::Driver);
         let epoch = self.epoch_of(asker);
@@ -56,8 +56,8 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// The partition is its driver's from now on. What a crash has left unflushed is flushed, so that it
-    /// counts; of a topic that has given up flushes it counts as it is, and a thousand flushes would hold up
+    /// The driver has taken the partition over. Data that a crash left unflushed is flushed so that it
+    /// counts. For a topic with relaxed flushes it counts as it is, because a thousand flushes would delay
     /// the start.
     pub fn adopted(&mut self) {
         if self.log.durable_end() < self.log.log_end() && !self.log.is_relaxed() {
@@ -65,22 +65,22 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Makes the files of the log complete, as a clean stop leaves them, and gives the flush that is to be
-    /// run for it. There MUST be no flush under way.
+    /// Completes the files of the log, as a clean stop leaves them, and returns the flush to run for it.
+    /// There MUST be no flush running.
     pub fn close(&mut self) -> Result<Option<FlushJob>, LogError> {
         let job = self.log.close(&self.core.snapshot_producers())?;
         self.flushing.under_way = job.as_ref().map(|_| Asker::Driver);
         Ok(job)
     }
 
-    /// Bytes that a crash now would make the next start scan. Those of a topic that has given up flushes do
+    /// The bytes that the next start would scan after a crash now. Those of a topic with relaxed flushes do
     /// not count.
     pub fn unvouched_bytes(&self) -> u64 {
         if self.log.is_relaxed() { 0 } else { self.log.unvouched_bytes() }
     }
 
-    /// Asks for a flush that lets a crash find nothing to do here, if there are at least so many bytes to be
-    /// found. A log that has given up flushes is asked rarely.
+    /// Asks for a flush after which a crash leaves nothing to scan, if there are at least `least` bytes to
+    /// scan. A log with relaxed flushes is asked rarely.
     pub(super) fn vouch(&mut self, now: Instant, least: u64) {
         let interval = if self.log.is_relaxed() { INTERVAL_RELAXED } else { Duration::ZERO };
         let waited = now.since(self.flushing.vouched_at.unwrap_or(Instant(0)));
@@ -115,7 +115,7 @@ impl<W, D> Partition<W, D> {
         } else if self.log.durable_end() < self.log.written_end() {
             self.storage_failed(turn, LogError::Offline("no flush can be begun".to_owned()));
         } else {
-            // A flush that an earlier epoch had asked for covered it, and the core did not listen to that.
+            // A flush of an earlier epoch covered it, but the core ignored that result.
             let (epoch, end) = (self.epoch_of(asker), self.log.durable_end());
             self.step(turn, Event::Flushed { epoch, end });
         }

@@ -1,4 +1,4 @@
-//! What a leader's answer brings, cut to what the log takes at once.
+//! Cuts a leader's answer to what the log can take at once.
 
 use bytes::Bytes;
 use ottla_log::Writer;
@@ -10,9 +10,9 @@ use super::{Partition, Turn};
 impl<W, D> Partition<W, D> {
     /// The answer to a [`Wish::Fetch`](super::Wish::Fetch).
     ///
-    /// In the middle of a run no segment can be started: the core is past it when the log gets to it, and a
-    /// snapshot of its producers would be of the wrong offset. So one is started before, and of the run as
-    /// much is taken as goes into it; the rest is fetched again.
+    /// No segment can start inside a run: the core is already past the run when its batches get to the log,
+    /// and a snapshot of its producers would have the wrong offset. So a segment starts before the run, and
+    /// only the part that fits into it is taken. The rest is fetched again.
     pub fn leader_answered(&mut self, turn: Turn, mut answer: LeaderAnswer) {
         if let LeaderReply::Records { records, .. } = &mut answer.reply {
             let has_room = self.has_room_for_run(turn, records);
@@ -36,8 +36,8 @@ impl<W, D> Partition<W, D> {
         self.log.room().take(records.len() as u64, writer) && self.roll_for(turn, &first)
     }
 
-    /// How many bytes of a run go into the segment that grows. The first batch always does. What cannot be
-    /// read as a batch goes along: the core judges it.
+    /// The number of bytes of a run that fit into the current segment. The first batch always does. Bytes
+    /// that do not parse as a batch are included: the core judges them.
     fn fitting(&mut self, turn: Turn, records: &Bytes) -> usize {
         let mut at = 0;
         while let Ok(header) = BatchHeader::parse(&records[at..]) {

@@ -1,7 +1,8 @@
-//! The machine: feeds events to the core, carries its effects out on the log, and says what is to leave.
+//! The machine: feeds events to the core, carries its effects out on the log, and collects the output of a
+//! turn.
 //!
-//! A turn feeds some events and then ends. Only there the queued batches are written, in one call; what the
-//! core has promised meanwhile is held back until that write has succeeded.
+//! A turn feeds some events and then ends. Only its end writes the queued batches, in one call. The core's
+//! promises are held back until that write has succeeded.
 
 mod effects;
 mod flush;
@@ -41,32 +42,32 @@ impl Turn {
     }
 }
 
-/// What is due at a tick, besides deadlines.
+/// The work that is due at a tick, besides deadlines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Due {
-    /// Removing what has outlived its retention.
+    /// Remove data beyond its retention.
     pub retention: bool,
-    /// Moving the recovery points of logs with at least so many bytes above.
+    /// Move the recovery points of logs with at least this many bytes above.
     pub vouching: Option<u64>,
 }
 
-/// What became of one append.
+/// The outcome of one append.
 pub type AppendOutcome = Result<Appended, AppendError>;
 
-/// What became of a DeleteRecords: the low watermark.
+/// The outcome of a DeleteRecords: the low watermark.
 pub type DeleteOutcome = Result<Offset, DeleteError>;
 
-/// A batch of a producer and how its sender wants to hear of it.
+/// A producer's batch, and the acknowledgement that its sender wants.
 #[derive(Debug)]
 pub struct AppendRequest {
     pub batch: ValidatedBatch,
     pub acks: Acks,
     pub deadline: Instant,
-    /// That the coordinator of the producer's transaction knows of this partition.
+    /// Evidence that the coordinator of the producer's transaction knows this partition.
     pub verified: Option<VerificationGuard>,
 }
 
-/// What becomes of the files of a partition that is given up.
+/// What happens to the files of a partition that is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The cluster has deleted it, or moved it away, and this broker has seen it happen.
@@ -75,19 +76,19 @@ pub enum Fate {
     SetAside,
 }
 
-/// What a partition wants of other nodes.
+/// What a partition asks of other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Fetch from the leader; replaces any fetch under way. [`Partition::leader_answered`] brings the answer.
+    /// Fetch from the leader, instead of any earlier fetch. [`Partition::leader_answered`] takes the answer.
     Fetch(FetchRequest),
-    /// Drop the fetch under way, if any.
+    /// Drop the current fetch, if there is one.
     StopFetching,
-    /// Ask the controller for another ISR. `Event::IsrAnswered` brings the answer.
+    /// Ask the controller for another ISR. `Event::IsrAnswered` has the answer.
     ProposeIsr(IsrProposal),
 }
 
-/// What a turn leads to. To be carried out in the order of the fields: first everybody can see it, then it is
-/// acknowledged, so that who has the answer can read what it is about.
+/// The result of a turn. To be carried out in the order of the fields: publication comes before
+/// acknowledgement, so a client with an answer can read the data that it is about.
 #[must_use]
 #[derive(Debug)]
 pub struct Ended<'a, W, D> {
@@ -96,14 +97,14 @@ pub struct Ended<'a, W, D> {
     pub appends: Drain<'a, (W, AppendOutcome)>,
     pub deletions: Drain<'a, (D, DeleteOutcome)>,
     pub wishes: Drain<'a, Wish>,
-    /// To be run; [`Partition::flushed`] is then due. There is one at a time.
+    /// To be run, followed by [`Partition::flushed`]. There is one at a time.
     pub flush: Option<FlushJob>,
 }
 
-/// Who waits for an append.
+/// The waiter for an append.
 #[derive(Debug)]
 enum Waiter<W> {
-    /// Of a producer, or of a marker.
+    /// The sender of a batch or a marker.
     Sender(W),
     /// Of the lodger with this number.
     Lodger(usize, Generation),
@@ -117,17 +118,17 @@ fn writer_of<W>(waiter: &Waiter<W>) -> Writer {
     }
 }
 
-/// What a partition keeps for its lodgers, until they take it.
+/// Results for lodgers, until they take them.
 #[derive(Debug, Default)]
 struct ForLodgers {
     outcomes: Vec<(usize, Generation, AppendOutcome)>,
-    /// Whether anybody wants to hear of markers.
+    /// Whether lodgers want markers.
     keeps_markers: bool,
     /// Markers that were written, oldest first.
     markers: VecDeque<Marker>,
 }
 
-/// A replica of a partition, its log, and who waits for it: `W` for an append, `D` for a DeleteRecords.
+/// A replica of a partition, its log, and its waiters: `W` for an append, `D` for a DeleteRecords.
 #[derive(Debug)]
 pub struct Partition<W, D> {
     core: Replica,
@@ -135,7 +136,7 @@ pub struct Partition<W, D> {
     appends: Waiters<Waiter<W>>,
     deletions: Waiters<D>,
     next_reply: u64,
-    /// Replies of this turn: they leave when its writes have succeeded.
+    /// Replies of this turn. They leave when its writes have succeeded.
     held: Vec<(W, AppendOutcome)>,
     held_deletions: Vec<(D, DeleteOutcome)>,
     wishes: Vec<Wish>,
@@ -147,7 +148,7 @@ pub struct Partition<W, D> {
     unwritten: bool,
     /// Whether coordinators could write at the last tick.
     had_room: bool,
-    /// The last stable offset as it was seen last, and since when it has held readers up.
+    /// The last stable offset when last looked at, and since when it has held readers up.
     held_at: (Offset, Option<Instant>),
     /// A turn has begun and has not ended.
     touched: bool,
@@ -180,7 +181,7 @@ impl<W, D> Partition<W, D> {
         &self.log
     }
 
-    /// What is known of the partition. Between turns it is what was published last.
+    /// The current view. Between turns it is the published one.
     pub fn view(&self) -> PartitionView {
         PartitionView::new(self.core.view(), &self.log, self.held_at.1)
     }
@@ -189,7 +190,7 @@ impl<W, D> Partition<W, D> {
         self.core.view()
     }
 
-    /// Why the log failed, if it did.
+    /// Why the log failed, if it has.
     pub fn failure(&self) -> Option<&LogError> {
         self.failure.as_ref()
     }
@@ -199,12 +200,12 @@ impl<W, D> Partition<W, D> {
         !std::mem::replace(&mut self.touched, true)
     }
 
-    /// Something has happened in this turn.
+    /// Whether something has happened in this turn.
     pub fn is_touched(&self) -> bool {
         self.touched
     }
 
-    /// Somebody waits for an answer.
+    /// Whether there are waiters.
     pub fn has_waiters(&self) -> bool {
         !self.appends.is_empty() || !self.deletions.is_empty()
     }
@@ -213,7 +214,7 @@ impl<W, D> Partition<W, D> {
         self.core.producers()
     }
 
-    /// A producer's batch.
+    /// Appends a producer's batch.
     pub fn append(&mut self, turn: Turn, request: AppendRequest, waiter: W) {
         let AppendRequest { batch, acks, deadline, verified } = request;
         self.put(turn, Waiter::Sender(waiter), |reply| Append {
@@ -227,7 +228,7 @@ impl<W, D> Partition<W, D> {
         });
     }
 
-    /// A batch of a lodger.
+    /// Appends a batch of a lodger.
     pub(crate) fn append_for_lodger(&mut self, turn: Turn, lodger: usize, append: LodgerAppend) {
         let LodgerAppend { batch, generation, epoch } = append;
         self.put(turn, Waiter::Lodger(lodger, generation), |reply| Append {
@@ -241,17 +242,17 @@ impl<W, D> Partition<W, D> {
         });
     }
 
-    /// Lodgers want to hear of markers, or not.
+    /// Sets whether lodgers want markers.
     pub(crate) fn keep_markers(&mut self, keep: bool) {
         self.lodgers.keeps_markers = keep;
     }
 
-    /// Adds what became of the appends of lodgers, in the order in which it became known.
+    /// Moves the outcomes of lodgers' appends to `outcomes`, in order.
     pub(crate) fn take_outcomes(&mut self, outcomes: &mut Vec<(usize, Generation, AppendOutcome)>) {
         outcomes.append(&mut self.lodgers.outcomes);
     }
 
-    /// Forgets markers that nobody has taken.
+    /// Drops the markers that nobody has taken.
     pub(crate) fn forget_markers(&mut self) {
         self.lodgers.markers.clear();
     }
@@ -273,8 +274,8 @@ impl<W, D> Partition<W, D> {
         self.step(turn, Event::Configured(replica));
     }
 
-    /// Time has passed: deadlines, flushes that are due without anybody waiting, and what else is due. Says
-    /// whether anything may have come of it.
+    /// Handles the passing of time: deadlines, flushes that are due on their own, and other due work. True if
+    /// it may have led to something.
     pub fn tick(&mut self, turn: Turn, due: Due) -> bool {
         if due.retention {
             self.retain(turn);
@@ -294,7 +295,7 @@ impl<W, D> Partition<W, D> {
             || self.is_flush_wanted()
     }
 
-    /// Writes what the turn has queued, begins a flush if one is wanted, and says what is to be carried out.
+    /// Writes what the turn has queued, begins a flush if one is wanted, and returns the effects.
     pub fn end_turn(&mut self, turn: Turn) -> Ended<'_, W, D> {
         let (view, flush) = self.finish_turn(turn);
         self.hand_out(view, flush)
@@ -319,7 +320,7 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// The view after a turn: it also says since when a transaction has held readers up.
+    /// The view after a turn. It includes the time since when a transaction has held readers up.
     fn view_now(&mut self, now: Instant) -> PartitionView {
         let view = self.core.view();
         let (before, since) = self.held_at;
@@ -329,7 +330,7 @@ impl<W, D> Partition<W, D> {
         PartitionView::new(view, &self.log, held_since)
     }
 
-    /// Gives the partition's files up.
+    /// Gives up the partition's files.
     pub fn give_up(self, fate: Fate) -> Result<(), LogError> {
         match fate {
             Fate::Delete => self.log.delete(),
@@ -365,11 +366,12 @@ impl<W, D> Partition<W, D> {
         }
     }
 
-    /// Starts a segment if this batch, which comes next, does not fit into the one that grows, or that one is
-    /// old. Before the core takes the batch: the snapshot is of the producers as they are without it. False if
-    /// there is no room for a segment.
+    /// Starts a segment before this batch if the batch does not fit into the current one, or that one is old.
+    /// This happens before the core takes the batch, because the snapshot has the producers without it.
+    /// False if there is no room for a segment.
     fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) -> bool {
-        // Only the core gives a producer's batch its offset, but offsets count for whether it fits.
+        // The core has not assigned the offsets of a producer's batch yet, but their number decides whether
+        // it fits.
         let next = BatchHeader { base_offset: batch.base_offset.max(self.log.log_end()), ..*batch };
         if !self.log.roll_due(&next, turn.wall) {
             return true;

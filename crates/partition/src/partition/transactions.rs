@@ -1,4 +1,4 @@
-//! What a partition does for transactions: their ends, and the guards of writes that are yet to be confirmed.
+//! The partition's part in transactions: their ends, and guards for writes that are not confirmed yet.
 
 use ottla_coordinator::Producer;
 use ottla_log::Writer;
@@ -8,17 +8,17 @@ use ottla_wire::{Instant, Sequence};
 
 use super::{Partition, Turn, Waiter};
 
-/// What a producer says of itself that writes in a transaction.
+/// The producer's claim for a write in a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub producer: Producer,
     /// Of the first record.
     pub sequence: Sequence,
-    /// It speaks transaction version 2 (KIP-890).
+    /// It uses transaction version 2 (KIP-890).
     pub bumps_epochs: bool,
 }
 
-/// The end of a transaction that a partition is to write down.
+/// The end of a transaction that a partition must write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkerRequest {
     pub producer: Producer,
@@ -29,7 +29,7 @@ pub struct MarkerRequest {
 }
 
 impl<W, D> Partition<W, D> {
-    /// The end of a transaction, acknowledged by all in-sync replicas.
+    /// Writes the end of a transaction, acknowledged by all in-sync replicas.
     pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest, waiter: W) {
         let reply = self.next_reply();
         let Producer { id: producer, epoch: producer_epoch } = marker.producer;
@@ -59,14 +59,14 @@ impl<W, D> Partition<W, D> {
         );
     }
 
-    /// The guard for a write in a transaction that is yet to be confirmed; `None` if it is open here.
+    /// The guard for a write that is not confirmed yet. `None` if the transaction is already open here.
     pub fn begin_verification(&mut self, turn: Turn, claim: &Claim) -> Option<VerificationGuard> {
         let &Claim { producer, sequence, bumps_epochs } = claim;
         self.core.begin_verification(turn.now, producer.id, producer.epoch, sequence, bumps_epochs)
     }
 
-    /// Whether what somebody writes who lives here would be appended now for this producer; with `verify` the
-    /// transaction must be open here or confirmed under the guard.
+    /// Whether a lodger's write for this producer would be appended now. With `verify` the transaction must
+    /// be open here or confirmed under the guard.
     pub fn check_claim(
         &self,
         claim: &Claim,

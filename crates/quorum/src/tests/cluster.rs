@@ -1,4 +1,4 @@
-//! Three voters over a transport in memory, which can be cut.
+//! Three voters over a transport in memory, whose connections can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -107,8 +107,8 @@ impl Cluster {
         among.iter().copied().find(|id| self.nodes[id].quorum.leadership().borrow().me)
     }
 
-    /// The leader of all but `without`, once they agree on one. It may be another one soon after: on a busy
-    /// machine leaders miss their heartbeats.
+    /// The leader of all but `without`, once they agree on one. It may soon change, because leaders miss
+    /// heartbeats on a busy machine.
     async fn leader(&self, without: Option<BrokerId>) -> BrokerId {
         let among: BTreeSet<BrokerId> =
             self.nodes.keys().copied().filter(|id| Some(*id) != without).collect();
@@ -124,8 +124,8 @@ impl Cluster {
         self.propose_without(None, text).await
     }
 
-    /// Proposes to whoever leads all but `without`, until it is acknowledged; gives who did. What is not
-    /// acknowledged may be applied all the same: a text may then be there several times.
+    /// Proposes to the leader of all but `without` until it is acknowledged. Returns the node that did.
+    /// Earlier tries may be applied as well, so a text may appear several times.
     async fn propose_without(&self, without: Option<BrokerId>, text: &str) -> BrokerId {
         loop {
             let leader = self.leader(without).await;
@@ -141,7 +141,7 @@ impl Cluster {
         }
     }
 
-    /// Every node has applied these in order, repeats aside.
+    /// Every node has applied these in order, ignoring repeats.
     async fn all_have(&self, texts: &[String]) {
         let once = |node: &Node| {
             let mut texts = node.recorder.texts();
@@ -257,7 +257,7 @@ async fn a_voter_that_was_away_catches_up_from_a_snapshot() {
     let snapshots = crate::disk::Disk::default().list(cluster.dirs[&away].path(), "snapshot").unwrap();
     assert!(!snapshots.is_empty());
 
-    // And all of them again from their disks.
+    // Then all of them restart from their disks.
     for id in [1, 2, 3].map(BrokerId) {
         cluster.stop_node(id).await;
     }
@@ -356,7 +356,7 @@ fn messages_read_back_and_no_cut_one_does() {
     }
 }
 
-/// Whatever a peer sends, reading it ends and claims no memory that the bytes do not justify.
+/// Reading any bytes from a peer ends, and allocates no more than the bytes justify.
 #[test]
 fn changed_messages_do_no_harm() {
     for bytes in requests().iter().map(Request::encode).chain(answers().iter().map(Answer::encode)) {

@@ -31,7 +31,7 @@ async fn fails_and_recovers(fault: fn(&Disk) -> &AtomicBool) {
     quorum.shutdown().await;
 
     let (quorum, recorder) = start(dir.path(), &disk, &Settings::default()).await.unwrap();
-    // What failed may be there or not; what was refused afterwards is not.
+    // A failed proposal may or may not be there. Those refused afterwards are not.
     assert!(
         [vec!["kept"], vec!["kept", "unknown"]]
             .contains(&recorder.texts().iter().map(String::as_str).collect())
@@ -96,7 +96,7 @@ async fn a_snapshot_that_cannot_be_written_stops_the_quorum() {
         let _ = std::fs::create_dir(dir.path().join(format!("{i:020}.snapshot.tmp")));
     }
     for i in 0..100 {
-        // Those at the end may be refused.
+        // The last ones may be refused.
         let _ = quorum.propose(record(format!("record {i}"))).await;
     }
     let leadership = quorum.leadership();

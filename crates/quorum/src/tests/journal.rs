@@ -1,4 +1,4 @@
-//! The log's files: their bytes, what a crash leaves of them, and damage.
+//! The log's files: their bytes, the traces of crashes, and damage.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -79,7 +79,7 @@ fn golden_bytes() {
     assert_eq!(&file[file.len() - truncate.len()..], truncate);
 }
 
-/// However much of the last write a crash leaves, it is cut off, and the log goes on from there.
+/// Whatever part of the last write a crash leaves, it is cut off, and the log continues from there.
 #[test]
 fn a_torn_tail_is_cut_at_every_byte() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +104,8 @@ fn a_torn_tail_is_cut_at_every_byte() {
     }
 }
 
-/// A byte that changes in front of another write is no torn tail: it was acknowledged, so it is refused.
+/// A changed byte before another write is not a torn tail. The write was acknowledged, so the file is
+/// refused.
 #[test]
 fn damage_in_the_middle_is_refused_and_nothing_is_changed() {
     let dir = tempfile::tempdir().unwrap();
@@ -178,7 +179,7 @@ fn a_purge_beyond_the_end_starts_the_log_anew() {
     assert_eq!(ids(&reopened(dir.path())), [(4, 10)]);
 }
 
-/// What happens to a log.
+/// One change to a log.
 #[derive(Clone, Debug)]
 enum Step {
     Append(u8),
@@ -198,7 +199,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The log as it should be. What was purged may still be in the files, so only the end is compared.
+/// The expected log. Purged entries may still be in the files, so only the end is compared.
 #[derive(Default)]
 struct Model {
     purged: Option<LogId>,

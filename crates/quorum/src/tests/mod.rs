@@ -46,7 +46,7 @@ impl StateMachine for Recorder {
     }
 
     fn snapshot(&self) -> Vec<Bytes> {
-        // A count before the records of each proposal.
+        // A count, then the records of each proposal.
         let applied = self.0.lock().unwrap();
         let mut out = Vec::new();
         for (_, records) in applied.iter() {
@@ -101,7 +101,7 @@ pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
     Config { cases: count, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() }
 }
 
-/// Polls all of them in order until all are done, as one task that proposes many things does; in order of
+/// Polls all of them in order until all are done, like one task with many proposals. Results come in order of
 /// completion.
 pub(crate) async fn all_at_once<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut waiting: Vec<_> = futures.into_iter().map(Box::pin).collect();
@@ -120,7 +120,7 @@ pub(crate) async fn all_at_once<T>(futures: impl IntoIterator<Item = impl Future
     done
 }
 
-/// Waits for something that is to become true soon; a busy machine may take its time.
+/// Waits until something becomes true. A busy machine may take its time.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !condition() {

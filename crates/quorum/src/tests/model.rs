@@ -11,7 +11,7 @@ use crate::{MetadataLog, Quorum, Settings};
 enum Step {
     /// One proposal with records of these sizes.
     Propose(Vec<usize>),
-    /// As many at once.
+    /// This many at once.
     Together(u8),
     Restart,
     Crash,

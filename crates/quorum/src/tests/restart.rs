@@ -68,7 +68,7 @@ async fn snapshots_replace_the_log_and_a_restart_begins_from_one() {
     quorum.shutdown().await;
 }
 
-/// The runtime goes away in the middle of everything, as in a crash: what was acknowledged is there.
+/// The runtime ends in the middle of everything, as in a crash. Everything acknowledged is there afterwards.
 #[test]
 fn a_crash_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -101,7 +101,7 @@ async fn a_dropped_quorum_lets_go_of_its_folder() {
     }
 }
 
-/// On one thread, where no flush can begin before all of them are proposed.
+/// On one thread no flush can begin before all of them are proposed.
 #[tokio::test]
 async fn concurrent_proposals_share_flushes_and_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
@@ -183,13 +183,13 @@ async fn a_first_start_that_was_interrupted_is_finished() {
     let (quorum, _) = start(dir.path(), &Disk::default(), &Settings::default()).await.unwrap();
     assert_eq!(quorum.propose(record("x")).await, Ok(1));
     quorum.shutdown().await;
-    // Later it is no crash that takes the vote away.
+    // Later no crash can remove the vote.
     std::fs::remove_file(dir.path().join("vote")).unwrap();
     let refused = start(dir.path(), &Disk::default(), &Settings::default()).await;
     assert!(matches!(refused.err(), Some(StartError::Damaged { .. })));
 }
 
-/// A start that is refused has cut off an interrupted write at the most: with the damage repaired, all is
+/// A refused start changes nothing but an interrupted write. Once the damage is repaired, everything is
 /// there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_refused_loses_nothing() {
@@ -213,7 +213,7 @@ async fn a_start_that_is_refused_loses_nothing() {
     quorum.shutdown().await;
 }
 
-/// Without its snapshot the log is not whole.
+/// The log is not complete without its snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_whose_snapshot_is_gone_is_refused() {
     let dir = tempfile::tempdir().unwrap();

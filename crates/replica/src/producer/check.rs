@@ -5,8 +5,9 @@ use ottla_wire::{Instant, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::entry::{Entry, RememberedBatch};
 use super::table::ProducerTable;
+use super::verification::VerificationGuard;
 use crate::error::AppendError;
-use crate::event::{VerificationGuard, WriteMarker};
+use crate::event::WriteMarker;
 
 /// A batch that may be appended, or need not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

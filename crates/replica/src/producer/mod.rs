@@ -18,3 +18,4 @@ pub(crate) use check::Checked;
 pub use entry::RememberedBatch;
 pub use restore::Restorer;
 pub use table::{ProducerState, ProducerTable};
+pub use verification::VerificationGuard;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use ottla_wire::{Instant, ProducerEpoch, ProducerId, Sequence};
 
-use crate::event::VerificationGuard;
-
 /// How many producers may be under verification in one partition. Above it the oldest question is forgotten:
 /// the append that it was for is refused as not verified.
 const VERIFICATIONS_MAX: usize = 10_000;
+
+/// Proof that a producer's transaction was verified with its coordinator (KIP-890).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerificationGuard(u64);
 
 /// One producer under verification.
 #[derive(Clone, Debug)]

@@ -210,7 +210,7 @@ impl Cluster {
     fn flush(&mut self, broker: BrokerId, out: &mut Vec<String>) -> Result<(), String> {
         let node = self.node(broker)?;
         let (epoch, end) = node.flush.take().ok_or_else(|| format!("{broker} does not flush now"))?;
-        node.flushed(end);
+        node.disk.flushed(end);
         self.step(broker, Event::Flushed { epoch, end }, out)
     }
 

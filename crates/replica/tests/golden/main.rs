@@ -2,6 +2,9 @@
 
 mod batch;
 mod cluster;
+#[cfg(test)]
+#[path = "../disk/mod.rs"]
+mod disk;
 mod node;
 mod tell;
 

@@ -1,18 +1,12 @@
 //! One replica with its disk: it carries out what its core wants, and tells of it.
 
-use bytes::BytesMut;
 use ottla_replica::{
-    Durability, Effect, Event, FetchRequest, IsrProposal, LeaderReply, ProducerTable, Replica, ReplicaConfig,
-    Restored, Restorer, ViewRole,
+    Durability, Effect, Event, FetchRequest, IsrProposal, LeaderReply, Replica, ReplicaConfig, Restored,
 };
-use ottla_wire::batch::AppendBatch;
-use ottla_wire::{EpochStart, Instant, LeaderEpoch, Offset, Timestamp};
+use ottla_wire::{Instant, LeaderEpoch, Offset, Timestamp};
 
-use crate::batch::control;
+use crate::disk::Disk;
 use crate::tell::{self, Seen};
-
-/// How many batches one fetch brings at most.
-const FETCH_BATCHES_MAX: usize = 3;
 
 pub struct Node {
     pub replica: Replica,
@@ -22,10 +16,7 @@ pub struct Node {
     pub proposal: Option<IsrProposal>,
     pub flush: Option<(LeaderEpoch, Offset)>,
     config: ReplicaConfig,
-    log: Vec<AppendBatch>,
-    log_start: Offset,
-    durable_end: Offset,
-    epochs: Vec<EpochStart>,
+    pub disk: Disk,
 }
 
 /// When something happens, and the names of the requests.
@@ -45,10 +36,7 @@ impl Node {
             proposal: None,
             flush: None,
             config,
-            log: Vec::new(),
-            log_start: Offset::ZERO,
-            durable_end: Offset::ZERO,
-            epochs: Vec::new(),
+            disk: Disk::default(),
         }
     }
 
@@ -72,97 +60,43 @@ impl Node {
         }
     }
 
-    /// What a Fetch handler does with the view and the log.
     pub fn read(&self, fetch: &FetchRequest) -> LeaderReply {
-        let view = self.replica.view();
-        if !self.alive || view.role != ViewRole::Leader || view.leader_epoch != fetch.epoch {
-            return LeaderReply::Failed;
-        }
-        let last = fetch.last_fetched_epoch;
-        if let Some(parted) = last.and_then(|last| view.epochs.divergence(last, fetch.offset, view.log_end)) {
-            return LeaderReply::Diverged { epoch: parted.epoch, end: parted.end };
-        }
-        if fetch.offset < view.log_start || fetch.offset > view.log_end {
-            return LeaderReply::OutOfRange { start: view.log_start, end: view.log_end };
-        }
-        let after = self.log.iter().filter(|batch| batch.header.last_offset() >= fetch.offset);
-        let records = after.take(FETCH_BATCHES_MAX).fold(BytesMut::new(), |mut bytes, batch| {
-            bytes.extend_from_slice(&batch.to_bytes());
-            bytes
-        });
-        let (high_watermark, log_start) = (view.high_watermark, view.log_start);
-        LeaderReply::Records { records: records.freeze(), high_watermark, log_start }
+        if self.alive { self.disk.read(&self.replica.view(), fetch) } else { LeaderReply::Failed }
     }
 
     /// kill -9. Where records count once they are flushed, the page cache is lost, too.
     pub fn crash(&mut self) {
         if self.config.durability == Durability::Flushed {
-            self.log.retain(|batch| batch.header.last_offset() < self.durable_end);
+            self.disk.lose_power();
         }
         (self.alive, self.fetch, self.proposal, self.flush) = (false, None, None, None);
     }
 
     /// From what is left of the log. The high watermark was never checkpointed.
     pub fn start(&mut self) {
-        let (producers, epochs) = self.rebuild();
-        self.durable_end = self.end();
-        let restored = Restored {
-            log_start: self.log_start,
-            log_end: self.end(),
-            durable_end: self.end(),
-            high_watermark: self.log_start,
-            epochs,
-            producers,
-        };
+        let restored = self.disk.restore(&self.config, self.disk.log_start);
         self.replica = Replica::new(self.config.clone(), restored);
         self.alive = true;
     }
 
     pub fn whole(&self) -> Vec<String> {
-        tell::whole(&self.replica, &self.log)
-    }
-
-    pub fn flushed(&mut self, end: Offset) {
-        self.durable_end = self.durable_end.max(end.min(self.end()));
-    }
-
-    fn end(&self) -> Offset {
-        self.log.last().map_or(self.log_start, |batch| batch.header.next_offset())
+        tell::whole(&self.replica, &self.disk.log)
     }
 
     /// Returns the event by which an effect completes at once.
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Write(batch) => self.log.push(batch),
+            Effect::Write(batch) => self.disk.write(batch),
             Effect::Flush { epoch, end } => self.flush = Some((epoch, end)),
-            Effect::Truncate { to } => {
-                self.log.retain(|batch| batch.header.last_offset() < to);
-                self.durable_end = self.durable_end.min(self.end());
-                return Some(Event::Truncated { end: self.end(), producers: self.rebuild().0 });
-            }
-            Effect::RestartAt(offset) => {
-                self.log.clear();
-                (self.log_start, self.durable_end) = (offset, offset);
-            }
-            Effect::MoveLogStart(start) => {
-                self.log_start = start;
-                self.log.retain(|batch| batch.header.last_offset() >= start);
-            }
+            Effect::Truncate { to } => return Some(self.disk.truncate(to, &self.config)),
+            Effect::RestartAt(offset) => self.disk.restart_at(offset),
+            Effect::MoveLogStart(start) => self.disk.move_start(start),
             Effect::ProposeIsr(proposal) => self.proposal = Some(proposal),
             Effect::Fetch(fetch) => self.fetch = Some(fetch),
             Effect::StopFetching => self.fetch = None,
-            Effect::EpochsChanged => self.epochs = self.replica.epochs().entries().to_vec(),
+            Effect::EpochsChanged => self.disk.epochs = self.replica.epochs().entries().to_vec(),
             Effect::Reply { .. } | Effect::DeleteReplied { .. } | Effect::Aborted(_) => {}
         }
         None
-    }
-
-    fn rebuild(&self) -> (ProducerTable, Vec<EpochStart>) {
-        let mut restorer = Restorer::new(&self.config, self.epochs.iter().copied());
-        for batch in &self.log {
-            restorer.batch(&batch.header, control(batch).as_ref());
-        }
-        let (producers, epochs) = restorer.finish();
-        (producers, epochs.entries().to_vec())
     }
 }

@@ -7,7 +7,7 @@ use ottla_wire::batch::{AppendBatch, ControlRecord, batches};
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, LeaderEpoch, Offset};
 
-use crate::batch::{control, value};
+use crate::disk::{control, value};
 
 /// What a replica wants done. `names` are those of the requests, by reply id.
 pub fn effect(effect: &Effect, names: &[String], epochs: &Epochs) -> String {
@@ -150,7 +150,7 @@ fn batch_in_words(batch: &AppendBatch) -> String {
         Some(other) => format!("{place}: {other:?}{producer}"),
         None => {
             let transaction = if header.is_transactional() { " in a transaction" } else { "" };
-            format!("{place}: {}{producer}{transaction}", value(batch).unwrap_or_default())
+            format!("{place}: {}{producer}{transaction}", value(batch))
         }
     }
 }

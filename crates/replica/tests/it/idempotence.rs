@@ -236,7 +236,7 @@ fn a_repeat_is_not_acknowledged_before_the_batch_is_replicated() {
     assert_eq!((p.acked(first), p.acked(again)), (None, None));
     p.replicate("follower");
     assert_eq!((p.acked(first), p.acked(again)), (Some(0), Some(0)));
-    assert_eq!(p.nodes[0].end(), Offset(2));
+    assert_eq!(p.nodes[0].disk.end(), Offset(2));
 }
 
 #[test]

@@ -190,14 +190,14 @@ impl World {
             return Ok(());
         }
         let committed = |node: usize| -> Vec<String> {
-            let log = &self.p.nodes[node].log;
+            let log = &self.p.nodes[node].disk.log;
             let below = log.iter().filter(|batch| batch.header.last_offset() < view.high_watermark).count();
             self.p.nodes[node].values()[..below].to_vec()
         };
         for member in &self.p.state.isr {
             let node = member.0 as usize;
             prop_assert!(
-                self.p.nodes[node].durable_end >= view.high_watermark,
+                self.p.nodes[node].disk.durable_end >= view.high_watermark,
                 "{member} has not flushed: {view:?}"
             );
             prop_assert_eq!(committed(node), committed(leader), "{} holds something else", member);
@@ -216,7 +216,7 @@ impl World {
             if !sent.checked {
                 let reached = match sent.acks {
                     0 => node.replica.view().log_end,
-                    1 => node.durable_end,
+                    1 => node.disk.durable_end,
                     _ => node.replica.view().high_watermark,
                 };
                 prop_assert!(reached > appended.last_offset, "{} was acknowledged too early", sent.value);
@@ -250,7 +250,7 @@ impl World {
             self.p.after(Duration::from_millis(10));
             self.check()?;
         }
-        let end = self.p.nodes[leader].end();
+        let end = self.p.nodes[leader].disk.end();
         for node in &self.p.nodes {
             prop_assert_eq!(node.values(), self.p.nodes[leader].values(), "{} differs", node.broker);
             prop_assert_eq!(node.replica.view().high_watermark, end, "{} lags", node.broker);

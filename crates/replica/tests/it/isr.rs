@@ -87,7 +87,7 @@ fn a_follower_does_not_vouch_for_what_it_has_not_flushed() {
     let a = p.append("a");
     p.read_for(1);
     p.deliver_to(1);
-    assert_eq!(p.nodes[1].end(), Offset(1));
+    assert_eq!(p.nodes[1].disk.end(), Offset(1));
     assert_eq!(p.nodes[1].fetch, None, "the next fetch would say that it is safe");
     p.nodes[1].flush(p.now, p.wall);
     p.read_for(1);
@@ -236,7 +236,7 @@ fn a_newcomer_must_have_come_as_far_as_this_leader_began() {
     p.read_for(1);
     p.deliver_to(1);
     p.read_for(1);
-    assert_eq!((p.nodes[1].end(), p.hw("leader")), (Offset(3), 0));
+    assert_eq!((p.nodes[1].disk.end(), p.hw("leader")), (Offset(3), 0));
     assert_eq!(p.proposed(), None);
     p.replicate("follower");
     assert_eq!(p.proposed(), Some(vec![0, 1]));
@@ -324,7 +324,7 @@ fn too_few_in_sync_refuses_acks_all_before_the_append_and_never_acks_one() {
     p.spread_state();
     let all = p.append("a");
     assert_eq!(p.outcome(all), Some(Err(AppendError::NotEnoughReplicas { in_sync: 1, required: 2 })));
-    assert!(p.nodes[0].log.is_empty());
+    assert!(p.nodes[0].disk.log.is_empty());
     let one = p.append_as(0, plain("b"), Acks::Leader);
     assert_eq!(p.acked(one), Some(0));
     assert_eq!(p.hw("leader"), 0, "nothing is committed below min.insync.replicas (KIP-966)");
@@ -371,7 +371,7 @@ fn waiters_are_bounded() {
     let [_, _, third] = ["a", "b", "c"].map(|value| p.append(value));
     assert_eq!(p.outcome(third), Some(Err(AppendError::TooManyWaiters { limit: 2 })));
     let zero = p.append_as(0, plain("d"), Acks::None);
-    assert_eq!(p.nodes[0].end(), Offset(3), "who does not wait is not counted");
+    assert_eq!(p.nodes[0].disk.end(), Offset(3), "who does not wait is not counted");
     p.replicate("follower");
     let next = p.append("e");
     assert_eq!((p.acked(zero), p.outcome(next)), (Some(2), None));
@@ -383,7 +383,7 @@ fn log_append_time_stamps_the_batch_and_is_answered() {
         Partition::configured(["leader"], |config| config.timestamp_type = TimestampType::LogAppendTime);
     let a = p.append("a");
     assert_eq!(p.outcome(a).unwrap().unwrap().log_append_time, p.wall);
-    assert_eq!(p.nodes[0].log[0].header.max_timestamp, p.wall);
+    assert_eq!(p.nodes[0].disk.log[0].header.max_timestamp, p.wall);
     let mut p = Partition::of(["leader"]);
     let a = p.append("a");
     assert_eq!(p.outcome(a).unwrap().unwrap().log_append_time, Timestamp::NONE);

@@ -51,7 +51,7 @@ fn logs_that_parted_come_together() {
     assert_eq!(p.node("one").values(), ["shared", "instead"]);
     assert_eq!(p.node("three").values(), ["shared", "instead"]);
     let epochs: Vec<(i32, i64)> =
-        p.node("one").stored_epochs.iter().map(|entry| (entry.epoch.0, entry.start.0)).collect();
+        p.node("one").disk.epochs.iter().map(|entry| (entry.epoch.0, entry.start.0)).collect();
     assert_eq!(epochs, [(1, 0), (2, 1)]);
     assert_eq!(p.view("one").log_end, Offset(2));
 }
@@ -268,7 +268,7 @@ fn a_log_may_start_inside_a_batch() {
     p.replicate("two");
     let view = p.view("two");
     assert_eq!((view.log_start, view.log_end, view.high_watermark), (Offset(2), Offset(4), Offset(4)));
-    assert_eq!(p.nodes[1].log_start, Offset(2));
-    assert_eq!(p.nodes[1].log.len(), 1, "the whole batch and nothing else");
-    assert_eq!(p.nodes[1].stored_epochs[0].start, Offset(2));
+    assert_eq!(p.nodes[1].disk.log_start, Offset(2));
+    assert_eq!(p.nodes[1].disk.log.len(), 1, "the whole batch and nothing else");
+    assert_eq!(p.nodes[1].disk.epochs[0].start, Offset(2));
 }

@@ -6,6 +6,8 @@
 
 mod batches;
 mod deletions;
+#[path = "../disk/mod.rs"]
+mod disk;
 mod idempotence;
 mod invariants;
 mod isr;

@@ -1,25 +1,22 @@
 //! A partition with a few replicas, a controller, and a network that does what the story says.
 //!
-//! Each node keeps its log as a list of batches and carries out the effects of its replica. Invariants that
+//! Each node has a [`Disk`] and carries out the effects of its replica. Invariants that
 //! hold at every step are checked at every step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use ottla_replica::{
     Acks, Append, AppendError, Appended, DeleteError, DeleteRecords, DeleteTo, Durability, Effect, Event,
     FetchRequest, FollowerFetch, IsrAnswer, IsrProposal, IsrRefusal, LeaderAnswer, LeaderReply,
-    PartitionState, ProducerTable, RecoveryState, Replica, ReplicaBroker, ReplicaConfig, ReplyId, Restored,
-    Restorer, Standing, View, ViewRole, WriteMarker,
+    PartitionState, RecoveryState, Replica, ReplicaBroker, ReplicaConfig, ReplyId, Restored, Standing, View,
+    ViewRole, WriteMarker,
 };
-use ottla_wire::batch::{AppendBatch, BatchView, ControlRecord, Origin, ValidatedBatch};
+use ottla_wire::batch::{Origin, ValidatedBatch};
 use ottla_wire::{BrokerEpoch, BrokerId, Instant, LeaderEpoch, Offset, PartitionEpoch, Timestamp};
 
 use crate::batches;
-
-/// How many batches one fetch brings at most.
-const FETCH_BATCHES_MAX: usize = 3;
+use crate::disk::{self, Disk};
 
 pub struct Partition {
     pub nodes: Vec<Node>,
@@ -34,10 +31,7 @@ pub struct Partition {
 pub struct Node {
     pub broker: BrokerId,
     pub replica: Replica,
-    pub log: Vec<AppendBatch>,
-    pub log_start: Offset,
-    /// What survives a crash.
-    pub durable_end: Offset,
+    pub disk: Disk,
     pub alive: bool,
     /// Flushes complete at once unless the story says so.
     pub slow_disk: bool,
@@ -48,7 +42,6 @@ pub struct Node {
     pub replies: BTreeMap<ReplyId, Result<Appended, AppendError>>,
     pub deletions: BTreeMap<ReplyId, Result<Offset, DeleteError>>,
     pub aborted: Vec<ottla_wire::AbortedTxn>,
-    pub stored_epochs: Vec<ottla_wire::EpochStart>,
     checkpointed: Offset,
     /// The highest high watermark seen under a leader epoch.
     led: (LeaderEpoch, Offset),
@@ -161,10 +154,10 @@ impl Partition {
         let node = self.index(name);
         let mut idle = 0;
         for _ in 0..100 {
-            let before = (self.nodes[node].end(), self.nodes[node].fetch);
+            let before = (self.nodes[node].disk.end(), self.nodes[node].fetch);
             self.read_for(node);
             self.deliver_to(node);
-            let after = (self.nodes[node].end(), self.nodes[node].fetch);
+            let after = (self.nodes[node].disk.end(), self.nodes[node].fetch);
             idle = if before == after { idle + 1 } else { 0 };
             if idle == 2 {
                 return;
@@ -177,8 +170,10 @@ impl Partition {
     pub fn read_for(&mut self, node: usize) {
         let Some(fetch) = self.nodes[node].fetch.take() else { return };
         let leader = fetch.leader.0 as usize;
-        let reply =
-            if self.nodes[leader].alive { self.nodes[leader].read(&fetch) } else { LeaderReply::Failed };
+        let reply = match &self.nodes[leader] {
+            node if node.alive => node.disk.read(&node.replica.view(), &fetch),
+            _ => LeaderReply::Failed,
+        };
         if matches!(reply, LeaderReply::Records { .. }) {
             let broker = self.nodes[node].broker;
             let (epoch, offset, log_start) = (fetch.epoch, fetch.offset, fetch.log_start);
@@ -281,9 +276,7 @@ impl Node {
         Node {
             broker,
             replica: Replica::new(config.clone(), Restored::empty(&config)),
-            log: vec![],
-            log_start: Offset::ZERO,
-            durable_end: Offset::ZERO,
+            disk: Disk::default(),
             alive: true,
             slow_disk: false,
             flushes: vec![],
@@ -293,7 +286,6 @@ impl Node {
             replies: BTreeMap::new(),
             deletions: BTreeMap::new(),
             aborted: vec![],
-            stored_epochs: vec![],
             checkpointed: Offset::ZERO,
             led: (LeaderEpoch(-1), Offset::ZERO),
         }
@@ -314,52 +306,29 @@ impl Node {
     /// The disk does what it was asked for.
     pub fn flush(&mut self, now: Instant, wall: Timestamp) {
         for (epoch, asked) in std::mem::take(&mut self.flushes) {
-            // A disk may have flushed what was cut off since; what is in the log now was written after it was
-            // asked.
-            let end = if self.slow_disk { asked } else { self.end() };
-            self.durable_end = self.durable_end.max(end.min(self.end()));
+            let end = if self.slow_disk { asked } else { self.disk.end() };
+            self.disk.flushed(end);
             self.step(now, wall, Event::Flushed { epoch, end });
         }
     }
 
-    /// Up to which offset the log reaches.
-    pub fn end(&self) -> Offset {
-        self.log.last().map_or(self.log_start, |batch| batch.header.next_offset())
-    }
-
     pub fn values(&self) -> Vec<String> {
-        self.log.iter().map(value).collect()
+        self.disk.log.iter().map(disk::value).collect()
     }
 
     fn carry_out(&mut self, now: Instant, wall: Timestamp, effect: Effect) {
         match effect {
-            Effect::Write(batch) => {
-                assert!(batch.header.base_offset >= self.end(), "written in order");
-                let read_back = BatchView::parse(batch.to_bytes()).unwrap();
-                read_back.check_crc().unwrap();
-                assert_eq!(
-                    *read_back.header(),
-                    batch.header,
-                    "the header that is written is the one that is told"
-                );
-                self.log.push(batch);
-            }
+            Effect::Write(batch) => self.disk.write(batch),
             Effect::Flush { epoch, end } => {
-                assert!(end <= self.end());
+                assert!(end <= self.disk.end());
                 self.flushes.push((epoch, end));
             }
             Effect::Truncate { to } => {
-                self.log.retain(|batch| batch.header.last_offset() < to);
-                self.durable_end = self.durable_end.min(self.end());
-                let producers = self.rebuild(self.end());
-                self.step(now, wall, Event::Truncated { end: self.end(), producers });
+                let truncated = self.disk.truncate(to, self.replica.config());
+                self.step(now, wall, truncated);
             }
-            Effect::RestartAt(offset) => {
-                self.log.clear();
-                self.log_start = offset;
-                self.durable_end = offset;
-            }
-            Effect::MoveLogStart(start) => self.log_start = start,
+            Effect::RestartAt(offset) => self.disk.restart_at(offset),
+            Effect::MoveLogStart(start) => self.disk.move_start(start),
             Effect::Reply { to, outcome } => {
                 let again = self.replies.insert(to, outcome);
                 assert_eq!(again, None, "one reply for each append");
@@ -369,11 +338,11 @@ impl Node {
             }
             Effect::ProposeIsr(proposal) => self.proposals.push(proposal),
             Effect::Fetch(fetch) => {
-                assert_eq!(fetch.offset, self.end(), "fetches go on where the log ends");
+                assert_eq!(fetch.offset, self.disk.end(), "fetches go on where the log ends");
                 (self.fetch, self.in_flight) = (Some(fetch), None);
             }
             Effect::StopFetching => (self.fetch, self.in_flight) = (None, None),
-            Effect::EpochsChanged => self.stored_epochs = self.replica.epochs().entries().to_vec(),
+            Effect::EpochsChanged => self.disk.epochs = self.replica.epochs().entries().to_vec(),
             Effect::Aborted(aborted) => self.aborted.push(aborted),
         }
     }
@@ -393,51 +362,16 @@ impl Node {
         }
     }
 
-    /// What a Fetch handler does with the view and the log.
-    fn read(&self, fetch: &FetchRequest) -> LeaderReply {
-        let view = self.replica.view();
-        if view.role != ViewRole::Leader || view.leader_epoch != fetch.epoch {
-            return LeaderReply::Failed;
-        }
-        let parted = fetch
-            .last_fetched_epoch
-            .and_then(|last| view.epochs.divergence(last, fetch.offset, view.log_end));
-        if let Some(parted) = parted {
-            return LeaderReply::Diverged { epoch: parted.epoch, end: parted.end };
-        }
-        if fetch.offset < view.log_start || fetch.offset > view.log_end {
-            return LeaderReply::OutOfRange { start: view.log_start, end: view.log_end };
-        }
-        let after = self.log.iter().filter(|batch| batch.header.last_offset() >= fetch.offset);
-        let records = after.take(FETCH_BATCHES_MAX).fold(BytesMut::new(), |mut bytes, batch| {
-            bytes.extend_from_slice(&batch.to_bytes());
-            bytes
-        });
-        let (high_watermark, log_start) = (view.high_watermark, view.log_start);
-        LeaderReply::Records { records: records.freeze(), high_watermark, log_start }
-    }
-
     pub fn crash(&mut self, config: &ReplicaConfig) {
         if config.durability == Durability::Flushed {
-            self.log.retain(|batch| batch.header.last_offset() < self.durable_end);
+            self.disk.lose_power();
         }
         self.flushes.clear();
         self.proposals.clear();
         (self.fetch, self.in_flight, self.alive) = (None, None, true);
-        self.durable_end = self.end();
         self.led = (LeaderEpoch(-1), Offset::ZERO);
         let config = ReplicaConfig { broker: self.broker, ..config.clone() };
-        let mut restorer = Restorer::new(&config, self.stored_epochs.iter().copied());
-        replay(&self.log, &mut restorer);
-        let (producers, epochs) = restorer.finish();
-        let restored = Restored {
-            log_start: self.log_start,
-            log_end: self.end(),
-            durable_end: self.durable_end,
-            high_watermark: self.checkpointed,
-            epochs: epochs.entries().to_vec(),
-            producers,
-        };
+        let restored = self.disk.restore(&config, self.checkpointed);
         self.replica = Replica::new(config, restored);
     }
 
@@ -445,30 +379,4 @@ impl Node {
     pub fn checkpoint(&mut self) {
         self.checkpointed = self.replica.view().high_watermark;
     }
-
-    fn rebuild(&self, end: Offset) -> ProducerTable {
-        let mut restorer = Restorer::new(&ReplicaConfig::new(self.broker), []);
-        replay(self.log.iter().filter(|batch| batch.header.next_offset() <= end), &mut restorer);
-        restorer.finish().0
-    }
-}
-
-pub fn replay<'a>(log: impl IntoIterator<Item = &'a AppendBatch>, restorer: &mut Restorer) {
-    for batch in log {
-        restorer.batch(&batch.header, control(batch).as_ref());
-    }
-}
-
-pub fn control(batch: &AppendBatch) -> Option<ControlRecord> {
-    if !batch.header.is_control() {
-        return None;
-    }
-    let record = BatchView::parse(batch.to_bytes()).unwrap().records(1024).unwrap().next()?.unwrap();
-    ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).unwrap()
-}
-
-fn value(batch: &AppendBatch) -> String {
-    let view = BatchView::parse(batch.to_bytes()).unwrap();
-    let record = view.records(1024).unwrap().next().unwrap().unwrap();
-    String::from_utf8_lossy(&record.value.unwrap_or_default()).into_owned()
 }

@@ -8,7 +8,8 @@ use ottla_wire::{BrokerId, Instant, Offset, ProducerEpoch, ProducerId};
 use proptest::prelude::*;
 
 use crate::batches::Produced;
-use crate::partition::{Partition, replay};
+use crate::disk::replay;
+use crate::partition::Partition;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -62,7 +63,9 @@ fn live(steps: &[Step]) -> (Partition, Vec<(usize, ProducerSnapshot)>) {
                     reply: ReplyId(0),
                 });
             }
-            Step::Snapshot => snapshots.push((p.nodes[0].log.len(), p.nodes[0].replica.snapshot_producers())),
+            Step::Snapshot => {
+                snapshots.push((p.nodes[0].disk.log.len(), p.nodes[0].replica.snapshot_producers()))
+            }
         }
     }
     (p, snapshots)
@@ -88,12 +91,12 @@ proptest! {
         let node = &p.nodes[0];
         let config = ReplicaConfig::new(BrokerId(0));
         // Having lived through it: the same log from its very beginning.
-        let lived = restore(&config, &ProducerSnapshot::default(), &node.log);
+        let lived = restore(&config, &ProducerSnapshot::default(), &node.disk.log);
         let lived_producers = lived.producers();
         prop_assert_eq!(lived_producers.list(), node.replica.producers());
         prop_assert_eq!(lived_producers.snapshot(), node.replica.snapshot_producers());
         for (at, snapshot) in snapshots {
-            let restored = restore(&config, &snapshot, &node.log[at..]);
+            let restored = restore(&config, &snapshot, &node.disk.log[at..]);
             let restored = restored.producers();
             let remembered = |producer| format!("{:?}", lived_producers.remembered(producer));
             let restored_remembered = |producer| format!("{:?}", restored.remembered(producer));
@@ -161,9 +164,9 @@ fn replay_finds_the_epochs_that_the_checkpoint_lacks() {
     p.elect("one");
     p.append("b");
     let mut restorer = Restorer::new(&ReplicaConfig::new(BrokerId(0)), []);
-    replay(&p.nodes[0].log, &mut restorer);
+    replay(&p.nodes[0].disk.log, &mut restorer);
     let (_, epochs) = restorer.finish();
-    assert_eq!(epochs.entries(), p.nodes[0].stored_epochs);
+    assert_eq!(epochs.entries(), p.nodes[0].disk.epochs);
 }
 
 #[test]

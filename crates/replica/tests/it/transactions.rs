@@ -188,7 +188,7 @@ mod verification {
     fn write_with(p: &mut Partition, sequence: i32, verified: Option<VerificationGuard>) -> bool {
         let produced =
             Produced { id: PRODUCER.0, epoch: 0, sequence, count: 1, transactional: true, timestamp: 1 };
-        let before = p.nodes[0].end();
+        let before = p.nodes[0].disk.end();
         let append = Append {
             batch: produced.batch(),
             acks: Acks::InSync,
@@ -199,7 +199,7 @@ mod verification {
             verified,
         };
         p.step(0, ottla_replica::Event::Append(append));
-        p.nodes[0].end() > before
+        p.nodes[0].disk.end() > before
     }
 
     #[test]

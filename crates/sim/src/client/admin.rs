@@ -3,7 +3,7 @@
 use ottla_replica::{DeleteError, DeleteTo};
 use ottla_wire::Offset;
 
-use super::{ANSWER_WAIT, Attempt, Context};
+use super::turn::{ANSWER_WAIT, Attempt, Context};
 use crate::message::{Message, RequestId};
 
 /// Sends DeleteRecords now and then.

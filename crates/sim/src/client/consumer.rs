@@ -7,7 +7,7 @@ use ottla_wire::batch::{BatchView, ControlRecord, batches};
 use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
 use super::batch::Value;
-use super::{ANSWER_WAIT, Attempt, ClientFact, Context};
+use super::turn::{ANSWER_WAIT, Attempt, ClientFact, Context};
 use crate::message::{ConsumeError, Found, Message, RequestId};
 
 /// Between two fetches.

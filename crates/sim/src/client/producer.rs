@@ -6,7 +6,7 @@ use ottla_replica::{Acks, AppendError, Appended, ReplyId, WriteMarker};
 use ottla_wire::{Instant, ProducerEpoch, ProducerId, Sequence};
 
 use super::batch::{Numbered, Value, build};
-use super::{ANSWER_WAIT, Attempt, ClientFact, Context};
+use super::turn::{ANSWER_WAIT, Attempt, ClientFact, Context};
 use crate::message::{Message, RequestId};
 use crate::settings::ProducerKind;
 

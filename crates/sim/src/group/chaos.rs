@@ -8,8 +8,8 @@ use ottla_wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, 
 use ottla_wire::messages::{OffsetCommitRequest, OffsetDeleteRequest};
 use ottla_wire::{Instant, primitives::Str};
 
-use super::member::{Identity, Member, Protocol, Turn};
-use super::settings::{PARTITIONS_MAX, Settings};
+use super::member::{Identity, Member, Turn};
+use super::settings::{PARTITIONS_MAX, Protocol, Settings};
 use super::world::{Event, World};
 use crate::invariants::Broken;
 use crate::rng::Rng;

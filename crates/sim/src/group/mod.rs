@@ -8,8 +8,7 @@
 //! - [`world`]: the calendar and what happens; [`service`]: the broker's side of it; [`chaos`]: what goes
 //!   wrong.
 //! - [`settings`]: what a seed makes of it.
-//! - [`host`]: the broker that leads the partition, as brokers run it, and the log.
-//! - `household`: what the host of its coordinator knows of the world.
+//! - [`host`]: the broker that leads the partition ([`crate::leader`]).
 //! - [`member`]: clients. [`transactions`]: who ends their transactions. [`topics`]: what they read.
 //! - [`invariants`]: what must hold, one promise a file.
 //! - [`words`]: what the trace says. [`mutation`]: rules broken on purpose, to see that the invariants
@@ -17,7 +16,6 @@
 
 pub mod chaos;
 pub mod host;
-mod household;
 pub mod invariants;
 pub mod member;
 pub mod mutation;

@@ -228,7 +228,7 @@ impl World<'_> {
         if !self.host.is_led() {
             return Ok(());
         }
-        let failed = if append_failed { self.host.fail_append(self.turn()) } else { Ok(()) };
+        let failed = if append_failed { self.host.set_writable(self.turn(), false) } else { Ok(()) };
         let gone = failed.and_then(|()| self.host.crash(&mut self.rng));
         gone.map_err(|why| Broken { invariant: "brokers work", why })?;
         self.transactions.cut(self.host.ends().0);

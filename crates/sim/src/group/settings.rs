@@ -6,7 +6,6 @@ use ottla_group::GroupConfig;
 use ottla_group::config::Migration;
 use ottla_wire::primitives::Str;
 
-use super::member::Protocol;
 use crate::rng::Rng;
 
 /// How long a member may be silent, or take to give something up.
@@ -49,6 +48,13 @@ pub struct MemberSettings {
     pub instance: Option<Str>,
     /// Commits in transactions.
     pub transactional: bool,
+}
+
+/// Which protocol a member speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Classic,
+    Consumer,
 }
 
 impl Settings {

@@ -1,12 +1,20 @@
-//! The coordinator with its log, which outlives it.
+//! The leader of the partition that transactional ids are kept in, as this world speaks to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use ottla_coordinator::{Frame, Moment, Record, Ticket};
+use ottla_coordinator::{Coordinator as _, Frame, Moment, Output, Ticket};
+use ottla_partition::{Household, Turn};
 use ottla_txn::{Call, Outbound, TransactionVersion, TxnConfig, TxnCoordinator};
-use ottla_wire::{ErrorCode, Instant, LeaderEpoch, Offset};
+use ottla_wire::compress::Codec;
+use ottla_wire::primitives::Str;
+use ottla_wire::{ErrorCode, Instant, InternalTopic, LeaderEpoch, Offset};
 
+use super::TxnMutation;
+use crate::leader::resident::{Bend, Bent};
+use crate::leader::{Leader, Rules};
 use crate::rng::Rng;
+
+const TOPIC: &str = InternalTopic::TransactionState.topic();
 
 /// Who is to hear an answer.
 #[derive(Clone, Copy, Debug)]
@@ -22,107 +30,159 @@ pub enum Asker {
 }
 
 pub struct Coordinator {
-    config: TxnConfig,
-    /// `None` while no broker has taken over.
-    frame: Option<Frame<TxnCoordinator>>,
-    /// Counts the brokers that have led; what was planned for an earlier one is void.
-    pub life: u64,
-    log: Vec<Record>,
-    /// Appended and not committed, oldest first.
-    appended: VecDeque<Vec<Record>>,
+    leader: Leader<Transactions>,
+    home: Transactions,
     askers: BTreeMap<Ticket, Asker>,
     tickets: u64,
+    /// Up to where the log is known to become committed.
+    planned: Offset,
 }
 
 impl Coordinator {
-    pub fn new(version: TransactionVersion) -> Coordinator {
+    pub fn new(version: TransactionVersion, mutation: Option<TxnMutation>, uuids: Rng) -> Coordinator {
         let config = TxnConfig { transaction_version: version, ..TxnConfig::default() };
+        let rules = Rules { topic: TOPIC, verify_transactions: false, hasty: false };
         Coordinator {
-            config,
-            frame: None,
-            life: 0,
-            log: Vec::new(),
-            appended: VecDeque::new(),
+            leader: Leader::new(rules, uuids),
+            home: Transactions { config, mutation },
             askers: BTreeMap::new(),
             tickets: 0,
+            planned: Offset::ZERO,
         }
+    }
+
+    /// Counts the brokers that have led; what was planned for an earlier one is void.
+    pub fn term(&self) -> u64 {
+        self.leader.term()
+    }
+
+    pub fn is_led(&self) -> bool {
+        self.leader.is_led()
     }
 
     /// `transaction.version` is raised or lowered.
-    pub fn set_version(&mut self, version: TransactionVersion) {
-        self.config.transaction_version = version;
-        if let Some(frame) = &mut self.frame {
-            frame.core_mut().set_config(self.config.clone());
+    pub fn set_version(&mut self, at: &Moment, version: TransactionVersion) {
+        self.home.config.transaction_version = version;
+        if let Some(host) = self.leader.host_mut() {
+            host.household_mut().config = self.home.config.clone();
+            host.learn(at, &[]);
         }
     }
 
-    /// Another broker takes over with what is committed. `Err` is a record that it cannot read.
-    pub fn take_over(&mut self, at: &Moment) -> Result<(), String> {
-        let epoch = LeaderEpoch(i32::try_from(self.life).unwrap_or(i32::MAX));
-        let mut frame = Frame::loading(TxnCoordinator::new(self.config.clone(), epoch));
-        for (offset, record) in self.log.iter().enumerate() {
-            let replayed = frame.replay(Offset(offset as i64), None, record.clone());
-            replayed.map_err(|why| format!("record {offset} cannot be replayed: {why}"))?;
-        }
-        frame.loaded(at);
-        self.frame = Some(frame);
+    /// Another broker takes over with what is in the log.
+    pub fn take_over(&mut self, turn: Turn) -> Result<(), String> {
+        self.leader.start(turn, Some(self.home.clone()))?;
+        self.planned = self.leader.ends().1;
         Ok(())
     }
 
     /// The broker fails. Of what was under way some may be committed: nobody was told.
-    pub fn fail(&mut self, rng: &mut Rng, lose: usize) {
-        let kept = rng.index(self.appended.len() + 1);
-        let batches = self.appended.drain(..).take(kept);
-        self.log.extend(batches.flatten());
-        self.appended.clear();
-        self.log.truncate(self.log.len().saturating_sub(lose));
-        self.frame = None;
+    pub fn fail(&mut self, rng: &mut Rng) -> Result<(), String> {
+        let loses = self.home.mutation == Some(TxnMutation::LoseCommitted);
         self.askers.clear();
-        self.life += 1;
+        self.leader.crash(rng, if loses { 2 } else { 0 })
+    }
+
+    /// The replicas are too few for a while, or enough again.
+    pub fn set_writable(&mut self, turn: Turn, writable: bool) -> Result<(), String> {
+        // What the other replica was to fetch counts once it is in sync again.
+        self.planned = self.leader.ends().1;
+        self.leader.set_writable(turn, writable)
     }
 
     /// The code, if the request is refused at once.
     pub fn ask(&mut self, at: &Moment, asker: Asker, call: Call) -> Result<(), ErrorCode> {
-        let frame = self.frame.as_mut().ok_or(ErrorCode::NotCoordinator)?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
+        self.leader.ask(at, ticket, call, Ok(())).map_err(ErrorCode::from)?;
         self.askers.insert(ticket, asker);
-        frame.handle(at, ticket, call).map_err(|_| ErrorCode::CoordinatorNotAvailable)
+        Ok(())
     }
 
     pub fn asker(&mut self, ticket: Ticket) -> Option<Asker> {
         self.askers.remove(&ticket)
     }
 
-    pub fn frame(&mut self) -> Option<&mut Frame<TxnCoordinator>> {
-        self.frame.as_mut()
-    }
-
-    /// Appends what there is. Says how many batches that were.
-    pub fn append(&mut self) -> usize {
-        let mut count = 0;
-        while let Some(batch) = self.frame.as_mut().and_then(Frame::next_batch) {
-            self.appended.push_back(batch.records);
-            count += 1;
-        }
-        count
-    }
-
-    /// The oldest batch that was appended is committed.
-    pub fn commit(&mut self) {
-        if let Some(records) = self.appended.pop_front() {
-            self.log.extend(records);
-            if let Some(frame) = &mut self.frame {
-                frame.committed();
-            }
+    /// Has the core take in what it had asked for.
+    pub fn act(&mut self, act: impl FnOnce(&mut TxnCoordinator, &mut Output<Outbound>)) {
+        if let Some(host) = self.leader.host_mut() {
+            host.act(|core, out| act(&mut core.inner, out));
         }
     }
 
-    pub fn take_released(&mut self) -> Vec<Outbound> {
-        self.frame.as_mut().map(Frame::take_released).unwrap_or_default()
+    pub fn tick(&mut self, turn: Turn) {
+        self.leader.tick(turn);
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.frame.as_ref()?.next_deadline()
+        self.leader.next_deadline()
+    }
+
+    /// Ends the broker's turn. Gives what leaves.
+    pub fn end_turn(&mut self, turn: Turn) -> Result<Vec<Outbound>, String> {
+        self.leader.end_turn(turn)?;
+        if self.leader.take_news().let_go {
+            self.askers.clear();
+        }
+        Ok(self.leader.take_released())
+    }
+
+    /// Where the log ends, if it has grown since this was asked.
+    pub fn grown(&mut self) -> Option<Offset> {
+        let (end, _) = self.leader.ends();
+        let grown = self.is_led() && end > self.planned;
+        self.planned = self.planned.max(end);
+        grown.then_some(end)
+    }
+
+    /// The log is committed up to here.
+    pub fn commit(&mut self, turn: Turn, end: Offset) -> Result<(), String> {
+        self.leader.commit(turn, end)
+    }
+}
+
+/// What the host of the coordinator knows of the simulated world.
+#[derive(Clone)]
+struct Transactions {
+    config: TxnConfig,
+    mutation: Option<TxnMutation>,
+}
+
+impl Household for Transactions {
+    type Core = Bent<TxnCoordinator, Option<TxnMutation>>;
+
+    const NAME: &'static str = "transaction coordinator";
+
+    fn partition(&self) -> (&str, i32) {
+        (TOPIC, 0)
+    }
+
+    fn create(&self, epoch: LeaderEpoch) -> Self::Core {
+        Bent::new(TxnCoordinator::new(self.config.clone(), epoch), self.mutation)
+    }
+
+    fn learn(&self, frame: &mut Frame<Self::Core>, _: &Moment, _: &[Str]) {
+        frame.core_mut().inner.set_config(self.config.clone());
+    }
+
+    fn meter(&mut self, _: &mut Self::Core) {}
+
+    fn codec(&self) -> Codec {
+        Codec::None
+    }
+}
+
+impl Bend<TxnCoordinator> for Option<TxnMutation> {
+    /// One that forgets decisions has no markers written.
+    fn start(&self, core: &mut TxnCoordinator, at: &Moment, out: &mut Output<Outbound>) {
+        if *self != Some(TxnMutation::ForgetDecisions) {
+            return core.start(at, out);
+        }
+        let mut whole = Output::default();
+        core.start(at, &mut whole);
+        let (batches, outbound) = whole.take();
+        batches.into_iter().flat_map(|batch| batch.records).for_each(|record| out.write(record));
+        let decides = |one: &Outbound| matches!(one, Outbound::WriteMarkers(_));
+        outbound.into_iter().filter(|one| !decides(one)).for_each(|one| out.send(one));
     }
 }

@@ -68,8 +68,9 @@ impl Ledger {
             if partition.is_undecided() {
                 return Err(format!("partition {index}: readers of what is committed are stuck"));
             }
-            check_sequences(index, &partition.log)?;
-            for value in committed(&partition.log) {
+            let log = partition.entries()?;
+            check_sequences(index, &log)?;
+            for value in committed(&log) {
                 seen.entry(value.producer).or_default().push((index, value.number));
             }
         }
@@ -130,9 +131,8 @@ fn committed(log: &[Entry]) -> Vec<Value> {
     for entry in log {
         match *entry {
             Entry::Record { producer, value, .. } => open.entry(producer).or_default().push(value),
-            Entry::Offsets { .. } => {}
             Entry::Marker { producer, commit } => {
-                let ended = open.remove(&producer.id).unwrap_or_default();
+                let ended = open.remove(&producer).unwrap_or_default();
                 if commit {
                     committed.extend(ended);
                 }

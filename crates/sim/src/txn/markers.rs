@@ -1,14 +1,14 @@
 //! Markers on their way to partitions, and their answers back.
 
-use ottla_replica::{ReplyId, WriteMarker};
-use ottla_txn::{MarkerOutcome, MarkersAnswer, Outcome, WriteMarkers};
-use ottla_wire::{ErrorCode, PartitionIndex};
+use ottla_partition::MarkerRequest;
+use ottla_txn::{MarkerOutcome, MarkersAnswer, WriteMarkers};
+use ottla_wire::{ErrorCode, Instant, PartitionIndex};
 
 use super::TxnMutation;
 use super::wire;
-use super::world::{Event, Gathering, OFFSETS, PATIENCE, World};
+use super::world::{Event, Gathering, PATIENCE, World};
 
-impl World {
+impl World<'_> {
     pub(super) fn send_markers(&mut self, asked: WriteMarkers) {
         let gathering = self.next_count();
         let partitions: Vec<usize> =
@@ -18,16 +18,14 @@ impl World {
             token: asked.token,
             partitions: Vec::new(),
         };
-        self.gatherings
-            .insert(gathering, Gathering { life: self.coordinator.life, answer, left: partitions.len() });
-        let marker = WriteMarker {
-            producer: asked.producer.id,
-            producer_epoch: asked.producer.epoch,
+        let (term, left) = (self.coordinator.term(), partitions.len());
+        self.gatherings.insert(gathering, Gathering { term, answer, left });
+        let marker = MarkerRequest {
+            producer: asked.producer,
+            commit: asked.outcome.is_commit(),
             coordinator_epoch: asked.coordinator_epoch.0,
-            commit: asked.outcome == Outcome::Commit,
             transaction_version: asked.transaction_version.level() as i8,
-            deadline: self.now,
-            reply: ReplyId(0),
+            deadline: Instant(u64::MAX),
         };
         for partition in partitions {
             self.send_marker(partition, marker, gathering);
@@ -36,7 +34,7 @@ impl World {
 
     /// One marker: lost, written without the answer being heard, or written; and perhaps once more, much
     /// later.
-    fn send_marker(&mut self, partition: usize, marker: WriteMarker, gathering: u64) {
+    fn send_marker(&mut self, partition: usize, marker: MarkerRequest, gathering: u64) {
         let delay = self.rng.millis(1, 40);
         let chaotic = self.is_chaotic();
         if chaotic && self.rng.chance(150) {
@@ -60,42 +58,43 @@ impl World {
     pub(super) fn write_marker(
         &mut self,
         partition: usize,
-        marker: &WriteMarker,
+        marker: &MarkerRequest,
         gathering: Option<u64>,
         heard: bool,
-    ) {
+    ) -> Result<(), String> {
         let turn = self.broker_turn();
-        let written = match partition {
-            OFFSETS => self.offsets.write_marker(turn, marker),
-            partition => self.partitions[partition].write_marker(turn, marker),
-        };
+        let written = self.partition(partition).write_marker(turn, marker)?;
         self.trace.note(self.now, format_args!("  {written:?}"));
-        let Some(gathering) = gathering else { return };
+        let Some(gathering) = gathering else { return Ok(()) };
         let outcome = match written {
             _ if !heard => MarkerOutcome::Retry,
-            Ok(()) => MarkerOutcome::Done,
+            Ok(_) => MarkerOutcome::Done,
             Err(why) => MarkerOutcome::from(ErrorCode::from(why)),
         };
         let pause = if heard { self.rng.millis(1, 40) } else { PATIENCE };
         self.queue.plan(self.now + pause, Event::MarkerAnswered { gathering, partition, outcome });
+        Ok(())
     }
 
-    pub(super) fn marker_answered(&mut self, gathering: u64, partition: usize, outcome: MarkerOutcome) {
-        let Some(gathered) = self.gatherings.get_mut(&gathering) else { return };
+    pub(super) fn marker_answered(
+        &mut self,
+        gathering: u64,
+        partition: usize,
+        outcome: MarkerOutcome,
+    ) -> Result<(), String> {
+        let Some(gathered) = self.gatherings.get_mut(&gathering) else { return Ok(()) };
         let (topic, index) = wire::place(partition);
         gathered.answer.partitions.push((topic, PartitionIndex(index), outcome));
         gathered.left -= 1;
         if gathered.left > 0 {
-            return;
+            return Ok(());
         }
-        let Some(Gathering { life, answer, .. }) = self.gatherings.remove(&gathering) else { return };
-        if life != self.coordinator.life {
-            return; // who asked has failed
+        let Some(Gathering { term, answer, .. }) = self.gatherings.remove(&gathering) else { return Ok(()) };
+        if term != self.coordinator.term() {
+            return Ok(()); // who asked has failed
         }
         let at = self.moment();
-        if let Some(frame) = self.coordinator.frame() {
-            frame.act(|core, out| core.markers_answered(&at, &answer, out));
-        }
-        self.follow_up();
+        self.coordinator.act(|core, out| core.markers_answered(&at, &answer, out));
+        self.follow_up()
     }
 }

@@ -4,9 +4,9 @@
 //! Each application reads numbered input, commits how far it has read with what it makes of it, and goes on
 //! from there: in what is committed every input counts exactly once, whatever happens.
 //!
-//! Each partition has one replica that does not fail: what replicas and disks do is the other simulator's
-//! matter ([`crate::world`]). Here the coordinators fail, that of transactions between any two records, and
-//! messages go wrong.
+//! Every partition is one as brokers run it ([`crate::leader`]): what replicas and disks do is the other
+//! simulator's matter ([`crate::world`]). Here the brokers of the coordinators fail, that of transactions
+//! between any two records, and messages go wrong.
 //!
 //! Before version 2 of transactions a request that arrives late can do harm that Kafka knows of (KIP-890): an
 //! epoch has many transactions, and nothing says which of them a late EndTxn or a late marker belongs to. So
@@ -14,10 +14,11 @@
 //! `transaction.version` changes meanwhile.
 //!
 //! - [`run`]: one run.
-//! - `world`: the calendar and the messages; `markers`: those of markers; `wire`: what they say.
-//! - [`coordinator`]: the coordinator and its log.
-//! - `leaders`: what partitions are asked to write. [`partition`]: a partition's leader and its log.
-//!   [`offsets`]: that of the partition that keeps the offsets of groups, with its coordinator.
+//! - `world`: the calendar and the messages; `service`: the coordinator's side of it; `markers`: messages of
+//!   markers; `wire`: what messages say.
+//! - [`coordinator`]: the partition that keeps the transactional ids, with its coordinator.
+//! - `leaders`: what partitions are asked to write. [`partition`]: one of them. [`offsets`]: the one that
+//!   keeps the offsets of groups, with its coordinator.
 //! - `client`: applications that read and write.
 //! - [`ledger`]: what was promised, and whether it is kept.
 
@@ -29,6 +30,7 @@ mod markers;
 pub mod offsets;
 pub mod partition;
 pub mod run;
+mod service;
 mod wire;
 mod world;
 

@@ -1,112 +1,58 @@
-//! A partition: the slot that brokers run, on a simulated disk, and a list of what has come to lie in its
-//! log.
+//! A partition that transactions write to, and what has come to lie in its log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::{Moment, Producer, Record};
-use ottla_log::{DataDir, DirOptions, Identity, LogConfig, MemDisk};
-use ottla_partition::{
-    AppendOutcome, AppendRequest, Claim, Generation, Lodger, LodgerAppend, MarkerRequest, NewUuid, Seen,
-    Slot, Turn,
-};
-use ottla_replica::{
-    Acks, AppendError, Durability, Event, PartitionState, RecoveryState, Replica, ReplicaBroker,
-    ReplicaConfig, Standing, VerificationGuard, WriteMarker,
-};
-use ottla_wire::batch::ValidatedBatch;
-use ottla_wire::{
-    BrokerEpoch, BrokerId, Instant, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
-    Sequence, Timestamp, Uuid,
-};
+use ottla_coordinator::Producer;
+use ottla_partition::{AppendOutcome, AppendRequest, Claim, MarkerRequest, Turn};
+use ottla_replica::{Acks, AppendError, VerificationGuard};
+use ottla_wire::batch::{BatchView, ControlRecord};
+use ottla_wire::{ProducerEpoch, ProducerId, Sequence};
 
+use super::TxnMutation;
 use crate::client::batch::{Numbered, Value, build};
+use crate::leader::groups::Groups;
+use crate::leader::{Leader, Rules};
+use crate::rng::Rng;
 
-const BROKER: BrokerId = BrokerId(0);
-const EPOCH: LeaderEpoch = LeaderEpoch(0);
+const RECORDS_BYTES_MAX: usize = 1 << 20;
+
+/// Only one of the partitions has a coordinator: that of groups.
+pub type Home = Groups<Option<TxnMutation>>;
 
 /// What lies in the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Entry {
-    Record {
-        producer: ProducerId,
-        epoch: ProducerEpoch,
-        sequence: Sequence,
-        value: Value,
-    },
-    /// Of a group coordinator: offsets that a producer commits with its transaction.
-    Offsets {
-        producer: Producer,
-        records: Vec<Record>,
-    },
-    Marker {
-        producer: Producer,
-        commit: bool,
-    },
+    Record { producer: ProducerId, epoch: ProducerEpoch, sequence: Sequence, value: Value },
+    Marker { producer: ProducerId, commit: bool },
 }
 
-#[derive(Debug)]
 pub struct Partition {
-    machine: Slot<(), (), Pen>,
-    pub log: Vec<Entry>,
-}
-
-/// Writes what a coordinator has to say.
-#[derive(Debug, Default)]
-struct Pen {
-    batch: Option<ValidatedBatch>,
-    outcome: Option<AppendOutcome>,
+    pub leader: Leader<Home>,
+    verifies: bool,
 }
 
 impl Partition {
-    pub fn new(now: Instant, wall: Timestamp, verify_transactions: bool) -> Result<Partition, String> {
-        let config = ReplicaConfig {
-            durability: Durability::PageCache,
-            verify_transactions,
-            ..ReplicaConfig::new(BROKER)
-        };
-        let identity = Identity { node_id: Some(BROKER.0), cluster_id: Some("sim".to_owned()) };
-        let disk = Arc::new(MemDisk::new());
-        let options = DirOptions { disk, background: false, ..DirOptions::default() };
-        let dir = DataDir::open_with("/data", &identity, options).map_err(|error| error.to_string())?;
-        let (topic, topic_id, index) = ("t", Uuid([1; 16]), PartitionIndex(0));
-        let identity = ottla_partition::Identity { topic, topic_id, index };
-        let found = ottla_partition::create(&dir, identity, &config, LogConfig::default())
-            .map_err(|error| error.to_string())?;
-        let mut partition = ottla_partition::Partition::new(Replica::new(config, found.restored), found.log);
-        let state = PartitionState {
-            leader: Some(BROKER),
-            leader_epoch: EPOCH,
-            partition_epoch: PartitionEpoch(0),
-            isr: vec![BROKER],
-            elr: Vec::new(),
-            last_known_elr: Vec::new(),
-            replicas: vec![ReplicaBroker {
-                broker: BROKER,
-                epoch: Some(BrokerEpoch(1)),
-                standing: Standing::Active,
-            }],
-            recovery: RecoveryState::Recovered,
-        };
-        partition.step(Turn { now, wall }, Event::Assigned(state));
-        Ok(Partition { machine: Slot::new(partition, vec![Pen::default()]), log: Vec::new() })
+    /// A partition that nobody leads yet.
+    pub fn new(topic: &'static str, mutation: Option<TxnMutation>, uuids: Rng) -> Partition {
+        let verifies = mutation != Some(TxnMutation::SkipVerification);
+        let rules = Rules { topic, verify_transactions: verifies, hasty: false };
+        Partition { leader: Leader::new(rules, uuids), verifies }
     }
 
     /// Whether readers of what is committed are held up by a transaction.
     pub fn is_undecided(&self) -> bool {
-        let view = self.machine.partition().view().replica;
-        view.last_stable != view.log_end
+        let view = self.leader.partition().map(|partition| partition.view().replica);
+        view.is_none_or(|view| view.last_stable != view.log_end)
     }
 
+    /// The guard of a write that is yet to be confirmed; `None` if it need not be.
     pub fn begin_verification(
         &mut self,
         turn: Turn,
-        producer: Producer,
-        sequence: Sequence,
-        bumps_epochs: bool,
-    ) -> Option<VerificationGuard> {
-        let claim = Claim { producer, sequence, bumps_epochs };
-        self.machine.partition_mut().begin_verification(turn, &claim)
+        claim: &Claim,
+    ) -> Result<Option<VerificationGuard>, AppendError> {
+        let partition = self.leader.partition_mut().ok_or(AppendError::NotLeader)?;
+        Ok(partition.begin_verification(turn, claim).filter(|_| self.verifies))
     }
 
     /// Whether a coordinator may write for this producer.
@@ -114,10 +60,10 @@ impl Partition {
         &self,
         producer: Producer,
         shown: Option<VerificationGuard>,
-        verify: bool,
     ) -> Result<(), AppendError> {
         let claim = Claim { producer, sequence: Sequence::NONE, bumps_epochs: false };
-        self.machine.partition().check_claim(&claim, shown, verify)
+        let partition = self.leader.partition().ok_or(AppendError::NotLeader)?;
+        partition.check_claim(&claim, shown, self.verifies)
     }
 
     /// Appends one record of a client.
@@ -127,76 +73,48 @@ impl Partition {
         numbered: Numbered,
         value: Value,
         verified: Option<VerificationGuard>,
-    ) -> Result<(), AppendError> {
-        let Some(batch) = build(&[value], Some(numbered), turn.wall) else {
-            return Err(AppendError::Storage);
-        };
-        let Numbered { producer, epoch, first: sequence, .. } = numbered;
+    ) -> Result<AppendOutcome, String> {
+        let batch = build(&[value], Some(numbered), turn.wall).ok_or("a record that cannot be built")?;
         let deadline = turn.now + Duration::from_secs(60);
         let request = AppendRequest { batch, acks: Acks::InSync, deadline, verified };
-        self.machine.partition_mut().append(turn, request, ());
-        self.machine.partition_mut().touch();
-        self.end_turn(turn, Entry::Record { producer, epoch, sequence, value })
-    }
-
-    /// Appends what a coordinator has to say.
-    pub fn append_offsets(
-        &mut self,
-        turn: Turn,
-        batch: ValidatedBatch,
-        entry: Entry,
-    ) -> Result<(), AppendError> {
-        self.machine.lodgers_mut().0[0].batch = Some(batch);
-        self.end_turn(turn, entry)
-    }
-
-    pub fn write_marker(&mut self, turn: Turn, marker: &WriteMarker) -> Result<(), AppendError> {
-        let producer = Producer { id: marker.producer, epoch: marker.producer_epoch };
-        let request = MarkerRequest {
-            producer,
-            commit: marker.commit,
-            coordinator_epoch: marker.coordinator_epoch,
-            transaction_version: marker.transaction_version,
-            deadline: turn.now + Duration::from_secs(60),
-        };
-        self.machine.write_marker(turn, &request, ());
-        self.end_turn(turn, Entry::Marker { producer, commit: marker.commit })
-    }
-
-    /// One replica commits what it has at once: the answer is there when the turn is over.
-    fn end_turn(&mut self, turn: Turn, entry: Entry) -> Result<(), AppendError> {
-        let before = self.machine.partition().log().written_end();
-        let answered: Option<AppendOutcome> = {
-            let ended = self.machine.end_turn(turn, &mut || Uuid([0; 16])).partition;
-            ended.and_then(|mut ended| ended.appends.next_back()).map(|((), outcome)| outcome)
-        };
-        if self.machine.partition().log().written_end() > before {
-            self.log.push(entry);
+        if let Some(partition) = self.leader.partition_mut() {
+            partition.append(turn, request, ());
+            partition.touch();
         }
-        let outcome = self.machine.lodgers_mut().0[0].outcome.take().or(answered);
-        outcome.unwrap_or(Err(AppendError::TimedOut)).map(|_| ())
+        self.settle(turn)
+    }
+
+    pub fn write_marker(&mut self, turn: Turn, marker: &MarkerRequest) -> Result<AppendOutcome, String> {
+        let _at = self.leader.write_marker(turn, marker);
+        self.settle(turn)
+    }
+
+    /// What is written is committed at once: the outcome is there when the turn is over.
+    fn settle(&mut self, turn: Turn) -> Result<AppendOutcome, String> {
+        if !self.leader.is_led() {
+            return Ok(Err(AppendError::NotLeader));
+        }
+        self.leader.settle(turn)?;
+        self.leader.take_outcome().ok_or_else(|| "an append that comes to nothing".to_owned())
+    }
+
+    /// Records of clients, and markers.
+    pub fn entries(&self) -> Result<Vec<Entry>, String> {
+        let batches = self.leader.batches()?;
+        batches.iter().map(|batch| read(batch).ok_or_else(|| format!("{batch:?} cannot be read"))).collect()
     }
 }
 
-impl Lodger for Pen {
-    fn next_batch(&mut self, _: Turn) -> Option<LodgerAppend> {
-        let batch = self.batch.take()?;
-        Some(LodgerAppend { batch, generation: Generation(0), epoch: EPOCH })
+/// Each batch has one record.
+fn read(batch: &BatchView) -> Option<Entry> {
+    let header = batch.header();
+    let record = batch.records(RECORDS_BYTES_MAX).ok()?.next()?.ok()?;
+    if header.is_control() {
+        let control = ControlRecord::parse(record.key.as_ref(), record.value.as_ref()).ok()??;
+        let commit = matches!(control, ControlRecord::Commit { .. });
+        return Some(Entry::Marker { producer: header.producer_id, commit });
     }
-
-    fn appended(&mut self, _: Generation, outcome: AppendOutcome) {
-        self.outcome = Some(outcome);
-    }
-
-    fn settle(&mut self, _: Turn, _: &mut NewUuid<'_>, _: &Seen<'_>) -> bool {
-        false
-    }
-
-    fn tick(&mut self, _: &Moment) {}
-
-    fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn resign(&mut self) {}
+    let value = Value::decode(&record.value?)?;
+    let (producer, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
+    Some(Entry::Record { producer, epoch, sequence, value })
 }

@@ -7,12 +7,11 @@ use ottla_wire::messages::add_partitions_to_txn_request::{
 };
 use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
 use ottla_wire::messages::{AddOffsetsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
-use ottla_wire::{ErrorCode, InternalTopic, PartitionIndex, ProducerEpoch, ProducerId, Str};
+use ottla_wire::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, Str};
 
 use super::client::{Told, Wish};
 use super::world::{OFFSETS, TIMEOUT_MS, TOPIC};
-
-const OFFSETS_TOPIC: Str = Str::from_static(InternalTopic::Offsets.topic());
+use crate::leader::groups;
 
 /// What a client asks the coordinator for; `None` if it cannot ask for that.
 pub(super) fn call(id: &str, v2: bool, wish: &Wish, producer: Option<Producer>) -> Option<Call> {
@@ -71,12 +70,16 @@ pub(super) fn add(id: &str, producer: Producer, partition: usize, verify_only: b
 
 /// The name of a partition on the wire.
 pub(super) fn place(partition: usize) -> (Str, i32) {
-    if partition == OFFSETS { (OFFSETS_TOPIC, 0) } else { (TOPIC, partition as i32) }
+    if partition == OFFSETS {
+        (Str::from_static(groups::TOPIC), 0)
+    } else {
+        (Str::from_static(TOPIC), partition as i32)
+    }
 }
 
 /// The number of a partition here.
 pub(super) fn number(topic: &str, partition: i32) -> usize {
-    if OFFSETS_TOPIC == topic { OFFSETS } else { partition as usize }
+    if topic == groups::TOPIC { OFFSETS } else { partition as usize }
 }
 
 /// What clients look at in an answer.

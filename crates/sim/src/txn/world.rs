@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_coordinator::Moment;
-use ottla_partition::Turn;
-use ottla_replica::WriteMarker;
-use ottla_txn::{Call, MarkerOutcome, MarkersAnswer, Outbound, TransactionVersion};
-use ottla_wire::{ErrorCode, Instant, ProducerId, Str, Timestamp, Uuid};
+use ottla_partition::{MarkerRequest, Turn};
+use ottla_txn::{Call, MarkerOutcome, MarkersAnswer, TransactionVersion};
+use ottla_wire::{ErrorCode, Instant, Offset, Timestamp, Uuid};
 
 use super::TxnMutation;
 use super::client::{Client, Next, Told, Wish};
@@ -27,7 +26,7 @@ pub(super) const OFFSETS: usize = PARTITIONS;
 const TRANSACTIONAL_IDS: usize = 2;
 /// How many producers want the same id.
 const RIVALS: usize = 2;
-pub(super) const TOPIC: Str = Str::from_static("t");
+pub(super) const TOPIC: &str = "t";
 /// `transaction.timeout.ms` of all clients.
 pub(super) const TIMEOUT_MS: i32 = 3_000;
 /// When a client sends again what was not answered. Longer than any message in time takes.
@@ -73,22 +72,26 @@ pub(super) enum Event {
         code: ErrorCode,
         told: Told,
     },
+    /// The log of the coordinator that leads in this term.
     Committed {
-        life: u64,
+        term: u64,
+        end: Offset,
     },
     Tick {
-        life: u64,
+        term: u64,
     },
     ProducerIds {
-        life: u64,
+        term: u64,
         count: usize,
     },
-    TakesOver {
-        life: u64,
+    TakesOver,
+    /// The coordinator's replicas are enough again.
+    Writable {
+        term: u64,
     },
     Marker {
         partition: usize,
-        marker: WriteMarker,
+        marker: MarkerRequest,
         gathering: Option<u64>,
         heard: bool,
     },
@@ -98,23 +101,23 @@ pub(super) enum Event {
         outcome: MarkerOutcome,
     },
     GroupsTakenOver,
-    /// A client or a coordinator fails, a client pauses, or `transaction.version` changes.
+    /// A client or a coordinator fails, a client or a log pauses, or `transaction.version` changes.
     Mishap,
 }
 
 /// Markers that were asked for together.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    pub(super) life: u64,
+    pub(super) term: u64,
     pub(super) answer: MarkersAnswer,
     pub(super) left: usize,
 }
 
-pub(super) struct World {
+pub(super) struct World<'t> {
     pub(super) now: Instant,
     pub(super) rng: Rng,
     pub(super) queue: Queue<Event>,
-    pub(super) trace: Trace,
+    pub(super) trace: &'t mut Trace,
     /// Whether clients speak version 2 of transactions.
     pub(super) v2: bool,
     /// Whether messages may come late.
@@ -138,30 +141,32 @@ pub(super) struct World {
     pub(super) commits_at: Instant,
     pub(super) ticks_at: Option<Instant>,
     pub(super) ledger: Ledger,
+    steps: u64,
 }
 
-impl World {
-    pub(super) fn new(seed: u64, mutation: Option<TxnMutation>, print: bool) -> Result<World, String> {
+impl<'t> World<'t> {
+    pub(super) fn new(
+        seed: u64,
+        mutation: Option<TxnMutation>,
+        trace: &'t mut Trace,
+    ) -> Result<World<'t>, String> {
         let mut rng = Rng::new(seed);
         let v2 = !rng.chance(300) && mutation != Some(TxnMutation::LateInVersion1);
         let version = level(&mut rng);
-        let verify = mutation != Some(TxnMutation::SkipVerification);
-        let (now, wall) = (Instant(0), Timestamp(DAWN));
+        let now = Instant(0);
         let clients: Vec<Client> = (0..TRANSACTIONAL_IDS * RIVALS)
             .map(|n| Client::new(format!("id-{}", n % TRANSACTIONAL_IDS), v2, PARTITIONS, rng.fork()))
             .collect();
         let mut world = World {
             now,
             queue: Queue::default(),
-            trace: Trace::new(print),
+            trace,
             v2,
             late: v2 || mutation == Some(TxnMutation::LateInVersion1),
             mutation,
-            coordinator: Coordinator::new(version),
-            partitions: (0..PARTITIONS)
-                .map(|_| Partition::new(now, wall, verify))
-                .collect::<Result<_, _>>()?,
-            offsets: GroupLeader::new(now, wall, mutation)?,
+            coordinator: Coordinator::new(version, mutation, rng.fork()),
+            partitions: (0..PARTITIONS).map(|_| Partition::new(TOPIC, mutation, rng.fork())).collect(),
+            offsets: GroupLeader::new(mutation, rng.fork()),
             attempts: vec![0; clients.len()],
             turns: vec![0; clients.len()],
             paused: vec![now; clients.len()],
@@ -173,9 +178,14 @@ impl World {
             commits_at: now,
             ticks_at: None,
             ledger: Ledger::default(),
+            steps: 0,
             rng,
         };
-        world.queue.plan(now, Event::TakesOver { life: 0 });
+        let turn = world.broker_turn();
+        for partition in &mut world.partitions {
+            partition.leader.start(turn, None)?;
+        }
+        world.queue.plan(now, Event::TakesOver);
         world.queue.plan(now, Event::GroupsTakenOver);
         for client in 0..world.clients.len() {
             let at = now + world.rng.millis(0, 3000);
@@ -185,52 +195,74 @@ impl World {
         Ok(world)
     }
 
-    pub(super) fn step(&mut self, event: Event) -> Result<(), String> {
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// How many transactions clients know to be committed.
+    pub(super) fn committed(&self) -> i64 {
+        i64::try_from(self.ledger.committed()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn run(&mut self) -> Result<(), String> {
+        let end = Instant(0) + CHAOS + REST;
+        while let Some((now, event)) = self.queue.take_next()
+            && now <= end
+        {
+            self.now = now;
+            self.steps += 1;
+            self.step(event)?;
+        }
+        self.ledger.check(&self.partitions, &self.offsets)
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), String> {
         self.trace.note(self.now, format_args!("{event:?}"));
+        let term = self.coordinator.term();
         match event {
             Event::Starts { client } => self.starts(client),
             Event::Turn { client, turn } => self.turn(client, turn),
-            Event::AtCoordinator { asker, call } => self.at_coordinator(asker, call),
+            Event::AtCoordinator { asker, call } => return self.at_coordinator(asker, call),
             Event::AtPartition { client, attempt, id, write } => {
-                self.at_partition(client, attempt, id, write);
+                return self.at_partition(client, attempt, id, write);
             }
-            Event::FetchOffset { client, attempt, id } => self.fetch_offset(client, attempt, &id),
-            Event::Verified { verification, code } => self.verified(verification, code),
+            Event::FetchOffset { client, attempt, id } => return self.fetch_offset(client, attempt, &id),
+            Event::Verified { verification, code } => return self.verified(verification, code),
             Event::Answered { client, attempt, code, told } => {
                 self.answered(client, attempt, code, told);
             }
-            Event::Committed { life } if life == self.coordinator.life => {
-                self.coordinator.commit();
-                self.follow_up();
+            Event::Committed { term: of, end } if of == term => {
+                self.coordinator.commit(self.broker_turn(), end)?;
+                return self.follow_up();
             }
-            Event::Tick { life } if life == self.coordinator.life => {
+            Event::Tick { term: of } if of == term => {
                 self.ticks_at = None;
-                let at = self.moment();
-                if let Some(frame) = self.coordinator.frame() {
-                    frame.tick(&at);
-                }
-                self.follow_up();
+                self.coordinator.tick(self.broker_turn());
+                return self.follow_up();
             }
-            Event::ProducerIds { life, count } if life == self.coordinator.life => self.supply(count),
-            Event::TakesOver { life } if life == self.coordinator.life => self.take_over()?,
+            Event::ProducerIds { term: of, count } if of == term => return self.supply(count),
+            Event::Writable { term: of } if of == term => return self.set_writable(true),
             // Of a broker that has failed.
             Event::Committed { .. }
             | Event::Tick { .. }
             | Event::ProducerIds { .. }
-            | Event::TakesOver { .. } => {}
+            | Event::Writable { .. } => {}
+            Event::TakesOver => return self.take_over(),
             Event::Marker { partition, marker, gathering, heard } => {
-                self.write_marker(partition, &marker, gathering, heard);
+                return self.write_marker(partition, &marker, gathering, heard);
             }
             Event::MarkerAnswered { gathering, partition, outcome } => {
-                self.marker_answered(gathering, partition, outcome);
+                return self.marker_answered(gathering, partition, outcome);
             }
-            Event::GroupsTakenOver => {
-                let at = self.moment();
-                self.offsets.take_over(&at)?;
-            }
-            Event::Mishap => self.mishap(),
+            Event::GroupsTakenOver => return self.offsets.take_over(self.broker_turn()),
+            Event::Mishap => return self.mishap(),
         }
         Ok(())
+    }
+
+    /// By its number.
+    pub(super) fn partition(&mut self, number: usize) -> &mut Partition {
+        if number == OFFSETS { &mut self.offsets.partition } else { &mut self.partitions[number] }
     }
 
     pub(super) fn is_chaotic(&self) -> bool {
@@ -345,82 +377,6 @@ impl World {
         self.send(|| Event::Answered { client, attempt, code, told });
     }
 
-    // The coordinator.
-
-    fn at_coordinator(&mut self, asker: Asker, call: Call) {
-        let at = self.moment();
-        if let Err(code) = self.coordinator.ask(&at, asker, call) {
-            self.tell(asker, code, Told::Nothing);
-        }
-        self.follow_up();
-    }
-
-    fn tell(&mut self, asker: Asker, code: ErrorCode, told: Told) {
-        match asker {
-            Asker::Client { client, attempt } => self.answer(client, attempt, code, told),
-            Asker::Partition { verification } => self.send(|| Event::Verified { verification, code }),
-        }
-    }
-
-    /// What a step of the coordinator leads to.
-    pub(super) fn follow_up(&mut self) {
-        for _ in 0..self.coordinator.append() {
-            let at = (self.now + self.rng.millis(1, 15)).max(self.commits_at);
-            self.commits_at = at;
-            self.queue.plan(at, Event::Committed { life: self.coordinator.life });
-        }
-        for outbound in self.coordinator.take_released() {
-            match outbound {
-                Outbound::Reply { to, response } => {
-                    if let Some(asker) = self.coordinator.asker(to) {
-                        let (code, told) = wire::read(response);
-                        self.tell(asker, code, told);
-                    }
-                }
-                Outbound::WriteMarkers(markers) => self.send_markers(markers),
-                Outbound::WantProducerIds { count } => {
-                    let at = self.now + self.rng.millis(1, 50);
-                    let count = if self.rng.chance(100) { 0 } else { count };
-                    self.queue.plan(at, Event::ProducerIds { life: self.coordinator.life, count });
-                }
-            }
-        }
-        if let Some(due) = self.coordinator.next_deadline().map(|due| due.max(self.now))
-            && self.ticks_at.is_none_or(|planned| due < planned)
-        {
-            self.ticks_at = Some(due);
-            self.queue.plan(due, Event::Tick { life: self.coordinator.life });
-        }
-    }
-
-    fn supply(&mut self, count: usize) {
-        let first = self.next_producer_id;
-        self.next_producer_id += count as i64;
-        let ids: Vec<ProducerId> = (first..self.next_producer_id).map(ProducerId).collect();
-        let at = self.moment();
-        if let Some(frame) = self.coordinator.frame() {
-            frame.act(|core, out| core.producer_ids(&at, ids, out));
-        }
-        self.follow_up();
-    }
-
-    fn take_over(&mut self) -> Result<(), String> {
-        self.ticks_at = None;
-        self.commits_at = self.now;
-        let at = self.moment();
-        self.coordinator.take_over(&at)?;
-        if self.mutation == Some(TxnMutation::ForgetDecisions) {
-            let released = self.coordinator.take_released();
-            let asks = released.iter().any(|outbound| matches!(outbound, Outbound::WantProducerIds { .. }));
-            if asks {
-                let at = self.now + self.rng.millis(1, 50);
-                self.queue.plan(at, Event::ProducerIds { life: self.coordinator.life, count: 16 });
-            }
-        }
-        self.follow_up();
-        Ok(())
-    }
-
     // What goes wrong.
 
     fn plan_mishap(&mut self) {
@@ -428,12 +384,12 @@ impl World {
         self.queue.plan(self.now + pause, Event::Mishap);
     }
 
-    fn mishap(&mut self) {
+    fn mishap(&mut self) -> Result<(), String> {
         if !self.is_chaotic() {
-            return;
+            return Ok(());
         }
         let client = self.rng.index(self.clients.len());
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => {
                 self.clients[client].stop();
                 self.restart_later(client);
@@ -443,22 +399,27 @@ impl World {
                 self.paused[client] = self.now + pause;
             }
             2 => {
-                let version = level(&mut self.rng);
-                self.coordinator.set_version(version);
+                let (at, version) = (self.moment(), level(&mut self.rng));
+                self.coordinator.set_version(&at, version);
             }
             3 | 4 => {
-                self.offsets.fail();
+                self.offsets.fail(&mut self.rng)?;
                 let pause = self.rng.millis(0, 200);
                 self.queue.plan(self.now + pause, Event::GroupsTakenOver);
             }
+            5 => {
+                self.set_writable(false)?;
+                let pause = self.rng.millis(5, 1000);
+                self.queue.plan(self.now + pause, Event::Writable { term: self.coordinator.term() });
+            }
             _ => {
-                let lose = if self.mutation == Some(TxnMutation::LoseCommitted) { 2 } else { 0 };
-                self.coordinator.fail(&mut self.rng, lose);
+                self.coordinator.fail(&mut self.rng)?;
                 let pause = self.rng.millis(5, 400);
-                self.queue.plan(self.now + pause, Event::TakesOver { life: self.coordinator.life });
+                self.queue.plan(self.now + pause, Event::TakesOver);
             }
         }
         self.plan_mishap();
+        Ok(())
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::{Codec, CodecError, grow};
+use super::codec::{Codec, CodecError};
+use super::output::grow;
 
 /// What the header says of the system that wrote it: unknown, as Java writes.
 const OS_UNKNOWN: u8 = 255;

@@ -11,8 +11,9 @@ use lz4_flex::block::{
     get_maximum_output_size,
 };
 
+use super::codec::{Codec, CodecError};
+use super::output::grow;
 use super::xxh32::xxh32;
-use super::{Codec, CodecError, grow};
 
 const MAGIC: [u8; 4] = 0x184D_2204u32.to_le_bytes();
 /// Version 1, independent blocks.

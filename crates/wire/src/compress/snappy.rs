@@ -4,7 +4,8 @@
 //! each with its packed length in front: `i32`, big-endian. Some clients of other languages write one bare
 //! snappy block instead, and Kafka reads that too.
 
-use super::{Codec, CodecError, grow};
+use super::codec::{Codec, CodecError};
+use super::output::grow;
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const HEADER_LEN: usize = 16;

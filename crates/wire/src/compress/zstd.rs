@@ -9,7 +9,7 @@ use std::fmt;
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{self, CCtx, DCtx};
 
-use super::{Codec, CodecError};
+use super::codec::{Codec, CodecError};
 
 /// Output is first given at least this much room.
 const FIRST_ROOM_BYTES: usize = 64 * 1024;

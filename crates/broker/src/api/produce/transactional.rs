@@ -1,11 +1,12 @@
 //! Batches of transactions on their way into a log: each partition must be part of its transaction (KIP-890).
 //!
-//! The connection waits for the coordinator here, so that what follows does not overtake. Where the
-//! transaction is open in a partition already, nobody is asked.
+//! The connection waits for the coordinator here, so later requests do not overtake. If the transaction is
+//! already open in a partition, there is nothing to ask.
 
 use std::collections::BTreeMap;
 
 use ottla_coordinator::Producer;
+use ottla_partition::{AppendRequest, Claim};
 use ottla_replica::AppendError;
 use ottla_wire::ProducerId;
 use ottla_wire::batch::ValidatedBatch;
@@ -15,12 +16,11 @@ use ottla_wire::protocol::ErrorCode;
 use crate::context::Context;
 use crate::coordinator::verify::{Support, Unverified};
 use crate::partition::PartitionHandle;
-use crate::shard::{AppendRequest, Claim};
 
-/// The appends of a run that are refused, by their number, with the code and the reason.
+/// The refused appends of a run, by their numbers, with the code and the reason.
 pub type Refused = BTreeMap<usize, (ErrorCode, &'static str)>;
 
-/// What the append itself is told that is refused here.
+/// The error of the append itself if it is refused here.
 pub const NOT_VERIFIED: AppendError = AppendError::NotVerified { producer: ProducerId::NONE };
 
 /// An append that is part of a transaction.
@@ -28,16 +28,16 @@ pub struct TransactionalWrite {
     transactional_id: Str,
     claim: Claim,
     support: Support,
-    /// Which of the run's requests it came with.
+    /// The number of its request in the run.
     request: usize,
-    /// Which of the run's appends it is.
+    /// The number of its append in the run.
     append: usize,
 }
 
 type Appends<'a> = [(&'a PartitionHandle, AppendRequest)];
 
 impl TransactionalWrite {
-    /// Of a batch in a Produce request of this version.
+    /// A batch in a Produce request of this version.
     pub fn new(
         transactional_id: &Str,
         version: i16,
@@ -53,8 +53,8 @@ impl TransactionalWrite {
     }
 }
 
-/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Tells
-/// which appends are not to be made.
+/// Confirms the writes with the coordinators of their transactions, and gives each append its guard. Returns
+/// the refused appends.
 pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut Appends<'_>) -> Refused {
     let mut refused = of_several_producers(writes);
     let verification = ctx.coordinators.world().verification;
@@ -78,7 +78,7 @@ pub async fn verify(ctx: &Context, writes: &[TransactionalWrite], appends: &mut 
     refused
 }
 
-/// The transactional batches of one request are of one producer.
+/// Fails if the transactional batches of one request are from several producers.
 fn of_several_producers(writes: &[TransactionalWrite]) -> Refused {
     let mut refused = Refused::new();
     for of_request in writes.chunk_by(|one, next| one.request == next.request) {
@@ -91,8 +91,8 @@ fn of_several_producers(writes: &[TransactionalWrite]) -> Refused {
     refused
 }
 
-/// The code as producers know it from Produce: what passes is NOT_ENOUGH_REPLICAS, which clients of any age
-/// retry without looking for another leader.
+/// The code for a producer. Temporary failures become NOT_ENOUGH_REPLICAS, which clients of any age retry
+/// without looking for another leader.
 fn refusal(code: ErrorCode) -> (ErrorCode, &'static str) {
     match code {
         ErrorCode::ConcurrentTransactions

@@ -1,4 +1,4 @@
-//! What several APIs have in common.
+//! Code that several APIs share.
 
 pub mod config_resources;
 pub mod new_leaders;

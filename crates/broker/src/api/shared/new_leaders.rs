@@ -1,4 +1,4 @@
-//! Where the leaders that answers point to are, and how they are reached (KIP-951).
+//! The new leaders in answers, and their addresses (KIP-951).
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use ottla_wire::{BrokerId, LeaderEpoch, PartitionIndex};
 use crate::fetch::TopicRef;
 use crate::published::Published;
 
-/// The leaders that one answer names: those of now, not those of when the request came, for some requests
-/// wait.
+/// The leaders named in one answer. They are current when it is made, not when the request came, because some
+/// requests wait.
 pub struct NewLeaders<'a> {
     published: &'a Published,
     named: BTreeSet<BrokerId>,
@@ -21,8 +21,8 @@ impl<'a> NewLeaders<'a> {
         NewLeaders { published, named: BTreeSet::new() }
     }
 
-    /// Who leads the partition, if a client that gets this error is to go there. Must be asked only for
-    /// versions that can say it.
+    /// The partition's leader, if the error tells the client to go there. To be called only for versions with
+    /// the field.
     pub fn name(
         &mut self,
         error_code: i16,
@@ -41,8 +41,8 @@ impl<'a> NewLeaders<'a> {
         Some((leader, epoch))
     }
 
-    /// The endpoints of those that were named, on the listener that the client came by; each is made by
-    /// `endpoint` from node id, host, port and rack.
+    /// The endpoints of the named leaders on the client's listener. `endpoint` makes each from node id, host,
+    /// port and rack.
     pub fn endpoints<E>(self, listener: &str, endpoint: impl Fn(i32, Str, i32, Option<Str>) -> E) -> Vec<E> {
         let found = self.named.into_iter().filter_map(|id| {
             let broker = self.published.image.broker(id)?;
@@ -53,7 +53,7 @@ impl<'a> NewLeaders<'a> {
     }
 }
 
-/// The leader is another one than the client believes.
+/// Whether the error means that the leader is not the one the client believes in.
 pub fn is_elsewhere(error_code: i16) -> bool {
     matches!(
         ErrorCode::from_code(error_code),

@@ -1,13 +1,13 @@
-//! Partitions that a request about offsets names and that are not there: the API answers for them itself, the
-//! coordinator hears of the others only.
+//! Unknown partitions in requests about offsets. The API answers for them itself, and the coordinator gets
+//! only the others.
 
 use std::sync::Arc;
 
 use ottla_controller::image::Topic;
 use ottla_wire::PartitionIndex;
 
-/// Takes the partitions that `known` does not have out of the request, whose partitions say their number by
-/// `index_of`. Gives their numbers. A topic that is not there has none.
+/// Removes the partitions that `known` does not have from the request, and returns their numbers. `index_of`
+/// gives the number of a partition. All partitions of a missing topic are unknown.
 pub fn take_unknown<P>(
     known: Option<&Arc<Topic>>,
     partitions: &mut Vec<P>,

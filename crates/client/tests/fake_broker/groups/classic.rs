@@ -172,7 +172,7 @@ impl Call<'_> {
             Ok(id) => self.wait_for_all(&request.group_id, &id).await,
             Err((error, id)) => refused(error, &id),
         };
-        Some(self.encode(ApiKey::JoinGroup, &response, self.version))
+        Some(self.asked.answer(&response))
     }
 
     fn enter(&self, request: &JoinGroupRequest) -> Result<String, (ErrorCode, String)> {
@@ -180,7 +180,7 @@ impl Call<'_> {
         if let Some(fault) = self.fault(&mut world, ApiKey::JoinGroup) {
             return Err((fault, String::new()));
         }
-        world.group(&request.group_id).classic().join(request, self.version)
+        world.group(&request.group_id).classic().join(request, self.asked.version)
     }
 
     async fn wait_for_all(&self, group: &str, id: &str) -> JoinGroupResponse {
@@ -206,7 +206,7 @@ impl Call<'_> {
             Ok(assignment) => SyncGroupResponse { assignment, ..Default::default() },
             Err(error) => SyncGroupResponse { error_code: error.code(), ..Default::default() },
         };
-        Some(self.encode(ApiKey::SyncGroup, &response, self.version))
+        Some(self.asked.answer(&response))
     }
 
     async fn synced(&self, request: &SyncGroupRequest) -> Result<Bytes, ErrorCode> {
@@ -220,7 +220,9 @@ impl Call<'_> {
                 let classic = world.group(&request.group_id).classic();
                 let (id, instance) = (request.member_id.as_str(), request.group_instance_id.as_ref());
                 classic.check(id, instance, request.generation_id)?;
-                if self.version >= 5 && request.protocol_name.as_deref() != Some(classic.protocol.as_str()) {
+                if self.asked.version >= 5
+                    && request.protocol_name.as_deref() != Some(classic.protocol.as_str())
+                {
                     return Err(ErrorCode::InconsistentGroupProtocol);
                 }
                 match classic.state {

@@ -92,7 +92,7 @@ impl Call<'_> {
     pub async fn about_groups(&self, key: ApiKey, body: Bytes) -> Option<Bytes> {
         match key {
             ApiKey::FindCoordinator => {
-                self.respond(body, |world, request| find_coordinator(world, self.version, request))
+                self.respond(body, |world, request| find_coordinator(world, self.asked.version, request))
             }
             ApiKey::JoinGroup => self.join_group(body).await,
             ApiKey::SyncGroup => self.sync_group(body).await,
@@ -121,14 +121,14 @@ impl Call<'_> {
             }),
             ApiKey::OffsetFetch => self.respond(body, |world, request| {
                 let fault = self.fault(world, ApiKey::OffsetFetch);
-                offsets::fetch(world, self.version, request, fault)
+                offsets::fetch(world, self.asked.version, request, fault)
             }),
             ApiKey::OffsetDelete => self.respond(body, offsets::delete),
             ApiKey::ListGroups => {
                 self.respond(body, |world, request| describe::list(world, self.broker, request))
             }
             ApiKey::DescribeGroups => self.respond(body, |world, request| {
-                describe::describe_classic(world, self.broker, self.version, request)
+                describe::describe_classic(world, self.broker, self.asked.version, request)
             }),
             ApiKey::ConsumerGroupDescribe => {
                 self.respond(body, |world, request| describe::describe_consumer(world, self.broker, request))
@@ -150,7 +150,7 @@ impl Call<'_> {
     }
 
     pub fn read<R: Request>(&self, body: Bytes) -> R {
-        decode_from(body, self.version).unwrap()
+        decode_from(body, self.asked.version).unwrap()
     }
 }
 

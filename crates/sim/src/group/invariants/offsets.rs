@@ -9,9 +9,10 @@ use ottla_group::offsets::GroupTopicPartition;
 use ottla_wire::PartitionIndex;
 use ottla_wire::primitives::Str;
 
-use super::{Invariant, Scene, Verdict};
+use super::promise::{Invariant, Scene};
 use crate::group::member::Heard;
 use crate::group::topics::SimTopics;
+use crate::invariants::Verdict;
 
 #[derive(Default)]
 pub struct OffsetsDoNotGoBack {

@@ -8,9 +8,10 @@ use ottla_group::{GroupCoordinator, Topics};
 use ottla_wire::PartitionIndex;
 use ottla_wire::primitives::Str;
 
-use super::{Invariant, Scene, Verdict};
+use super::promise::{Invariant, Scene};
 use crate::group::member::{Member, Partition};
 use crate::group::topics::SimTopics;
+use crate::invariants::Verdict;
 
 /// Newest version of OffsetCommit that names topics.
 const COMMIT_VERSION: i16 = 9;

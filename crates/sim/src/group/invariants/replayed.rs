@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ottla_group::{GroupCoordinator, GroupRecord};
 
-use super::{Invariant, Scene, Verdict};
+use super::promise::{Invariant, Scene};
+use crate::invariants::Verdict;
 
 #[derive(Default)]
 pub struct TheLogSaysIt;

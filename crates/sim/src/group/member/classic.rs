@@ -12,9 +12,9 @@ use ottla_wire::messages::{
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, Instant};
 
-use super::Turn;
 use super::assign::{self, Seen};
 use super::holdings::Holdings;
+use super::turn::Turn;
 use crate::group::settings::{HEARTBEAT, MemberSettings, REBALANCE, SESSION};
 
 const PROTOCOL_TYPE: Str = Str::from_static("consumer");

@@ -10,8 +10,8 @@ use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeat
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, Instant, TopicId};
 
-use super::Turn;
 use super::holdings::{Holdings, Partition};
+use super::turn::Turn;
 use crate::group::settings::{HEARTBEAT, MemberSettings, REBALANCE};
 use crate::group::topics::SimTopics;
 

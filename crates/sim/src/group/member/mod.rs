@@ -1,6 +1,7 @@
 //! A member: a client that joins its group, reads what it is assigned, and commits how far it has come.
 //!
 //! - [`Member`]: requests in flight, time, and the parts below.
+//! - [`turn`]: what goes into a turn of a member, and what comes of it.
 //! - [`classic`], [`consumer`]: how it belongs to its group, in each protocol.
 //! - [`holdings`]: what it takes for its own.
 //! - [`progress`]: how it fetches and commits offsets.
@@ -11,71 +12,23 @@ mod classic;
 mod consumer;
 mod holdings;
 mod progress;
+mod turn;
 
 use std::time::Duration;
 
 use ottla_coordinator::Producer;
 use ottla_group::{Request, Response};
 use ottla_wire::Instant;
-use ottla_wire::primitives::Str;
 
-use super::settings::{MemberSettings, REBALANCE};
-use super::topics::SimTopics;
-use crate::rng::Rng;
+use super::settings::{MemberSettings, Protocol, REBALANCE};
 use classic::Classic;
 use consumer::Consumer;
 pub use holdings::{Holdings, Partition};
 use progress::Progress;
+pub use turn::{Action, Heard, Identity, RequestId, Sent, Turn};
 
 /// How long an answer is waited for; that to JoinGroup as long as a rebalance may take besides.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// Which protocol a member speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Classic,
-    Consumer,
-}
-
-/// Names a request of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
-/// What a member does in a turn.
-#[derive(Debug)]
-pub enum Action {
-    Send(Box<Sent>),
-    /// Ends its transaction.
-    End {
-        producer: Producer,
-        commit: bool,
-    },
-}
-
-/// A request on its way.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    pub id: RequestId,
-    pub request: Request,
-    /// Of the API.
-    pub version: i16,
-    /// A member that waits too long for an answer begins another connection.
-    pub connection: u64,
-}
-
-/// What a member has heard, for those who keep the books.
-#[derive(Debug)]
-pub enum Heard {
-    /// Its offsets are committed.
-    Committed(Vec<(Partition, i64)>),
-}
-
-/// What a turn is given.
-pub struct Turn<'a> {
-    pub now: Instant,
-    pub rng: &'a mut Rng,
-    pub topics: &'a SimTopics,
-}
 
 /// One process of a client.
 pub struct Member {
@@ -102,13 +55,6 @@ enum Session {
 struct Flight {
     id: RequestId,
     deadline: Instant,
-}
-
-/// Who a member is to the coordinator.
-pub struct Identity<'a> {
-    pub member: &'a Str,
-    pub instance: Option<&'a Str>,
-    pub generation_or_epoch: i32,
 }
 
 impl Member {

@@ -13,8 +13,8 @@ use ottla_wire::messages::{OffsetCommitRequest, TxnOffsetCommitRequest, offset_f
 use ottla_wire::primitives::Str;
 
 use super::holdings::{Holdings, Partition};
-use super::{Heard, Identity, Protocol, Turn};
-use crate::group::settings::MemberSettings;
+use super::turn::{Heard, Identity, Turn};
+use crate::group::settings::{MemberSettings, Protocol};
 
 /// What is committed: partitions and offsets.
 type Offsets = Vec<(Partition, i64)>;
