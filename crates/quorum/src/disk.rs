@@ -3,7 +3,7 @@
 //! A full disk is waited for: nothing is lost by that, while a metadata log that gives up takes its broker along.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ impl Disk {
     /// without half of the bytes in the file.
     pub(crate) fn append(&self, file: &File, len: u64, bytes: &[u8]) -> io::Result<()> {
         self.when_there_is_room(|| {
-            self.append_once(file, bytes).map_err(|error| match file.set_len(len) {
+            self.append_once(file, bytes).map_err(|error| match take_back(file, len) {
                 Ok(()) => error,
                 // Half of the bytes stay: the next start cuts them off.
                 Err(stays) => stays,
@@ -150,6 +150,12 @@ impl Disk {
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+}
+
+/// Cuts a file to `len` bytes, and goes on writing there.
+fn take_back(mut file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)?;
+    file.seek(SeekFrom::Start(len)).map(drop)
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -69,9 +69,13 @@ impl LogStore {
         Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, disk, vote })
     }
 
+    /// On a full disk what is being written fails from now on.
+    pub(crate) fn stop_waiting_for_room(&self) {
+        self.disk.stop_waiting();
+    }
+
     /// Stops the thread and closes the files. Every later call fails.
     pub(crate) async fn stop(&self) {
-        self.disk.stop_waiting();
         // An error says that it has stopped already.
         let _ = self.ask(|done| Job::Stop { done }).await;
     }
