@@ -129,6 +129,11 @@ fn appends_stop_before_the_disk_is_full_and_everything_else_goes_on() {
     drop((broker, mounted));
 }
 
+fn take_every_byte(ballast: &Path) {
+    let mut file = std::fs::File::create(ballast).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+}
+
 /// Somebody else takes the last byte: a batch is half written, and that is as if it had never come.
 #[test]
 fn a_disk_without_a_byte_left_loses_nothing() {
@@ -143,8 +148,7 @@ fn a_disk_without_a_byte_left_loses_nothing() {
         assert_eq!(produced(&mut wire, "full", 0, batch([value(acked)])), acked);
     }
     let ballast = disk.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    while file.write_all(&[1; 4096]).is_ok() {}
+    take_every_byte(&ballast);
     let acked = produce_until_refused(&mut wire, 10);
     check_records(&mut wire, acked);
     // A crash now finds a whole log.
@@ -156,8 +160,7 @@ fn a_disk_without_a_byte_left_loses_nothing() {
     assert_eq!(produced(&mut wire, "full", 0, batch([value(acked)])), acked);
 
     // Once more, and without a crash.
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    while file.write_all(&[1; 4096]).is_ok() {}
+    take_every_byte(&ballast);
     let acked = produce_until_refused(&mut wire, acked + 1);
     check_records(&mut wire, acked);
     std::fs::remove_file(&ballast).unwrap();
