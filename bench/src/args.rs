@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::raw::RawArgs;
-use crate::server::Kind;
+use crate::server::ServerKind;
 
 /// Measures what Ottla costs, beside the least that its work can cost, and beside Kafka.
 #[derive(Debug, Parser)]
@@ -64,7 +64,7 @@ pub struct CompareArgs {
     pub shape: Vec<String>,
     /// Who takes part, in this order in each round
     #[arg(long, value_enum, value_name = "SERVER", value_delimiter = ',', default_value = "raw,ottla")]
-    pub servers: Vec<Kind>,
+    pub servers: Vec<ServerKind>,
     /// Of each measurement
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
@@ -85,7 +85,7 @@ pub struct StartArgs {
     pub common: CommonArgs,
     /// Who is measured
     #[arg(long, value_enum, value_name = "SERVER", value_delimiter = ',', default_value = "ottla")]
-    pub servers: Vec<Kind>,
+    pub servers: Vec<ServerKind>,
     /// What is stored before the kill
     #[arg(long, default_value_t = 1.0)]
     pub gib: f64,
@@ -97,7 +97,7 @@ pub struct CoordinatorArgs {
     pub common: CommonArgs,
     /// Who is measured
     #[arg(long, value_enum, value_name = "SERVER", value_delimiter = ',', default_value = "ottla")]
-    pub servers: Vec<Kind>,
+    pub servers: Vec<ServerKind>,
     /// Of each measurement
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,

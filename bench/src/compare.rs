@@ -12,7 +12,7 @@ use crate::frames::{Batch, Ring};
 use crate::load::{self, FetchLoad, Measured, ProduceLoad, Stored};
 use crate::process;
 use crate::report::Summary;
-use crate::server::{Kind, Server, Setup};
+use crate::server::{Server, ServerKind, Setup};
 use crate::shape::{self, Against, PARTITIONS, STORED_BATCH_BYTES, Shape, Topic};
 
 /// Requests under way while the stored topic is filled.
@@ -33,7 +33,7 @@ pub struct Plan {
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Contender {
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// The raw server handles the frames of a read together.
     pub coalesced: bool,
 }
@@ -45,9 +45,9 @@ impl Contender {
 
     pub fn is(self, against: Against) -> bool {
         match against {
-            Against::Raw => self.kind == Kind::Raw && !self.coalesced,
+            Against::Raw => self.kind == ServerKind::Raw && !self.coalesced,
             Against::Coalesced => self.coalesced,
-            Against::Kafka => self.kind == Kind::Kafka,
+            Against::Kafka => self.kind == ServerKind::Kafka,
         }
     }
 }
@@ -76,7 +76,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    pub fn start(setup: &Setup, kinds: &[Kind], plan: Plan, shapes: &[&Shape]) -> Result<Arena> {
+    pub fn start(setup: &Setup, kinds: &[ServerKind], plan: Plan, shapes: &[&Shape]) -> Result<Arena> {
         let mut servers = Vec::new();
         for kind in kinds {
             let server = Server::start(setup, *kind)?;
@@ -97,8 +97,8 @@ impl Arena {
             self.stored = Some(self.fill()?);
         }
         let ring = match shape.kind {
-            shape::Kind::Fetch => None,
-            shape::Kind::Produce => Some(Batch::of_len(shape.bytes, wall_clock())?),
+            shape::ShapeKind::Fetch => None,
+            shape::ShapeKind::Produce => Some(Batch::of_len(shape.bytes, wall_clock())?),
         };
         let contenders = self.contenders(shape);
         let mut samples = vec![Vec::new(); contenders.len()];
@@ -125,7 +125,7 @@ impl Arena {
         let mut contenders = Vec::new();
         for server in &self.servers {
             contenders.push(Contender { kind: server.kind, coalesced: false });
-            if server.kind == Kind::Raw && coalesced {
+            if server.kind == ServerKind::Raw && coalesced {
                 contenders.push(Contender { kind: server.kind, coalesced: true });
             }
         }

@@ -346,13 +346,14 @@ pub fn i64_at(bytes: &[u8], at: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{Kind, SHAPES, STORED_BATCH_BYTES};
+    use crate::shape::{SHAPES, STORED_BATCH_BYTES, ShapeKind};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     #[test]
     fn every_shape_has_a_batch_of_its_very_length() {
-        let produced = SHAPES.iter().filter(|shape| shape.kind == Kind::Produce).map(|shape| shape.bytes);
+        let produced =
+            SHAPES.iter().filter(|shape| shape.kind == ShapeKind::Produce).map(|shape| shape.bytes);
         for len in produced.chain([STORED_BATCH_BYTES, 65_536, 100]) {
             let batch = Batch::of_len(len, NOW).unwrap();
             let view = BatchView::parse(batch.bytes.clone()).unwrap();

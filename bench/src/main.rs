@@ -34,13 +34,13 @@ use args::{Cli, Command, CommonArgs, CompareArgs, CoordinatorArgs, StartArgs};
 use compare::{Arena, Plan};
 use report::Report;
 use serde::Serialize;
-use server::{Kind, Setup};
+use server::{ServerKind, Setup};
 use shape::{SHAPES, Shape};
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Produce(args) => compare(&args, |shape| shape.kind == shape::Kind::Produce),
-        Command::Fetch(args) => compare(&args, |shape| shape.kind == shape::Kind::Fetch),
+        Command::Produce(args) => compare(&args, |shape| shape.kind == shape::ShapeKind::Produce),
+        Command::Fetch(args) => compare(&args, |shape| shape.kind == shape::ShapeKind::Fetch),
         Command::All(args) => compare(&args, |_| true),
         Command::Start(args) => start(&args),
         Command::Groups(args) => coordinators(&args, groups::measure, groups::Groups::to_text),
@@ -91,7 +91,7 @@ fn chosen(names: &[String], fits: impl Fn(&Shape) -> bool) -> Result<Vec<&'stati
 fn start(args: &StartArgs) -> Result<()> {
     let setup = setup(&args.common)?;
     for kind in &args.servers {
-        ensure!(*kind != Kind::Raw, "the raw server has no start-up worth a look");
+        ensure!(*kind != ServerKind::Raw, "the raw server has no start-up worth a look");
         let startup = startup::measure(&setup, *kind, args.gib)?;
         if args.common.json {
             println!("{}", serde_json::to_string(&startup)?);
@@ -104,7 +104,7 @@ fn start(args: &StartArgs) -> Result<()> {
 
 fn coordinators<M: Serialize>(
     args: &CoordinatorArgs,
-    measure: impl Fn(&Setup, Kind, f64) -> Result<M>,
+    measure: impl Fn(&Setup, ServerKind, f64) -> Result<M>,
     to_text: impl Fn(&M) -> String,
 ) -> Result<()> {
     let setup = setup(&args.common)?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::compare::{Contender, Sample};
 use crate::process;
-use crate::server::Kind;
+use crate::server::ServerKind;
 use crate::shape::{Against, Metric, Shape, Target};
 
 /// A run.
@@ -77,7 +77,7 @@ pub struct Summary {
 #[derive(Serialize)]
 pub struct Measurements {
     pub server: &'static str,
-    pub kind: Kind,
+    pub kind: ServerKind,
     pub rounds: Vec<Sample>,
     /// Of each value for itself.
     pub median: Sample,
@@ -99,7 +99,7 @@ impl Summary {
     pub fn new(shape: &Shape, measured: Vec<(Contender, Vec<Sample>)>) -> Summary {
         let find = |against: Against| measured.iter().find(|(contender, _)| contender.is(against));
         let raw = find(Against::Raw).map(|(_, samples)| samples.as_slice());
-        let ottla = measured.iter().find(|(contender, _)| contender.kind == Kind::Ottla);
+        let ottla = measured.iter().find(|(contender, _)| contender.kind == ServerKind::Ottla);
         let outcome = |target: &Target| {
             let ((_, own), (_, other)) = (ottla?, find(target.against)?);
             Some(outcome(target, ratio(own, other, target.metric)))

@@ -23,18 +23,18 @@ const NEVER: i64 = i64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ServerKind {
     Raw,
     Ottla,
     Kafka,
 }
 
-impl Kind {
+impl ServerKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Raw => "raw",
-            Kind::Ottla => "ottla",
-            Kind::Kafka => "kafka",
+            ServerKind::Raw => "raw",
+            ServerKind::Ottla => "ottla",
+            ServerKind::Kafka => "kafka",
         }
     }
 }
@@ -58,7 +58,7 @@ pub struct Setup {
 
 /// A server that answers. It ends, and its data goes, when this is dropped.
 pub struct Server {
-    pub kind: Kind,
+    pub kind: ServerKind,
     pub addr: SocketAddr,
     pub pid: u32,
     /// From when the process was asked for until it answered.
@@ -70,7 +70,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server on an empty directory.
-    pub fn start(setup: &Setup, kind: Kind) -> Result<Server> {
+    pub fn start(setup: &Setup, kind: ServerKind) -> Result<Server> {
         let data = setup.dir.join(format!("{}-{}", kind.name(), std::process::id()));
         if data.exists() {
             fs::remove_dir_all(&data)?;
@@ -80,13 +80,13 @@ impl Server {
     }
 
     /// Starts a server on what another one has left.
-    pub fn start_on(setup: &Setup, kind: Kind, data: PathBuf) -> Result<Server> {
+    pub fn start_on(setup: &Setup, kind: ServerKind, data: PathBuf) -> Result<Server> {
         let addr = free_addr()?;
         let began = Instant::now();
         let (pid, child) = match kind {
-            Kind::Raw => spawned(raw(setup, addr, &data)?, &data)?,
-            Kind::Ottla => spawned(ottla(setup, addr, &data)?, &data)?,
-            Kind::Kafka => (kafka(setup, addr, &data)?, None),
+            ServerKind::Raw => spawned(raw(setup, addr, &data)?, &data)?,
+            ServerKind::Ottla => spawned(ottla(setup, addr, &data)?, &data)?,
+            ServerKind::Kafka => (kafka(setup, addr, &data)?, None),
         };
         let mut server =
             Server { kind, addr, pid, ready_after: Duration::ZERO, data, keep_data: false, child };
@@ -111,7 +111,7 @@ impl Server {
 
     /// Makes a topic of the loads; the raw server has them all.
     pub fn create(&self, topic: Topic, segment_bytes: u64) -> Result<()> {
-        if self.kind == Kind::Raw || topic == Topic::Coalesced {
+        if self.kind == ServerKind::Raw || topic == Topic::Coalesced {
             return Ok(());
         }
         let flush = if topic == Topic::Flushed { 1 } else { NEVER };
@@ -155,7 +155,7 @@ impl Server {
     fn answers(&self) -> bool {
         match self.kind {
             // It listens when its files are there, and speaks no protocol.
-            Kind::Raw => std::net::TcpStream::connect(self.addr).is_ok(),
+            ServerKind::Raw => std::net::TcpStream::connect(self.addr).is_ok(),
             _ => Admin::connect(self.addr).and_then(|mut admin| admin.api_versions()).is_ok(),
         }
     }

@@ -10,7 +10,7 @@ pub const STORED_BATCH_BYTES: usize = 16 << 10;
 pub struct Shape {
     /// As on the command line.
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: ShapeKind,
     /// Length of the one batch of a Produce request; what a Fetch request asks for.
     pub bytes: usize,
     pub connections: usize,
@@ -20,7 +20,7 @@ pub struct Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ShapeKind {
     Produce,
     Fetch,
 }
@@ -89,7 +89,7 @@ const fn cpu(against: Against, limit: f64) -> Target {
 pub const SHAPES: [Shape; 8] = [
     Shape {
         name: "produce-16k",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 16 << 10,
         connections: 16,
         depth: 5,
@@ -98,7 +98,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "produce-128k",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 128 << 10,
         connections: 16,
         depth: 5,
@@ -107,7 +107,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "produce-1000k",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 1_000_000,
         connections: 4,
         depth: 5,
@@ -116,7 +116,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "produce-200b",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 200,
         connections: 16,
         depth: 100,
@@ -125,7 +125,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "fetch-1m",
-        kind: Kind::Fetch,
+        kind: ShapeKind::Fetch,
         bytes: 1 << 20,
         connections: 4,
         depth: 1,
@@ -134,7 +134,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "fetch-64k",
-        kind: Kind::Fetch,
+        kind: ShapeKind::Fetch,
         bytes: 64 << 10,
         connections: 4,
         depth: 1,
@@ -143,7 +143,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "flush-128k",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 128 << 10,
         connections: 16,
         depth: 5,
@@ -152,7 +152,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "flush-16k-1",
-        kind: Kind::Produce,
+        kind: ShapeKind::Produce,
         bytes: 16 << 10,
         connections: 1,
         depth: 1,

@@ -13,7 +13,7 @@ use crate::compare::wall_clock;
 use crate::frames::{Batch, Ring};
 use crate::load::{self, ProduceLoad};
 use crate::process::{cpu_seconds, load_average, machine, resident_mib};
-use crate::server::{Kind, Server, Setup};
+use crate::server::{Server, ServerKind, Setup};
 use crate::shape::{PARTITIONS, Topic};
 
 const MANY_TOPIC: &str = "bench-many";
@@ -36,7 +36,7 @@ const FILL_DEPTH: usize = 8;
 pub struct Startup {
     pub machine: String,
     pub load_average: String,
-    pub server: Kind,
+    pub server: ServerKind,
     /// From exec until ApiVersions is answered, on an empty directory (of Kafka: a formatted one).
     pub ready_ms: f64,
     pub idle_resident_mib: f64,
@@ -58,10 +58,10 @@ pub struct Startup {
 }
 
 /// Measures one kind of broker, with `gib` of data before the restart.
-pub fn measure(setup: &Setup, kind: Kind, gib: f64) -> Result<Startup> {
+pub fn measure(setup: &Setup, kind: ServerKind, gib: f64) -> Result<Startup> {
     let load_average = load_average();
     let mut server = Server::start(setup, kind)?;
-    if kind == Kind::Kafka {
+    if kind == ServerKind::Kafka {
         // The first start formats the directory, with a JVM of its own.
         server = Server::start_on(setup, kind, server.stop()?)?;
     }

@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, Next};
 use crate::frames::request;
 use crate::histogram::Histogram;
 use crate::process::{cpu_seconds, load_average, machine};
-use crate::server::{Kind, Server, Setup};
+use crate::server::{Server, ServerKind, Setup};
 
 const TOPIC: &str = "bench-transactions";
 const PARTITIONS: i32 = 16;
@@ -51,7 +51,7 @@ const END_VERSION: i16 = 5;
 pub struct Transactions {
     machine: String,
     load_average: String,
-    server: Kind,
+    server: ServerKind,
     loads: Vec<Load>,
 }
 
@@ -66,8 +66,8 @@ struct Load {
 }
 
 /// Measures one kind of broker.
-pub fn measure(setup: &Setup, kind: Kind, seconds: f64) -> Result<Transactions> {
-    ensure!(kind != Kind::Raw, "the raw server knows no transactions");
+pub fn measure(setup: &Setup, kind: ServerKind, seconds: f64) -> Result<Transactions> {
+    ensure!(kind != ServerKind::Raw, "the raw server knows no transactions");
     let load_average = load_average();
     let server = Server::start(setup, kind)?;
     let mut admin = Admin::connect(server.addr)?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::fleet::Fleet;
 use crate::histogram::Histogram;
 use crate::process::{cpu_seconds, load_average, machine, resident_mib};
-use crate::server::{Kind, Server, Setup};
+use crate::server::{Server, ServerKind, Setup};
 use asks::Member;
 use classic::{Joining, join_all};
 
@@ -49,7 +49,7 @@ const DELAY_MS: u64 = 2_000;
 pub struct Groups {
     machine: String,
     load_average: String,
-    server: Kind,
+    server: ServerKind,
     commits: Commits,
     large: Large,
     consumer: Consumer,
@@ -93,8 +93,8 @@ struct Many {
 }
 
 /// Measures one kind of broker.
-pub fn measure(setup: &Setup, kind: Kind, seconds: f64) -> Result<Groups> {
-    ensure!(kind != Kind::Raw, "the raw server knows no groups");
+pub fn measure(setup: &Setup, kind: ServerKind, seconds: f64) -> Result<Groups> {
+    ensure!(kind != ServerKind::Raw, "the raw server knows no groups");
     let load_average = load_average();
     let at_once = with_delay(setup, 0);
     let server = start(&at_once, kind)?;
@@ -140,7 +140,7 @@ fn with_delay(setup: &Setup, ms: u64) -> Setup {
 }
 
 /// A broker whose coordinators are there.
-fn start(setup: &Setup, kind: Kind) -> Result<Server> {
+fn start(setup: &Setup, kind: ServerKind) -> Result<Server> {
     let server = Server::start(setup, kind)?;
     let mut admin = crate::admin::Admin::connect(server.addr)?;
     admin.create_topic(TOPIC, TOPIC_PARTITIONS, &[])?;

@@ -80,11 +80,11 @@ pub struct Stored {
 
 /// Requests that wait for a flush.
 struct Flush {
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<PendingFlush>>,
     come: Condvar,
 }
 
-struct Waiting {
+struct PendingFlush {
     answers: Arc<Answers>,
     number: u64,
     answer: Vec<u8>,
@@ -126,7 +126,7 @@ impl Partition {
     /// Sends the answer after the next flush that covers what has been appended.
     pub fn answer_when_flushed(&self, answers: &Arc<Answers>, number: u64, answer: Vec<u8>) -> Result<()> {
         let flush = self.flush.as_ref().context("this topic is not flushed")?;
-        lock(&flush.waiting).push(Waiting { answers: answers.clone(), number, answer });
+        lock(&flush.waiting).push(PendingFlush { answers: answers.clone(), number, answer });
         flush.come.notify_one();
         Ok(())
     }
@@ -198,7 +198,7 @@ impl Partition {
                 eprintln!("raw: a flush failed: {error}");
                 return;
             }
-            for Waiting { answers, number, answer } in covered.drain(..) {
+            for PendingFlush { answers, number, answer } in covered.drain(..) {
                 if let Err(error) = answers.ready(number, answer) {
                     eprintln!("raw: an answer could not be sent: {error}");
                 }

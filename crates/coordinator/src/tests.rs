@@ -25,7 +25,7 @@ enum Ask {
 }
 
 /// A ticket and the value of its answer.
-type Answer = (Ticket, u64);
+type CounterAnswer = (Ticket, u64);
 
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -47,9 +47,9 @@ fn raised(name: &[u8]) -> Record {
 
 impl Coordinator for Counters {
     type Request = Ask;
-    type Outbound = Answer;
+    type Outbound = CounterAnswer;
 
-    fn handle(&mut self, at: &Moment, ticket: Ticket, request: Ask, out: &mut Output<Answer>) {
+    fn handle(&mut self, at: &Moment, ticket: Ticket, request: Ask, out: &mut Output<CounterAnswer>) {
         match request {
             Ask::Raise(name) => {
                 out.write(raised(name.as_bytes()));
@@ -70,7 +70,7 @@ impl Coordinator for Counters {
         matches!(request, Ask::Read(_))
     }
 
-    fn tick(&mut self, at: &Moment, out: &mut Output<Answer>) {
+    fn tick(&mut self, at: &Moment, out: &mut Output<CounterAnswer>) {
         if self.rises_at.is_some_and(|due| due <= at.now) {
             self.rises_at = Some(at.now + PERIOD);
             out.write(raised(b"tick"));
@@ -101,7 +101,7 @@ impl Coordinator for Counters {
         }
     }
 
-    fn start(&mut self, at: &Moment, _: &mut Output<Answer>) {
+    fn start(&mut self, at: &Moment, _: &mut Output<CounterAnswer>) {
         self.starts += 1;
         self.rises_at = Some(at.now + PERIOD);
     }

@@ -12,7 +12,7 @@ pub(crate) const DELETED: &str = ".deleted";
 
 /// What a file of a segment holds, or what belongs to an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     Log,
     Index,
     TimeIndex,
@@ -20,30 +20,31 @@ pub(crate) enum Kind {
     Snapshot,
 }
 
-impl Kind {
-    pub const OF_SEGMENT: [Kind; 4] = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::TxnIndex];
+impl FileKind {
+    pub const OF_SEGMENT: [FileKind; 4] =
+        [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
 
     fn suffix(self) -> &'static str {
         match self {
-            Kind::Log => ".log",
-            Kind::Index => ".index",
-            Kind::TimeIndex => ".timeindex",
-            Kind::TxnIndex => ".txnindex",
-            Kind::Snapshot => ".snapshot",
+            FileKind::Log => ".log",
+            FileKind::Index => ".index",
+            FileKind::TimeIndex => ".timeindex",
+            FileKind::TxnIndex => ".txnindex",
+            FileKind::Snapshot => ".snapshot",
         }
     }
 }
 
 /// `00000000000000000042.log`
-pub(crate) fn file_name(base: Offset, kind: Kind) -> String {
+pub(crate) fn file_name(base: Offset, kind: FileKind) -> String {
     format!("{:020}{}", base.0, kind.suffix())
 }
 
 /// The reverse of [`file_name`]; `None` for any other file.
-pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, Kind)> {
+pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, FileKind)> {
     let (digits, _) = name.split_once('.')?;
     let suffix = &name[digits.len()..];
-    let kind = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot];
+    let kind = [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex, FileKind::Snapshot];
     let kind = kind.into_iter().find(|kind| kind.suffix() == suffix)?;
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -130,10 +131,10 @@ mod tests {
 
     #[test]
     fn file_names_are_read_back() {
-        for kind in Kind::OF_SEGMENT {
+        for kind in FileKind::OF_SEGMENT {
             assert_eq!(parse_file_name(&file_name(Offset(42), kind)), Some((Offset(42), kind)));
         }
-        assert_eq!(file_name(Offset(7), Kind::Snapshot), "00000000000000000007.snapshot");
+        assert_eq!(file_name(Offset(7), FileKind::Snapshot), "00000000000000000007.snapshot");
         for other in ["leader-epoch-checkpoint", "7.log", "00000000000000000007.log.deleted", "x", ".log"] {
             assert_eq!(parse_file_name(other), None, "{other}");
         }

@@ -15,7 +15,7 @@ use crate::admission::READ_BUFFER_BYTES;
 use crate::close::CloseReason;
 use crate::control::Control;
 use crate::frame::Frame;
-use crate::limits::Place;
+use crate::limits::ConnectionPlace;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::service::Service;
@@ -55,12 +55,12 @@ pub(crate) struct Open<S: Service> {
     /// None before the peer is known, and once the service has it back.
     session: Option<S::Session>,
     frames: VecDeque<Frame>,
-    place: Place,
+    place: ConnectionPlace,
 }
 
 impl<S: Service> Open<S> {
     /// Makes the connection known to the server.
-    pub(crate) fn new(service: Arc<S>, shared: Arc<Shared>, peer: Peer, place: Place) -> Open<S> {
+    pub(crate) fn new(service: Arc<S>, shared: Arc<Shared>, peer: Peer, place: ConnectionPlace) -> Open<S> {
         let control = Arc::new(Control::new(shared.settings.connection_queued_bytes_max));
         shared.register(peer.connection, control.clone());
         Open { service, shared, control, peer, session: None, frames: VecDeque::new(), place }

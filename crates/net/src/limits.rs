@@ -35,13 +35,13 @@ struct FromIp {
 }
 
 /// A place of a connection; free again when dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     limiter: Arc<Limiter>,
     ip: IpAddr,
     memory: Arc<AddressUse>,
 }
 
-impl Place {
+impl ConnectionPlace {
     /// What the connections of its address hold of the admission pool.
     pub(crate) fn address(&self) -> Arc<AddressUse> {
         self.memory.clone()
@@ -111,7 +111,7 @@ impl Limiter {
     }
 
     /// Takes a place for a connection from `ip`. Waits if another listener has just taken the last one.
-    pub(crate) async fn enter(self: &Arc<Limiter>, ip: IpAddr) -> Result<Place, TooManyFromIp> {
+    pub(crate) async fn enter(self: &Arc<Limiter>, ip: IpAddr) -> Result<ConnectionPlace, TooManyFromIp> {
         let ip = ip.to_canonical();
         loop {
             {
@@ -126,7 +126,7 @@ impl Limiter {
                     let new = || FromIp { open: 0, memory: Arc::new(AddressUse::new(ip, self.pool.clone())) };
                     let from = counts.per_ip.entry(ip).or_insert_with(new);
                     from.open += 1;
-                    return Ok(Place { limiter: self.clone(), ip, memory: from.memory.clone() });
+                    return Ok(ConnectionPlace { limiter: self.clone(), ip, memory: from.memory.clone() });
                 }
             }
             self.room().await;
@@ -157,7 +157,7 @@ impl Limiter {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         {
             let counts = &mut *self.limiter.counts();

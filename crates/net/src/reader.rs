@@ -61,7 +61,7 @@ pub(crate) struct FrameReader {
     body: Option<Body>,
     /// The size of large requests that is allocated at once.
     trusted_bytes: usize,
-    waiting: Option<Waiting>,
+    waiting: Option<AdmissionWait>,
     /// Bytes ever received.
     received: u64,
 }
@@ -99,12 +99,12 @@ impl Body {
 }
 
 /// What waits for the pool.
-struct Waiting {
+struct AdmissionWait {
     turn: Turn,
     what: Admitting,
 }
 
-impl Waiting {
+impl AdmissionWait {
     /// What the pool gives, or nothing where it need not be asked any more.
     fn poll(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Option<Share>> {
         match self.turn.poll(cx) {
@@ -262,7 +262,7 @@ impl FrameReader {
 
     fn wait(&mut self, bytes: usize, what: Admitting) {
         self.shared.metrics.admission_waits.fetch_add(1, Relaxed);
-        self.waiting = Some(Waiting { turn: self.address.wait(bytes), what });
+        self.waiting = Some(AdmissionWait { turn: self.address.wait(bytes), what });
         relief::call(&self.shared);
     }
 

@@ -17,7 +17,7 @@ use openraft::{AnyError, RaftNetwork, RaftNetworkFactory};
 use ottla_wire::ids::BrokerId;
 
 use crate::raft::{Raft, TypeConfig};
-use crate::rpc::{Answer, Request};
+use crate::rpc::{Request, VoterAnswer};
 use crate::types::ReceiveError;
 
 type RpcError<E = openraft::error::Infallible> = RPCError<BrokerId, (), RaftError<BrokerId, E>>;
@@ -56,16 +56,16 @@ impl Transport for NoTransport {
 pub(crate) async fn answer(raft: &Raft, request: Bytes) -> Result<Bytes, ReceiveError> {
     let request = Request::decode(request).map_err(|malformed| ReceiveError::Malformed(malformed.0))?;
     let answer = match request {
-        Request::Vote(request) => raft.vote(request).await.map_or(Answer::Stopped, Answer::Vote),
+        Request::Vote(request) => raft.vote(request).await.map_or(VoterAnswer::Stopped, VoterAnswer::Vote),
         Request::Append(request) => {
-            raft.append_entries(request).await.map_or(Answer::Stopped, Answer::Append)
+            raft.append_entries(request).await.map_or(VoterAnswer::Stopped, VoterAnswer::Append)
         }
         Request::Snapshot(request) => match raft.install_snapshot(request).await {
-            Ok(answer) => Answer::Snapshot(answer),
+            Ok(answer) => VoterAnswer::Snapshot(answer),
             Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
-                Answer::Mismatch { expect: mismatch.expect, got: mismatch.got }
+                VoterAnswer::Mismatch { expect: mismatch.expect, got: mismatch.got }
             }
-            Err(RaftError::Fatal(_)) => Answer::Stopped,
+            Err(RaftError::Fatal(_)) => VoterAnswer::Stopped,
         },
     };
     Ok(answer.encode())
@@ -89,14 +89,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    async fn call<E: std::error::Error>(&self, request: Request) -> Result<Answer, RpcError<E>> {
+    async fn call<E: std::error::Error>(&self, request: Request) -> Result<VoterAnswer, RpcError<E>> {
         let answer =
             self.transport.send(self.target, request.encode()).await.map_err(|error| match error {
                 TransportError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
                 TransportError::Failed(..) => RPCError::Network(NetworkError::new(&error)),
             })?;
-        match Answer::decode(answer) {
-            Ok(Answer::Stopped) => {
+        match VoterAnswer::decode(answer) {
+            Ok(VoterAnswer::Stopped) => {
                 Err(RPCError::Unreachable(Unreachable::new(&AnyError::error("its quorum has stopped"))))
             }
             Ok(answer) => Ok(answer),
@@ -119,7 +119,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<BrokerId>, RpcError> {
         match self.call(Request::Append(request)).await? {
-            Answer::Append(answer) => Ok(answer),
+            VoterAnswer::Append(answer) => Ok(answer),
             _ => Err(self.nonsense("answer to an append")),
         }
     }
@@ -130,7 +130,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<VoteResponse<BrokerId>, RpcError> {
         match self.call(Request::Vote(request)).await? {
-            Answer::Vote(answer) => Ok(answer),
+            VoterAnswer::Vote(answer) => Ok(answer),
             _ => Err(self.nonsense("answer to a vote")),
         }
     }
@@ -141,8 +141,8 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<InstallSnapshotResponse<BrokerId>, RpcError<InstallSnapshotError>> {
         match self.call(Request::Snapshot(request)).await? {
-            Answer::Snapshot(answer) => Ok(answer),
-            Answer::Mismatch { expect, got } => {
+            VoterAnswer::Snapshot(answer) => Ok(answer),
+            VoterAnswer::Mismatch { expect, got } => {
                 let source = RaftError::APIError(SnapshotMismatch { expect, got }.into());
                 Err(RPCError::RemoteError(RemoteError::new(self.target, source)))
             }

@@ -49,7 +49,7 @@ pub(crate) enum Request {
 
 /// The other voter's reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum VoterAnswer {
     Vote(VoteResponse<BrokerId>),
     Append(AppendEntriesResponse<BrokerId>),
     Snapshot(InstallSnapshotResponse<BrokerId>),
@@ -111,18 +111,18 @@ impl Request {
     }
 }
 
-impl Answer {
+impl VoterAnswer {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         out.u8(VERSION);
         match self {
-            Answer::Vote(answer) => {
+            VoterAnswer::Vote(answer) => {
                 out.u8(VOTE);
                 out.vote(&answer.vote);
                 out.bool(answer.vote_granted);
                 out.log_id_option(answer.last_log_id.as_ref());
             }
-            Answer::Append(answer) => {
+            VoterAnswer::Append(answer) => {
                 out.u8(APPEND);
                 match answer {
                     AppendEntriesResponse::Success => out.u8(APPEND_SUCCESS),
@@ -137,40 +137,42 @@ impl Answer {
                     }
                 }
             }
-            Answer::Snapshot(answer) => {
+            VoterAnswer::Snapshot(answer) => {
                 out.u8(SNAPSHOT);
                 out.vote(&answer.vote);
             }
-            Answer::Mismatch { expect, got } => {
+            VoterAnswer::Mismatch { expect, got } => {
                 out.u8(MISMATCH);
                 for segment in [expect, got] {
                     out.bytes(segment.id.as_bytes());
                     out.u64(segment.offset);
                 }
             }
-            Answer::Stopped => out.u8(STOPPED),
+            VoterAnswer::Stopped => out.u8(STOPPED),
         }
         Bytes::from(out)
     }
 
-    pub(crate) fn decode(bytes: Bytes) -> Result<Answer, Malformed> {
+    pub(crate) fn decode(bytes: Bytes) -> Result<VoterAnswer, Malformed> {
         let mut input = Input::new(bytes);
         let answer = match begin(&mut input)? {
             VOTE => {
                 let vote = input.vote()?;
                 let vote_granted = input.bool("granted")?;
-                Answer::Vote(VoteResponse { vote, vote_granted, last_log_id: input.log_id_option()? })
+                VoterAnswer::Vote(VoteResponse { vote, vote_granted, last_log_id: input.log_id_option()? })
             }
-            APPEND => Answer::Append(match input.u8("append answer")? {
+            APPEND => VoterAnswer::Append(match input.u8("append answer")? {
                 APPEND_SUCCESS => AppendEntriesResponse::Success,
                 APPEND_CONFLICT => AppendEntriesResponse::Conflict,
                 APPEND_PARTIAL => AppendEntriesResponse::PartialSuccess(input.log_id_option()?),
                 APPEND_HIGHER => AppendEntriesResponse::HigherVote(input.vote()?),
                 _ => return Err(Malformed("append answer")),
             }),
-            SNAPSHOT => Answer::Snapshot(InstallSnapshotResponse { vote: input.vote()? }),
-            MISMATCH => Answer::Mismatch { expect: segment_id(&mut input)?, got: segment_id(&mut input)? },
-            STOPPED => Answer::Stopped,
+            SNAPSHOT => VoterAnswer::Snapshot(InstallSnapshotResponse { vote: input.vote()? }),
+            MISMATCH => {
+                VoterAnswer::Mismatch { expect: segment_id(&mut input)?, got: segment_id(&mut input)? }
+            }
+            STOPPED => VoterAnswer::Stopped,
             _ => return Err(Malformed("kind of answer")),
         };
         input.end()?;

@@ -79,9 +79,11 @@ impl ControllerNode {
         self.image.topic(TOPIC)?.partition(PARTITION).map(|partition| &**partition)
     }
 
-    /// Another node of the quorum takes over: what the core only remembers is lost.
-    pub fn fail_over(&mut self, now: Instant) {
+    /// Another node of the quorum takes over: what the core only remembers is lost. It makes whole what the
+    /// one before has broken off, and only then hears requests.
+    pub fn fail_over(&mut self, now: Instant) -> Result<(), String> {
         self.core = Controller::new(now, &self.image);
+        self.tick(now).map(drop)
     }
 
     /// The next decision that takes several entries of the log is the last of this core, and ends after some
@@ -219,7 +221,7 @@ impl ControllerNode {
             Rc::make_mut(&mut self.log).extend(records);
         }
         if breaks_off {
-            self.fail_over(now);
+            self.fail_over(now)?;
         }
         Ok(!breaks_off)
     }

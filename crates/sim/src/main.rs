@@ -10,12 +10,12 @@ use ottla_sim::txn::{self, TxnMutation};
 use ottla_sim::{Mutation, Options, Report, group, run};
 
 /// What the command line asks for.
-struct Asked {
+struct RunOptions {
     start: u64,
     seeds: u64,
     threads: usize,
     keep_going: bool,
-    world: Kind,
+    world: WorldKind,
     steps_max: Option<u64>,
     print: bool,
     mutation: Option<String>,
@@ -23,7 +23,7 @@ struct Asked {
 
 /// Which world is run.
 #[derive(Clone, Copy)]
-enum Kind {
+enum WorldKind {
     Cluster,
     Groups,
     Transactions,
@@ -76,14 +76,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+fn parse(mut args: impl Iterator<Item = String>) -> Result<RunOptions, String> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut asked = Asked {
+    let mut asked = RunOptions {
         start: 0,
         seeds: 1_000,
         threads,
         keep_going: false,
-        world: Kind::Cluster,
+        world: WorldKind::Cluster,
         steps_max: None,
         print: false,
         mutation: None,
@@ -99,8 +99,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--steps" => asked.steps_max = Some(number()?),
             "--threads" => asked.threads = number()?.max(1) as usize,
             "--keep-going" => asked.keep_going = true,
-            "--groups" => asked.world = Kind::Groups,
-            "--transactions" => asked.world = Kind::Transactions,
+            "--groups" => asked.world = WorldKind::Groups,
+            "--transactions" => asked.world = WorldKind::Transactions,
             "--trace" => asked.print = true,
             "--mutation" => asked.mutation = Some(args.next().ok_or("--mutation needs a name")?),
             _ => return Err(format!("{arg} is not known")),
@@ -109,25 +109,25 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
     Ok(asked)
 }
 
-fn runner(asked: &Asked) -> Result<RunSeed, String> {
+fn runner(asked: &RunOptions) -> Result<RunSeed, String> {
     let name = asked.mutation.as_deref();
     match asked.world {
-        Kind::Cluster => {
+        WorldKind::Cluster => {
             let mut options = Options { print: asked.print, ..Options::default() };
             options.steps_max = asked.steps_max.unwrap_or(options.steps_max);
             options.mutation = mutation(name, &Mutation::ALL)?;
             Ok(Box::new(move |seed| run(seed, &options)))
         }
-        Kind::Groups => {
+        WorldKind::Groups => {
             let mut options = group::run::Options { print: asked.print, ..Default::default() };
             options.steps_max = asked.steps_max.unwrap_or(options.steps_max);
             options.mutation = mutation(name, &group::Mutation::ALL)?;
             Ok(Box::new(move |seed| group::run(seed, &options)))
         }
-        Kind::Transactions if asked.steps_max.is_some() => {
+        WorldKind::Transactions if asked.steps_max.is_some() => {
             Err("--steps: transactions run for a time, not for steps".to_owned())
         }
-        Kind::Transactions => {
+        WorldKind::Transactions => {
             let (mutation, print) = (mutation(name, &TxnMutation::ALL)?, asked.print);
             Ok(Box::new(move |seed| txn::run(seed, mutation, print)))
         }

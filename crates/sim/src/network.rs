@@ -7,7 +7,7 @@ use crate::rng::Rng;
 
 /// Who sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Party {
     Controller,
     /// By index, not by broker id.
     Broker(usize),
@@ -18,7 +18,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Network {
     /// Links that carry nothing, each in one direction.
-    dead: BTreeSet<(Place, Place)>,
+    dead: BTreeSet<(Party, Party)>,
     /// Of a thousand messages.
     pub lost: u64,
     /// Of a thousand messages: these take up to `slow_ms`.
@@ -32,7 +32,7 @@ impl Network {
     }
 
     /// How long a message takes; `None` if it does not arrive.
-    pub fn carry(&self, rng: &mut Rng, from: Place, to: Place) -> Option<Duration> {
+    pub fn carry(&self, rng: &mut Rng, from: Party, to: Party) -> Option<Duration> {
         let lost = self.dead.contains(&(from, to)) || (self.lost > 0 && rng.chance(self.lost));
         let slow = self.slow > 0 && rng.chance(self.slow);
         let time =
@@ -40,11 +40,11 @@ impl Network {
         (!lost).then_some(time)
     }
 
-    pub fn cut(&mut self, from: Place, to: Place) {
+    pub fn cut(&mut self, from: Party, to: Party) {
         self.dead.insert((from, to));
     }
 
-    pub fn heal(&mut self, from: Place, to: Place) {
+    pub fn heal(&mut self, from: Party, to: Party) {
         self.dead.remove(&(from, to));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::code::Code;
 use crate::codec::{self, Presence};
-use crate::schema::{Kind, Message, Struct, Type};
+use crate::schema::{Message, MessageKind, Struct, Type};
 use crate::{names, parse, read, types, write};
 
 /// The module of one message.
@@ -31,13 +31,13 @@ pub fn message(message: &Message) -> Result<String, String> {
 /// `ProduceRequest`: request, key 0, versions 3-13, flexible in 9+.
 fn describe(message: &Message) -> String {
     let kind = match message.kind {
-        Kind::Request => "request",
-        Kind::Response => "response",
-        Kind::Header => "header",
-        Kind::Metadata => "metadata record",
-        Kind::CoordinatorKey => "key of a coordinator record",
-        Kind::CoordinatorValue => "value of a coordinator record",
-        Kind::Data => "data",
+        MessageKind::Request => "request",
+        MessageKind::Response => "response",
+        MessageKind::Header => "header",
+        MessageKind::Metadata => "metadata record",
+        MessageKind::CoordinatorKey => "key of a coordinator record",
+        MessageKind::CoordinatorValue => "value of a coordinator record",
+        MessageKind::Data => "data",
     };
     let mut text = format!("`{}`: {kind}", message.name);
     if let Some(key) = message.key {
@@ -88,14 +88,14 @@ fn imports(code: &mut Code, message: &Message, body: &str) {
     if mentions(body, "Uuid") {
         code.add("use crate::ids::Uuid;");
     }
-    if message.kind == Kind::Request {
+    if message.kind == MessageKind::Request {
         let response = message.name.replace("Request", "Response");
         code.add(format!("use crate::messages::{response};"));
     }
     code.add("use crate::primitives::{");
     names.chunks(8).for_each(|line| code.add(format!("{},", line.join(", "))));
     code.add("};");
-    if message.kind == Kind::Request {
+    if message.kind == MessageKind::Request {
         code.add("use crate::protocol::ApiKey;");
     }
 }
@@ -182,7 +182,7 @@ fn traits(code: &mut Code, message: &Message) {
     code.add("return Err(EncodeError::UnsupportedVersion { message: Self::NAME, version });");
     code.add("}\nself.write(s, version)\n}\n}");
     code.blank();
-    if message.kind == Kind::Request {
+    if message.kind == MessageKind::Request {
         let stem = name.trim_end_matches("Request");
         code.add(format!("impl Request for {name} {{"));
         code.add(format!("const KEY: ApiKey = ApiKey::{stem};"));
@@ -190,7 +190,10 @@ fn traits(code: &mut Code, message: &Message) {
         code.add("}");
         code.blank();
     }
-    let is_keyed = matches!(message.kind, Kind::Metadata | Kind::CoordinatorKey | Kind::CoordinatorValue);
+    let is_keyed = matches!(
+        message.kind,
+        MessageKind::Metadata | MessageKind::CoordinatorKey | MessageKind::CoordinatorValue
+    );
     if let (Some(key), true) = (message.key, is_keyed) {
         code.add(format!("impl {name} {{"));
         code.add("/// The number of this type of record in its log.");

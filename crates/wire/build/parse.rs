@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::schema::{Field, Kind, Message, Struct, Type, Versions};
+use crate::schema::{Field, Message, MessageKind, Struct, Type, Versions};
 
 /// One line of the schema: how deep it is indented, and its words.
 struct Line<'a> {
@@ -151,15 +151,15 @@ fn type_of(word: &str) -> Type {
     }
 }
 
-fn kind_of(word: &str) -> Result<Kind, String> {
+fn kind_of(word: &str) -> Result<MessageKind, String> {
     Ok(match word {
-        "request" => Kind::Request,
-        "response" => Kind::Response,
-        "header" => Kind::Header,
-        "metadata" => Kind::Metadata,
-        "coordinator-key" => Kind::CoordinatorKey,
-        "coordinator-value" => Kind::CoordinatorValue,
-        "data" => Kind::Data,
+        "request" => MessageKind::Request,
+        "response" => MessageKind::Response,
+        "header" => MessageKind::Header,
+        "metadata" => MessageKind::Metadata,
+        "coordinator-key" => MessageKind::CoordinatorKey,
+        "coordinator-value" => MessageKind::CoordinatorValue,
+        "data" => MessageKind::Data,
         _ => return Err(format!("unknown kind of message: {word}")),
     })
 }

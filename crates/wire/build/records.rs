@@ -1,14 +1,14 @@
 //! The enum over the records of the metadata log.
 
 use crate::code::Code;
-use crate::schema::{Kind, Message};
+use crate::schema::{Message, MessageKind};
 
 /// The part of Kafka whose metadata records make up the metadata log. Others use the same frame with keys of
 /// their own.
 const ORIGIN: &str = "kafka-metadata";
 
 pub fn metadata_record(messages: &[Message]) -> String {
-    let is_ours = |m: &&Message| m.kind == Kind::Metadata && m.origin.as_deref() == Some(ORIGIN);
+    let is_ours = |m: &&Message| m.kind == MessageKind::Metadata && m.origin.as_deref() == Some(ORIGIN);
     let records: Vec<&Message> = messages.iter().filter(is_ours).collect();
     let mut code = Code::default();
     code.add("//! One record of the metadata log, of any type.");

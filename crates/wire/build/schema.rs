@@ -20,7 +20,7 @@ impl Versions {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     Request,
     Response,
     Header,
@@ -35,7 +35,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Message {
     pub name: String,
-    pub kind: Kind,
+    pub kind: MessageKind,
     pub key: Option<i16>,
     pub listeners: Vec<String>,
     pub versions: Versions,

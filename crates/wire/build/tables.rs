@@ -2,10 +2,10 @@
 
 use crate::code::Code;
 use crate::names;
-use crate::schema::{Kind, Message};
+use crate::schema::{Message, MessageKind};
 
 pub fn api_key(messages: &[Message]) -> Result<String, String> {
-    let requests: Vec<&Message> = messages.iter().filter(|m| m.kind == Kind::Request).collect();
+    let requests: Vec<&Message> = messages.iter().filter(|m| m.kind == MessageKind::Request).collect();
     let mut rows = Vec::new();
     for request in &requests {
         let stem = request.name.trim_end_matches("Request");

@@ -153,7 +153,7 @@ fn large_frame(len: usize, start: usize, count: &[u8], filling: u8) -> Bytes {
     frame.into()
 }
 
-fn check_price(kind: &common::Kind, version: i16, frame: Bytes) {
+fn check_price(kind: &common::MessageType, version: i16, frame: Bytes) {
     let len = frame.len();
     let (bytes, _) = asked_by(|| (kind.reads)(frame, version));
     let allowed = SMALL_FRAME_ALLOCATED_MAX + ALLOCATED_PER_BYTE_MAX * len;

@@ -63,13 +63,13 @@ async fn keep(call: &Call<'_>) {
     }
 }
 
-type Waiting = oneshot::Receiver<Result<Offset, DeleteError>>;
+type PendingDelete = oneshot::Receiver<Result<Offset, DeleteError>>;
 
 async fn begin(
     partition: &Arc<PartitionHandle>,
     offset: i64,
     deadline: Instant,
-) -> Result<Waiting, ErrorCode> {
+) -> Result<PendingDelete, ErrorCode> {
     let before = match offset {
         -1 => DeleteTo::HighWatermark,
         offset if offset < 0 => return Err(ErrorCode::OffsetOutOfRange),
@@ -81,7 +81,7 @@ async fn begin(
     Ok(waiting)
 }
 
-async fn end(begun: Result<Waiting, ErrorCode>) -> Result<Offset, ErrorCode> {
+async fn end(begun: Result<PendingDelete, ErrorCode>) -> Result<Offset, ErrorCode> {
     // A removed partition does not answer.
     begun?.await.map_err(|_| ErrorCode::NotLeaderOrFollower)?.map_err(ErrorCode::from)
 }

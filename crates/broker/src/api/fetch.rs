@@ -35,8 +35,8 @@ use super::frame::encode_parts;
 use super::shared::new_leaders::NewLeaders;
 use crate::door::{Operation, Resource, Throttled};
 use crate::fetch::{
-    Asked, Content, FetchSession, Found, Opened, PartitionId, ReadFailure, Reader, SessionError, TopicRef,
-    epoch, plan,
+    Content, FetchSession, Found, Opened, PartitionFetch, PartitionId, ReadFailure, Reader, SessionError,
+    TopicRef, epoch, plan,
 };
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::Published;
@@ -81,12 +81,12 @@ fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
 /// One fetch: its partitions, its reader, and its session.
 struct Fetch {
     reader: Reader,
-    kind: Kind,
-    wanted: Vec<(PartitionId, Asked)>,
+    kind: FetchKind,
+    wanted: Vec<(PartitionId, PartitionFetch)>,
 }
 
 /// How a fetch relates to sessions.
-enum Kind {
+enum FetchKind {
     /// The answer has all partitions.
     Full { session: Option<Opened> },
     /// The answer has only partitions with news.
@@ -123,7 +123,7 @@ impl Pass {
 /// A partition whose plan must wait for the disk.
 struct ColdPlan {
     partition: Arc<PartitionHandle>,
-    asked: Asked,
+    asked: PartitionFetch,
     max_bytes: usize,
     whole_batch: bool,
 }
@@ -137,7 +137,7 @@ impl Fetch {
         // Sessions of followers take precedence, so nobody gets one by just claiming to be a follower.
         let follower = matches!(reader, Reader::Follower { .. })
             && check_incarnation(&call.ctx.published.load(), reader).is_ok();
-        let mut fetch = Fetch { reader, kind: Kind::Full { session: None }, wanted: Vec::new() };
+        let mut fetch = Fetch { reader, kind: FetchKind::Full { session: None }, wanted: Vec::new() };
         match request.session_epoch {
             // The client ends its session, or has none.
             ..=-1 => {
@@ -149,7 +149,7 @@ impl Fetch {
                 fetch.wanted = asked(request, by_id);
                 let mut session = FetchSession::default();
                 fetch.wanted.iter().for_each(|(id, asked)| session.want(id.clone().detached(), *asked));
-                fetch.kind = Kind::Full { session: sessions.open(now, session, follower, by_id) };
+                fetch.kind = FetchKind::Full { session: sessions.open(now, session, follower, by_id) };
             }
             next => {
                 let opened = sessions.resume(now, request.session_id, next, by_id)?;
@@ -162,7 +162,7 @@ impl Fetch {
                     fetch.wanted = session.wanted().map(|(id, asked)| (id.clone(), asked)).collect();
                     sessions.resized(opened.id, session.len());
                 }
-                fetch.kind = Kind::Incremental(opened);
+                fetch.kind = FetchKind::Incremental(opened);
             }
         }
         Ok(fetch)
@@ -227,7 +227,7 @@ impl Fetch {
         &self,
         published: &Published,
         partition: &PartitionHandle,
-        asked: &Asked,
+        asked: &PartitionFetch,
         max_bytes: usize,
         whole_batch: bool,
     ) -> Result<Found, ReadFailure> {
@@ -289,15 +289,15 @@ impl Fetch {
     async fn answer(self, call: &Call<'_>, pass: Pass, files: &mut Vec<ReadPlan>) -> FetchResponse {
         let mut response = FetchResponse::default();
         let session = match &self.kind {
-            Kind::Full { session } => session.as_ref(),
-            Kind::Incremental(session) => Some(session),
+            FetchKind::Full { session } => session.as_ref(),
+            FetchKind::Incremental(session) => Some(session),
         };
         response.session_id = session.map_or(0, |session| session.id);
         let mut sent = 0;
         for ((id, asked), looked) in self.wanted.iter().zip(pass.looked) {
             let data = self.partition_data(call, id, asked, looked, files).await;
             let news = session.is_none_or(|session| lock(session).tell(id, &data));
-            if news || matches!(self.kind, Kind::Full { .. }) {
+            if news || matches!(self.kind, FetchKind::Full { .. }) {
                 sent += data.records.as_ref().map_or(0, Records::len);
                 push(&mut response, id, data);
             }
@@ -313,7 +313,7 @@ impl Fetch {
         &self,
         call: &Call<'_>,
         id: &PartitionId,
-        asked: &Asked,
+        asked: &PartitionFetch,
         looked: Looked,
         files: &mut Vec<ReadPlan>,
     ) -> PartitionData {
@@ -482,13 +482,13 @@ fn reader(request: &FetchRequest) -> Reader {
     }
 }
 
-fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, Asked)> {
+fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, PartitionFetch)> {
     let mut all = Vec::new();
     for topic in &request.topics {
         let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
         for partition in &topic.partitions {
             let id = PartitionId { topic: named.clone(), index: PartitionIndex(partition.partition) };
-            let asked = Asked {
+            let asked = PartitionFetch {
                 offset: Offset(partition.fetch_offset),
                 max_bytes: partition.partition_max_bytes,
                 current_epoch: epoch(partition.current_leader_epoch),

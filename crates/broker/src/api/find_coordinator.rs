@@ -25,7 +25,7 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
 /// The address of a coordinator: node, host and port.
-type Place = (BrokerId, Str, u16);
+type CoordinatorAddress = (BrokerId, Str, u16);
 
 pub async fn handle(call: &mut Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if call.version >= SEVERAL_VERSION {
@@ -47,7 +47,7 @@ struct NotFound {
     message: &'static str,
 }
 
-async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFound> {
+async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<CoordinatorAddress, NotFound> {
     let topic = match key_type {
         GROUP => InternalTopic::Offsets,
         TRANSACTION => InternalTopic::TransactionState,
@@ -78,7 +78,7 @@ async fn find(call: &Call<'_>, key_type: i8, key: &str) -> Result<Place, NotFoun
     Ok((id, endpoint.host.clone(), endpoint.port))
 }
 
-fn coordinator(key: Str, found: Result<Place, NotFound>) -> Coordinator {
+fn coordinator(key: Str, found: Result<CoordinatorAddress, NotFound>) -> Coordinator {
     match found {
         Ok((id, host, port)) => {
             Coordinator { key, node_id: id.0, host, port: i32::from(port), ..Default::default() }

@@ -36,9 +36,9 @@ use crate::published::Published;
 const AUTO_CREATE_TIMEOUT_MS: i32 = 10_000;
 
 pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataResponse {
-    let asked = Asked::of(&request, call.version);
+    let asked = RequestedTopics::of(&request, call.version);
     let published = call.ctx.published.load();
-    if let Asked::These(topics) = &asked
+    if let RequestedTopics::These(topics) = &asked
         && request.allow_auto_topic_creation
         && auto_creates(call)
     {
@@ -53,8 +53,10 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
     };
     let topics = match asked {
         // Topics that the client may not see are left out.
-        Asked::All => image.topics().filter(|topic| may_see(topic)).map(|topic| describe(topic)).collect(),
-        Asked::These(topics) => topics
+        RequestedTopics::All => {
+            image.topics().filter(|topic| may_see(topic)).map(|topic| describe(topic)).collect()
+        }
+        RequestedTopics::These(topics) => topics
             .iter()
             .map(|topic| match find(call, image, topic, request.allow_auto_topic_creation) {
                 Ok(found) => describe(found),
@@ -78,18 +80,18 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
 }
 
 /// The topics that a request is about.
-enum Asked<'a> {
+enum RequestedTopics<'a> {
     All,
     These(&'a [MetadataRequestTopic]),
 }
 
-impl Asked<'_> {
-    fn of(request: &MetadataRequest, version: i16) -> Asked<'_> {
+impl RequestedTopics<'_> {
+    fn of(request: &MetadataRequest, version: i16) -> RequestedTopics<'_> {
         match &request.topics {
-            None => Asked::All,
+            None => RequestedTopics::All,
             // Version 0 has no null. There an empty list means all topics.
-            Some(topics) if version == 0 && topics.is_empty() => Asked::All,
-            Some(topics) => Asked::These(topics),
+            Some(topics) if version == 0 && topics.is_empty() => RequestedTopics::All,
+            Some(topics) => RequestedTopics::These(topics),
         }
     }
 }

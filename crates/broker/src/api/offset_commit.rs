@@ -27,7 +27,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 use super::frame::{decode, encode};
 use super::shared::unknown_partitions;
 use crate::context::Context;
-use crate::coordinator::ask::{Answer, TOO_LATE};
+use crate::coordinator::ask::{PendingAnswer, TOO_LATE};
 use crate::door::{Admitted, Operation, Resource, Session, Throttled, admit};
 use crate::published::Published;
 use crate::shard::Letters;
@@ -76,7 +76,7 @@ struct Pending {
     mute: Duration,
     /// The partitions that the coordinator was asked to commit.
     asked: Vec<OffsetCommitResponseTopic>,
-    answer: Option<Result<Answer<OffsetCommitRequest>, ErrorCode>>,
+    answer: Option<Result<PendingAnswer<OffsetCommitRequest>, ErrorCode>>,
 }
 
 async fn take(

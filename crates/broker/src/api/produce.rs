@@ -124,7 +124,7 @@ struct Pending {
 }
 
 /// The place of an outcome in the response, by topic and partition, and the size of the append.
-struct Place {
+struct OutcomePlace {
     topic: usize,
     partition: usize,
     bytes: usize,
@@ -138,7 +138,7 @@ struct Run<'a> {
     wall: Timestamp,
     appends: Vec<(&'a PartitionHandle, AppendRequest)>,
     /// The places for the outcomes of the appends, in order.
-    places: Vec<Place>,
+    places: Vec<OutcomePlace>,
     /// The appends that are part of transactions.
     writes: Vec<TransactionalWrite>,
 }
@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
             match taken {
                 Ok((partition, batch, terms)) => {
                     let bytes = batch.total_len();
-                    self.places.push(Place { topic: topic_at, partition: answers.len(), bytes });
+                    self.places.push(OutcomePlace { topic: topic_at, partition: answers.len(), bytes });
                     if let Some(id) = terms.transactional_id.as_ref().filter(|_| is_transactional(&batch)) {
                         let (request, append) = (pending.number, self.appends.len());
                         let write = TransactionalWrite::new(id, pending.version, request, append, &batch);
@@ -443,7 +443,7 @@ fn answer_all(
     ctx: &Context,
     listener: &str,
     requests: Vec<Pending>,
-    places: &[Place],
+    places: &[OutcomePlace],
     appended: Option<(&AppendGroup, &Refused)>,
     started: Instant,
 ) -> Result<Vec<Response>, CloseReason> {

@@ -27,11 +27,11 @@ const QUEUE_LEN: usize = 256;
 /// The way to the controller. Cheap to clone.
 #[derive(Clone)]
 pub struct ControllerHandle {
-    queue: mpsc::Sender<Asked>,
+    queue: mpsc::Sender<QueuedRequest>,
 }
 
 /// A request and the waiter for its answer.
-pub struct Asked {
+pub struct QueuedRequest {
     request: Request,
     answer: Waiter,
 }
@@ -89,7 +89,7 @@ impl From<ProposeError> for AskError {
 }
 
 impl ControllerHandle {
-    pub fn new() -> (ControllerHandle, mpsc::Receiver<Asked>) {
+    pub fn new() -> (ControllerHandle, mpsc::Receiver<QueuedRequest>) {
         let (queue, asked) = mpsc::channel(QUEUE_LEN);
         (ControllerHandle { queue }, asked)
     }
@@ -97,7 +97,7 @@ impl ControllerHandle {
     /// Sends a request and waits until its answer is true on this broker.
     pub async fn ask<R: TryFrom<Response>>(&self, request: impl Into<Request>) -> Result<R, AskError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked { request: request.into(), answer };
+        let asked = QueuedRequest { request: request.into(), answer };
         self.queue.send(asked).await.map_err(|_| AskError::Stopping)?;
         let response = answered.await.map_err(|_| AskError::Stopping)??;
         R::try_from(response).map_err(|_| AskError::Unknown("the controller answered something else".into()))
@@ -106,7 +106,7 @@ impl ControllerHandle {
     /// Sends a request if there is room, and does not wait for the answer. Returns false if there was no
     /// room.
     pub fn offer(&self, request: impl Into<Request>) -> bool {
-        self.queue.try_send(Asked { request: request.into(), answer: oneshot::channel().0 }).is_ok()
+        self.queue.try_send(QueuedRequest { request: request.into(), answer: oneshot::channel().0 }).is_ok()
     }
 
     /// Like [`ControllerHandle::ask`], but gives up after the `timeout_ms` of a request. The change may still
@@ -121,7 +121,7 @@ impl ControllerHandle {
     }
 }
 
-impl Asked {
+impl QueuedRequest {
     fn refuse(self, error: AskError) {
         // An error means that the caller has stopped waiting.
         let _gone = self.answer.send(Err(error));

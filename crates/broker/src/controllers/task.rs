@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::round::Round;
-use super::{AskError, Asked, Random, Waiter};
+use super::{AskError, QueuedRequest, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
 
@@ -62,7 +62,7 @@ enum Ended {
 
 impl<L: MetadataLog> ControllerTask<L> {
     /// Serves requests until all handles are gone or the metadata log has stopped.
-    pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
+    pub async fn run(self, mut asked: mpsc::Receiver<QueuedRequest>) {
         let mut leadership = self.log.leadership();
         // The epoch in which an earlier proposal may still be applied.
         let mut unsure = None;
@@ -93,7 +93,7 @@ impl<L: MetadataLog> ControllerTask<L> {
     /// Refuses requests until `done`. `None` if all handles are gone.
     async fn turn_away<T>(
         &self,
-        asked: &mut mpsc::Receiver<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
         done: impl Future<Output = T>,
     ) -> Option<T> {
         let mut done = pin!(done);
@@ -139,7 +139,7 @@ impl<L: MetadataLog> ControllerTask<L> {
 }
 
 impl<L: MetadataLog> Term<'_, L> {
-    async fn serve(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Ended {
+    async fn serve(&mut self, asked: &mut mpsc::Receiver<QueuedRequest>) -> Ended {
         let mut waiting = Vec::with_capacity(TAKEN_MAX);
         let ended = match self.work(asked, &mut waiting).await {
             Ok(()) => Ended::Closed,
@@ -154,8 +154,8 @@ impl<L: MetadataLog> Term<'_, L> {
     /// Works until all handles are gone. Requests left in `waiting` are undecided.
     async fn work(
         &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        waiting: &mut Vec<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
+        waiting: &mut Vec<QueuedRequest>,
     ) -> Result<(), Ended> {
         let mut ticks = tokio::time::interval(Controller::TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,8 +179,8 @@ impl<L: MetadataLog> Term<'_, L> {
     /// count before its absence does.
     async fn look_after(
         &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        waiting: &mut Vec<Asked>,
+        asked: &mut mpsc::Receiver<QueuedRequest>,
+        waiting: &mut Vec<QueuedRequest>,
         ticks: &mut Interval,
     ) -> Result<(), Ended> {
         let mut before = asked.len();
@@ -196,7 +196,7 @@ impl<L: MetadataLog> Term<'_, L> {
         Ok(())
     }
 
-    async fn decide_all(&mut self, waiting: &mut Vec<Asked>) -> Result<(), Ended> {
+    async fn decide_all(&mut self, waiting: &mut Vec<QueuedRequest>) -> Result<(), Ended> {
         while !waiting.is_empty() {
             self.decide(waiting).await?;
         }
@@ -204,10 +204,10 @@ impl<L: MetadataLog> Term<'_, L> {
     }
 
     /// Decides as many requests from the front of `waiting` as fit into one round, and logs them.
-    async fn decide(&mut self, waiting: &mut Vec<Asked>) -> Result<(), Ended> {
+    async fn decide(&mut self, waiting: &mut Vec<QueuedRequest>) -> Result<(), Ended> {
         let mut round = self.round()?;
         let mut taken = 0;
-        for Asked { request, .. } in waiting.iter() {
+        for QueuedRequest { request, .. } in waiting.iter() {
             if !round.takes(request) {
                 break;
             }

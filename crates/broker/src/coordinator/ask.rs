@@ -9,7 +9,7 @@ use ottla_wire::protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::desk::Coordinators;
-use super::kind::{Asked, Kind, Letter, Proof};
+use super::kind::{CoordinatorKind, Letter, PendingRequest, Proof};
 use crate::shard::Letters;
 
 /// Kafka's code for this: clients of any age then look for the coordinator and ask again.
@@ -17,16 +17,16 @@ pub const TOO_LATE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
 /// One request to coordinators of a kind.
 pub trait Ask {
-    type Kind: Kind;
+    type Kind: CoordinatorKind;
 
     /// The answer to it.
     type Answer;
 
-    fn question(self) -> <Self::Kind as Kind>::Question;
+    fn question(self) -> <Self::Kind as CoordinatorKind>::Question;
 
     /// Picks its answer out of all answers of the kind. `None` for the answer to another request, which never
     /// happens.
-    fn answer(answer: <Self::Kind as Kind>::Answer) -> Option<Self::Answer>;
+    fn answer(answer: <Self::Kind as CoordinatorKind>::Answer) -> Option<Self::Answer>;
 }
 
 /// Declares the requests of a kind: a type for each variant of its questions, and its answer.
@@ -59,14 +59,14 @@ impl Coordinators {
         index: PartitionIndex,
         request: <A::Kind as Coordinator>::Request,
         proof: Option<Proof>,
-    ) -> Result<Answer<A>, ErrorCode> {
+    ) -> Result<PendingAnswer<A>, ErrorCode> {
         let published = self.published.load();
         let topic = A::Kind::TOPIC.topic();
         let partition = published.partition(topic, index).map_err(|_| ErrorCode::NotCoordinator)?;
         let (answer, answered) = oneshot::channel();
-        let asked = Box::new(Asked { request, proof, answer });
+        let asked = Box::new(PendingRequest { request, proof, answer });
         letters.add(partition, Letter::<A::Kind>::Ask(asked));
-        Ok(Answer(answered))
+        Ok(PendingAnswer(answered))
     }
 
     /// Sends a request to the coordinator of a partition.
@@ -75,7 +75,7 @@ impl Coordinators {
         index: PartitionIndex,
         request: <A::Kind as Coordinator>::Request,
         proof: Option<Proof>,
-    ) -> Result<Answer<A>, ErrorCode> {
+    ) -> Result<PendingAnswer<A>, ErrorCode> {
         let mut letters = Letters::default();
         let answer = self.write_to(&mut letters, index, request, proof)?;
         letters.send().await;
@@ -84,7 +84,7 @@ impl Coordinators {
 
     /// Runs `look` on every coordinator of a kind that serves on this broker, and returns the results. Its
     /// work delays the partitions in the same shard.
-    pub async fn look<K: Kind, T: Send + 'static>(
+    pub async fn look<K: CoordinatorKind, T: Send + 'static>(
         &self,
         look: impl Fn(&K) -> T + Clone + Send + 'static,
     ) -> Vec<T> {
@@ -107,9 +107,9 @@ impl Coordinators {
 }
 
 /// A pending answer.
-pub struct Answer<A: Ask>(oneshot::Receiver<Result<<A::Kind as Kind>::Answer, Unserved>>);
+pub struct PendingAnswer<A: Ask>(oneshot::Receiver<Result<<A::Kind as CoordinatorKind>::Answer, Unserved>>);
 
-impl<A: Ask> Answer<A> {
+impl<A: Ask> PendingAnswer<A> {
     /// Waits for it.
     pub async fn come(self) -> Result<A::Answer, ErrorCode> {
         match self.0.await {

@@ -8,14 +8,14 @@ use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
-use super::ask::{Answer, Ask};
+use super::ask::{Ask, PendingAnswer};
 use super::desk::Coordinators;
-use super::kind::{Home, Kind, Proof, Waiting};
+use super::kind::{AnswerWaiters, CoordinatorKind, Home, Proof};
 use super::kit::Metered;
 use super::world::World;
 use crate::shard::Letters;
 
-impl Kind for GroupCoordinator {
+impl CoordinatorKind for GroupCoordinator {
     const NAME: &'static str = "group coordinator";
     const TOPIC: InternalTopic = InternalTopic::Offsets;
 
@@ -41,7 +41,7 @@ impl Kind for GroupCoordinator {
         world.codec
     }
 
-    fn deliver(replies: Vec<Reply>, waiting: &mut Waiting<Response>, _home: &Home) {
+    fn deliver(replies: Vec<Reply>, waiting: &mut AnswerWaiters<Response>, _home: &Home) {
         for reply in replies {
             waiting.answer(reply.to, reply.response);
         }
@@ -117,7 +117,7 @@ impl Groups<'_> {
         letters: &mut Letters,
         caller: Caller,
         request: R,
-    ) -> Result<Answer<R>, ErrorCode> {
+    ) -> Result<PendingAnswer<R>, ErrorCode> {
         let index = self.partition_for(&group_of(&request)).await?;
         self.desk.write_to(letters, index, Call { caller, request: request.into() }, None)
     }

@@ -21,7 +21,7 @@ use ottla_wire::{Instant, LeaderEpoch, Offset};
 
 use super::desk::Coordinators;
 use super::internal;
-use super::kind::{Asked, Home, Kind, Letter, Waiting};
+use super::kind::{AnswerWaiters, CoordinatorKind, Home, Letter, PendingRequest};
 use super::kit::{Counted, Kit, Metered};
 use crate::partition::PartitionHandle;
 use crate::shard::{Letters, LodgerMail, Partition};
@@ -108,28 +108,28 @@ impl Lodger for Coordinating {
 }
 
 /// A coordinator, and the waiters for its answers.
-pub struct Hosted<K: Kind> {
+pub struct Hosted<K: CoordinatorKind> {
     host: Host<AtHome<K>>,
     home: Home,
-    waiting: Waiting<K::Answer>,
+    waiting: AnswerWaiters<K::Answer>,
     /// Its status when last looked at, and its entry in the gauge for that status.
     status: HostStatus,
     counted: Option<Counted>,
 }
 
 /// The host's access to this broker.
-struct AtHome<K: Kind> {
+struct AtHome<K: CoordinatorKind> {
     home: Home,
     /// Set while the coordinator serves.
     metered: Option<Metered>,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Kind> Hosted<K> {
+impl<K: CoordinatorKind> Hosted<K> {
     pub fn new(home: Home) -> Hosted<K> {
         let at_home = AtHome { home: home.clone(), metered: None, kind: PhantomData };
         let host = Host::new(at_home);
-        Hosted { host, home, waiting: Waiting::default(), status: HostStatus::Away, counted: None }
+        Hosted { host, home, waiting: AnswerWaiters::default(), status: HostStatus::Away, counted: None }
     }
 
     pub fn lodger(&mut self) -> &mut dyn Lodger {
@@ -173,7 +173,7 @@ impl<K: Kind> Hosted<K> {
         }
     }
 
-    fn ask(&mut self, at: &Moment, asked: Asked<K>, partition: &Partition) {
+    fn ask(&mut self, at: &Moment, asked: PendingRequest<K>, partition: &Partition) {
         let claim = asked.proof.map_or(Ok(()), |proof| proof.check(partition));
         let ticket = self.waiting.add(asked.answer);
         match self.host.ask(at, ticket, asked.request, claim) {
@@ -209,7 +209,7 @@ fn count_load(kit: &Kit, took: Duration) {
     kit.counts.load_micros.fetch_add(micros, Ordering::Relaxed);
 }
 
-impl<K: Kind> Household for AtHome<K> {
+impl<K: CoordinatorKind> Household for AtHome<K> {
     type Core = K;
 
     const NAME: &'static str = K::NAME;
@@ -237,7 +237,7 @@ impl<K: Kind> Household for AtHome<K> {
 }
 
 /// Delivers a letter if it is for this kind.
-fn hand<K: Kind>(
+fn hand<K: CoordinatorKind>(
     hosted: &mut Hosted<K>,
     at: &Moment,
     mail: LodgerMail,
@@ -263,7 +263,7 @@ enum Failed {
 /// Reads the log to its end and sends the result to the shard. Ends silently when this broker no longer leads
 /// in that epoch. Tries again if the log cannot be read, because a coordinator that lacks records would
 /// answer wrongly.
-async fn load<K: Kind>(home: Home, mut load: Load<K>) {
+async fn load<K: CoordinatorKind>(home: Home, mut load: Load<K>) {
     while is_wanted(&home, &load) {
         match read_on(&home, &mut load).await {
             Ok((frame, end)) => {
@@ -281,7 +281,7 @@ async fn load<K: Kind>(home: Home, mut load: Load<K>) {
     }
 }
 
-async fn read_on<K: Kind>(home: &Home, load: &mut Load<K>) -> Result<(Frame<K>, Offset), Failed> {
+async fn read_on<K: CoordinatorKind>(home: &Home, load: &mut Load<K>) -> Result<(Frame<K>, Offset), Failed> {
     let Home { partition, kit, .. } = home;
     // The semaphore is never closed.
     let _room = kit.loads.acquire().await;
@@ -294,13 +294,13 @@ async fn read_on<K: Kind>(home: &Home, load: &mut Load<K>) -> Result<(Frame<K>, 
     Ok((frame, end))
 }
 
-fn is_wanted<K: Kind>(home: &Home, load: &Load<K>) -> bool {
+fn is_wanted<K: CoordinatorKind>(home: &Home, load: &Load<K>) -> bool {
     let view = home.partition.view();
     view.replica.role == ViewRole::Leader && view.replica.leader_epoch == load.epoch
 }
 
 /// Logs the number of records that could not be replayed, in one line.
-fn tell_of<K: Kind>(skipped: &Skipped, partition: &PartitionHandle) {
+fn tell_of<K: CoordinatorKind>(skipped: &Skipped, partition: &PartitionHandle) {
     if let Some((offset, error)) = &skipped.first {
         let (topic, index, count) = (&partition.topic, partition.index.0, skipped.count);
         tracing::warn!(%topic, partition = index, count, %offset, %error, "a {} skips records", K::NAME);

@@ -18,7 +18,7 @@ use crate::partition::PartitionHandle;
 use crate::shard::Partition;
 
 /// A kind of coordinator: its core, and its connection to the broker.
-pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
+pub trait CoordinatorKind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'static {
     /// Its name in the log.
     const NAME: &'static str;
 
@@ -44,7 +44,7 @@ pub trait Kind: Coordinator<Request: Send, Outbound: Send> + Send + Sized + 'sta
     fn codec(world: &World) -> Codec;
 
     /// Carries out the outbound effects of a core at `home`.
-    fn deliver(outbound: Vec<Self::Outbound>, waiting: &mut Waiting<Self::Answer>, home: &Home);
+    fn deliver(outbound: Vec<Self::Outbound>, waiting: &mut AnswerWaiters<Self::Answer>, home: &Home);
 }
 
 /// The place of a coordinator, and the state it shares with the others.
@@ -60,8 +60,8 @@ pub struct Home {
 pub type Act<K> = dyn FnOnce(&mut K, &Moment, &mut Output<<K as Coordinator>::Outbound>) + Send;
 
 /// A message to a coordinator.
-pub enum Letter<K: Kind> {
-    Ask(Box<Asked<K>>),
+pub enum Letter<K: CoordinatorKind> {
+    Ask(Box<PendingRequest<K>>),
     /// The result of work that the core asked for. Dropped if the core cannot write now: it asks again later.
     Act(Box<Act<K>>),
     /// A look at the core. Dropped if the coordinator does not serve.
@@ -72,7 +72,7 @@ pub enum Letter<K: Kind> {
 
 /// A request and the waiter for its answer. If it is dropped, the waiter learns that this broker is not the
 /// coordinator.
-pub struct Asked<K: Kind> {
+pub struct PendingRequest<K: CoordinatorKind> {
     pub request: K::Request,
     /// For a write in a producer's transaction: evidence that this partition is part of it, too.
     pub proof: Option<Proof>,
@@ -98,18 +98,18 @@ impl Proof {
 }
 
 /// The waiters for answers, by ticket.
-pub struct Waiting<A> {
+pub struct AnswerWaiters<A> {
     next: u64,
     by_ticket: HashMap<Ticket, oneshot::Sender<Result<A, Unserved>>>,
 }
 
-impl<A> Default for Waiting<A> {
-    fn default() -> Waiting<A> {
-        Waiting { next: 0, by_ticket: HashMap::new() }
+impl<A> Default for AnswerWaiters<A> {
+    fn default() -> AnswerWaiters<A> {
+        AnswerWaiters { next: 0, by_ticket: HashMap::new() }
     }
 }
 
-impl<A> Waiting<A> {
+impl<A> AnswerWaiters<A> {
     /// Issues a ticket for a waiter. Tickets are not reused, so no answer reaches the wrong waiter.
     pub fn add(&mut self, waiter: oneshot::Sender<Result<A, Unserved>>) -> Ticket {
         self.next += 1;

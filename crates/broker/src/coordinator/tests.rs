@@ -30,7 +30,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use super::internal::OFFSETS_TOPIC;
-use super::kind::{Asked, Letter, Proof};
+use super::kind::{Letter, PendingRequest, Proof};
 use super::kit::Kit;
 use super::verify::begin;
 use super::{Coordinators, World};
@@ -160,7 +160,8 @@ impl Partition {
         let (answer, answered) = oneshot::channel();
         let call = Call { caller: Caller { version: 5, ..Caller::default() }, request };
         let mut letters = Letters::default();
-        let letter = Letter::<GroupCoordinator>::Ask(Box::new(Asked { request: call, proof, answer }));
+        let letter =
+            Letter::<GroupCoordinator>::Ask(Box::new(PendingRequest { request: call, proof, answer }));
         letters.add(&self.handle, letter);
         letters.send().await;
         answered.await.ok()

@@ -14,7 +14,7 @@ use ottla_wire::{InternalTopic, LeaderEpoch, PartitionIndex};
 
 use super::ask::{Ask, asks};
 use super::desk::Coordinators;
-use super::kind::{Home, Kind, Letter, Waiting};
+use super::kind::{AnswerWaiters, CoordinatorKind, Home, Letter};
 use super::kit::Metered;
 use super::txn_markers;
 use super::world::World;
@@ -24,7 +24,7 @@ use crate::shard::Letters;
 /// `request.timeout.ms`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-impl Kind for TxnCoordinator {
+impl CoordinatorKind for TxnCoordinator {
     const NAME: &'static str = "transaction coordinator";
     const TOPIC: InternalTopic = InternalTopic::TransactionState;
 
@@ -48,7 +48,7 @@ impl Kind for TxnCoordinator {
         Codec::None
     }
 
-    fn deliver(outbound: Vec<Outbound>, waiting: &mut Waiting<Response>, home: &Home) {
+    fn deliver(outbound: Vec<Outbound>, waiting: &mut AnswerWaiters<Response>, home: &Home) {
         let mut asked = Vec::new();
         for one in outbound {
             match one {

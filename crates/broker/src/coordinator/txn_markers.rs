@@ -28,11 +28,11 @@ struct Pending {
     token: MarkerToken,
     /// The outcomes known so far.
     partitions: Vec<(Str, PartitionIndex, MarkerOutcome)>,
-    asked: Option<Asked>,
+    asked: Option<SentMarkers>,
 }
 
 /// The markers that were sent, and the partition of each.
-struct Asked {
+struct SentMarkers {
     group: Arc<AppendGroup>,
     partitions: Vec<(Str, PartitionIndex)>,
 }
@@ -76,7 +76,7 @@ fn begin(home: &Home, asked: WriteMarkers, deadline: Instant, markers: &mut Shar
             markers.add(partition, request, &group, at);
         }
         let partitions = here.into_iter().map(|(topic, index, _)| (topic, index)).collect();
-        Asked { group, partitions }
+        SentMarkers { group, partitions }
     });
     let WriteMarkers { transactional_id, token, .. } = asked;
     Pending { transactional_id, token, partitions: known, asked: asked_of }
@@ -94,7 +94,7 @@ fn is_gone(home: &Home, asked: &WriteMarkers, image: &Image, (topic, index): (&s
 
 async fn end(home: Home, pending: Pending) {
     let Pending { transactional_id, token, mut partitions, asked } = pending;
-    if let Some(Asked { group, partitions: asked }) = asked {
+    if let Some(SentMarkers { group, partitions: asked }) = asked {
         group.done().await;
         for (at, (topic, index)) in asked.into_iter().enumerate() {
             let outcome = match group.outcome(at) {

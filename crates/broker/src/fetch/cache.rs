@@ -166,7 +166,7 @@ impl Cache {
 mod tests {
     use ottla_wire::{Offset, PartitionIndex};
 
-    use super::super::read::Asked;
+    use super::super::read::PartitionFetch;
     use super::super::session::{PartitionId, TopicRef};
     use super::*;
 
@@ -177,7 +177,7 @@ mod tests {
             let offset = Offset::ZERO;
             session.want(
                 id,
-                Asked {
+                PartitionFetch {
                     offset,
                     max_bytes: 1,
                     current_epoch: None,

@@ -9,5 +9,5 @@ mod read;
 mod session;
 
 pub use cache::{Opened, SessionError, Sessions};
-pub use read::{Asked, Content, Found, ReadFailure, Reader, plan, unreadable};
+pub use read::{Content, Found, PartitionFetch, ReadFailure, Reader, plan, unreadable};
 pub use session::{FetchSession, PartitionId, TopicRef, epoch};

@@ -14,7 +14,7 @@ use crate::partition::{PartitionError, PartitionHandle};
 
 /// What a fetch asks of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct PartitionFetch {
     pub offset: Offset,
     pub max_bytes: i32,
     /// The leader epoch that the reader knows (KIP-320).
@@ -111,7 +111,7 @@ pub fn unreadable(error: &ReadError) -> ErrorCode {
 /// memory.
 pub fn plan(
     partition: &PartitionHandle,
-    asked: &Asked,
+    asked: &PartitionFetch,
     reader: Reader,
     max_bytes: usize,
     whole_batch: bool,

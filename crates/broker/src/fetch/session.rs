@@ -9,7 +9,7 @@ use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::primitives::Str;
 use ottla_wire::{LeaderEpoch, PartitionIndex, TopicId};
 
-use super::read::Asked;
+use super::read::PartitionFetch;
 
 /// A topic in a request: by name up to version 12, by id from version 13.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub struct PartitionId {
 /// A partition of a session: what the client wants of it, and the last answer.
 #[derive(Clone, Debug)]
 pub struct SessionPartition {
-    pub asked: Asked,
+    pub asked: PartitionFetch,
     told: Option<Told>,
     /// Its position in the order of service.
     turn: u64,
@@ -57,7 +57,7 @@ impl FetchSession {
     }
 
     /// Adds a partition, or changes what is wanted of it. A known one keeps its position.
-    pub fn want(&mut self, id: PartitionId, asked: Asked) {
+    pub fn want(&mut self, id: PartitionId, asked: PartitionFetch) {
         if let Some(known) = self.partitions.get_mut(&id) {
             known.asked = asked;
             return;
@@ -75,7 +75,7 @@ impl FetchSession {
     }
 
     /// All partitions in the order of service.
-    pub fn wanted(&self) -> impl Iterator<Item = (&PartitionId, Asked)> {
+    pub fn wanted(&self) -> impl Iterator<Item = (&PartitionId, PartitionFetch)> {
         self.order.values().filter_map(|id| self.partitions.get(id).map(|partition| (id, partition.asked)))
     }
 
@@ -137,8 +137,8 @@ mod tests {
         PartitionId { topic: TopicRef::Name("t".into()), index: PartitionIndex(index) }
     }
 
-    fn asked(offset: i64) -> Asked {
-        Asked {
+    fn asked(offset: i64) -> PartitionFetch {
+        PartitionFetch {
             offset: Offset(offset),
             max_bytes: 100,
             current_epoch: None,

@@ -23,7 +23,7 @@ const FETCH_BY_NAME_MAX: i16 = 12;
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a fetch asked for.
-pub(super) struct Asked {
+pub(super) struct FetchTarget {
     partition: TopicPartition,
     generation: u64,
     offset: Offset,
@@ -36,7 +36,7 @@ impl Consumer {
         let now = seam::now();
         let metadata = self.cluster.metadata();
         let mut look_again = now + LOOK_AGAIN;
-        let mut by_broker: BTreeMap<BrokerId, Vec<(Asked, LeaderEpoch)>> = BTreeMap::new();
+        let mut by_broker: BTreeMap<BrokerId, Vec<(FetchTarget, LeaderEpoch)>> = BTreeMap::new();
         let mut leaderless = false;
         for (partition, assigned) in &self.assigned {
             let Position::At { offset } = assigned.position else { continue };
@@ -57,7 +57,7 @@ impl Consumer {
                 .filter(|(broker, until)| *until > now && metadata.brokers.contains_key(broker));
             let from = preferred.map_or(leader, |(broker, _)| broker);
             let (partition, generation) = (partition.clone(), assigned.generation);
-            by_broker.entry(from).or_default().push((Asked { partition, generation, offset }, epoch));
+            by_broker.entry(from).or_default().push((FetchTarget { partition, generation, offset }, epoch));
         }
         if leaderless {
             self.cluster.refresh_soon();
@@ -73,9 +73,9 @@ impl Consumer {
         look_again
     }
 
-    fn fetch(&mut self, broker: BrokerId, asked: Vec<(Asked, LeaderEpoch)>) {
+    fn fetch(&mut self, broker: BrokerId, asked: Vec<(FetchTarget, LeaderEpoch)>) {
         let (request, version_max) = self.request(&asked);
-        let asked: Vec<Asked> = asked.into_iter().map(|(asked, _)| asked).collect();
+        let asked: Vec<FetchTarget> = asked.into_iter().map(|(asked, _)| asked).collect();
         for one in &asked {
             if let Some(assigned) = self.assigned.get_mut(&one.partition) {
                 assigned.in_flight = true;
@@ -97,7 +97,7 @@ impl Consumer {
         });
     }
 
-    fn request(&self, asked: &[(Asked, LeaderEpoch)]) -> (FetchRequest, i16) {
+    fn request(&self, asked: &[(FetchTarget, LeaderEpoch)]) -> (FetchRequest, i16) {
         let metadata = self.cluster.metadata();
         let mut version_max = i16::MAX;
         let mut request = FetchRequest {
@@ -135,7 +135,7 @@ impl Consumer {
     pub(super) fn fetched(
         &mut self,
         broker: BrokerId,
-        asked: Vec<Asked>,
+        asked: Vec<FetchTarget>,
         answer: Result<FetchResponse, Error>,
     ) {
         self.fetching.remove(&broker);
@@ -188,7 +188,12 @@ impl Consumer {
         }
     }
 
-    fn read_partition(&mut self, asked: Asked, data: PartitionData, endpoints: &BTreeMap<BrokerId, Broker>) {
+    fn read_partition(
+        &mut self,
+        asked: FetchTarget,
+        data: PartitionData,
+        endpoints: &BTreeMap<BrokerId, Broker>,
+    ) {
         let reading = self.reading();
         let preferred_until = seam::now() + self.cluster.config().metadata_max_age;
         let Some(assigned) = self.assigned.get_mut(&asked.partition) else { return };
@@ -212,7 +217,7 @@ impl Consumer {
 
     fn refused(
         &mut self,
-        asked: Asked,
+        asked: FetchTarget,
         error: ApiError,
         data: &PartitionData,
         endpoints: &BTreeMap<BrokerId, Broker>,

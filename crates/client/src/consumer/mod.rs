@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::offsets::{self, IsolationLevel, Listed, OffsetSpec};
 use crate::seam::{self, Instant};
 pub use config::{ConsumerConfig, OffsetReset};
-use fetch::Asked;
+use fetch::FetchTarget;
 use fetched::{Fetched, Reading};
 use locate::Located;
 
@@ -59,7 +59,7 @@ pub struct Consumer {
 
 /// What comes back from a task.
 enum Event {
-    Fetched { broker: BrokerId, asked: Vec<Asked>, answer: Result<FetchResponse, Error> },
+    Fetched { broker: BrokerId, asked: Vec<FetchTarget>, answer: Result<FetchResponse, Error> },
     Located(Vec<Located>),
 }
 

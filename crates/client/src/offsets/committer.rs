@@ -61,7 +61,7 @@ fn ended() -> Error {
     Error::Waited { what: "a commit", after: Duration::ZERO }
 }
 
-struct Asked {
+struct QueuedCommit {
     who: GroupMetadata,
     offsets: Offsets,
     deadline: Instant,
@@ -70,7 +70,7 @@ struct Asked {
 
 /// Takes commits; a task carries them out until this is dropped and all are done.
 pub(crate) struct Committer {
-    queue: mpsc::Sender<Asked>,
+    queue: mpsc::Sender<QueuedCommit>,
     patience: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Committer {
     pub(crate) fn commit(&self, who: GroupMetadata, offsets: Offsets) -> Commit {
         let (done, commit) = oneshot::channel();
         let deadline = seam::now() + self.patience;
-        match self.queue.try_send(Asked { who, offsets, deadline, done }) {
+        match self.queue.try_send(QueuedCommit { who, offsets, deadline, done }) {
             Ok(()) => Commit(commit),
             Err(_) => {
                 Commit::settled(Err(Error::Waited { what: "room for a commit", after: Duration::ZERO }))
@@ -103,7 +103,7 @@ impl Committer {
 async fn run(
     coordinator: Arc<Coordinator>,
     identity: watch::Receiver<GroupMetadata>,
-    mut queue: mpsc::Receiver<Asked>,
+    mut queue: mpsc::Receiver<QueuedCommit>,
 ) {
     let mut next = None;
     loop {
@@ -114,7 +114,7 @@ async fn run(
                 None => return,
             },
         };
-        let Asked { who, mut offsets, mut deadline, done } = asked;
+        let QueuedCommit { who, mut offsets, mut deadline, done } = asked;
         let mut waiting = vec![done];
         while let Ok(another) = queue.try_recv() {
             // Another generation is another question: partitions may have changed hands in between.

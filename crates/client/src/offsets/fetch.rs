@@ -28,7 +28,7 @@ const ALL_PARTITIONS_MIN: i16 = 2;
 
 /// What is asked of one group.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct OffsetsQuery {
     pub(crate) group: Str,
     /// A member of a group of the consumer protocol says who it is and in which epoch.
     pub(crate) member: Option<(Str, i32)>,
@@ -41,14 +41,14 @@ pub(crate) struct Asked {
 pub(crate) async fn fetch(
     connection: &Connection,
     metadata: &Metadata,
-    asked: &[Asked],
+    asked: &[OffsetsQuery],
     require_stable: bool,
 ) -> BTreeMap<Str, Result<Committed, Error>> {
     let many = connection.version_of::<OffsetFetchRequest>().is_ok_and(|version| version >= MANY_GROUPS_MIN);
     if many {
         return match fetch_many(connection, metadata, asked, require_stable).await {
             Ok(mut found) => {
-                let mut take = |of: &Asked| found.remove(&of.group).unwrap_or_else(|| Err(missing()));
+                let mut take = |of: &OffsetsQuery| found.remove(&of.group).unwrap_or_else(|| Err(missing()));
                 asked.iter().map(|of| (of.group.clone(), take(of))).collect()
             }
             Err(error) => asked.iter().map(|of| (of.group.clone(), Err(error.clone()))).collect(),
@@ -64,7 +64,7 @@ pub(crate) async fn fetch(
 async fn fetch_many(
     connection: &Connection,
     metadata: &Metadata,
-    asked: &[Asked],
+    asked: &[OffsetsQuery],
     require_stable: bool,
 ) -> Result<BTreeMap<Str, Result<Committed, Error>>, Error> {
     let mut ids: BTreeMap<TopicId, Str> = BTreeMap::new();
@@ -120,7 +120,11 @@ fn read_many(
     found
 }
 
-async fn fetch_one(connection: &Connection, of: &Asked, require_stable: bool) -> Result<Committed, Error> {
+async fn fetch_one(
+    connection: &Connection,
+    of: &OffsetsQuery,
+    require_stable: bool,
+) -> Result<Committed, Error> {
     let version = connection.version_of::<OffsetFetchRequest>()?;
     let topics = of.partitions.as_ref().map(|partitions| {
         let topic = |(name, partition_indexes)| OffsetFetchRequestTopic { name, partition_indexes };

@@ -20,7 +20,7 @@ pub use committed::{Committed, GroupMetadata, OffsetAndMetadata, Offsets};
 pub use committer::Commit;
 pub(crate) use committer::Committer;
 pub(crate) use delete::delete;
-pub(crate) use fetch::{Asked, fetch};
+pub(crate) use fetch::{OffsetsQuery, fetch};
 pub use list::{IsolationLevel, Listed, ListedOffset, OffsetSpec};
 pub(crate) use list::{ask_once, list};
 pub(crate) use reader::{Found, Reader};

@@ -7,7 +7,7 @@ use ottla_wire::protocol::ErrorCode;
 use tokio::sync::watch;
 
 use super::committed::{GroupMetadata, OffsetAndMetadata};
-use super::fetch::{Asked, fetch};
+use super::fetch::{OffsetsQuery, fetch};
 use crate::cluster::{Lane, TopicPartition};
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
@@ -63,7 +63,7 @@ impl Reader {
         let member = is_member.then_some((identity.member_id, identity.generation));
         let metadata = self.coordinator.cluster().metadata();
         let connection = self.coordinator.connection(Lane::SHARED).await?;
-        let asked = Asked { group: group.clone(), member, partitions: Some(left.clone()) };
+        let asked = OffsetsQuery { group: group.clone(), member, partitions: Some(left.clone()) };
         let mut answers = fetch(&connection, &metadata, &[asked], true).await;
         let committed = answers.remove(&group).unwrap_or_else(|| Ok(BTreeMap::new()));
         if let Err(error) = &committed {

@@ -27,7 +27,7 @@ pub(super) struct Rules {
 pub(super) struct Accumulator {
     rules: Rules,
     dice: Dice,
-    topics: BTreeMap<Str, Waiting>,
+    topics: BTreeMap<Str, TopicQueues>,
     next_id: BatchId,
     /// Batches that are not settled, here or on their way.
     open: BTreeSet<BatchId>,
@@ -35,7 +35,7 @@ pub(super) struct Accumulator {
 
 /// What waits for one topic.
 #[derive(Default)]
-struct Waiting {
+struct TopicQueues {
     sticky: Sticky,
     /// Without empty ones.
     queues: BTreeMap<i32, VecDeque<Batch>>,
@@ -66,7 +66,7 @@ impl Accumulator {
         timestamp: Timestamp,
     ) -> (Delivery, bool) {
         if !self.topics.contains_key(&topic.name) {
-            self.topics.insert(topic.name.clone(), Waiting::default());
+            self.topics.insert(topic.name.clone(), TopicQueues::default());
         }
         let Some(waiting) = self.topics.get_mut(&topic.name) else { unreachable!("inserted above") };
         let key = record.key.as_deref().filter(|_| !self.rules.ignore_keys);
@@ -190,9 +190,9 @@ impl Accumulator {
     }
 }
 
-impl Waiting {
+impl TopicQueues {
     fn choose(&mut self, topic: &Topic, size: usize, dice: &Dice, rules: &Rules) -> i32 {
-        let Waiting { sticky, queues } = self;
+        let TopicQueues { sticky, queues } = self;
         let candidates = || {
             let candidate = |partition: &Partition| Candidate {
                 partition: partition.index,

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::groups::Group;
 use super::handlers;
 use super::txns::Txn;
-use super::wire::{Asked, listen};
+use super::wire::{ReceivedRequest, listen};
 
 /// What a broker does with a Produce request, in the order of the script; without one it obeys.
 #[derive(Clone, Debug)]
@@ -181,7 +181,7 @@ impl Brokers {
     async fn serve(self, id: usize, mut stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
         let mut buffer = BytesMut::new();
-        while let Some(asked) = Asked::next(&mut stream, &mut buffer).await {
+        while let Some(asked) = ReceivedRequest::next(&mut stream, &mut buffer).await {
             self.world().requests.push((id, asked.key, asked.version));
             let call = handlers::Call { brokers: &self, broker: id, asked };
             match call.answer().await {

@@ -9,12 +9,12 @@ use ottla_wire::primitives::{Records, Request, Str, decode_from};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::broker::{Brokers, Fault, World};
-use super::wire::Asked;
+use super::wire::ReceivedRequest;
 
 pub struct Call<'a> {
     pub brokers: &'a Brokers,
     pub broker: usize,
-    pub asked: Asked,
+    pub asked: ReceivedRequest,
 }
 
 /// The isolation level of a fetch.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_wire::messages::alter_partition_request::PartitionData as Asked;
+use ottla_wire::messages::alter_partition_request::PartitionData as AskedPartition;
 use ottla_wire::messages::alter_partition_response::{PartitionData, TopicData};
 use ottla_wire::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord};
 use ottla_wire::protocol::ErrorCode;
@@ -59,7 +59,7 @@ fn alter(
     call: &Call<'_>,
     leader: BrokerId,
     topic: TopicId,
-    asked: &Asked,
+    asked: &AskedPartition,
     config: &mut Option<TopicConfig>,
     records: &mut Vec<MetadataRecord>,
 ) -> Result<PartitionData, ErrorCode> {
@@ -91,7 +91,7 @@ fn check(
     image: &Image,
     leader: BrokerId,
     partition: &Partition,
-    asked: &Asked,
+    asked: &AskedPartition,
 ) -> Result<Vec<BrokerId>, ErrorCode> {
     let (leader_epoch, partition_epoch) =
         (LeaderEpoch(asked.leader_epoch), PartitionEpoch(asked.partition_epoch));
@@ -121,7 +121,7 @@ fn check(
 }
 
 /// Members and their epochs; versions before 3 do not say the epochs.
-fn asked_isr(asked: &Asked) -> Vec<(BrokerId, Option<BrokerEpoch>)> {
+fn asked_isr(asked: &AskedPartition) -> Vec<(BrokerId, Option<BrokerEpoch>)> {
     if asked.new_isr_with_epochs.is_empty() {
         return asked.new_isr.iter().map(|id| (BrokerId(*id), None)).collect();
     }
@@ -136,7 +136,7 @@ fn is_eligible(image: &Image, broker: BrokerId, epoch: Option<BrokerEpoch>) -> b
 
 fn check_recovery(
     partition: &Partition,
-    asked: &Asked,
+    asked: &AskedPartition,
     isr: &[BrokerId],
 ) -> Result<LeaderRecovery, ErrorCode> {
     let recovery = LeaderRecovery::from_code(asked.leader_recovery_state).ok_or(ErrorCode::InvalidRequest)?;

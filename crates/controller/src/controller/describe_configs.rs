@@ -23,18 +23,18 @@ pub fn describe_configs(
     settings: &BrokerSettings,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let asked = Asked { image, settings, request };
+    let asked = ConfigQuery { image, settings, request };
     let results = request.resources.iter().map(|resource| asked.resource(resource)).collect();
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
 
-struct Asked<'a> {
+struct ConfigQuery<'a> {
     image: &'a Image,
     settings: &'a BrokerSettings,
     request: &'a DescribeConfigsRequest,
 }
 
-impl Asked<'_> {
+impl ConfigQuery<'_> {
     fn resource(&self, resource: &DescribeConfigsResource) -> DescribeConfigsResult {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,

@@ -2,7 +2,7 @@
 
 /// What Prometheus calls a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -11,16 +11,16 @@ pub enum Kind {
 /// One metric.
 pub struct Family {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub help: &'static str,
 }
 
-impl Kind {
+impl MetricKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -28,7 +28,7 @@ impl Kind {
 /// Declares metrics, one a line.
 macro_rules! families {
     ($($constant:ident = $kind:ident $name:literal $help:literal;)+) => {
-        $(pub const $constant: Family = Family { name: $name, kind: Kind::$kind, help: $help };)+
+        $(pub const $constant: Family = Family { name: $name, kind: MetricKind::$kind, help: $help };)+
         #[cfg(test)]
         const ALL: &[&Family] = &[$(&$constant),+];
     };
@@ -122,7 +122,12 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ALL.len(), "each name once");
         for family in ALL {
-            assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.kind == MetricKind::Counter,
+                "{}",
+                family.name
+            );
             assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{}", family.name);
             assert!(family.name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{}", family.name);
         }

@@ -12,7 +12,7 @@ use ottla_wire::protocol::{ApiKey, ErrorCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::wire::{Asked, listen};
+use super::wire::{ReceivedRequest, listen};
 
 /// What the broker does with a request. Without a script it obeys.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl Fake {
 
 async fn serve(world: Arc<Mutex<World>>, mut stream: TcpStream) {
     let mut buffer = BytesMut::new();
-    while let Some(asked) = Asked::next(&mut stream, &mut buffer).await {
+    while let Some(asked) = ReceivedRequest::next(&mut stream, &mut buffer).await {
         let (deed, answer) = world.lock().unwrap().answer(&asked);
         if !perform(deed, &mut stream, &answer).await {
             return;
@@ -111,7 +111,7 @@ async fn serve(world: Arc<Mutex<World>>, mut stream: TcpStream) {
 
 impl World {
     /// What is done, and the answer that there is to it.
-    fn answer(&mut self, asked: &Asked) -> (Deed, Bytes) {
+    fn answer(&mut self, asked: &ReceivedRequest) -> (Deed, Bytes) {
         let obey = Deed::Obey(Duration::ZERO);
         self.requests.push((asked.key, asked.version));
         match asked.key {
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    fn api_versions(&self, asked: &Asked) -> Bytes {
+    fn api_versions(&self, asked: &ReceivedRequest) -> Bytes {
         let mut keys: BTreeSet<ApiKey> = self.version_max.keys().copied().collect();
         keys.extend([ApiKey::ApiVersions, ApiKey::Metadata]);
         let error_code = self.refusal.unwrap_or(ErrorCode::None).code();
@@ -161,7 +161,7 @@ async fn perform(deed: Deed, stream: &mut TcpStream, answer: &[u8]) -> bool {
 }
 
 /// The answer names the number of topics that were asked for, so that answers can be told apart.
-fn metadata(asked: &Asked) -> Bytes {
+fn metadata(asked: &ReceivedRequest) -> Bytes {
     let request: MetadataRequest = decode_from(asked.body.clone(), asked.version).unwrap();
     let controller_id = request.topics.as_ref().map_or(0, Vec::len) as i32;
     asked.answer(&MetadataResponse { controller_id, ..MetadataResponse::default() })

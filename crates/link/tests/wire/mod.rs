@@ -28,21 +28,21 @@ where
 }
 
 /// A request as it came.
-pub struct Asked {
+pub struct ReceivedRequest {
     pub key: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
     pub body: Bytes,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The next request of a connection; `None` when the peer has gone. `buffer` is what was read ahead.
-    pub async fn next(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<Asked> {
+    pub async fn next(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<ReceivedRequest> {
         loop {
             let length = buffer.first_chunk().map(|&prefix| i32::from_be_bytes(prefix) as usize);
             if let Some(length) = length.filter(|length| buffer.len() >= 4 + length) {
                 buffer.advance(4);
-                return Some(Asked::parse(buffer.split_to(length).freeze()));
+                return Some(ReceivedRequest::parse(buffer.split_to(length).freeze()));
             }
             if !matches!(stream.read_buf(buffer).await, Ok(1..)) {
                 return None;
@@ -50,12 +50,12 @@ impl Asked {
         }
     }
 
-    fn parse(frame: Bytes) -> Asked {
+    fn parse(frame: Bytes) -> ReceivedRequest {
         let key = ApiKey::from_code(i16::from_be_bytes([frame[0], frame[1]])).unwrap();
         let version = i16::from_be_bytes([frame[2], frame[3]]);
         let mut reader = Reader::new(frame);
         let header = RequestHeader::decode(&mut reader, request_header_version(key, version)).unwrap();
-        Asked { key, version, correlation_id: header.correlation_id, body: reader.rest() }
+        ReceivedRequest { key, version, correlation_id: header.correlation_id, body: reader.rest() }
     }
 
     /// An answer in the version of the request, with its length in front.

@@ -8,12 +8,12 @@ use ottla_wire::{Offset, Timestamp};
 
 use crate::config::LogConfig;
 use crate::disk::{DiskFile, Open};
-use crate::names::{Kind, random};
+use crate::names::{FileKind, random};
 use crate::reader::Bound;
 use crate::segment::cursor::{Cursor, LOOKUP_WINDOW};
 use crate::segment::index::UNPERSISTED_ENTRIES_MAX;
 use crate::segment::indexer::Indexer;
-use crate::segment::{Place, Segment, Sizes};
+use crate::segment::{LogFolder, Segment, Sizes};
 use crate::verdict::Verdict;
 
 /// What the owner knows of the segment that grows.
@@ -49,7 +49,7 @@ const RELATIVE_MAX: i64 = i32::MAX as i64;
 impl Active {
     /// The first segment of a log, whose file is made when it is first written to: a thousand partitions that
     /// nobody has used yet need not cost a thousand files.
-    pub fn planned(place: &Arc<Place>, base: Offset) -> io::Result<Active> {
+    pub fn planned(place: &Arc<LogFolder>, base: Offset) -> io::Result<Active> {
         let segment = Segment::new(place, base, Sizes::default(), base);
         let indexer = Indexer::resume(&segment)?;
         Ok(Active {
@@ -66,10 +66,10 @@ impl Active {
 
     /// A new segment and its file. Where that fails there is no file either: an empty one would say that the
     /// segment before it ends there.
-    pub fn create(place: &Arc<Place>, base: Offset, config: &LogConfig) -> io::Result<Active> {
+    pub fn create(place: &Arc<LogFolder>, base: Offset, config: &LogConfig) -> io::Result<Active> {
         let mut active = Active::planned(place, base)?;
         if let Err(error) = active.make_file(config) {
-            match place.disk.remove_file(&place.path(base, Kind::Log)) {
+            match place.disk.remove_file(&place.path(base, FileKind::Log)) {
                 Err(stays) if stays.kind() != io::ErrorKind::NotFound => return Err(stays),
                 Ok(()) | Err(_) => return Err(error),
             }

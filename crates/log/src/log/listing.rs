@@ -5,13 +5,13 @@ use std::io;
 
 use ottla_wire::Offset;
 
-use crate::names::{DELETED, Kind, file_name, parse_file_name};
-use crate::segment::Place;
+use crate::names::{DELETED, FileKind, file_name, parse_file_name};
+use crate::segment::LogFolder;
 
 /// What a folder holds.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub segments: BTreeMap<Offset, BTreeSet<Kind>>,
+    pub segments: BTreeMap<Offset, BTreeSet<FileKind>>,
     pub snapshots: BTreeSet<Offset>,
     /// Files that belong to nothing any more.
     pub leftovers: Vec<String>,
@@ -21,11 +21,11 @@ pub(super) struct Listing {
     pub unfinished: Option<String>,
 }
 
-pub(super) fn list(place: &Place) -> io::Result<Listing> {
+pub(super) fn list(place: &LogFolder) -> io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in place.disk.read_dir(&place.folder)? {
         match parse_file_name(&entry.name) {
-            Some((offset, Kind::Snapshot)) => {
+            Some((offset, FileKind::Snapshot)) => {
                 listing.snapshots.insert(offset);
             }
             Some((base, kind)) => {
@@ -39,8 +39,9 @@ pub(super) fn list(place: &Place) -> io::Result<Listing> {
         }
     }
     // Indexes without a log are what a deletion was about to remove.
-    let (segments, orphans): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        std::mem::take(&mut listing.segments).into_iter().partition(|(_, kinds)| kinds.contains(&Kind::Log));
+    let (segments, orphans): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut listing.segments)
+        .into_iter()
+        .partition(|(_, kinds)| kinds.contains(&FileKind::Log));
     for (base, kinds) in orphans {
         listing.leftovers.extend(kinds.into_iter().map(|kind| file_name(base, kind)));
         listing.orphans.insert(base);

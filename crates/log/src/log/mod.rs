@@ -26,7 +26,7 @@ use crate::dir::checkpoint::TopicPartition;
 use crate::dir::{DataDir, Doomed, Slot};
 use crate::reader::{Bound, LogReader, Shared};
 use crate::room::Room;
-use crate::segment::{Place, Segment};
+use crate::segment::{LogFolder, Segment};
 use crate::verdict::Verdict;
 use active::Active;
 pub use error::LogError;
@@ -46,7 +46,7 @@ use snapshots::Snapshots;
 #[derive(Debug)]
 pub struct Log {
     dir: DataDir,
-    place: Arc<Place>,
+    place: Arc<LogFolder>,
     name: TopicPartition,
     topic_id: Option<TopicId>,
     /// `partition.metadata` is still to be written.

@@ -13,7 +13,7 @@ use crate::dir::meta::{TEXT_BYTES_MAX, format_partition, parse_partition};
 use crate::dir::{DataDir, PARTITION_METADATA, Recovery};
 use crate::disk::{Disk, Open, read_file, write_all};
 use crate::names::folder_name;
-use crate::segment::Place;
+use crate::segment::LogFolder;
 
 /// A log that was opened.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Log {
             return Err(LogError::Offline(failure.to_string()));
         }
         let folder = dir.path().join(folder_name(topic, partition));
-        let place = Arc::new(Place::new(Arc::clone(dir.disk()), folder.clone()));
+        let place = Arc::new(LogFolder::new(Arc::clone(dir.disk()), folder.clone()));
         let failed = |error: io::Error| {
             let doing = format!("create {}", folder.display());
             dir.health().judge(&doing, &error);
@@ -95,7 +95,7 @@ impl Log {
         if let Some(failure) = dir.health().failure() {
             return Err(LogError::Offline(failure.to_string()));
         }
-        let place = Arc::new(Place::new(Arc::clone(dir.disk()), folder.clone()));
+        let place = Arc::new(LogFolder::new(Arc::clone(dir.disk()), folder.clone()));
         let found_id = read_topic(&**dir.disk(), &folder).map_err(|e| failed(dir, &place, e))?;
         if let (Some(found), Some(expected)) = (found_id, topic_id)
             && found != expected
@@ -163,7 +163,7 @@ impl Log {
 }
 
 /// A log could not be opened.
-pub(super) fn failed(dir: &DataDir, place: &Place, error: io::Error) -> LogError {
+pub(super) fn failed(dir: &DataDir, place: &LogFolder, error: io::Error) -> LogError {
     let doing = format!("open {}", place.folder.display());
     dir.health().judge(&doing, &error);
     LogError::Io { doing, error }

@@ -17,11 +17,11 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::{Kind, LEADER_EPOCHS, file_name};
+use crate::names::{FileKind, LEADER_EPOCHS, file_name};
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
-use crate::segment::{Place, Segment, Sizes};
+use crate::segment::{LogFolder, Segment, Sizes};
 
 /// A segment that is larger has an index with entries, unless it is one large batch.
 const UNINDEXED_BYTES_MAX: u64 = 64 << 10;
@@ -43,7 +43,7 @@ pub(super) struct Recovered {
 /// See [`super::Log::open`].
 pub(super) fn recover(
     dir: &DataDir,
-    place: &Arc<Place>,
+    place: &Arc<LogFolder>,
     config: &LogConfig,
     recovery: Recovery,
     replay: &mut dyn Replay,
@@ -72,7 +72,7 @@ pub(super) fn recover(
     loader.load(listing, recovery, replay).map_err(|error| of_folder(dir, place, error))
 }
 
-fn of_folder(dir: &DataDir, place: &Place, error: CursorError) -> LogError {
+fn of_folder(dir: &DataDir, place: &LogFolder, error: CursorError) -> LogError {
     match error {
         CursorError::Corrupt { position, what } => {
             LogError::Corrupt { path: place.folder.clone(), position, what }
@@ -83,7 +83,7 @@ fn of_folder(dir: &DataDir, place: &Place, error: CursorError) -> LogError {
 
 struct Loader<'a> {
     dir: &'a DataDir,
-    place: &'a Arc<Place>,
+    place: &'a Arc<LogFolder>,
     config: &'a LogConfig,
     /// Everything below was synced, indexes and all.
     trusted: Offset,
@@ -104,7 +104,7 @@ impl Loader<'_> {
         replay: &mut dyn Replay,
     ) -> Result<Recovered, CursorError> {
         let complete = listing.segments.last_key_value().is_some_and(|(_, kinds)| {
-            recovery.clean && kinds.contains(&Kind::Index) && kinds.contains(&Kind::TimeIndex)
+            recovery.clean && kinds.contains(&FileKind::Index) && kinds.contains(&FileKind::TimeIndex)
         });
         let (mut segments, last) = self.load_segments(&listing.segments)?;
         let active = match last {
@@ -136,7 +136,7 @@ impl Loader<'_> {
         }
         if !recovery.clean {
             for offset in snapshots.offsets.range(known..) {
-                let path = self.place.path(*offset, Kind::Snapshot);
+                let path = self.place.path(*offset, FileKind::Snapshot);
                 flush.snapshot_written(*offset, self.place.disk.open(&path, Open::Write)?);
             }
             flush.recovered();
@@ -163,7 +163,7 @@ impl Loader<'_> {
     /// The segments, and the indexer of the last one.
     fn load_segments(
         &mut self,
-        found: &BTreeMap<Offset, BTreeSet<Kind>>,
+        found: &BTreeMap<Offset, BTreeSet<FileKind>>,
     ) -> Result<(Vec<Arc<Segment>>, Option<Indexer>), CursorError> {
         let mut segments = Vec::with_capacity(found.len());
         let mut indexer = None;
@@ -174,8 +174,8 @@ impl Loader<'_> {
             if let Some(next) = next.filter(|_| sizes.log == 0) {
                 self.check_not_lost(*base, next, "empty")?;
             }
-            let indexed = kinds.contains(&Kind::Index)
-                && kinds.contains(&Kind::TimeIndex)
+            let indexed = kinds.contains(&FileKind::Index)
+                && kinds.contains(&FileKind::TimeIndex)
                 && !self.damaged.contains(base);
             // A recovery point at the very end of a segment may be older than the last entries of its
             // indexes.
@@ -217,7 +217,7 @@ impl Loader<'_> {
         if next > self.trusted || self.config.compact {
             return Ok(());
         }
-        let (name, last) = (file_name(base, Kind::Log), next.plus(-1));
+        let (name, last) = (file_name(base, FileKind::Log), next.plus(-1));
         let what = format!(
             "{name} is {what}, and the records {base} to {last} with it: restore it from a backup, or delete all \
              files whose names begin with {base:020} to go on without them"
@@ -225,13 +225,13 @@ impl Loader<'_> {
         Err(CursorError::Corrupt { position: 0, what })
     }
 
-    fn sizes(&mut self, base: Offset, kinds: &BTreeSet<Kind>) -> io::Result<Sizes> {
+    fn sizes(&mut self, base: Offset, kinds: &BTreeSet<FileKind>) -> io::Result<Sizes> {
         let len = |kind| match kinds.contains(&kind) {
             true => self.place.disk.len(&self.place.path(base, kind)),
             false => Ok(0),
         };
         let (log, index, times, txns) =
-            (len(Kind::Log)?, len(Kind::Index)?, len(Kind::TimeIndex)?, len(Kind::TxnIndex)?);
+            (len(FileKind::Log)?, len(FileKind::Index)?, len(FileKind::TimeIndex)?, len(FileKind::TxnIndex)?);
         let torn = index % 8 != 0 || times % 12 != 0;
         let lost = log > 0 && times == 0 || log > UNINDEXED_BYTES_MAX && index == 0;
         if torn || lost {
@@ -258,7 +258,7 @@ impl Loader<'_> {
 
     fn remove_segment(&mut self, base: Offset) -> io::Result<()> {
         let segment = Segment::new(self.place, base, Sizes::default(), base);
-        self.cut_bytes += self.place.disk.len(&self.place.path(base, Kind::Log))?;
+        self.cut_bytes += self.place.disk.len(&self.place.path(base, FileKind::Log))?;
         let delay = Duration::from_millis(self.config.file_delete_delay_ms);
         self.dir.doom(Doomed::Files(segment.retire()?), delay);
         Ok(())
@@ -271,7 +271,7 @@ impl Loader<'_> {
             let (walked, end) = self.walk_once(base, sizes, trusted, next)?;
             let contradicted = walked.cut || next.is_none() && trusted != Offset(i64::MAX);
             if end < trusted && trusted > base && contradicted {
-                let segment = self.place.path(base, Kind::Log);
+                let segment = self.place.path(base, FileKind::Log);
                 tracing::error!(segment = %segment.display(), %end, %trusted,
                     "log is damaged below what was synced: scanning the segment from its start");
                 trusted = base;
@@ -279,7 +279,7 @@ impl Loader<'_> {
             }
             let size = walked.segment.size();
             if walked.cut {
-                tracing::warn!(segment = %self.place.path(base, Kind::Log).display(), %end,
+                tracing::warn!(segment = %self.place.path(base, FileKind::Log).display(), %end,
                     bytes = sizes.log - size, "cut off the end of a segment that was not whole");
                 self.cut_bytes += sizes.log - size;
                 walked.segment.file()?.set_len(size)?;

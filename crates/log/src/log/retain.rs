@@ -4,7 +4,7 @@ use ottla_wire::messages::ProducerSnapshot;
 use ottla_wire::{Offset, Timestamp};
 
 use super::{Log, LogError};
-use crate::names::Kind;
+use crate::names::FileKind;
 use crate::segment::Segment;
 
 /// What retention has done.
@@ -83,7 +83,9 @@ impl Log {
         }
         // Records without a timestamp are as old as the file.
         let newest = match segment.largest_timestamp()? {
-            Timestamp::NONE => segment.place.disk.modified(&segment.place.path(segment.base, Kind::Log))?,
+            Timestamp::NONE => {
+                segment.place.disk.modified(&segment.place.path(segment.base, FileKind::Log))?
+            }
             largest => largest,
         };
         Ok(wall.0.saturating_sub(newest.0) > self.config.retention_ms)

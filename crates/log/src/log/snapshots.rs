@@ -13,8 +13,8 @@ use ottla_wire::primitives::{decode_from, encode_prefixed};
 
 use super::Log;
 use crate::disk::{Open, read_file, write_all};
-use crate::names::Kind;
-use crate::segment::{Place, Segment};
+use crate::names::FileKind;
+use crate::segment::{LogFolder, Segment};
 
 /// The version that Kafka writes and reads.
 const VERSION: i16 = 1;
@@ -37,7 +37,7 @@ impl Snapshots {
     /// once the log has grown again.
     pub fn newest_usable(
         &mut self,
-        place: &Place,
+        place: &LogFolder,
         known: Offset,
         log_end: Offset,
     ) -> io::Result<Option<(Offset, ProducerSnapshot)>> {
@@ -52,7 +52,7 @@ impl Snapshots {
                     removed = true;
                 }
                 Some(snapshot) if offset <= known => {
-                    self.newest_len = place.disk.len(&place.path(offset, Kind::Snapshot))?;
+                    self.newest_len = place.disk.len(&place.path(offset, FileKind::Snapshot))?;
                     usable = Some((offset, snapshot));
                     break;
                 }
@@ -74,7 +74,7 @@ impl Log {
             return Ok(());
         }
         let bytes = encode(producers)?;
-        let path = self.place.path(self.log_end, Kind::Snapshot);
+        let path = self.place.path(self.log_end, FileKind::Snapshot);
         let file = self.place.disk.open(&path, Open::Create)?;
         let written = file.set_len(0).and_then(|()| write_all(&*file, &[IoSlice::new(&bytes)], 0));
         written.inspect_err(|_| {
@@ -128,7 +128,7 @@ impl Log {
         // What the recovery point covers was synced with it.
         let covered = first.max(self.slot.checkpointed());
         for offset in self.snapshots.offsets.range(..=base).filter(|offset| **offset >= covered) {
-            self.place.disk.open(&self.place.path(*offset, Kind::Snapshot), Open::Write)?.sync_data()?;
+            self.place.disk.open(&self.place.path(*offset, FileKind::Snapshot), Open::Write)?.sync_data()?;
         }
         // It makes durable, too, that the segments below the first are gone.
         self.place.disk.sync_dir(&self.place.folder)?;
@@ -145,8 +145,8 @@ impl Log {
     }
 }
 
-pub(super) fn remove(place: &Place, offset: Offset) -> io::Result<()> {
-    match place.disk.remove_file(&place.path(offset, Kind::Snapshot)) {
+pub(super) fn remove(place: &LogFolder, offset: Offset) -> io::Result<()> {
+    match place.disk.remove_file(&place.path(offset, FileKind::Snapshot)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
@@ -154,8 +154,8 @@ pub(super) fn remove(place: &Place, offset: Offset) -> io::Result<()> {
 
 /// Reads a snapshot. `None` if it is damaged, as a crash may leave it, or speaks of what comes after its
 /// offset: then it is another's and has got a wrong name.
-pub(super) fn read(place: &Place, offset: Offset) -> io::Result<Option<ProducerSnapshot>> {
-    let path: PathBuf = place.path(offset, Kind::Snapshot);
+pub(super) fn read(place: &LogFolder, offset: Offset) -> io::Result<Option<ProducerSnapshot>> {
+    let path: PathBuf = place.path(offset, FileKind::Snapshot);
     let bytes = match read_file(&*place.disk, &path, SNAPSHOT_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
         read => read?,

@@ -14,7 +14,7 @@ use ottla_wire::batch::BatchHeader;
 use ottla_wire::{AbortedTxn, Offset, Timestamp};
 
 use crate::disk::Cold;
-use crate::names::Kind;
+use crate::names::FileKind;
 use crate::segment::Segment;
 use crate::segment::cursor::{Cursor, CursorError, Found, WALK_WINDOW};
 pub use plan::ReadPlan;
@@ -308,7 +308,7 @@ fn of_segment(segment: &Segment, error: CursorError) -> ReadError {
     match error {
         CursorError::Io(error) => error.into(),
         CursorError::Corrupt { position, what } => {
-            let path = segment.place.path(segment.base, Kind::Log);
+            let path = segment.place.path(segment.base, FileKind::Log);
             ReadError::Corrupt { path, position, what }
         }
     }

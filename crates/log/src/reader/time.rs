@@ -9,7 +9,7 @@ use ottla_wire::{LeaderEpoch, Offset, Timestamp};
 
 use super::{Bound, LogReader, NO_TIMESTAMP, ReadError, Span, below, of_segment};
 use crate::disk::{Cold, read_exact};
-use crate::names::Kind;
+use crate::names::FileKind;
 use crate::segment::Segment;
 use crate::segment::cursor::{Cursor, Found, LOOKUP_WINDOW, SCAN_WINDOW};
 
@@ -90,7 +90,7 @@ impl LogReader {
         wanted: impl Fn(&Stamp) -> bool,
     ) -> Result<Option<TimestampAndOffset>, ReadError> {
         let corrupt = |what: String| ReadError::Corrupt {
-            path: segment.place.path(segment.base, Kind::Log),
+            path: segment.place.path(segment.base, FileKind::Log),
             position: found.position,
             what,
         };

@@ -13,9 +13,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ottla_wire::Offset;
 
-use super::Place;
+use super::LogFolder;
 use crate::disk::{Cold, DiskFile, FileSlot, Open, read_exact_if, write_all};
-use crate::names::Kind;
+use crate::names::FileKind;
 
 /// Entries in memory beyond which the owner MUST call [`SparseIndex::persist`].
 pub(crate) const UNPERSISTED_ENTRIES_MAX: usize = 4096;
@@ -43,9 +43,9 @@ impl Entry {
 /// One index of one segment. Keys strictly increase.
 #[derive(Debug)]
 pub(crate) struct SparseIndex {
-    place: Arc<Place>,
+    place: Arc<LogFolder>,
     base: Offset,
-    kind: Kind,
+    kind: FileKind,
     slot: FileSlot,
     tail: ArcSwap<Tail>,
     block: ArcSwapOption<Block>,
@@ -68,15 +68,15 @@ struct Tail {
 
 impl SparseIndex {
     /// An index whose file holds `entries` entries (none: there need not be a file).
-    pub fn new(place: &Arc<Place>, base: Offset, kind: Kind, entries: usize) -> SparseIndex {
+    pub fn new(place: &Arc<LogFolder>, base: Offset, kind: FileKind, entries: usize) -> SparseIndex {
         let tail = ArcSwap::from_pointee(Tail { before: entries, entries: Growing::default() });
         let (place, slot) = (Arc::clone(place), FileSlot::default());
         SparseIndex { place, base, kind, slot, tail, block: ArcSwapOption::empty() }
     }
 
     /// Bytes of an entry.
-    pub fn entry_len(kind: Kind) -> usize {
-        if kind == Kind::TimeIndex { 12 } else { 8 }
+    pub fn entry_len(kind: FileKind) -> usize {
+        if kind == FileKind::TimeIndex { 12 } else { 8 }
     }
 
     pub fn len(&self) -> usize {
@@ -250,22 +250,22 @@ impl Block {
     }
 }
 
-fn encode(kind: Kind, entry: Entry, out: &mut Vec<u8>) {
+fn encode(kind: FileKind, entry: Entry, out: &mut Vec<u8>) {
     match kind {
-        Kind::TimeIndex => out.extend_from_slice(&entry.key.to_be_bytes()),
+        FileKind::TimeIndex => out.extend_from_slice(&entry.key.to_be_bytes()),
         _ => out.extend_from_slice(&(entry.key as u32).to_be_bytes()), // relative offsets are below 2^31
     }
     out.extend_from_slice(&entry.value.to_be_bytes());
 }
 
-fn decode(kind: Kind, bytes: &[u8]) -> Entry {
+fn decode(kind: FileKind, bytes: &[u8]) -> Entry {
     let mut number = [0; 8];
     let (key, value) = bytes.split_at(bytes.len() - 4);
     number[8 - key.len()..].copy_from_slice(key);
     let key = i64::from_be_bytes(number);
     let mut number = [0; 4];
     number.copy_from_slice(value);
-    debug_assert!(kind == Kind::TimeIndex || key >= 0);
+    debug_assert!(kind == FileKind::TimeIndex || key >= 0);
     Entry { key, value: u32::from_be_bytes(number) }
 }
 
@@ -333,16 +333,16 @@ mod tests {
     use super::*;
     use crate::disk::{Disk, MemDisk};
 
-    fn place() -> Arc<Place> {
+    fn place() -> Arc<LogFolder> {
         let disk = MemDisk::new();
         disk.create_dir("/t-0".as_ref()).unwrap();
-        Arc::new(Place::new(Arc::new(disk), "/t-0".into()))
+        Arc::new(LogFolder::new(Arc::new(disk), "/t-0".into()))
     }
 
     /// In memory, in the file, or in both: the same entries are found.
     #[test]
     fn floor_finds_the_last_entry_at_or_below() {
-        for kind in [Kind::Index, Kind::TimeIndex] {
+        for kind in [FileKind::Index, FileKind::TimeIndex] {
             let index = SparseIndex::new(&place(), Offset(100), kind, 0);
             assert_eq!(index.around(5, Cold::Wait).unwrap(), Around::default());
             for i in 0..3000 {
@@ -375,15 +375,15 @@ mod tests {
     #[test]
     fn zeros_after_the_last_entry_are_not_entries() {
         let place = place();
-        let index = SparseIndex::new(&place, Offset(0), Kind::Index, 0);
+        let index = SparseIndex::new(&place, Offset(0), FileKind::Index, 0);
         index.push(Entry { key: 5, value: 4100 });
         index.push(Entry { key: 9, value: 8300 });
         index.persist().unwrap();
         index.file(Open::Write).unwrap().set_len(80).unwrap();
-        let padded = SparseIndex::new(&place, Offset(0), Kind::Index, 10);
+        let padded = SparseIndex::new(&place, Offset(0), FileKind::Index, 10);
         assert_eq!(padded.read_all().unwrap().len(), 2);
-        let empty = SparseIndex::new(&place, Offset(3), Kind::Index, 0);
+        let empty = SparseIndex::new(&place, Offset(3), FileKind::Index, 0);
         empty.file(Open::Create).unwrap().set_len(80).unwrap();
-        assert_eq!(SparseIndex::new(&place, Offset(3), Kind::Index, 10).read_all().unwrap(), []);
+        assert_eq!(SparseIndex::new(&place, Offset(3), FileKind::Index, 10).read_all().unwrap(), []);
     }
 }

@@ -17,7 +17,7 @@ use ottla_wire::batch::HEADER_LEN;
 use ottla_wire::{Offset, Timestamp};
 
 use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
-use crate::names::{DELETED, Kind, file_name};
+use crate::names::{DELETED, FileKind, file_name};
 use crate::verdict::Verdict;
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
 use index::{Around, Entry, SparseIndex};
@@ -25,17 +25,17 @@ use txn_index::TxnIndex;
 
 /// Where the files of a log are.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LogFolder {
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
 }
 
-impl Place {
-    pub fn new(disk: Arc<dyn Disk>, folder: PathBuf) -> Place {
-        Place { disk, folder }
+impl LogFolder {
+    pub fn new(disk: Arc<dyn Disk>, folder: PathBuf) -> LogFolder {
+        LogFolder { disk, folder }
     }
 
-    pub fn path(&self, base: Offset, kind: Kind) -> PathBuf {
+    pub fn path(&self, base: Offset, kind: FileKind) -> PathBuf {
         self.folder.join(file_name(base, kind))
     }
 }
@@ -44,7 +44,7 @@ impl Place {
 /// truncated is replaced by a new `Segment` over the same file, so `size` and `end` only grow.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub place: Arc<Place>,
+    pub place: Arc<LogFolder>,
     pub base: Offset,
     log: FileSlot,
     pub offsets: SparseIndex,
@@ -71,14 +71,14 @@ pub(crate) struct Sizes {
 
 impl Segment {
     /// A segment whose files have these sizes and whose last batch ends at `end`.
-    pub fn new(place: &Arc<Place>, base: Offset, sizes: Sizes, end: Offset) -> Segment {
+    pub fn new(place: &Arc<LogFolder>, base: Offset, sizes: Sizes, end: Offset) -> Segment {
         let unknown = sizes.times > 0;
         Segment {
             place: Arc::clone(place),
             base,
             log: FileSlot::default(),
-            offsets: SparseIndex::new(place, base, Kind::Index, sizes.offsets),
-            times: SparseIndex::new(place, base, Kind::TimeIndex, sizes.times),
+            offsets: SparseIndex::new(place, base, FileKind::Index, sizes.offsets),
+            times: SparseIndex::new(place, base, FileKind::TimeIndex, sizes.times),
             txns: TxnIndex::new(place, base, sizes.txns),
             size: AtomicU64::new(sizes.log),
             end: AtomicI64::new(end.0),
@@ -135,7 +135,7 @@ impl Segment {
 
     /// The `.log` file, made if there is none.
     pub fn make_file(&self) -> io::Result<Arc<dyn DiskFile>> {
-        self.log.get(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), Open::Create)
+        self.log.get(&*self.place.disk, || self.place.path(self.base, FileKind::Log).into(), Open::Create)
     }
 
     /// The `.log` file.
@@ -146,7 +146,7 @@ impl Segment {
     /// The `.log` file for a read that is not to wait for the disk unless `cold` says so.
     pub fn file_if(&self, cold: Cold) -> io::Result<Arc<dyn DiskFile>> {
         self.used.store(true, Ordering::Relaxed);
-        self.log.get_if(&*self.place.disk, || self.place.path(self.base, Kind::Log).into(), cold)
+        self.log.get_if(&*self.place.disk, || self.place.path(self.base, FileKind::Log).into(), cold)
     }
 
     /// The files of the indexes, as far as they are open.
@@ -238,7 +238,7 @@ impl Segment {
 
     /// Paths of the files, whether they exist or not.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        Kind::OF_SEGMENT.into_iter().map(|kind| self.place.path(self.base, kind))
+        FileKind::OF_SEGMENT.into_iter().map(|kind| self.place.path(self.base, kind))
     }
 
     /// Renames the files out of the log; gives the new names. Those who have the files open can go on

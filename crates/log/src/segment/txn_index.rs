@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_wire::{AbortedTxn, Offset, ProducerId};
 
-use super::Place;
+use super::LogFolder;
 use crate::disk::{Cold, DiskFile, FileSlot, Open, read_exact_if, write_all};
-use crate::names::Kind;
+use crate::names::FileKind;
 
 pub(crate) const ENTRY_LEN: usize = 34;
 const VERSION: i16 = 0;
@@ -19,7 +19,7 @@ const BLOCK: u64 = 120;
 /// The entries, in the order of their markers. There is no file until there is an entry.
 #[derive(Debug)]
 pub(crate) struct TxnIndex {
-    place: Arc<Place>,
+    place: Arc<LogFolder>,
     base: Offset,
     slot: FileSlot,
     /// Entries that readers may see.
@@ -27,7 +27,7 @@ pub(crate) struct TxnIndex {
 }
 
 impl TxnIndex {
-    pub fn new(place: &Arc<Place>, base: Offset, count: u64) -> TxnIndex {
+    pub fn new(place: &Arc<LogFolder>, base: Offset, count: u64) -> TxnIndex {
         TxnIndex { place: Arc::clone(place), base, slot: FileSlot::default(), count: AtomicU64::new(count) }
     }
 
@@ -103,7 +103,7 @@ impl TxnIndex {
     }
 
     fn path(&self) -> Box<Path> {
-        self.place.path(self.base, Kind::TxnIndex).into()
+        self.place.path(self.base, FileKind::TxnIndex).into()
     }
 
     pub fn open_file(&self) -> Option<Arc<dyn DiskFile>> {

@@ -18,7 +18,7 @@ use crate::network::Answering;
 use crate::raft::{
     Batch, Entry, Membership, Payload, Proposal, SnapshotMeta, StoredMembership, Vote, log_id,
 };
-use crate::rpc::{Answer, Request};
+use crate::rpc::{Request, VoterAnswer};
 use crate::{MetadataLog, ProposeError, Quorum, Settings, StartError, Transport, TransportError};
 
 /// Connects all nodes, except those that are cut off.
@@ -310,18 +310,18 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-fn answers() -> Vec<Answer> {
+fn answers() -> Vec<VoterAnswer> {
     let vote = Vote::new(3, BrokerId(2));
     let segment = |id: &str, offset| SnapshotSegmentId { id: id.into(), offset };
     vec![
-        Answer::Vote(VoteResponse { vote, vote_granted: true, last_log_id: Some(log_id(1, 2)) }),
-        Answer::Append(AppendEntriesResponse::Success),
-        Answer::Append(AppendEntriesResponse::Conflict),
-        Answer::Append(AppendEntriesResponse::PartialSuccess(Some(log_id(1, 2)))),
-        Answer::Append(AppendEntriesResponse::HigherVote(vote)),
-        Answer::Snapshot(InstallSnapshotResponse { vote }),
-        Answer::Mismatch { expect: segment("a", 0), got: segment("b", 7) },
-        Answer::Stopped,
+        VoterAnswer::Vote(VoteResponse { vote, vote_granted: true, last_log_id: Some(log_id(1, 2)) }),
+        VoterAnswer::Append(AppendEntriesResponse::Success),
+        VoterAnswer::Append(AppendEntriesResponse::Conflict),
+        VoterAnswer::Append(AppendEntriesResponse::PartialSuccess(Some(log_id(1, 2)))),
+        VoterAnswer::Append(AppendEntriesResponse::HigherVote(vote)),
+        VoterAnswer::Snapshot(InstallSnapshotResponse { vote }),
+        VoterAnswer::Mismatch { expect: segment("a", 0), got: segment("b", 7) },
+        VoterAnswer::Stopped,
     ]
 }
 
@@ -349,9 +349,9 @@ fn messages_read_back_and_no_cut_one_does() {
     }
     for answer in answers() {
         let bytes = answer.encode();
-        assert_eq!(Answer::decode(bytes.clone()), Ok(answer));
+        assert_eq!(VoterAnswer::decode(bytes.clone()), Ok(answer));
         for len in 0..bytes.len() {
-            assert!(Answer::decode(bytes.slice(..len)).is_err(), "cut at {len}");
+            assert!(VoterAnswer::decode(bytes.slice(..len)).is_err(), "cut at {len}");
         }
     }
 }
@@ -359,13 +359,13 @@ fn messages_read_back_and_no_cut_one_does() {
 /// Reading any bytes from a peer ends, and allocates no more than the bytes justify.
 #[test]
 fn changed_messages_do_no_harm() {
-    for bytes in requests().iter().map(Request::encode).chain(answers().iter().map(Answer::encode)) {
+    for bytes in requests().iter().map(Request::encode).chain(answers().iter().map(VoterAnswer::encode)) {
         for i in 0..bytes.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut changed = bytes.to_vec();
                 changed[i] = value;
                 let _ = Request::decode(Bytes::from(changed.clone()));
-                let _ = Answer::decode(Bytes::from(changed));
+                let _ = VoterAnswer::decode(Bytes::from(changed));
             }
         }
     }

@@ -7,7 +7,7 @@ use ottla_wire::{Instant, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use super::batch::Value;
 use crate::message::{Message, RequestId};
-use crate::network::Place;
+use crate::network::Party;
 use crate::rng::Rng;
 
 /// When an answer is not waited for any longer.
@@ -19,8 +19,8 @@ pub struct Context<'a> {
     pub wall: Timestamp,
     pub rng: &'a mut Rng,
     /// Whom it takes for the leader.
-    pub leader: Place,
-    pub sends: &'a mut Vec<(Place, Message)>,
+    pub leader: Party,
+    pub sends: &'a mut Vec<(Party, Message)>,
     pub facts: &'a mut Vec<ClientFact>,
 }
 

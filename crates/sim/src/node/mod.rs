@@ -18,7 +18,7 @@ use ottla_log::MemDisk;
 use ottla_wire::{BrokerId, Instant, Offset};
 
 use crate::message::Message;
-use crate::network::Place;
+use crate::network::Party;
 use crate::rng::Rng;
 
 pub use partition::{PARTITION, TOPIC, Turn};
@@ -48,7 +48,7 @@ pub struct Node {
 /// What a process wants done when it has had its turn.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    pub sends: Vec<(Place, Message)>,
+    pub sends: Vec<(Party, Message)>,
     pub timers: Vec<(Duration, Timer)>,
     /// What it promised to callers: for the invariants.
     pub facts: Vec<Fact>,

@@ -9,7 +9,7 @@ use ottla_wire::{PartitionIndex, TopicId};
 
 use crate::message::RequestId;
 use crate::mutation::Mutation;
-use crate::network::Place;
+use crate::network::Party;
 
 pub use ottla_partition::Turn;
 
@@ -38,7 +38,7 @@ pub enum Out {
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    pub place: Place,
+    pub place: Party,
     pub request: RequestId,
     pub acks: ottla_replica::Acks,
 }

@@ -26,7 +26,7 @@ use super::serve::{Parked, consume};
 use super::{Fact, Node, Outbox, TOPIC, Timer, broker_id};
 use crate::message::{Message, RequestId};
 use crate::mutation::Mutation;
-use crate::network::Place;
+use crate::network::Party;
 use crate::rng::Rng;
 use crate::settings::Settings;
 
@@ -77,7 +77,7 @@ pub struct Process {
     proposal: Option<(RequestId, LeaderEpoch, PartitionEpoch)>,
     parked: Vec<Parked>,
     /// High watermark and log start as each follower was told them last.
-    told_followers: BTreeMap<Place, (Offset, Offset)>,
+    told_followers: BTreeMap<Party, (Offset, Offset)>,
     requests: u64,
     ticks: u64,
     stopping: bool,
@@ -191,7 +191,7 @@ impl Process {
         }
     }
 
-    pub fn receive(&mut self, turn: Turn, from: Place, message: Message, out: &mut Outbox) {
+    pub fn receive(&mut self, turn: Turn, from: Party, message: Message, out: &mut Outbox) {
         match message {
             Message::Registered(response) => self.registered(&response, out),
             Message::HeartbeatAnswered(response) => self.heartbeat_answered(&response, out),
@@ -349,9 +349,9 @@ impl Process {
                 ..BrokerHeartbeatRequest::default()
             })),
         };
-        out.sends.push((Place::Controller, message));
+        out.sends.push((Party::Controller, message));
         if self.epoch.is_some() {
-            out.sends.push((Place::Controller, Message::FetchMetadata { from: self.metadata_end }));
+            out.sends.push((Party::Controller, Message::FetchMetadata { from: self.metadata_end }));
         }
         out.timers.push((HEARTBEAT, Timer::Heartbeat));
     }
@@ -359,7 +359,7 @@ impl Process {
     fn registered(&mut self, response: &BrokerRegistrationResponse, out: &mut Outbox) {
         if response.error_code == 0 && self.epoch.is_none() {
             self.epoch = Some(BrokerEpoch(response.broker_epoch));
-            out.sends.push((Place::Controller, Message::FetchMetadata { from: self.metadata_end }));
+            out.sends.push((Party::Controller, Message::FetchMetadata { from: self.metadata_end }));
         }
     }
 

@@ -9,7 +9,7 @@ use ottla_wire::Offset;
 use super::partition::Partition;
 use crate::message::{ConsumeError, Found, Message, RequestId};
 use crate::mutation::Mutation;
-use crate::network::Place;
+use crate::network::Party;
 
 /// What a consumer is given at once, at most.
 const CONSUME_BYTES_MAX: usize = 4_000;
@@ -17,7 +17,7 @@ const CONSUME_BYTES_MAX: usize = 4_000;
 /// A follower's fetch, and what the follower has been told so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Parked {
-    pub from: Place,
+    pub from: Party,
     pub id: RequestId,
     pub fetch: FetchRequest,
     pub bytes_max: usize,
@@ -27,7 +27,7 @@ pub struct Parked {
 
 impl Parked {
     pub fn new(
-        from: Place,
+        from: Party,
         id: RequestId,
         fetch: FetchRequest,
         bytes_max: usize,
@@ -36,7 +36,7 @@ impl Parked {
         Parked { from, id, fetch, bytes_max, told }
     }
 
-    pub fn answer(&self, reply: LeaderReply) -> (Place, Message) {
+    pub fn answer(&self, reply: LeaderReply) -> (Party, Message) {
         (self.from, Message::FollowerAnswered { id: self.id, reply })
     }
 

@@ -9,7 +9,7 @@ use ottla_wire::Instant;
 use super::{Event, Phase, World};
 use crate::controller::ControllerNode;
 use crate::faults::{DiskFault, Fault};
-use crate::network::Place;
+use crate::network::Party;
 use crate::node::Node;
 use crate::settings::BROKERS;
 
@@ -55,7 +55,7 @@ impl World<'_> {
                 self.nodes[node].disk.set_faults(Faults { short_writes, ..Faults::default() });
             }
             Fault::ClockJump { node, by_ms } => self.nodes[node].clock_off_ms += by_ms,
-            Fault::ControllerFailsOver => self.controller.fail_over(self.now),
+            Fault::ControllerFailsOver => self.operate(|controller, now| controller.fail_over(now)),
             Fault::ControllerBreaksOff => self.controller.break_off(),
             Fault::ElectPreferred => self.operate(|controller, now| controller.elect_preferred(now)),
             Fault::SetMinIsr(min_isr) => self.operate(|controller, now| controller.set_min_isr(now, min_isr)),
@@ -104,18 +104,18 @@ impl World<'_> {
 }
 
 /// The links that a fault cuts.
-fn links(fault: Fault) -> Vec<(Place, Place)> {
+fn links(fault: Fault) -> Vec<(Party, Party)> {
     match fault {
         Fault::Isolate { node, .. } => {
-            let me = Place::Broker(node);
-            let others = (0..BROKERS).filter(|other| *other != node).map(Place::Broker);
-            others.chain([Place::Controller]).flat_map(|other| [(me, other), (other, me)]).collect()
+            let me = Party::Broker(node);
+            let others = (0..BROKERS).filter(|other| *other != node).map(Party::Broker);
+            others.chain([Party::Controller]).flat_map(|other| [(me, other), (other, me)]).collect()
         }
         Fault::CutFromController { node, answers_only, .. } => {
-            let (me, controller) = (Place::Broker(node), Place::Controller);
+            let (me, controller) = (Party::Broker(node), Party::Controller);
             if answers_only { vec![(controller, me)] } else { vec![(me, controller), (controller, me)] }
         }
-        Fault::CutFromBroker { from, to, .. } => vec![(Place::Broker(from), Place::Broker(to))],
+        Fault::CutFromBroker { from, to, .. } => vec![(Party::Broker(from), Party::Broker(to))],
         _ => Vec::new(),
     }
 }

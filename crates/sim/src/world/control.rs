@@ -8,7 +8,7 @@ use ottla_wire::BrokerId;
 use super::{Event, Phase, World};
 use crate::invariants::Broken;
 use crate::message::Message;
-use crate::network::Place;
+use crate::network::Party;
 use crate::settings::BROKERS;
 
 /// Who leads, and who may be elected without losing anything.
@@ -18,13 +18,13 @@ pub(super) struct Elected {
 }
 
 impl World<'_> {
-    pub(super) fn ask_controller(&mut self, from: (Place, u64), message: &Message) {
+    pub(super) fn ask_controller(&mut self, from: (Party, u64), message: &Message) {
         let before = self.assigned_leader();
         match self.controller.receive(self.now, message) {
             Ok((answer, grown)) => {
                 self.controller_decided(before, grown);
                 if let Some(answer) = answer {
-                    self.send_to(Place::Controller, from, answer);
+                    self.send_to(Party::Controller, from, answer);
                 }
             }
             Err(why) => self.controller_failed(why),
@@ -77,7 +77,7 @@ impl World<'_> {
         let from = self.controller.log_len().saturating_sub(30);
         let news = self.controller.log_from(from);
         for node in 0..BROKERS {
-            self.send(Place::Controller, Place::Broker(node), news.clone());
+            self.send(Party::Controller, Party::Broker(node), news.clone());
         }
     }
 

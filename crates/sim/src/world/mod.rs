@@ -13,7 +13,7 @@ use crate::faults::{Fault, plan};
 use crate::invariants::{Broken, Invariants, Scene, Sight, unrest};
 use crate::message::Message;
 use crate::mutation::Mutation;
-use crate::network::{Network, Place};
+use crate::network::{Network, Party};
 use crate::node::{Node, Outbox, Process, Setup, Timer, Turn, index_of};
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -35,8 +35,8 @@ mod control;
 enum Event {
     /// The processes are those of brokers; a message reaches the one that it was sent to, or nobody.
     Message {
-        from: (Place, u64),
-        to: (Place, u64),
+        from: (Party, u64),
+        to: (Party, u64),
         message: Message,
     },
     Timer {
@@ -161,17 +161,17 @@ impl<'a> World<'a> {
         }
     }
 
-    fn deliver(&mut self, sender: (Place, u64), receiver: (Place, u64), message: Message) {
+    fn deliver(&mut self, sender: (Party, u64), receiver: (Party, u64), message: Message) {
         if self.waits_for_pause(sender, receiver, &message) {
             return;
         }
         let (from, (to, process)) = (sender.0, receiver);
         match to {
-            Place::Controller => {
+            Party::Controller => {
                 self.note(format_args!("{from:?} -> controller: {}", message.describe()));
                 self.ask_controller(sender, &message);
             }
-            Place::Broker(node) => {
+            Party::Broker(node) => {
                 if self.nodes[node].starts != process || self.nodes[node].process.is_none() {
                     return; // the connection went with the process
                 }
@@ -181,7 +181,7 @@ impl<'a> World<'a> {
                 }
                 self.node_turn(node, |process, turn, out| process.receive(turn, from, message, out));
             }
-            Place::Client(client) => {
+            Party::Client(client) => {
                 self.note(format_args!("{from:?} -> client {client}: {}", message.describe()));
                 self.client_turn(client, |client, context| client.receive(context, message));
             }
@@ -189,8 +189,8 @@ impl<'a> World<'a> {
     }
 
     /// What reaches a stopped process waits.
-    fn waits_for_pause(&mut self, from: (Place, u64), to: (Place, u64), message: &Message) -> bool {
-        let Place::Broker(node) = to.0 else { return false };
+    fn waits_for_pause(&mut self, from: (Party, u64), to: (Party, u64), message: &Message) -> bool {
+        let Party::Broker(node) = to.0 else { return false };
         match self.nodes[node].paused_until.filter(|until| *until > self.now) {
             Some(until) => {
                 self.queue.plan(until, Event::Message { from, to, message: message.clone() });
@@ -235,7 +235,7 @@ impl<'a> World<'a> {
         }
         self.look_at(node, &out.facts);
         for (to, message) in out.sends {
-            self.send(Place::Broker(node), to, message);
+            self.send(Party::Broker(node), to, message);
         }
         if out.exits {
             self.exit(node);
@@ -380,7 +380,7 @@ impl<'a> World<'a> {
             &mut Context { now, wall, rng, leader, sends: &mut sends, facts: &mut facts },
         );
         for (to, message) in sends {
-            self.send(Place::Client(client), to, message);
+            self.send(Party::Client(client), to, message);
         }
         self.client_facts(&facts);
     }
@@ -396,29 +396,29 @@ impl<'a> World<'a> {
     }
 
     /// Clients know who leads, most of the time.
-    fn supposed_leader(&mut self) -> Place {
+    fn supposed_leader(&mut self) -> Party {
         let leader = self.controller.partition().and_then(|partition| partition.leader);
         match leader {
-            Some(leader) if !self.rng.chance(50) => Place::Broker(index_of(leader)),
-            _ => Place::Broker(self.rng.index(BROKERS)),
+            Some(leader) if !self.rng.chance(50) => Party::Broker(index_of(leader)),
+            _ => Party::Broker(self.rng.index(BROKERS)),
         }
     }
 
-    fn send(&mut self, from: Place, to: Place, message: Message) {
+    fn send(&mut self, from: Party, to: Party, message: Message) {
         self.send_to(from, (to, self.process_at(to)), message);
     }
 
-    fn send_to(&mut self, from: Place, to: (Place, u64), message: Message) {
+    fn send_to(&mut self, from: Party, to: (Party, u64), message: Message) {
         if let Some(after) = self.network.carry(&mut self.rng, from, to.0) {
             let from = (from, self.process_at(from));
             self.queue.plan(self.now + after, Event::Message { from, to, message });
         }
     }
 
-    fn process_at(&self, place: Place) -> u64 {
+    fn process_at(&self, place: Party) -> u64 {
         match place {
-            Place::Broker(node) => self.nodes[node].starts,
-            Place::Controller | Place::Client(_) => 0,
+            Party::Broker(node) => self.nodes[node].starts,
+            Party::Controller | Party::Client(_) => 0,
         }
     }
 

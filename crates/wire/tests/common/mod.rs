@@ -11,7 +11,7 @@ const GOLDEN: &[u8] = include_bytes!("../messages.golden.tsv.zst");
 
 /// A message as Kafka encodes it.
 pub struct Row {
-    pub kind: &'static Kind,
+    pub kind: &'static MessageType,
     pub version: i16,
     pub bytes: Bytes,
     pub json: String,
@@ -35,7 +35,7 @@ fn row(line: &str) -> Row {
 }
 
 /// A type of message.
-pub struct Kind {
+pub struct MessageType {
     pub name: &'static str,
     pub min_version: i16,
     pub max_version: i16,
@@ -50,7 +50,7 @@ pub struct Kind {
 
 macro_rules! kinds {
     ($($name:ident,)*) => {
-        pub static KINDS: &[Kind] = &[$(Kind {
+        pub static KINDS: &[MessageType] = &[$(MessageType {
             name: $name::NAME,
             min_version: $name::MIN_VERSION,
             max_version: $name::MAX_VERSION,

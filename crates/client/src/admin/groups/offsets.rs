@@ -10,7 +10,7 @@ use super::super::{Admin, Repeat};
 use crate::cluster::TopicPartition;
 use crate::coordinator::Coordinated;
 use crate::error::{ApiError, Error};
-use crate::offsets::{self, Asked, Committed, GroupMetadata, Offsets};
+use crate::offsets::{self, Committed, GroupMetadata, Offsets, OffsetsQuery};
 
 impl Admin {
     /// What groups have committed, in these partitions or (none named) in all. With `require_stable` it waits
@@ -21,11 +21,11 @@ impl Admin {
         require_stable: bool,
     ) -> BTreeMap<String, Result<Committed, Error>> {
         let fetch = |_, connection, ids: Vec<Str>| async move {
-            let asked: Vec<Asked> = ids
+            let asked: Vec<OffsetsQuery> = ids
                 .into_iter()
                 .map(|group| {
                     let partitions = groups.get(group.as_str()).cloned().flatten();
-                    Asked { group, member: None, partitions }
+                    OffsetsQuery { group, member: None, partitions }
                 })
                 .collect();
             let metadata = self.cluster.metadata();

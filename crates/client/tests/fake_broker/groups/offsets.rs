@@ -126,10 +126,10 @@ pub fn fetch(
     OffsetFetchResponse { topics: topics.collect(), error_code, ..Default::default() }
 }
 
-type Asked = Vec<(Str, Uuid, Vec<i32>)>;
+type RequestedTopics = Vec<(Str, Uuid, Vec<i32>)>;
 type Read = Vec<(Str, Uuid, Vec<(i32, Committed, i16)>)>;
 
-fn read(world: &mut World, group: &str, asked: Option<Asked>, unstable: bool) -> Read {
+fn read(world: &mut World, group: &str, asked: Option<RequestedTopics>, unstable: bool) -> Read {
     let asked = asked.unwrap_or_else(|| {
         let all = world.group(group).offsets.keys();
         all.map(|(topic, partition)| (Str::from(topic), Uuid::ZERO, vec![*partition])).collect()

@@ -63,6 +63,9 @@ impl Invariant for OffsetsDoNotGoBack {
 
     fn taken_over(&mut self, scene: &Scene<'_>) -> Verdict {
         let now = offsets(scene);
+        // A topic may have gone while nobody had its offsets in memory: the next broker finds them and lets
+        // them go.
+        self.promised.retain(|place, _| scene.topics.by_name(&place.topic).is_some());
         for (place, promised) in &self.promised {
             match now.get(place) {
                 Some(offset) if offset >= promised => {}

@@ -22,7 +22,7 @@ type Offsets = Vec<(Partition, i64)>;
 #[derive(Debug)]
 pub struct Progress {
     next: Instant,
-    asked: Option<Asked>,
+    asked: Option<Awaited>,
     /// For one that commits in transactions: its producer in its present epoch.
     producer: Option<Producer>,
     transaction: Transaction,
@@ -30,7 +30,7 @@ pub struct Progress {
 
 /// What an answer is waited for to.
 #[derive(Debug)]
-enum Asked {
+enum Awaited {
     Fetch,
     Commit(Offsets),
     /// Of a transaction that is aborted for the fun of it if `commit` is false.
@@ -68,18 +68,18 @@ impl Progress {
         let unknown: Vec<Partition> = holdings.unknown().cloned().collect();
         if !unknown.is_empty() {
             self.next = turn.now + turn.rng.millis(50, 200);
-            self.asked = Some(Asked::Fetch);
+            self.asked = Some(Awaited::Fetch);
             return Some(fetch(settings, identity, unknown));
         }
         let offsets = holdings.read(|| turn.rng.below(10) as i64);
         match self.producer {
             None => {
-                self.asked = Some(Asked::Commit(offsets.clone()));
+                self.asked = Some(Awaited::Commit(offsets.clone()));
                 Some(commit(settings, identity, offsets))
             }
             Some(producer) => {
                 let commits = turn.rng.chance(800);
-                self.asked = Some(Asked::InTransaction { offsets: offsets.clone(), commit: commits });
+                self.asked = Some(Awaited::InTransaction { offsets: offsets.clone(), commit: commits });
                 Some(txn_commit(settings, identity, producer, offsets))
             }
         }
@@ -87,11 +87,11 @@ impl Progress {
 
     pub fn answered(&mut self, response: Response, holdings: &mut Holdings) -> Option<Heard> {
         match (self.asked.take()?, response) {
-            (Asked::Fetch, Response::OffsetFetch(response)) => {
+            (Awaited::Fetch, Response::OffsetFetch(response)) => {
                 found(&response, holdings);
                 None
             }
-            (Asked::Commit(offsets), Response::OffsetCommit(response)) => {
+            (Awaited::Commit(offsets), Response::OffsetCommit(response)) => {
                 let is_done = |(topic, partition): &Partition| {
                     let mut answers = response.topics.iter().filter(|answer| answer.name == *topic);
                     answers.any(|answer| {
@@ -102,7 +102,7 @@ impl Progress {
                 let committed = offsets.into_iter().filter(|(partition, _)| is_done(partition));
                 Some(Heard::Committed(committed.collect()))
             }
-            (Asked::InTransaction { offsets, commit }, Response::TxnOffsetCommit(response)) => {
+            (Awaited::InTransaction { offsets, commit }, Response::TxnOffsetCommit(response)) => {
                 let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
                 let went_well = partitions.all(|partition| partition.error_code == 0);
                 self.transaction = Transaction::ToEnd(offsets, commit && went_well);
@@ -114,7 +114,7 @@ impl Progress {
 
     /// An answer never came. What a transaction may have written is taken back.
     pub fn lost(&mut self) {
-        if let Some(Asked::InTransaction { offsets, .. }) = self.asked.take() {
+        if let Some(Awaited::InTransaction { offsets, .. }) = self.asked.take() {
             self.transaction = Transaction::ToEnd(offsets, false);
         }
     }

@@ -11,7 +11,7 @@ use super::super::{Outbox, TOPIC, Timer, Turn, broker_id, index_of};
 use super::{ANSWER_WAIT, FETCH_WAIT, Process};
 use crate::message::{Message, RequestId};
 use crate::mutation::Mutation;
-use crate::network::Place;
+use crate::network::Party;
 
 impl Process {
     pub(super) fn propose(&mut self, proposal: &IsrProposal, out: &mut Outbox) {
@@ -19,7 +19,7 @@ impl Process {
         let request = alter_partition(broker_id(self.index), epoch, topic.id, proposal);
         let id = self.request();
         self.proposal = Some((id, proposal.epoch, proposal.partition_epoch));
-        out.sends.push((Place::Controller, Message::AlterPartition(id, Box::new(request))));
+        out.sends.push((Party::Controller, Message::AlterPartition(id, Box::new(request))));
         out.timers.push((ANSWER_WAIT, Timer::GiveUp(id.0)));
     }
 
@@ -50,7 +50,7 @@ impl Process {
         let Some((_, fetch)) = self.fetch.filter(|(current, _)| *current == id) else { return };
         // Only a broker that breaks the rules fetches before it is registered.
         let (broker, broker_epoch) = (broker_id(self.index), self.epoch.unwrap_or(BrokerEpoch(-1)));
-        let to = Place::Broker(index_of(fetch.leader));
+        let to = Party::Broker(index_of(fetch.leader));
         out.sends.push((to, Message::FollowerFetch { id, broker, broker_epoch, fetch }));
         out.timers.push((ANSWER_WAIT, Timer::GiveUp(id.0)));
     }
