@@ -23,9 +23,6 @@ use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
 use crate::segment::{LogFolder, Segment, Sizes};
 
-/// A segment that is larger has an index with entries, unless it is one large batch.
-const UNINDEXED_BYTES_MAX: u64 = 64 << 10;
-
 /// A log as it was found and made whole.
 pub(super) struct Recovered {
     pub segments: Vec<Arc<Segment>>,
@@ -143,7 +140,7 @@ impl Loader<'_> {
         }
         if self.cut_bytes > 0 {
             flush.folder_changed();
-        } else if complete {
+        } else if complete && self.damaged.is_empty() {
             flush.found_complete();
         }
         Ok(Recovered {
@@ -233,8 +230,7 @@ impl Loader<'_> {
         let (log, index, times, txns) =
             (len(FileKind::Log)?, len(FileKind::Index)?, len(FileKind::TimeIndex)?, len(FileKind::TxnIndex)?);
         let torn = index % 8 != 0 || times % 12 != 0;
-        let lost = log > 0 && times == 0 || log > UNINDEXED_BYTES_MAX && index == 0;
-        if torn || lost {
+        if torn || log > 0 && times == 0 {
             self.damaged.insert(base);
         }
         let (offsets, times) = ((index / 8) as usize, (times / 12) as usize);
@@ -269,6 +265,13 @@ impl Loader<'_> {
         let mut trusted = self.trusted;
         loop {
             let (walked, end) = self.walk_once(base, sizes, trusted, next)?;
+            // The records behind it were on stable storage, too, and are not given up for it.
+            if let Some(next) = next.filter(|next| walked.cut && *next < self.trusted) {
+                tracing::error!(segment = %self.place.path(base, FileKind::Log).display(), %end,
+                    "log is damaged below what was synced: what comes after this cannot be read in this segment");
+                walked.segment.publish(sizes.log, next, walked.indexer.largest());
+                return Ok(Walked { cut: false, ..walked });
+            }
             let contradicted = walked.cut || next.is_none() && trusted != Offset(i64::MAX);
             if end < trusted && trusted > base && contradicted {
                 let segment = self.place.path(base, FileKind::Log);
