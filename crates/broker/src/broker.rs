@@ -29,6 +29,7 @@ use ottla_net::{ConnectionLimits, Listener, NetSettings, Plain, SecurityProtocol
 use ottla_quorum::MetadataLog;
 use ottla_settings::Listener as Setting;
 use ottla_settings::{BrokerSettings, key};
+use ottla_tasks::Tasks;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -44,6 +45,10 @@ pub use error::{FatalError, ShutdownError, StartError};
 use node::{Node, open_data_dir};
 use registration::Membership;
 use status::{Parts, Status};
+
+/// How long a stop waits for work that nobody waits for. What it does not finish is taken up at the next
+/// start: coordinators ask again for whatever is missing.
+const ERRANDS_MAX: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for requests in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -86,12 +91,14 @@ impl Broker {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let progress = Arc::new(RecoveryProgress::default());
         let status = Status::new(progress.clone(), seconds_since_1970());
-        let http = Http::start(&settings, &status).await?;
+        let tasks = Tasks::default();
+        let http = Http::start(&settings, &status, &tasks).await?;
         let listeners = bind(&settings).await?;
         let dir = open_data_dir(&settings).await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node = Node::open(&settings, dir, Clock::start(), progress, Door::open()).await?;
+        let mut node =
+            Node::open(&settings, dir, Clock::start(), progress, Door::open(), tasks.clone()).await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
@@ -100,21 +107,21 @@ impl Broker {
         let membership =
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
-        let heartbeats = node.tasks.spawn("the heartbeats", membership.clone().stay());
+        let heartbeats = tasks.part("the heartbeats", membership.clone().stay());
         let service = Arc::new(KafkaService::new(ctx.clone()));
-        let mut server = Server::new(net_settings(&ctx.settings()));
+        let mut server = Server::new(net_settings(&ctx.settings()), tasks.clone());
         for listener in listeners {
             server.serve(service.clone(), listener, Arc::new(Plain));
         }
         let chores = [
             heartbeats,
-            node.tasks.spawn(
+            tasks.part(
                 "the adjustment of limits",
                 adjust(server.limits(), ctx.clone(), node.published.clone()),
             ),
         ];
         let fatal = watch_parts(&mut node, status.clone());
-        status.ready(Parts { ctx, net: server.metrics(), admission: server.admission() });
+        status.ready(Parts { ctx, tasks, net: server.metrics(), admission: server.admission() });
         Ok(Broker { node, server, membership, vouching, chores, listening, fatal, status, http })
     }
 
@@ -182,6 +189,7 @@ impl Broker {
         if let Some(http) = self.http {
             http.end().await;
         }
+        self.node.tasks.end(ERRANDS_MAX).await;
         marked.unwrap_or_else(|error| Err(error.into())).map_err(ShutdownError::NotClean)
     }
 }
@@ -208,7 +216,7 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
     let publisher = node.publisher.take();
     let mut leadership = node.quorum.leadership();
     let tasks = node.tasks.clone();
-    tokio::spawn(async move {
+    let watch = async move {
         let disk = async {
             while health.is_online() {
                 tokio::time::sleep(HEALTH_INTERVAL).await;
@@ -232,16 +240,22 @@ fn watch_parts(node: &mut Node, status: Arc<Status>) -> watch::Receiver<Option<F
             ended = disk => ended,
             ended = metadata => ended,
             ended = quorum => ended,
-            ended = tasks.failed() => ended,
+            panicked = tasks.failed() => FatalError::Task(panicked),
         };
         status.failed(ended.to_string());
         told.send_replace(Some(ended));
-    });
+    };
+    // Should it panic, its channel closes, and that is seen.
+    drop(node.tasks.part("the watch over the parts of the broker", watch));
     fatal
 }
 
 impl Http {
-    async fn start(settings: &BrokerSettings, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+    async fn start(
+        settings: &BrokerSettings,
+        status: &Arc<Status>,
+        tasks: &Tasks,
+    ) -> Result<Option<Http>, StartError> {
         let Some((host, port)) = settings.metrics_listener() else { return Ok(None) };
         let bound =
             TcpListener::bind((host.as_str(), port)).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
@@ -252,7 +266,7 @@ impl Http {
         };
         // Anyone who reaches the address may ask. Kafka's metrics have no users either.
         let site = ottla_http::part::compose(ottla_http::parts(status.clone()), Arc::new(AllowAll));
-        let task = tokio::spawn(ottla_http::serve(bound, site, shutdown));
+        let task = tasks.part("the HTTP server", ottla_http::serve(bound, site, shutdown));
         Ok(Some(Http { addr, stop, task }))
     }
 

@@ -29,7 +29,6 @@ mod producer_ids;
 mod published;
 mod service;
 mod shard;
-mod tasks;
 mod waiters;
 
 pub use broker::{Broker, FatalError, Listening, ShutdownError, StartError};

@@ -7,15 +7,19 @@
 //! - [`feed`]: the other half: what the leading broker keeps for such a follower.
 //! - [`session`]: this broker's own place in the cluster.
 //! - [`detector`]: who is dead, as the active controller judges it.
+//! - [`campaign`]: when a voter of the metadata quorum stands for election.
 //! - [`isr`]: what leaders ask of the controller.
+//! - [`posts`]: what coordinators send to other brokers.
 //! - [`id`], [`backoff`]: names that more than one of them uses, and how long to wait after failures.
 
 pub mod backoff;
+pub mod campaign;
 pub mod detector;
 pub mod feed;
 pub mod id;
 pub mod isr;
 pub mod lane;
+pub mod posts;
 pub mod session;
 
 pub use id::PartitionId;

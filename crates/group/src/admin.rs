@@ -1,4 +1,4 @@
-//! What the administrator asks: ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, and the
+//! Requests of administrators: ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, and the
 //! history of a group.
 
 use ottla_coordinator::Ticket;

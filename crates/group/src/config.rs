@@ -11,7 +11,7 @@ pub const ID_BYTES_MAX: usize = i16::MAX as usize;
 /// Bytes of the id of a client or instance: a member id is made of it, a dash and a UUID in hex.
 pub const CLIENT_ID_BYTES_MAX: usize = ID_BYTES_MAX - 37;
 
-/// What the broker's settings say of groups. Names are Kafka's; defaults are those of `configs.txt`.
+/// The broker's settings for groups. Names are Kafka's; defaults are those of `configs.txt`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {
     /// `group.initial.rebalance.delay.ms`: how long an empty classic group waits for more members.
@@ -46,7 +46,7 @@ pub struct GroupConfig {
     pub offsets_check_interval: Duration,
     /// `group.coordinator.state.max.bytes`: memory of all groups on a broker. See [`crate::memory::Memory`].
     pub state_bytes_max: usize,
-    /// What single groups have set.
+    /// The settings of single groups.
     pub overrides: BTreeMap<Str, GroupOverrides>,
     pub limits: Limits,
 }

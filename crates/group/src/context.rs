@@ -1,4 +1,4 @@
-//! What a step of a group is given.
+//! The input of a step of a group.
 
 use ottla_coordinator::{Moment, Output, Producer, Ticket};
 

@@ -71,8 +71,8 @@ impl GroupCoordinator {
         self.groups.bytes() + self.offsets.bytes() + self.histories.bytes()
     }
 
-    /// The cluster's topics have changed; `deleted` names those that are gone, also where one of the same
-    /// name has come since. To be called inside [`ottla_coordinator::Frame::act`].
+    /// The cluster's topics have changed; `deleted` names the deleted ones, even if there is a new topic of
+    /// the same name. To be called inside [`ottla_coordinator::Frame::act`].
     pub fn topics_changed(
         &mut self,
         at: &Moment,

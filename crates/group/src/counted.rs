@@ -10,7 +10,7 @@ use crate::memory::of_map;
 /// watched.
 const CHECKED_LEN_MAX: usize = 32;
 
-/// What a map holds.
+/// The content of a map.
 pub trait Counted<K> {
     /// Bytes that the key and the value refer to, beside their own place in the map.
     fn bytes(&self, key: &K) -> usize;

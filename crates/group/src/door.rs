@@ -1,4 +1,4 @@
-//! What is checked of every request before it reaches a group.
+//! Checks every request before it reaches a group.
 
 use ottla_wire::ErrorCode;
 

@@ -1,4 +1,4 @@
-//! What a group of any type is to the coordinator.
+//! The coordinator's interface to groups of any type.
 //!
 //! A type of group is an addition: it implements [`Group`], and the requests that only its members know look
 //! for it by [`Groups::get_as`](crate::groups::Groups::get_as).
@@ -16,7 +16,7 @@ use crate::record::GroupRecord;
 use crate::request::Caller;
 use crate::timers::Timer;
 
-/// What becomes of a group after a step.
+/// The fate of a group after a step.
 pub enum Next {
     /// Nothing that is kept of it has changed.
     Unchanged,
@@ -55,7 +55,7 @@ pub enum OffsetExpiry {
 pub trait Group: Any + Send {
     fn id(&self) -> &Str;
 
-    /// Sessions begin anew: after loading, and after a pause in which no heartbeat could come in.
+    /// Restarts sessions, after loading and after a pause in which no heartbeat could arrive.
     fn start(&mut self, ctx: &mut Context<'_>) -> Next;
 
     /// One of its timers is due. It may be one that a group of another type and the same id has left behind.
@@ -79,12 +79,12 @@ pub trait Group: Any + Send {
     /// How many members it has.
     fn members_len(&self) -> usize;
 
-    /// It has no members. Somebody may be about to become one: [`Group::is_expecting`].
+    /// Whether it has no members. A client may be about to join: [`Group::is_expecting`].
     fn is_empty(&self) -> bool {
         self.members_len() == 0
     }
 
-    /// Somebody was given a member id and has not joined with it yet.
+    /// Whether a member id was issued and not used yet.
     fn is_expecting(&self) -> bool {
         false
     }
@@ -111,7 +111,8 @@ pub trait Group: Any + Send {
         Ok(())
     }
 
-    /// A member has committed: it lives. Members of the classic protocol need no heartbeat then.
+    /// A member has committed, so it is alive. For members of the classic protocol this counts as a
+    /// heartbeat.
     fn committed(&mut self, ctx: &mut Context<'_>, by: &Committer<'_>);
 
     /// Whether offsets may be fetched by `member` (OffsetFetch version 9; `None` for those that do not say).
@@ -138,7 +139,8 @@ pub trait Group: Any + Send {
     /// The records that stand for the group; `None` while it knows more than they say.
     fn records(&self) -> Option<Vec<GroupRecord>>;
 
-    /// Writes that the group is gone. Its offsets are not its own: [`crate::offsets::Offsets::remove_group`].
+    /// Writes the deletion of the group. Its offsets are not its own:
+    /// [`crate::offsets::Offsets::remove_group`].
     fn tombstones(&self, ctx: &mut Context<'_>);
 
     /// Bytes that it takes in memory, without its offsets and its history. Known at every moment.
@@ -157,7 +159,7 @@ pub trait ClassicProtocol {
     ) -> Next;
 }
 
-/// What members of the classic protocol ask of their group.
+/// Requests of the classic protocol to a group.
 pub enum ClassicRequest {
     Join(JoinGroupRequest),
     Sync(SyncGroupRequest),

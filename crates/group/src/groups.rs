@@ -20,8 +20,7 @@ pub trait HasOffsets {
 /// Up to this many groups debug builds check at each step that every change was settled.
 const CHECKED_LEN_MAX: usize = 32;
 
-/// The groups of one partition. One that was never recorded is kept as long as it has offsets or somebody is
-/// joining it.
+/// The groups of one partition. A group without records is kept while it has offsets or a client is joining.
 #[derive(Default)]
 pub struct Groups {
     by_id: BTreeMap<Str, Kept>,
@@ -40,7 +39,7 @@ impl Groups {
         self.by_id.get(id).map(|kept| &*kept.group)
     }
 
-    /// The group, to change it. What it takes in memory then counts from [`Groups::settle`] on.
+    /// The group, for changes. Their memory counts from [`Groups::settle`] on.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut dyn Group> {
         self.by_id.get_mut(id).map(|kept| &mut *kept.group)
     }
@@ -71,7 +70,7 @@ impl Groups {
         Some(kept.group)
     }
 
-    /// Counts anew what a group that was changed takes in memory. Cheap: each group keeps it up.
+    /// Updates the memory of a changed group. Cheap, because each group keeps its own count.
     pub fn recount(&mut self, id: &str) {
         if let Some(kept) = self.by_id.get_mut(id) {
             self.bytes -= kept.bytes;
@@ -127,7 +126,7 @@ impl Groups {
         ctx.histories.recount(id);
     }
 
-    /// Whether the group exists for nothing: never recorded, nobody in it or about to be, and no offsets.
+    /// Whether the group can be dropped: it has no records, no members, nobody joining, and no offsets.
     pub fn is_left_over(&self, offsets: &dyn HasOffsets, id: &Str) -> bool {
         let holds_itself =
             |group: &dyn Group| !group.is_unrecorded() || !group.is_empty() || group.is_expecting();

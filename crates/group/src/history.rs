@@ -25,7 +25,7 @@ pub struct Who {
     pub client_host: Str,
 }
 
-/// What made a group rebalance.
+/// The cause of a rebalance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A member came.
@@ -82,7 +82,7 @@ pub struct Rebalance {
     pub cause: Cause,
     /// Whose doing it was, if it was a member's.
     pub by: Option<Who>,
-    /// What the client itself gave as the reason (KIP-800).
+    /// The client's own reason (KIP-800).
     pub reason: Option<Str>,
     pub begun: Timestamp,
     pub outcome: Outcome,
@@ -108,7 +108,7 @@ pub struct PhaseReport {
     pub absent_len: usize,
 }
 
-/// What a rebalance begins with.
+/// The start of a rebalance.
 #[derive(Clone, Debug)]
 pub struct Begin {
     pub cause: Cause,
@@ -281,7 +281,7 @@ fn cut(text: Str) -> Str {
 #[derive(Debug)]
 pub struct Histories {
     by_group: BTreeMap<Str, History>,
-    /// Rebalances of groups that are gone.
+    /// Rebalances of deleted groups.
     begun_before: u64,
     limits: Limits,
     /// Bytes of all histories.
@@ -298,7 +298,7 @@ impl Histories {
         self.limits = limits;
     }
 
-    /// The history of a group. What it takes in memory then counts from [`Histories::recount`] on.
+    /// The history of a group, for changes. Their memory counts from [`Histories::recount`] on.
     pub fn of(&mut self, group: &Str) -> &mut History {
         if !self.by_group.contains_key(group) {
             let id = group.detached();
@@ -332,7 +332,7 @@ impl Histories {
         }
     }
 
-    /// Counts anew what a group's history takes in memory. Cheap: each history keeps it up.
+    /// Updates the memory of a group's history. Cheap, because each history keeps its own count.
     pub fn recount(&mut self, group: &str) {
         if let Some(history) = self.by_group.get_mut(group) {
             debug_assert_eq!(

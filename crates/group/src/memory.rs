@@ -7,13 +7,13 @@
 use bytes::Bytes;
 use ottla_wire::primitives::Str;
 
-/// What bytes cost beside their length: the allocator's header and rounding, and the counter that clones
+/// The cost of bytes beside their length: the allocator's header and rounding, and the counter that clones
 /// share.
 const SHARED_BYTES: usize = 40;
 
-/// Memory that groups take and may take, on this broker. When it is used up, nothing new is let in: no group,
-/// member or offset. What is there goes on, may rebalance, and may grow by a quarter; then nothing that would
-/// be kept is taken.
+/// The memory that groups take on this broker, and its limit. At the limit no new group, member or offset is
+/// admitted. Existing ones continue, may rebalance, and may grow by a quarter. Beyond that, nothing that
+/// would be kept is accepted.
 ///
 /// The error is COORDINATOR_NOT_AVAILABLE. It is the one that clients of any age try again after, at their
 /// own pace and with no harm done, so that they go on by themselves once there is room. Others end a consumer

@@ -1,4 +1,4 @@
-//! What a group coordinator can be asked, and the answers.
+//! The requests to a group coordinator, and their answers.
 //!
 //! Requests are those of the wire, cut down to one group each where the wire allows several: the API files
 //! put the answers together again. Topics are known by name; the API files translate ids.
@@ -44,9 +44,9 @@ pub struct Reply {
     pub response: Response,
 }
 
-/// What must be known of a request before it is served. It stands beside the logic of the request.
+/// The declaration of a request. It stands beside the request's logic.
 pub trait GroupRequest: Sized {
-    /// What it is answered with.
+    /// The answer to it.
     type Response;
 
     /// It leaves the records as they are. Such a request is served even while nothing can be written.
@@ -73,7 +73,7 @@ pub trait GroupRequest: Sized {
         [None; 4]
     }
 
-    /// What the settings say of it.
+    /// Checks it against the settings.
     fn check(&self, _config: &GroupConfig) -> Result<(), ErrorCode> {
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::offsets::Offsets;
 use crate::request::{Caller, GroupRequest, Request, each_request};
 use crate::timers::Timer;
 
-/// What a step works on: the context, and the state beside it.
+/// The input of a step: the context, and the state beside it.
 pub(crate) struct Step<'a> {
     pub ctx: Context<'a>,
     pub groups: &'a mut Groups,

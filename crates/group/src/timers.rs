@@ -3,7 +3,7 @@
 use ottla_wire::Instant;
 use ottla_wire::primitives::Str;
 
-/// What is due at a deadline.
+/// The event at a deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
     /// Classic: the join phase of a rebalance ends.
@@ -14,7 +14,7 @@ pub enum Timer {
     Sync {
         group: Str,
     },
-    /// Classic: the session of a member ends, or of an id that nobody has joined with.
+    /// Classic: the session of a member ends, or an unused member id expires.
     Session {
         group: Str,
         member: Str,
@@ -24,7 +24,7 @@ pub enum Timer {
         group: Str,
         member: Str,
     },
-    /// Consumer: a member must have given up what it is to give up.
+    /// Consumer: the time for a member to give up partitions ends.
     ConsumerRevocation {
         group: Str,
         member: Str,
@@ -85,7 +85,7 @@ pub const TIMER_BYTES: usize = 2 * 2 * size_of::<(Instant, Timer)>();
 /// The deadlines of a group coordinator.
 pub type Timers = ottla_coordinator::timers::Timers<Timer>;
 
-/// What is done with all timers of one group.
+/// Operations on all timers of one group.
 pub trait GroupTimers {
     /// Cancels all timers of a group.
     fn cancel_group(&mut self, group: &str);

@@ -1,4 +1,4 @@
-//! What a group must know of topics. The broker implements it on its metadata image.
+//! A group's view of topics. The broker implements it on its metadata image.
 
 use ottla_wire::TopicId;
 use ottla_wire::primitives::Str;

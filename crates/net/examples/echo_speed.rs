@@ -18,6 +18,7 @@ use ottla_net::{
     CloseReason, Frame, Listener, NetSettings, Part, Peer, Plain, Response, Responses, SecurityProtocol,
     Server, Service,
 };
+use ottla_tasks::Tasks;
 
 /// The first byte of a frame says what is wanted.
 #[derive(Clone, Copy)]
@@ -189,7 +190,7 @@ fn serve() -> io::Result<()> {
         fs::remove_file(path)?;
         file.write_all_at(&vec![1; FILE_PART_BYTES], 0)?;
         let echo = Echo { file: Arc::new(file), memory: vec![1; FILE_PART_BYTES].into() };
-        let mut server = Server::new(NetSettings::default());
+        let mut server = Server::new(NetSettings::default(), Tasks::default());
         server.serve(Arc::new(echo), listener, Arc::new(Plain));
         // The load closes standard input when it has measured.
         tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()))

@@ -1,35 +1,34 @@
-//! Admission by bytes: how much of what peers send may be in memory.
+//! Admission by bytes: how much of the peers' data may be in memory.
 //!
 //! The rule. Bytes count once they have arrived, and until the service drops the frame they belong to.
-//! - What lies in a connection's read buffer is the connection's own: at most [`READ_BUFFER_BYTES`] each. The
+//! - Bytes in a connection's read buffer are the connection's own: at most [`READ_BUFFER_BYTES`] each. The
 //!   complete frames of one read are admitted together.
-//! - A request that does not fit the read buffer is admitted as it arrives. What its peer has announced and
-//!   not sent takes nothing: bytes are taken for a read, and what the read did not bring is given back at
-//!   once.
-//! - Who finds no room waits in line, for a step at a time. Addresses take turns, and one address holds three
-//!   quarters of the pool at the most.
-//! - A connection that holds nothing may pass what lies in its read buffer even when the pool is empty, also
-//!   when it is already in line. So small requests (heartbeats, fetches of followers) get through while large
-//!   ones fill the pool.
+//! - A request that does not fit the read buffer is admitted as it arrives. Bytes that a peer announces and
+//!   does not send take nothing: bytes are taken for a read, and those it did not bring are returned at once.
+//! - Connections without room wait in line, for one step at a time. Addresses take turns, and one address
+//!   holds at most three quarters of the pool.
+//! - A connection that holds nothing may pass the requests in its read buffer even when the pool is empty,
+//!   and even when it already waits in line. So small requests (heartbeats, fetches of followers) get through
+//!   while large ones fill the pool.
 //!
-//! No deadlock: whole requests are given back by the service, which needs no more of the pool for it. If all
-//! that is taken belongs to requests that are still coming in, one of them goes on beyond the limit until it
-//! is served, then the next one. A peer that lets others wait by not sending what it has begun is cut off,
-//! the slowest first: see `relief`.
+//! No deadlock: the service returns whole requests without needing more of the pool. If everything taken
+//! belongs to requests that are still arriving, one of them continues beyond the limit until it is served,
+//! then the next one. A peer that holds up others by not finishing its request is cut off, the slowest first:
+//! see `relief`.
 //!
-//! The bound: `queued_bytes_max`, the rest of one request, and [`READ_BUFFER_BYTES`] twice a connection; and
-//! for the buffers of large requests as much again as has arrived of them, `buffers::AHEAD_BYTES_MAX` for
-//! what has not, and `buffers::IDLE_BYTES_MAX` that no request uses.
+//! The bound: `queued_bytes_max`, the rest of one request, and twice [`READ_BUFFER_BYTES`] for each
+//! connection. The buffers of large requests add as much again as has arrived of them,
+//! `buffers::AHEAD_BYTES_MAX` for bytes that have not, and `buffers::IDLE_BYTES_MAX` that no request uses.
 
 use std::sync::Arc;
 
 use crate::control::Control;
 use crate::pool::Share;
 
-/// The largest read buffer of a connection, which is also what a connection may always have served. In bytes.
+/// The largest read buffer of a connection, in bytes. A connection may always have this much served.
 pub const READ_BUFFER_BYTES: usize = 64 << 10;
 
-/// A share of the admission pool; given back when the last clone is dropped.
+/// A share of the admission pool. It is returned when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<Arc<Grant>>);
 
@@ -38,7 +37,7 @@ impl Permit {
         Permit(None)
     }
 
-    /// Counts `bytes` of whole requests for `control`; `share` is what the pool gave for them, if it had to.
+    /// Counts `bytes` of whole requests for `control`. `share` is the pool's part of them, if it was needed.
     pub(crate) fn grant(bytes: usize, mut share: Option<Share>, control: &Arc<Control>) -> Permit {
         control.hold(bytes);
         if let Some(share) = &mut share {
@@ -57,7 +56,7 @@ struct Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        // The pool's share first: the connection that is woken may want it.
+        // The pool's share first, because the woken connection may need it.
         self._share = None;
         self.control.release(self.bytes);
     }

@@ -1,8 +1,7 @@
-//! Buffers of large requests, which are used again.
+//! Buffers of large requests, which are reused.
 //!
-//! The allocator gives memory of this size back to the system when it is freed, and the next request then
-//! pays for a page fault and a cleared page every 4 KiB: for a request of 1 MB more than all else that is
-//! done with it.
+//! The allocator returns memory of this size to the system. The next request would pay for a page fault and a
+//! cleared page every 4 KiB. For a request of 1 MB that is more than all its other work.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,40 +9,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_tasks::Tasks;
 use tokio::time::Instant;
 
-/// The most memory that is kept in buffers which no request uses, for all connections of a server.
+/// The most memory in buffers that no request uses, for all connections of a server.
 pub(crate) const IDLE_BYTES_MAX: usize = 32 << 20;
-/// The most memory that is lent before the bytes for it have arrived, for all connections of a server. Beyond
-/// it a buffer has room for twice what has arrived, so what peers announce takes no memory, and few of them
-/// make requests move.
+/// The most memory that is lent before its bytes have arrived, for all connections of a server. Beyond it a
+/// buffer has room for twice what has arrived. So announced bytes take no memory, and few of them make
+/// requests move.
 pub(crate) const AHEAD_BYTES_MAX: usize = 32 << 20;
-/// The least room of a buffer.
+/// The smallest room of a buffer.
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// A larger buffer than this is not kept.
 pub(crate) const KEPT_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// Sizes between two powers of two: a buffer is at most a quarter larger than its request, which is what
 /// admission counts.
 const SIZES_PER_DOUBLING: usize = 4;
-/// A buffer that nobody needed for so long is given back to the system.
+/// A buffer that has been unused for this long is returned to the system.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// Where the buffers of large requests come from, and go.
+/// The source of buffers for large requests.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     state: Mutex<State>,
     /// Room that was lent ahead of its bytes.
     ahead: AtomicUsize,
+    tasks: Tasks,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What no request uses, the longest unused first.
+    /// Buffers that no request uses, the longest unused first.
     idle: VecDeque<Idle>,
     idle_bytes: usize,
     /// Buffers that requests use.
     lent: usize,
-    /// A task looks for buffers that nobody needs.
+    /// A task returns unused buffers.
     is_swept: bool,
 }
 
@@ -54,20 +55,24 @@ struct Idle {
 }
 
 impl Buffers {
-    /// An empty buffer for a request of `len` bytes, of which `arrived` are here. It has room for all of them
-    /// if there is one that has, or if they are not more than `fresh`; else for so many. Where too much is
-    /// lent already, for less. MUST be called within a tokio runtime.
+    pub(crate) fn new(tasks: Tasks) -> Buffers {
+        Buffers { tasks, ..Buffers::default() }
+    }
+
+    /// An empty buffer for a request of `len` bytes, of which `arrived` have arrived. It has room for all of
+    /// them if a used buffer fits, or if they are at most `fresh`. Otherwise it has room for `fresh` bytes,
+    /// or less if too much is lent already. MUST be called within a tokio runtime.
     pub(crate) fn lend(self: &Arc<Buffers>, len: usize, arrived: usize, fresh: usize) -> LargeBuffer {
         let full = size_for(len);
         let room = if len <= fresh { full } else { fresh };
-        // What was used before and is kept has room for all.
+        // A kept buffer has room for everything.
         let most = if full <= KEPT_BUFFER_BYTES_MAX { full } else { room };
         let may_lend = self.count_ahead(most);
         let mut state = self.lock();
         state.lent += 1;
         let kept = if may_lend { state.take(len) } else { None };
         if !std::mem::replace(&mut state.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+            self.tasks.part("the sweep of buffers", sweep(Arc::downgrade(self)));
         }
         drop(state);
         let room = match &kept {
@@ -101,7 +106,7 @@ impl Buffers {
         }
     }
 
-    /// Gives back what has long been unused. False when there is nothing that will be.
+    /// Returns buffers that have long been unused. False if none are left.
     fn sweep(&self, now: Instant) -> bool {
         let mut state = self.lock();
         while state.idle.front().is_some_and(|idle| now.saturating_duration_since(idle.since) >= IDLE_MAX) {
@@ -118,8 +123,7 @@ impl Buffers {
 }
 
 impl State {
-    /// The buffer that was used last, of those that are right for `len` bytes: it is likely to be in a
-    /// processor's cache.
+    /// Of the buffers that suit `len` bytes, the one used last: it is likely to be in a processor's cache.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let sizes = len..=size_for(len);
         let fits = |idle: &Idle| sizes.contains(&idle.bytes.len());
@@ -136,7 +140,7 @@ impl State {
     }
 }
 
-/// The room of a new buffer, such that requests of nearly the same size can use each other's.
+/// The room of a new buffer, chosen so that requests of similar size can share buffers.
 fn size_for(len: usize) -> usize {
     let step = len.next_power_of_two() / (2 * SIZES_PER_DOUBLING);
     len.next_multiple_of(step.max(1))
@@ -151,13 +155,13 @@ async fn sweep(buffers: Weak<Buffers>) {
     }
 }
 
-/// A buffer for one request. What is made of it goes back to where it came from when it is dropped.
+/// A buffer for one request. The frozen bytes return it to its source when they are dropped.
 #[derive(Debug)]
 pub(crate) struct LargeBuffer {
-    /// As long as there is room. What is not filled is zeros, or bytes of an earlier request.
+    /// As long as the room. The unfilled part is zeros, or bytes of an earlier request.
     bytes: Vec<u8>,
     filled: usize,
-    /// What of the room is counted as lent ahead.
+    /// The part of the room that counts as lent ahead.
     ahead: usize,
     home: Arc<Buffers>,
 }
@@ -172,7 +176,7 @@ impl LargeBuffer {
         self.bytes.len()
     }
 
-    /// Makes room for `more` bytes beyond what there is room for.
+    /// Makes room for `more` bytes beyond the present room.
     pub(crate) fn grow(&mut self, more: usize) {
         let room = self.bytes.len() + more;
         self.bytes.reserve_exact(more);
@@ -193,7 +197,7 @@ impl LargeBuffer {
         self.home.ahead.fetch_sub(std::mem::take(&mut self.ahead), Relaxed);
     }
 
-    /// The bytes, to be shared. The last slice of them gives the buffer back.
+    /// The bytes, for sharing. The last slice returns the buffer.
     pub(crate) fn freeze(mut self) -> Bytes {
         self.uncount_ahead();
         Bytes::from_owner(self)
@@ -251,7 +255,7 @@ mod tests {
         }
     }
 
-    /// However many requests there were at once, what stays is bounded, by the size of each and of all.
+    /// However many requests there were at once, the kept memory is bounded, for each buffer and in total.
     #[tokio::test]
     async fn little_is_kept() {
         let buffers = Arc::<Buffers>::default();
@@ -263,7 +267,7 @@ mod tests {
         assert_eq!(idle(&buffers), (count, bytes));
     }
 
-    /// Buffers that nobody needs are given back, and it is looked after that as long as there are any.
+    /// Unused buffers are returned, and a task checks as long as there are any.
     #[tokio::test]
     async fn unused_buffers_are_given_back() {
         let buffers = Arc::<Buffers>::default();
@@ -279,8 +283,7 @@ mod tests {
         assert!(!buffers.lock().is_swept, "the next one starts a task again");
     }
 
-    /// What is announced and does not arrive takes a bounded part of memory, and whoever sends gets room all
-    /// the same.
+    /// Announced bytes that do not arrive take a bounded part of memory, and peers that send still get room.
     #[tokio::test]
     async fn little_is_lent_ahead() {
         let buffers = Arc::<Buffers>::default();

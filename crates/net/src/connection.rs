@@ -23,15 +23,14 @@ use crate::shared::{Phase, Shared};
 use crate::stream::Stream;
 use crate::transport::Transport;
 
-/// How long, and for how many bytes, a connection that this side ends is still read: closing a socket with
-/// unread bytes resets it, and the peer would lose the last response.
+/// How long, and for how many bytes, this side still reads after it has ended a connection. Closing a socket
+/// with unread bytes resets it, and the peer would lose the last response.
 const LINGER_MAX: Duration = Duration::from_millis(500);
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs an accepted connection until it ends.
 pub(crate) async fn run<S: Service, T: Transport>(open: Open<S>, socket: TcpStream, transport: Arc<T>) {
-    // In this order, so that pending futures of the service are dropped before its session is, even by a
-    // panic.
+    // In this order, so that even a panic drops the pending futures of the service before its session.
     let mut open = open;
     let stream = match open.bring_up(&*transport, socket).await {
         Ok(stream) => stream,
@@ -46,13 +45,13 @@ pub(crate) async fn run<S: Service, T: Transport>(open: Open<S>, socket: TcpStre
     }
 }
 
-/// An open connection. However its task ends, the service is told and the place is free again.
+/// An open connection. However its task ends, the service is informed and the place is free again.
 pub(crate) struct Open<S: Service> {
     service: Arc<S>,
     shared: Arc<Shared>,
     control: Arc<Control>,
     peer: Peer,
-    /// None before the peer is known, and once the service has it back.
+    /// `None` before the peer is known, and after the service has taken it back.
     session: Option<S::Session>,
     frames: VecDeque<Frame>,
     place: ConnectionPlace,
@@ -66,8 +65,7 @@ impl<S: Service> Open<S> {
         Open { service, shared, control, peer, session: None, frames: VecDeque::new(), place }
     }
 
-    /// Brings the transport up and opens the session. A server that stops waits for nobody who is not known
-    /// yet.
+    /// Brings the transport up and opens the session. A stopping server does not wait for unknown peers.
     async fn bring_up<T: Transport>(
         &mut self,
         transport: &T,
@@ -125,8 +123,8 @@ impl<S: Service> Open<S> {
                     self.frames.clear();
                 }
                 if large {
-                    // Who works on it gets its turn before more is read: the bytes are still in the
-                    // processor's cache, and their buffer is free the sooner.
+                    // Waiting work gets its turn before more is read: its bytes are still in the processor's
+                    // cache, and their buffer is free sooner.
                     tokio::task::yield_now().await;
                 }
             }
@@ -135,7 +133,7 @@ impl<S: Service> Open<S> {
 }
 
 impl<S: Service> Open<S> {
-    /// Tells everyone who counts.
+    /// Records the end of the connection.
     fn close(&mut self, reason: &CloseReason) {
         self.shared.metrics.count_closed(reason);
         let peer = &self.peer;
@@ -172,7 +170,7 @@ impl<S: Service> Open<S> {
 impl<S: Service> Drop for Open<S> {
     fn drop(&mut self) {
         self.shared.unregister(self.peer.connection);
-        // Still here only if the task panicked, or ended with its runtime.
+        // Still here only if the task panicked or ended with its runtime.
         if let Some(session) = self.session.take() {
             self.service.closed(session);
         }
@@ -182,7 +180,7 @@ impl<S: Service> Drop for Open<S> {
 /// Ends this side, and waits a little for the peer to end its own.
 async fn linger<T: Stream>(mut stream: T) {
     if stream.shutdown().await.is_ok() {
-        // What comes is dropped; an error or the timeout ends the wait as the end of the stream does.
+        // Incoming bytes are dropped. An error or the timeout ends the wait, as the end of the stream does.
         let drain =
             async { tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await };
         let _ = timeout(LINGER_MAX, drain).await;

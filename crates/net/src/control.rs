@@ -1,4 +1,4 @@
-//! What others may touch of a connection: the bytes it holds, how its request comes in, and its waker.
+//! The shared part of a connection: the bytes it holds, the progress of its request, and its waker.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
@@ -7,41 +7,41 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One connection, as seen by its permits and by the server.
+/// One connection, from the viewpoint of its permits and of the server.
 #[derive(Debug)]
 pub(crate) struct Control {
     held: AtomicUsize,
     held_max: usize,
-    /// The connection wants to know when it holds nothing.
+    /// The connection wants to be woken when it holds nothing.
     waits_for_none: AtomicBool,
-    // A connection is one task from start to end, so its first waker is good for its life.
+    // A connection is one task from start to end, so its first waker is valid for its life.
     waker: OnceLock<Waker>,
     pace: Pace,
-    /// The large request that is coming in is not waited for any more.
+    /// The large request that is arriving has been given up.
     is_given_up: AtomicBool,
 }
 
-/// How a large request comes in. Only the connection writes; who reads may see a moment's mixture, which does
-/// no harm.
+/// The progress of a large request. Only the connection writes. Readers may see a momentary mixture, which is
+/// harmless.
 #[derive(Debug)]
 struct Pace {
     started: Instant,
     /// Zero: there is no such request.
     arrived: AtomicUsize,
-    /// For how long the peer has been waited for, without the time since `since`. In microseconds.
+    /// How long the peer has been waited for, in microseconds, without the time since `since`.
     waited: AtomicU64,
-    /// Since when the peer is being waited for, in microseconds from `started` on. Zero: it is not.
+    /// The start of the current wait for the peer, in microseconds after `started`. Zero if there is none.
     since: AtomicU64,
 }
 
-/// How far a large request has come whose peer is being waited for.
+/// The progress of a large request whose peer is being waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
     /// Bytes that have come.
     pub(crate) arrived: usize,
-    /// For how long its peer has been waited for, all in all.
+    /// How long its peer has been waited for in total.
     pub(crate) waited: Duration,
-    /// For how long nothing has come.
+    /// How long nothing has arrived.
     pub(crate) silent: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Control {
         self.waker.get_or_init(|| waker.clone());
     }
 
-    /// Lets the connection look around.
+    /// Wakes the connection to check its state.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
@@ -80,10 +80,10 @@ impl Control {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Whether the connection holds nothing; if it does, it is woken once it does not.
+    /// Whether the connection holds nothing. If it holds something, it is woken once it does not.
     pub(crate) fn holds_none_or_wake(&self) -> bool {
-        // Sequentially consistent with `release`: either this sees that nothing is held, or that sees the
-        // wish.
+        // Sequentially consistent with `release`: either this sees that nothing is held, or `release` sees
+        // the wish.
         self.waits_for_none.store(true, Ordering::SeqCst);
         let none = self.held.load(Ordering::SeqCst) == 0;
         if none {
@@ -110,7 +110,8 @@ impl Control {
         }
     }
 
-    /// Notes how far the large request has come, if one is coming in, and whether all waits for its peer.
+    /// Notes the progress of the large request, if there is one, and whether only its peer is being waited
+    /// for.
     pub(crate) fn note_pace(&self, arrived: Option<usize>, awaits_peer: bool, now: Instant) {
         let (pace, arrived) = (&self.pace, arrived.unwrap_or(0));
         let before = pace.arrived.load(Relaxed);
@@ -129,7 +130,7 @@ impl Control {
             pace.since.store(0, Relaxed);
         }
         if arrived > before {
-            // It has gone on: what was decided before does not hold any more.
+            // It has made progress, so the earlier decision no longer holds.
             self.is_given_up.store(false, Relaxed);
         }
         pace.arrived.store(arrived, Relaxed);
@@ -153,7 +154,7 @@ impl Control {
         })
     }
 
-    /// Ends the connection unless its large request has come meanwhile.
+    /// Ends the connection, unless its large request has arrived meanwhile.
     pub(crate) fn give_up(&self) {
         self.is_given_up.store(true, Relaxed);
         self.wake();

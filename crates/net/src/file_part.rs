@@ -1,10 +1,10 @@
-//! Sends a range of a file, without ever letting a cold page block a runtime thread: with `sendfile` where
-//! the stream is plain, else by reading and writing.
+//! Sends a range of a file without letting a cold page block a runtime thread: with `sendfile` on a plain
+//! stream, otherwise by reading and writing.
 //!
-//! Before a chunk is sent, a few of its pages are asked for with `RWF_NOWAIT`; when one is missing, a
-//! blocking thread reads the next part of the file first. The first page of a range is not asked for: the
-//! service has looked at what it sends, and the kernel reads ahead. A page that is dropped between the two is
-//! read as it is sent: rare, and correct.
+//! Before a chunk is sent, some of its pages are checked with `RWF_NOWAIT`. If one is missing, a blocking
+//! thread first reads the next part of the file. The first page of a range is not checked: the service has
+//! looked at it, and the kernel reads ahead. A page that is dropped in between is read while it is sent,
+//! which is rare and correct.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -22,13 +22,13 @@ use tokio::net::TcpStream;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
-/// The most that one `sendfile` call is asked to send, in bytes.
+/// The most bytes for one `sendfile` call.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How much of a file is held in memory for a stream without `sendfile`, in bytes.
+/// The most bytes of a file in memory, for a stream without `sendfile`.
 const COPY_BYTES: usize = 64 << 10;
-/// The distance of the pages that are asked for, in bytes: the kernel reads ahead in larger steps.
+/// The distance between checked pages, in bytes. The kernel reads ahead in larger steps.
 const PROBE_STEP_BYTES: usize = 64 << 10;
-/// How much of a cold file is read at once, in bytes.
+/// The bytes of a cold file that are read at once.
 const WARM_BYTES: usize = 1 << 20;
 const WARM_BUFFER_BYTES: usize = 64 << 10;
 
@@ -37,10 +37,10 @@ pub(crate) struct FileSlice {
     file: Arc<File>,
     position: u64,
     left: usize,
-    /// Up to here the pages were seen in memory.
+    /// The position up to which the pages were seen in memory.
     warm_to: u64,
     warming: Option<Warming>,
-    /// What was read and not yet written. Not used with `sendfile`.
+    /// Bytes that were read and not written yet. Not used with `sendfile`.
     copied: Bytes,
 }
 
@@ -57,7 +57,8 @@ impl FileSlice {
         self.left == 0
     }
 
-    /// Sends what the stream takes of the next chunk, and says how much. Never called when empty.
+    /// Sends as much of the next chunk as the stream takes, and returns the number of bytes. Never called
+    /// when empty.
     pub(crate) fn poll_send<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -77,7 +78,7 @@ impl FileSlice {
         shared: &Arc<Shared>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            // Only what the socket has room for is worth having in memory.
+            // Only bytes that the socket has room for are worth having in memory.
             ready!(socket.poll_write_ready(cx))?;
             let chunk = self.left.min(CHUNK_BYTES);
             ready!(self.poll_warm(cx, shared, chunk))?;
@@ -152,7 +153,7 @@ impl FileSlice {
     }
 }
 
-/// Whether the range looks to be in memory, but for its first page. False where the file system cannot tell.
+/// Whether the range seems to be in memory, apart from its first page. False if the file system cannot tell.
 fn is_resident(file: &File, position: u64, end: u64) -> io::Result<bool> {
     let last = end.saturating_sub(1);
     let steps = (position..last).step_by(PROBE_STEP_BYTES).skip(1);

@@ -1,6 +1,6 @@
-//! Recognizes those who speak another protocol, by the bytes that stand where a length should.
+//! Recognizes peers with another protocol by the bytes in the place of the length.
 
-/// How other protocols begin, as far as that is no length that a request may have.
+/// The first bytes of other protocols, unless they form a valid request length.
 const BEGINNINGS: [(&[u8], &str); 11] = [
     (&[0x16, 3], "a TLS handshake"),
     (b"GET ", "an HTTP request"),
@@ -15,7 +15,7 @@ const BEGINNINGS: [(&[u8], &str); 11] = [
     (b"SSH-", "an SSH connection"),
 ];
 
-/// What begins with these bytes, if it is known.
+/// The protocol that begins with these bytes, if known.
 pub(crate) fn name(prefix: [u8; 4]) -> Option<&'static str> {
     BEGINNINGS.iter().find(|(beginning, _)| prefix.starts_with(beginning)).map(|(_, name)| *name)
 }

@@ -1,7 +1,6 @@
-//! One connection's stream, the answers it waits for, and its deadlines.
+//! One connection's stream, its pending answers, and its deadlines.
 //!
-//! All of it is polled by the one task of the connection, so nothing is locked and nothing is sent between
-//! tasks.
+//! The connection's one task polls all of it, so there are no locks and nothing is sent between tasks.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -23,11 +22,11 @@ use crate::stream::Stream;
 use crate::timer::Timer;
 use crate::writer::ResponseWriter;
 
-/// How long requests that came before the end of the stream may take to be started.
+/// How long requests that arrived before the end of the stream may take to be started.
 const EOF_GRACE: Duration = Duration::from_secs(1);
-/// Buffers of a connection that has been quiet for so long are given back.
+/// Buffers of a connection that has been quiet for this long are released.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// Without any deadline the timer still looks around, rarely.
+/// Without a deadline the timer still checks now and then.
 const FAR: Duration = Duration::from_secs(3600);
 
 /// The side of a connection that the service does not see.
@@ -38,14 +37,14 @@ pub(crate) struct Link<T> {
     shared: Arc<Shared>,
     control: Arc<Control>,
     timer: Timer,
-    /// What was read while the service was busy.
+    /// Frames that were read while the service was busy.
     inbox: VecDeque<Frame>,
     groups: VecDeque<Group>,
     /// The requests of all groups.
     in_flight: usize,
-    /// So many of the groups, from the front, have been polled.
+    /// The number of groups, from the front, that have been polled.
     polled: usize,
-    /// Nothing is read or served any more: the last group says why.
+    /// Nothing more is read or served. The last group has the reason.
     finishing: bool,
     muted_until: Option<Instant>,
     /// When the peer closed its side, or the socket failed for reading.
@@ -58,7 +57,7 @@ pub(crate) struct Link<T> {
 
 /// The answers of one call of the service.
 struct Group {
-    /// How many requests the call took.
+    /// The number of requests in the call.
     requests: usize,
     outcome: Outcome,
 }
@@ -68,7 +67,7 @@ enum Outcome {
     Later(LaterResponses),
 }
 
-/// What the task is doing meanwhile.
+/// The current work of the task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Busy {
     No,
@@ -107,7 +106,7 @@ impl<T: Stream> Link<T> {
         self.stream
     }
 
-    /// Waits for frames and puts them into `frames`, which is empty. Meanwhile answers leave.
+    /// Waits for frames and puts them into `frames`, which is empty. Answers leave meanwhile.
     pub(crate) fn poll_frames(
         &mut self,
         cx: &mut Context<'_>,
@@ -157,7 +156,7 @@ impl<T: Stream> Link<T> {
         self.watch_time(cx, Busy::Serving)
     }
 
-    /// Takes what the service answered to so many requests.
+    /// Takes the service's answer to this many requests.
     pub(crate) fn push(&mut self, answered: Result<Responses, CloseReason>, requests: usize) {
         if self.writer.is_empty() {
             self.sent.0 = self.now;
@@ -187,7 +186,7 @@ impl<T: Stream> Link<T> {
         self.groups.push_back(Group { requests, outcome });
     }
 
-    /// Moves what was read to `frames`, which is empty: not more than may be under way with what is.
+    /// Moves read frames to `frames`, which is empty, up to the limit of requests in flight.
     fn hand_over(&mut self, frames: &mut VecDeque<Frame>) {
         let room = self.in_flight_max().saturating_sub(self.in_flight);
         if self.inbox.len() <= room {
@@ -219,7 +218,7 @@ impl<T: Stream> Link<T> {
         self.muted_until.is_some() || self.writer.mutes()
     }
 
-    /// Reads once. True: there will be no more to read.
+    /// Reads once. True if there will be no more to read.
     fn read(&mut self, cx: &mut Context<'_>, busy: Busy) -> bool {
         let before = self.reader.received();
         let read = self.reader.poll_frames(cx, &mut self.stream, &mut self.inbox);
@@ -234,16 +233,15 @@ impl<T: Stream> Link<T> {
                 return false;
             }
             Poll::Ready(Err(CloseReason::Io(error))) => self.ended = Some((self.now, error.into())),
-            // The answers that are being made come before the end. The bad bytes stay in front, and are met
-            // again.
+            // Pending answers come before the end. The bad bytes stay in front, and are found again.
             Poll::Ready(Err(_)) if busy == Busy::Serving => return false,
             Poll::Ready(Err(reason)) => self.finish(reason),
         }
         true
     }
 
-    /// With nothing left to serve: the peer that is gone gets no answers, and a server that stops waits only
-    /// for answers.
+    /// Ends if there is nothing left to serve. A peer that has gone gets no answers. A stopping server only
+    /// waits for answers.
     fn end_if_done(&mut self) -> Result<(), CloseReason> {
         if let Some((_, reason)) = self.ended.take() {
             return Err(reason);
@@ -254,7 +252,7 @@ impl<T: Stream> Link<T> {
         Ok(())
     }
 
-    /// Moves answers that are ready to the socket, and time on.
+    /// Moves ready answers to the socket, and handles the passing of time.
     fn progress(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         if self.shared.phase() == Phase::Cut {
             return Err(CloseReason::Shutdown);
@@ -273,7 +271,7 @@ impl<T: Stream> Link<T> {
             if let Some(reason) = self.writer.closed() {
                 return Err(reason);
             }
-            // Answers that had to wait for room may go now; nobody else would wake the task for them.
+            // Answers that waited for room may go now. Nothing else would wake the task for them.
             if flushed.is_pending() || !waits_for_room {
                 break;
             }
@@ -285,7 +283,7 @@ impl<T: Stream> Link<T> {
         Ok(())
     }
 
-    /// Moves the groups that are ready to the writer, in order. True: it stopped for want of room.
+    /// Moves ready groups to the writer, in order. True if it stopped for lack of room.
     fn settle(&mut self, cx: &mut Context<'_>) -> bool {
         while self.writer.has_room() {
             let Some(front) = self.groups.front_mut() else { break };
@@ -322,7 +320,7 @@ impl<T: Stream> Link<T> {
         !self.groups.is_empty() && !self.writer.has_room()
     }
 
-    /// Ready when a deadline has passed; else the task is woken when one does.
+    /// Ready when a deadline has passed. Otherwise the task is woken at the next one.
     fn watch_time(&mut self, cx: &mut Context<'_>, busy: Busy) -> Poll<CloseReason> {
         let settings = &self.shared.settings;
         let mut next = self.now + FAR;
@@ -365,7 +363,8 @@ impl<T: Stream> Link<T> {
         Poll::Pending
     }
 
-    /// Lets others see how a large request comes in; a reason to close once it was given up for them.
+    /// Publishes the progress of a large request. Returns a reason to close once the request has been given
+    /// up.
     fn watch_body(&mut self, busy: Busy) -> Option<CloseReason> {
         let body = self.reader.body();
         let is_read = self.may_read() && (busy == Busy::No || self.inbox.is_empty());
@@ -374,7 +373,7 @@ impl<T: Stream> Link<T> {
         let pending = if given_up { self.control.pending(self.now) } else { None };
         self.control.note_pace(body.map(|(arrived, _)| arrived), awaits_peer, self.now);
         let ((arrived, len), waited) = (body?, pending?.waited);
-        // More may have come since the decision was taken.
+        // More may have arrived since the decision.
         self.control.is_given_up().then_some(CloseReason::SlowRequest { len, arrived, waited })
     }
 

@@ -125,7 +125,7 @@ pub(crate) async fn accept<S: Service, T: Transport>(
             connection: shared.next_connection(),
         };
         let open = connection::Open::new(service.clone(), shared.clone(), peer, place);
-        tokio::spawn(connection::run(open, stream, transport.clone()));
+        shared.tasks.errand("connection", connection::run(open, stream, transport.clone()));
     }
 }
 

@@ -1,10 +1,9 @@
-//! Keeps those who send nonsense from filling the log.
+//! Keeps peers that send nonsense from filling the log.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Warnings about connections in one second. What comes above is logged at debug level, and counted all the
-/// same.
+/// The most warnings about connections in one second. More are logged at debug level, and still counted.
 const LINES_PER_S_MAX: u64 = 10;
 
 /// Lets some lines through each second.

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The other end of a connection.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,9 +24,10 @@ pub struct Peer {
     pub local: SocketAddr,
     /// The name of the listener it came through.
     pub listener: Arc<str>,
-    /// What the listener speaks.
+    /// The listener's protocol.
     pub security_protocol: SecurityProtocol,
-    /// Whom the transport takes the peer for. Requests (SASL) may prove more: that is the service's to know.
+    /// The peer's principal according to the transport. Requests (SASL) may prove another one, which only the
+    /// service knows.
     pub principal: Principal,
     /// The number of the connection.
     pub connection: ConnectionId,
@@ -39,7 +40,7 @@ pub enum SecurityProtocol {
     Plaintext,
     /// The same within TLS.
     Ssl,
-    /// On bare TCP; the client says first who it is.
+    /// On bare TCP, after the client has authenticated.
     SaslPlaintext,
     /// Both.
     SaslSsl,
@@ -68,7 +69,7 @@ impl fmt::Display for SecurityProtocol {
     }
 }
 
-/// Whom requests are on behalf of: a type and a name, as Kafka's ACLs have it.
+/// The identity behind requests: a type and a name, as in Kafka's ACLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// `User`, in all that Kafka itself knows of.
@@ -78,7 +79,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Anybody: nobody has vouched for the peer.
+    /// Anyone: the peer has not been authenticated.
     pub const ANONYMOUS: Principal =
         Principal { principal_type: Cow::Borrowed("User"), name: Cow::Borrowed("ANONYMOUS") };
 }

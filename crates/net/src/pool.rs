@@ -1,22 +1,24 @@
 //! The bytes that all connections of a server share, and the line for them.
 //!
-//! Taking and giving back are two additions while nobody waits. Once somebody does, everybody stands in line:
-//! addresses take turns, and the connections of one address are served as they came. See [`crate::admission`]
-//! for the rule.
+//! Without waiters, taking and returning bytes are two additions. With waiters, everyone stands in line:
+//! addresses take turns, and the connections of one address are served in order of arrival. See
+//! [`crate::admission`] for the rule.
 
-use std::collections::{BTreeMap, VecDeque};
+mod line;
+
 use std::net::IpAddr;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What one address may hold of the pool, as a fraction: the rest is for others.
+use line::{Given, Line};
+
+/// The fraction of the pool that one address may hold. The rest is for others.
 const ADDRESS_SHARE: (usize, usize) = (3, 4);
-/// Who has been first in line for so long goes on beyond the limit, as the only one.
+/// After this long, the first in line continues beyond the limit. Only one may do so.
 const PASS_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes that all connections of a server share.
@@ -24,9 +26,9 @@ const PASS_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     limit: usize,
     used: AtomicUsize,
-    /// The part of `used` that is whole requests, which the service gives back without more of the pool.
+    /// The part of `used` in whole requests. The service returns it without needing more of the pool.
     served: AtomicUsize,
-    /// How many stand in the line.
+    /// The length of the line.
     waiting: AtomicUsize,
     line: Mutex<Line>,
 }
@@ -53,12 +55,9 @@ impl AddressUse {
     /// Stands in line for `bytes`.
     pub(crate) fn wait(self: &Arc<AddressUse>, bytes: usize) -> Turn {
         let mut line = self.pool.line();
-        line.last += 1;
-        let number = line.last;
-        let (address, since) = (self.clone(), Instant::now());
-        line.addresses.entry(self.ip).or_default().push_back(number);
-        line.waiters.insert(number, Waiter { bytes, address, since, waker: None, given: None });
-        // What is given back from here on looks at the line; what was given back before is seen now.
+        let since = Instant::now();
+        let number = line.join(self.clone(), bytes, since);
+        // Bytes returned from here on are given to the line. Bytes returned earlier are seen now.
         self.pool.waiting.fetch_add(1, SeqCst);
         self.pool.settle(&mut line, since);
         Turn { pool: self.pool.clone(), number }
@@ -69,40 +68,10 @@ impl AddressUse {
     }
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    last: u64,
-    /// By their arrival.
-    waiters: BTreeMap<u64, Waiter>,
-    /// Those who have been given nothing yet, of each address.
-    addresses: BTreeMap<IpAddr, VecDeque<u64>>,
-    /// Whose turn was last.
-    turn: Option<IpAddr>,
-    /// Somebody has gone on beyond the limit, and still holds what they took.
-    passed: bool,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    bytes: usize,
-    address: Arc<AddressUse>,
-    since: Instant,
-    waker: Option<Waker>,
-    given: Option<Given>,
-}
-
-/// What has no room.
+/// The reason why there is no room.
 enum Full {
     Address,
     Pool,
-}
-
-/// How a waiter's bytes were given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
-    Within,
-    /// Beyond the limit, if need be.
-    Beyond,
 }
 
 /// How full a pool is, in bytes.
@@ -111,7 +80,7 @@ pub(crate) struct Fill {
     pub(crate) used: usize,
     /// The part that is whole requests.
     pub(crate) served: usize,
-    /// What those in line wait for, but no more than a quarter of the pool.
+    /// The bytes wanted by those in line, but at most a quarter of the pool.
     pub(crate) wanted: usize,
 }
 
@@ -137,8 +106,7 @@ impl Pool {
     }
 
     pub(crate) fn fill(&self) -> Fill {
-        let wanted: usize =
-            self.line().waiters.values().filter(|one| one.given.is_none()).map(|one| one.bytes).sum();
+        let wanted = self.line().wanted();
         Fill {
             used: self.used(),
             served: self.served.load(SeqCst),
@@ -146,13 +114,13 @@ impl Pool {
         }
     }
 
-    /// Gives those in line what there is for them.
+    /// Gives those in line what is available.
     pub(crate) fn settle_line(&self) {
         self.settle(&mut self.line(), Instant::now());
     }
 
-    /// Counts `bytes` if both the pool and the address have room for them. Who holds nothing may hold
-    /// anything.
+    /// Counts `bytes` if both the pool and the address have room for them. A connection that holds nothing
+    /// may take any number.
     fn reserve(&self, address: &AddressUse, bytes: usize) -> Result<(), Full> {
         let add = |max: usize| move |held: usize| (held == 0 || held + bytes <= max).then_some(held + bytes);
         if address.held.fetch_update(SeqCst, SeqCst, add(self.address_limit())).is_err() {
@@ -197,9 +165,8 @@ impl Pool {
             line.give(number, Given::Within);
             self.waiting.fetch_sub(1, SeqCst);
         }
-        let front = line.waiters.iter().find(|(_, waiter)| waiter.given.is_none());
-        let Some((&number, waiter)) = front else { return };
-        // Without a whole request nobody gives anything back: all wait for each other.
+        let Some((number, waiter)) = line.front() else { return };
+        // Without a whole request nobody returns anything: all wait for each other.
         let is_stuck = self.served.load(SeqCst) == 0;
         if !line.passed && (is_stuck || now.saturating_duration_since(waiter.since) >= PASS_AFTER) {
             self.count_beyond(&waiter.address, waiter.bytes);
@@ -209,15 +176,12 @@ impl Pool {
         }
     }
 
-    /// The first in line of the address whose turn it is, once its bytes are counted. An address that holds
-    /// its share is passed over; everybody else waits for the one whose turn it is.
-    fn next_that_fits(&self, line: &mut Line) -> Option<u64> {
-        let after = line.turn.map_or(Unbounded, Excluded);
-        let turns = line.addresses.range((after, Unbounded)).chain(&line.addresses);
-        for number in turns.filter_map(|(_, numbers)| numbers.front()) {
-            let Some(waiter) = line.waiters.get(number) else { continue };
+    /// The next waiter to be served, once its bytes are counted: the first of the address whose turn it is.
+    /// An address at its share is skipped. Everyone else waits for the one whose turn it is.
+    fn next_that_fits(&self, line: &Line) -> Option<u64> {
+        for (number, waiter) in line.turns() {
             match self.reserve(&waiter.address, waiter.bytes) {
-                Ok(()) => return Some(*number),
+                Ok(()) => return Some(number),
                 Err(Full::Address) => {}
                 Err(Full::Pool) => return None,
             }
@@ -226,31 +190,8 @@ impl Pool {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        // Every change is made whole before anything that could panic.
+        // Every change is complete before anything that could panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line {
-    /// Tells a waiter that its bytes were counted.
-    fn give(&mut self, number: u64, given: Given) {
-        let Some(waiter) = self.waiters.get_mut(&number) else { return };
-        waiter.given = Some(given);
-        let (ip, waker) = (waiter.address.ip, waiter.waker.take());
-        self.turn = Some(ip);
-        self.leave(ip, number);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn leave(&mut self, ip: IpAddr, number: u64) {
-        if let Some(numbers) = self.addresses.get_mut(&ip) {
-            numbers.retain(|one| *one != number);
-            if numbers.is_empty() {
-                self.addresses.remove(&ip);
-            }
-        }
     }
 }
 
@@ -265,21 +206,11 @@ impl Turn {
     /// Ready, once, with what was waited for.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Share> {
         let mut line = self.pool.line();
-        match line.waiters.get_mut(&self.number) {
-            Some(waiter) if waiter.given.is_none() => waiter.waker = Some(cx.waker().clone()),
-            Some(_) | None => {}
-        }
+        line.wake(self.number, cx.waker());
         match line.take_given(self.number) {
             Some((waiter, given)) => Poll::Ready(waiter.address.share(waiter.bytes, given)),
             None => Poll::Pending,
         }
-    }
-}
-
-impl Line {
-    fn take_given(&mut self, number: u64) -> Option<(Waiter, Given)> {
-        let given = self.waiters.get(&number)?.given?;
-        self.waiters.remove(&number).map(|waiter| (waiter, given))
     }
 }
 
@@ -289,8 +220,7 @@ impl Drop for Turn {
         let given = match line.take_given(self.number) {
             Some((waiter, given)) => Some(waiter.address.share(waiter.bytes, given)),
             None => {
-                if let Some(waiter) = line.waiters.remove(&self.number) {
-                    line.leave(waiter.address.ip, self.number);
+                if line.leave(self.number) {
                     self.pool.waiting.fetch_sub(1, SeqCst);
                 }
                 None
@@ -309,7 +239,7 @@ pub(crate) struct Share {
     address: Arc<AddressUse>,
     bytes: usize,
     is_served: bool,
-    /// May hold more than there is.
+    /// May exceed the limit.
     is_beyond: bool,
 }
 
@@ -323,7 +253,8 @@ impl Share {
         self.bytes
     }
 
-    /// Takes up to `bytes` more, but at least `least`, if they are free and nobody waits. Whether it did.
+    /// Takes up to `bytes` more, but at least `least`, if they are free and nobody waits. False if it took
+    /// nothing.
     pub(crate) fn try_grow(&mut self, bytes: usize, least: usize) -> bool {
         let more = if self.is_beyond {
             self.address.pool.count_beyond(&self.address, bytes);
@@ -357,7 +288,7 @@ impl Share {
         }
     }
 
-    /// From here on it is a whole request's: the service gives it back in any case.
+    /// From here on it belongs to a whole request, which the service returns in any case.
     pub(crate) fn is_whole(&mut self) {
         if !std::mem::replace(&mut self.is_served, true) {
             self.address.pool.served.fetch_add(self.bytes, SeqCst);
@@ -400,7 +331,7 @@ mod tests {
         turn.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// What came of a turn that must be over.
+    /// The share of a turn that must be over.
     fn given(turn: &mut Turn) -> Share {
         match poll(turn) {
             Poll::Ready(share) => share,
@@ -465,8 +396,8 @@ mod tests {
         assert_eq!(given(&mut more).bytes(), 10);
     }
 
-    /// All that is taken is of requests that are still coming in: one of them goes on, and the next when that
-    /// is done.
+    /// Everything taken belongs to requests that are still arriving. One of them continues, and the next one
+    /// after it.
     #[test]
     fn one_goes_beyond_the_limit_when_all_wait_for_each_other() {
         let (pool, a, b) = pool();
@@ -481,8 +412,8 @@ mod tests {
         assert_eq!(pool.used(), 60);
     }
 
-    /// What is being served is given back by itself: nobody goes beyond the limit for it, unless it takes
-    /// long.
+    /// Requests in service are returned without help, so nobody goes beyond the limit for them unless it
+    /// takes long.
     #[tokio::test(start_paused = true)]
     async fn who_is_first_for_long_goes_beyond_the_limit() {
         let (pool, a, b) = pool();
@@ -505,7 +436,7 @@ mod tests {
         drop(large);
         drop(given(&mut small));
         assert_eq!((pool.used(), pool.contended()), (50, false));
-        // What was given and is not taken any more goes back.
+        // A given share that is not taken is returned.
         let unpolled = b.wait(40);
         assert_eq!(pool.used(), 90);
         drop(unpolled);

@@ -1,15 +1,14 @@
 //! Cuts the bytes of a connection into frames.
 //!
 //! Small requests are read many at a time into one buffer and sliced off it without a copy. A request that
-//! does not fit [`READ_BUFFER_BYTES`] gets a buffer of its own that the stream is read straight into: one
-//! that was used before, or a new one that grows as bytes arrive, so that a length alone takes no memory.
-//! While large requests follow each other the shared buffer is kept small, so that little of the next one is
-//! read (and copied) with it.
+//! does not fit [`READ_BUFFER_BYTES`] gets a buffer of its own, and the stream is read straight into it. That
+//! is a used buffer, or a new one that grows as bytes arrive, so a length alone takes no memory. While large
+//! requests follow each other the shared buffer is kept small, so that little of the next one is read into it
+//! and copied.
 //!
-//! A large request is admitted as it arrives: what a read may bring is taken from the pool before it, and
-//! what it did not bring goes back when the stream has no more. So neither a copy nor a call is added to what
-//! a request costs that is sent without a pause, and whoever announces much and sends little holds what they
-//! sent.
+//! A large request is admitted as it arrives. The pool gives the bytes of each read in advance, and gets back
+//! those that did not come. So a request that is sent without a pause costs no extra copy or call. A peer
+//! that announces much and sends little holds only what it sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,21 +31,21 @@ use crate::relief;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
-/// What a read buffer starts with, and what is left of it while large requests pass. In bytes.
+/// The initial size of a read buffer, and its size while large requests pass. In bytes.
 const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
-/// The most memory that the announced length of a large request takes before its bytes arrive. After that its
+/// The most memory that the announced length of a large request takes before its bytes arrive. Later its
 /// buffer may be twice what has arrived.
 const LARGE_FIRST_BYTES: usize = 256 << 10;
-/// A connection that has sent a large request in full is trusted with the same size again, up to this, which
+/// A connection that has sent a large request in full is trusted with the same size again, up to this. That
 /// saves moving each request while its buffer grows.
 const LARGE_TRUSTED_BYTES_MAX: usize = KEPT_BUFFER_BYTES_MAX;
-/// What has come of a large request before it gets a buffer, unless its connection is trusted. In bytes.
+/// The bytes of a large request that must arrive before it gets a buffer, unless its connection is trusted.
 const LARGE_START_BYTES: usize = READ_BUFFER_BYTES_MIN;
-/// What of a large request is waited for at a time when the pool is full, in bytes.
+/// The bytes of a large request that are waited for at a time when the pool is full.
 const STEP_BYTES: usize = 128 << 10;
-/// The least that is worth a read, unless the request ends before. In bytes.
+/// The smallest read that is worth it, unless the request ends before. In bytes.
 const STEP_BYTES_MIN: usize = 4 << 10;
-/// How much is read of what follows a large request. In bytes.
+/// The bytes that are read of the request after a large one.
 const NEXT_BYTES_MAX: usize = 1 << 10;
 const PREFIX_BYTES: usize = 4;
 
@@ -70,7 +69,7 @@ pub(crate) struct FrameReader {
 struct Body {
     buffer: LargeBuffer,
     len: usize,
-    /// What the pool gave: what has arrived, and what may arrive with the next read.
+    /// The pool's share: bytes that have arrived, and bytes that may arrive with the next read.
     share: Share,
 }
 
@@ -80,8 +79,7 @@ impl Body {
         self.share.bytes().saturating_sub(self.buffer.len())
     }
 
-    /// Takes what `wanted` bytes more need of the pool, or at least something of it. Whether anything may be
-    /// read.
+    /// Takes the pool's bytes for `wanted` more, or at least some of them. False if nothing may be read.
     fn take(&mut self, wanted: usize) -> bool {
         let target = self.buffer.len() + wanted;
         let missing = target.saturating_sub(self.share.bytes());
@@ -92,13 +90,13 @@ impl Body {
             || self.may_read() >= wanted.min(STEP_BYTES_MIN)
     }
 
-    /// What is to be waited for when nothing may be read.
+    /// The bytes to wait for when nothing may be read.
     fn step(&self, wanted: usize) -> usize {
         (self.buffer.len() + wanted.min(STEP_BYTES)).saturating_sub(self.share.bytes())
     }
 }
 
-/// What waits for the pool.
+/// A wait for the pool.
 struct AdmissionWait {
     turn: Turn,
     what: Admitting,
@@ -158,8 +156,8 @@ impl FrameReader {
         }
     }
 
-    /// Reads until there is at least one frame, and appends all there are to `inbox`. Ready(Ok(0)): the peer
-    /// has closed its side.
+    /// Reads until there is at least one frame, and appends all of them to `inbox`. Ready(Ok(0)) means that
+    /// the peer has closed its side.
     pub(crate) fn poll_frames<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -205,7 +203,7 @@ impl FrameReader {
         }
     }
 
-    /// Looks at the front of the buffer, and refuses lengths that cannot be.
+    /// Looks at the front of the buffer, and refuses impossible lengths.
     fn front(&self) -> Result<Front, CloseReason> {
         let (mut total, mut count) = (0, 0);
         loop {
@@ -248,7 +246,7 @@ impl FrameReader {
         }
     }
 
-    /// What the pool gives for complete frames; None when it makes the connection wait.
+    /// The pool's share for complete frames. `None` if the connection must wait.
     fn admit(&mut self, total: usize, count: usize) -> Option<Option<Share>> {
         if let Some(share) = self.address.try_take(total) {
             return Some(Some(share));
@@ -280,7 +278,7 @@ impl FrameReader {
     fn start_body(&mut self, len: usize) {
         self.buffer.advance(PREFIX_BYTES);
         let mut buffer = self.shared.buffers.lend(len, self.buffer.len(), self.trusted_bytes);
-        // It does not fit the read buffer, so this is all that is there of it.
+        // It does not fit the read buffer, so this is all of it so far.
         while buffer.room() < self.buffer.len() {
             buffer.grow(buffer.room());
         }
@@ -295,8 +293,8 @@ impl FrameReader {
         self.body = Some(Body { buffer, len, share });
     }
 
-    /// Reads into the large request. Ready with how many requests are whole now, none if the peer closed its
-    /// side; with nothing when it has begun to wait for the pool.
+    /// Reads into the large request. Ready with the number of whole requests, 0 if the peer closed its side,
+    /// or nothing if it has begun to wait for the pool.
     fn poll_body<T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -311,7 +309,7 @@ impl FrameReader {
             }
             let room = body.buffer.room() - body.buffer.len();
             if !body.take(missing.min(room)) {
-                // Only who has something to read stands in line.
+                // Only a connection with something to read stands in line.
                 ready!(stream.poll_read_ready(cx))?;
                 let step = body.step(missing.min(room));
                 self.wait(step, Admitting::Step);
@@ -319,7 +317,7 @@ impl FrameReader {
             }
             let wanted = missing.min(room).min(body.may_read());
             let mut next = [0; NEXT_BYTES_MAX];
-            // The next request must not come before this one.
+            // The next request must not overtake this one.
             let next = if wanted == missing { &mut next[..] } else { &mut [] };
             let Poll::Ready(n) = stream.poll_read_both(cx, &mut body.buffer.rest()[..wanted], next) else {
                 body.share.shrink_to(body.buffer.len());
@@ -354,7 +352,7 @@ impl FrameReader {
         let room = self.buffer.capacity() - self.buffer.len();
         if room < self.buffer_bytes / 2 || self.buffer.capacity() < total {
             if self.buffer.is_empty() && self.buffer.capacity() == 0 {
-                // No buffer is held: it is worth having one only once there is something to read.
+                // No buffer is held, and it is worth having one only when there is something to read.
                 ready!(stream.poll_read_ready(cx))?;
             }
             self.buffer.reserve(self.buffer_bytes.max(total) - self.buffer.len());
@@ -415,7 +413,7 @@ fn poll_read<T: Stream>(
     stream: &mut T,
     buffer: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
-    // The future of a read keeps nothing between polls, so a new one each time is the same read.
+    // A read keeps no state between polls, so a new future each time is the same read.
     pin!(stream.read_buf(buffer)).poll(cx)
 }
 
@@ -424,6 +422,7 @@ mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
 
+    use ottla_tasks::Tasks;
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -440,7 +439,7 @@ mod tests {
     #[tokio::test]
     async fn a_length_alone_takes_little_memory() {
         let (mut client, mut server) = pair().await;
-        let shared = Arc::new(Shared::new(NetSettings::default()));
+        let shared = Arc::new(Shared::new(NetSettings::default(), Tasks::default()));
         let address = Arc::new(AddressUse::new(Ipv4Addr::LOCALHOST.into(), shared.pool.clone()));
         let mut reader = FrameReader::new(shared.clone(), Arc::new(Control::new(1)), address);
         let mut inbox = VecDeque::new();

@@ -1,9 +1,9 @@
-//! Cuts off peers that let others wait: who has begun a large request and does not send the rest.
+//! Cuts off peers that hold up others: those that have begun a large request and do not send the rest.
 //!
-//! A task runs while anybody waits for memory. How long it bears with a peer depends on what the memory is
-//! taken by: if all of it is with the service, which gives it back, `contended_read_max`; the more of it
-//! belongs to requests that are still coming in, the less, down to [`GRACE_MIN`]. The slowest goes first, and
-//! no more than is needed.
+//! A task runs while anyone waits for memory. Its patience with a peer depends on who holds the memory. If
+//! all of it is with the service, which returns it, the patience is `contended_read_max`. The more of it
+//! belongs to arriving requests, the shorter it gets, down to [`GRACE_MIN`]. The slowest peers go first, and
+//! no more of them than necessary.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -17,15 +17,15 @@ use crate::shared::Shared;
 
 /// How often the line is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// A sound peer may be silent for so long: its packets were lost, twice.
+/// A sound peer may be silent for this long, because its packets were lost twice.
 const GRACE_MIN: Duration = Duration::from_secs(1);
 /// A peer that sends less than this a second is as good as silent, in bytes.
 const RATE_MIN: f64 = 65_536.0;
 
-/// Sees to it that somebody looks after those in line. MUST be called within a tokio runtime.
+/// Makes sure that the task runs. MUST be called within a tokio runtime.
 pub(crate) fn call(shared: &Arc<Shared>) {
     if !shared.relief_runs.swap(true, SeqCst) {
-        tokio::spawn(run(Arc::downgrade(shared)));
+        shared.tasks.part("the relief of those who wait for memory", run(Arc::downgrade(shared)));
     }
 }
 
@@ -36,14 +36,14 @@ async fn run(shared: std::sync::Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         if !shared.pool.contended() {
             shared.relief_runs.store(false, SeqCst);
-            // Who came before that saw somebody run.
+            // Anyone who arrived earlier saw the task running.
             if !shared.pool.contended() || shared.relief_runs.swap(true, SeqCst) {
                 return;
             }
         }
         shared.pool.settle_line();
         let now = Instant::now();
-        // A machine that is late itself may be late to see what has come.
+        // A machine that is late may also be late to see what has arrived.
         let late = now.saturating_duration_since(before).saturating_sub(INTERVAL);
         relieve(&shared, now, late);
     }
@@ -59,7 +59,7 @@ fn relieve(shared: &Shared, now: Instant, late: Duration) {
     }
 }
 
-/// How long peers are borne with.
+/// How long peers are tolerated.
 struct Patience {
     grace: Duration,
     max: Duration,
@@ -80,7 +80,7 @@ impl Patience {
     }
 }
 
-/// Those whose requests are given up: as few as give back `wanted` bytes.
+/// The requests to give up: as few as will return `wanted` bytes.
 fn slowest<T>(mut all: Vec<(Pending, T)>, wanted: usize, patience: &Patience) -> Vec<T> {
     all.retain(|(pending, _)| patience.is_over(pending));
     all.sort_by(|(a, _), (b, _)| rate(a).total_cmp(&rate(b)));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_tasks::Tasks;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -55,9 +56,10 @@ pub struct Stopped {
 }
 
 impl Server {
-    /// A server without listeners: see [`Server::serve`].
-    pub fn new(settings: NetSettings) -> Server {
-        Server { shared: Arc::new(Shared::new(settings)), acceptors: Vec::new(), listeners: Vec::new() }
+    /// A server without listeners: see [`Server::serve`]. What it runs is started by `tasks`.
+    pub fn new(settings: NetSettings, tasks: Tasks) -> Server {
+        let shared = Arc::new(Shared::new(settings, tasks));
+        Server { shared, acceptors: Vec::new(), listeners: Vec::new() }
     }
 
     /// Starts to accept from one more listener. Its connections come through `transport`, and share all
@@ -70,8 +72,9 @@ impl Server {
         transport: Arc<T>,
     ) {
         self.listeners.push((listener.name().to_owned(), listener.addr()));
+        let name = format!("listener {}", listener.name());
         let accepting = listener::accept(listener, service, transport, self.shared.clone());
-        self.acceptors.push(tokio::spawn(accepting));
+        self.acceptors.push(self.shared.tasks.part(name, accepting));
     }
 
     /// Names and addresses of the listeners.

@@ -1,4 +1,4 @@
-//! What a server is to this room: something that turns frames into responses.
+//! The contract of a service, which turns frames into responses.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::peer::Peer;
 
 /// Serves the connections of a [`Server`](crate::Server).
 pub trait Service: Send + Sync + 'static {
-    /// What the service keeps for one connection.
+    /// The service's state for one connection.
     type Session: Send + 'static;
 
     /// A connection was accepted, and its transport knows its peer.
@@ -23,34 +23,33 @@ pub trait Service: Send + Sync + 'static {
 
     /// Takes one or more frames off the front of `frames` (never none) and starts their work in order.
     ///
-    /// `frames` holds what one read brought; what is left is given again at once, so a run of like frames can
+    /// `frames` holds what one read brought. The rest is given again at once, so a run of similar frames can
     /// be served together and the others one by one. Awaiting here delays later frames of this connection
-    /// only; a response that takes long belongs into [`Responses::Later`]. After the peer has closed its
-    /// side, the frames that came before are still served, but the future is dropped if it takes more than a
-    /// second.
+    /// only. A slow response belongs into [`Responses::Later`]. After the peer has closed its side, earlier
+    /// frames are still served, but the future is dropped if it takes more than a second.
     fn serve(
         &self,
         session: &mut Self::Session,
         frames: &mut VecDeque<Frame>,
     ) -> impl Future<Output = Result<Responses, CloseReason>> + Send;
 
-    /// The connection is gone. Called once for every session, after every future of the connection was
+    /// The connection has ended. Called once for every session, after all futures of the connection were
     /// dropped.
     fn closed(&self, session: Self::Session);
 }
 
-/// The answer to the frames that one [`Service::serve`] took, in their order.
+/// The answer to the frames of one [`Service::serve`], in their order.
 ///
 /// There may be fewer responses than frames: acks=0 has none.
 pub enum Responses {
     /// They are here.
     Ready(Vec<Response>),
-    /// They come later; meanwhile the connection goes on to the next frames.
+    /// They come later. The connection continues with the next frames.
     Later(LaterResponses),
 }
 
-/// Polled once when it arrives and then only while it is first in line, because nothing behind the first may
-/// leave: work that must go on beside it belongs to a task or a shard. It is dropped when the peer goes away.
+/// Polled once when it arrives, then only while it is first in line, because nothing may leave before the
+/// first. Work that must continue meanwhile belongs to a task or a shard. Dropped when the peer goes away.
 pub type LaterResponses = Pin<Box<dyn Future<Output = Result<Vec<Response>, CloseReason>> + Send>>;
 
 /// One response, or several in one piece.
@@ -58,9 +57,9 @@ pub type LaterResponses = Pin<Box<dyn Future<Output = Result<Vec<Response>, Clos
 pub struct Response {
     /// Header and body, in order. The 4-byte length before them is written by this room.
     pub parts: Vec<Part>,
-    /// The parts are so many whole responses, each with its length before it.
+    /// The parts are this many whole responses, each with its length before it.
     pub framed: Option<u32>,
-    /// For how long nothing more is read or served once the response has left (throttling). Zero: not at all.
+    /// How long nothing more is read or served once the response has left (throttling). Zero for no pause.
     pub mute: Duration,
     /// Whether the connection is closed once the response has left. Responses behind it are dropped.
     pub close: bool,
@@ -90,7 +89,7 @@ impl From<Bytes> for Response {
 pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A range of a file; the kernel sends it where the transport allows. The range MUST exist and stay: when
+    /// A range of a file. The kernel sends it where the transport allows. The range MUST exist and stay. If
     /// the file turns out to be shorter, the connection is closed, because the length of the response is
     /// already promised. Its first page SHOULD be in memory.
     File {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How connections are treated. Every limit that an outsider can reach is here; the defaults are Kafka's
-/// where Kafka has one.
+/// The treatment of connections. Every limit that a client can reach is here. Defaults are Kafka's where
+/// Kafka has one.
 #[derive(Clone, Debug)]
 pub struct NetSettings {
     /// The largest request, in bytes (`socket.request.max.bytes`).
@@ -13,7 +13,7 @@ pub struct NetSettings {
     /// The bytes of requests that all connections together may hold, being read or being served
     /// (`queued.max.request.bytes`, which is unlimited in Kafka). See [`crate::admission`] for the rule.
     pub queued_bytes_max: usize,
-    /// The bytes of requests after which one connection is not read until some are served.
+    /// The bytes of requests after which a connection is not read until some are served.
     pub connection_queued_bytes_max: usize,
     /// The requests of one connection that may be under way (`Responses::Later`) before no more of them is
     /// served (`max.requests.in.flight.per.connection`).
@@ -21,16 +21,16 @@ pub struct NetSettings {
     /// The response bytes not yet taken by the peer after which nothing more is served on its connection. One
     /// group of responses may pass it.
     pub response_bytes_pending_max: usize,
-    /// How long a connection may stay without a byte moved and nothing in flight (`connections.max.idle.ms`).
-    /// None: for ever.
+    /// How long a connection may be without a moved byte and without requests in flight
+    /// (`connections.max.idle.ms`). `None` means forever.
     pub idle_max: Option<Duration>,
-    /// How long a peer may leave its responses untaken. A consumer reads its socket only when it is polled,
-    /// so this MUST be more than the `max.poll.interval.ms` of consumers (5 minutes by default).
+    /// How long a peer may leave its responses in the socket. A consumer reads only when it is polled, so
+    /// this MUST be more than the `max.poll.interval.ms` of consumers (5 minutes by default).
     pub write_stall_max: Duration,
     /// How long a connection's transport may take to come up (a TLS handshake).
     pub handshake_max: Duration,
-    /// How long a peer may be waited for that has begun a request too large for its read buffer, while others
-    /// wait for memory. Less, down to a second, the more of the memory such requests take.
+    /// How long to wait for a peer in the middle of a large request while others wait for memory. The more
+    /// memory such requests take, the shorter, down to a second.
     pub contended_read_max: Duration,
     /// Reads of cold file pages that may be under way at once, all connections together.
     pub cold_reads_max: usize,

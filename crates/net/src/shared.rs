@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ottla_tasks::Tasks;
 use tokio::sync::Semaphore;
 
 use crate::buffers::Buffers;
@@ -29,6 +30,7 @@ pub(crate) enum Phase {
 /// What the connections of a server share.
 pub(crate) struct Shared {
     pub(crate) settings: NetSettings,
+    pub(crate) tasks: Tasks,
     pub(crate) metrics: Arc<NetMetrics>,
     pub(crate) pool: Arc<Pool>,
     /// A task looks after those who wait for the pool.
@@ -46,12 +48,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: NetSettings) -> Shared {
+    pub(crate) fn new(settings: NetSettings, tasks: Tasks) -> Shared {
         let metrics = Arc::<NetMetrics>::default();
         let pool = Arc::new(Pool::new(settings.queued_bytes_max));
         Shared {
             relief_runs: AtomicBool::new(false),
-            buffers: Arc::default(),
+            buffers: Arc::new(Buffers::new(tasks.clone())),
             fault_log: LogLimit::default(),
             limiter: Arc::new(Limiter::new(settings.limits.clone(), metrics.clone(), pool.clone())),
             cold_reads: Semaphore::new(settings.cold_reads_max.clamp(1, Semaphore::MAX_PERMITS)),
@@ -61,6 +63,7 @@ impl Shared {
             metrics,
             pool,
             settings,
+            tasks,
         }
     }
 

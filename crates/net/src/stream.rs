@@ -1,8 +1,8 @@
-//! What a connection's bytes go through.
+//! The stream of a connection's bytes.
 //!
-//! Everything above is generic over [`Stream`], so plain TCP pays for no other stream: no box, no dynamic
-//! call. A stream that is not plain (TLS) implements tokio's two traits and says when it may have something
-//! to read; the rest has defaults.
+//! Everything above is generic over [`Stream`], so plain TCP pays nothing for other streams: no box, no
+//! dynamic call. Another stream (TLS) implements tokio's two traits and says when it may have something to
+//! read. The rest has defaults.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 /// A connection's bytes. What is written MAY stay in the stream until it is flushed; how much stays MUST be
 /// bounded.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Ready once a read may find something: only then is it worth having a buffer.
+    /// Ready once a read may find something. A buffer is worth having only then.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// One read that fills `first`, and may go on with `second`.
@@ -39,8 +39,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         }
     }
 
-    /// The power of `sendfile`: the socket, where what is written to it is what the peer reads. Without it,
-    /// what comes from files is read and written.
+    /// The socket, if bytes written to it are the bytes that the peer reads. It allows `sendfile`. Otherwise
+    /// file content is read and written.
     fn plain(&self) -> Option<&TcpStream> {
         None
     }
@@ -63,7 +63,7 @@ impl Stream for TcpStream {
             let mut emptied = 0;
             let read = self.try_io(Interest::READABLE, || {
                 match rustix::io::readv(&*self, &mut [IoSliceMut::new(first), IoSliceMut::new(second)])? {
-                    // The socket is empty now: saying so saves the read that would find nothing.
+                    // The socket is empty now. Saying so saves a read that would find nothing.
                     n if (1..wanted).contains(&n) => {
                         emptied = n;
                         Err(io::ErrorKind::WouldBlock.into())

@@ -6,7 +6,7 @@ use std::task::Context;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Wakes its task at the nearest deadline. Deadlines mostly move away with every byte, so the timer is only
-/// ever brought forward; when it rings too early the owner looks at its deadlines again.
+/// ever brought forward. If it rings too early, the owner checks its deadlines again.
 pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
 }
@@ -16,7 +16,7 @@ impl Timer {
         Timer { sleep: Box::pin(sleep_until(now)) }
     }
 
-    /// Sees to it that the task is woken at `deadline` or before.
+    /// Makes sure that the task is woken at `deadline` or before.
     pub(crate) fn wake_by(&mut self, cx: &mut Context<'_>, deadline: Instant) {
         if self.sleep.is_elapsed() || deadline < self.sleep.deadline() {
             self.sleep.as_mut().reset(deadline);

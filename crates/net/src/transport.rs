@@ -1,4 +1,4 @@
-//! From an accepted socket to the stream that requests come through.
+//! From an accepted socket to the stream of its requests.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +13,7 @@ pub trait Transport: Send + Sync + 'static {
     /// What requests come through.
     type Stream: Stream;
 
-    /// Brings a connection up, and says whom it takes the peer for. Runs in the task of the connection,
+    /// Brings a connection up, and determines the peer's principal. Runs in the task of the connection,
     /// within [`NetSettings::handshake_max`](crate::NetSettings::handshake_max).
     fn bring_up(
         &self,
@@ -21,7 +21,7 @@ pub trait Transport: Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<(Self::Stream, Principal)>> + Send;
 }
 
-/// Bare TCP: there is nothing to do, and anybody may come.
+/// Bare TCP. There is nothing to do, and anyone may connect.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

@@ -1,9 +1,9 @@
 //! Responses on their way out.
 //!
-//! All that is ready leaves in as few calls as possible. Length prefixes and small parts are copied together,
-//! which is cheaper than a slice for each; large parts are sent from where they are, and files by the kernel
-//! where the stream allows. Around such a file the socket is corked, so that what comes before and after it
-//! leaves in the packets of the file.
+//! Everything that is ready leaves in as few calls as possible. Length prefixes and small parts are copied
+//! together, which is cheaper than a slice for each. Large parts are sent from where they are, and files by
+//! the kernel where the stream allows. Around such a file the socket is corked, so that the bytes before and
+//! after it share its packets.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -26,7 +26,7 @@ const COPY_BYTES_MAX: usize = 2 << 10;
 /// Slices in one send. Far below IOV_MAX (1024): with parts above [`COPY_BYTES_MAX`] that fills any socket
 /// buffer.
 const SLICES_MAX: usize = 64;
-/// What is sent before other connections get their turn, in bytes.
+/// The bytes to send before other connections get their turn.
 const TURN_BYTES: usize = 1 << 20;
 
 /// The responses of one connection that have not left yet.
@@ -39,11 +39,11 @@ pub(crate) struct ResponseWriter {
     queued: u64,
     sent: u64,
     marks: VecDeque<Mark>,
-    /// Set when nothing more may be queued: the connection closes once all has left.
+    /// Set when nothing more may be queued. The connection closes once everything has left.
     closing: Option<CloseReason>,
-    /// The kernel holds back the packet that is not full.
+    /// The kernel holds back an incomplete packet.
     corked: bool,
-    /// The stream may hold some of what was sent.
+    /// The stream may still hold sent bytes.
     unflushed: bool,
 }
 
@@ -158,12 +158,12 @@ impl ResponseWriter {
             && self.pending() < self.shared.settings.response_bytes_pending_max.max(1) as u64
     }
 
-    /// Whether a response that mutes is on its way.
+    /// Whether a response that mutes is in the queue.
     pub(crate) fn mutes(&self) -> bool {
         !self.marks.is_empty()
     }
 
-    /// The mute of the responses that have left since the last call, the longest of them.
+    /// The longest mute of the responses that have left since the last call.
     pub(crate) fn take_mute(&mut self) -> Option<Duration> {
         let mut longest = None;
         while let Some(mark) = self.marks.front()

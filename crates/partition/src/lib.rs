@@ -18,6 +18,7 @@
 //! No async, no threads, no clock, no randomness. The files are the log's.
 //!
 //! - [`partition`]: the machine; `effects`, `flush`, `follow` and `transactions` are parts of it.
+//! - [`assignment`]: what the metadata image says of a partition, as its replica wants to hear it.
 //! - [`restore`]: a partition from its files.
 //! - [`view`]: what readers see of a partition after a turn.
 //! - [`slot`]: a partition with its lodgers, and the order of their turns.
@@ -26,6 +27,7 @@
 //! - [`marker`]: the end of a transaction, for lodgers.
 //! - `waiters`: the waiters for the replies of a core.
 
+pub mod assignment;
 pub mod host;
 pub mod load;
 pub mod lodger;
@@ -40,6 +42,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+pub use assignment::partition_state;
 pub use host::{Host, HostEffect, HostStatus, Household, Load, Loaded, Unserved};
 pub use lodger::{Generation, Lodger, LodgerAppend, NewUuid, Seen};
 pub use marker::Marker;

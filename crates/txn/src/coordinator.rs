@@ -23,7 +23,7 @@ pub(crate) enum Timer {
     Timeout(Str),
     /// Markers that could not be written are asked for again.
     Markers(Str),
-    /// Ids that nobody uses any more are forgotten.
+    /// Unused ids are forgotten.
     Expiry,
 }
 
@@ -44,7 +44,7 @@ pub struct TxnCoordinator {
 pub(crate) type Out = Output<Outbound>;
 
 impl TxnCoordinator {
-    /// `epoch` is the leader epoch of the partition: partitions know by it which coordinator of an id is the
+    /// `epoch` is the leader epoch of the partition. By it partitions know which coordinator of an id is the
     /// newest.
     pub fn new(config: TxnConfig, epoch: LeaderEpoch) -> TxnCoordinator {
         TxnCoordinator {
@@ -63,7 +63,7 @@ impl TxnCoordinator {
         self.config = config;
     }
 
-    /// Every transactional id with what is known of it.
+    /// Every transactional id and its state.
     pub fn transactions(&self) -> impl Iterator<Item = (&Str, &Transaction)> {
         self.table.iter()
     }
@@ -73,13 +73,13 @@ impl TxnCoordinator {
         self.table.facts()
     }
 
-    /// Takes over what a transactional id has become, writes it, and sets what is due.
+    /// Takes over the new state of a transactional id, writes it, and sets the next deadline.
     pub(crate) fn change(&mut self, at: &Moment, id: &Str, transaction: Transaction, out: &mut Out) {
         let record = record::set(id, &transaction, self.config.transaction_version);
         self.change_as(at, id, transaction, record, out);
     }
 
-    /// The same, for who has made the record.
+    /// The same, with a given record.
     pub(crate) fn change_as(
         &mut self,
         at: &Moment,
@@ -93,12 +93,12 @@ impl TxnCoordinator {
         self.set_timeout(at, id);
     }
 
-    /// Sets when an open transaction is aborted for its age. The age is that of its record; the monotonic
-    /// clock measures what is left of it.
+    /// Sets the deadline at which an open transaction is aborted. Its age is that of its record; the
+    /// monotonic clock measures the rest.
     pub(crate) fn set_timeout(&mut self, at: &Moment, id: &Str) {
         let timer = Timer::Timeout(id.detached());
         match self.table.get(id).and_then(Transaction::deadline) {
-            // Kafka aborts what is older than its timeout.
+            // Kafka aborts transactions that are older than their timeout.
             Some(deadline) => {
                 self.timers.set(timer, at.now + until(at.wall, deadline) + Duration::from_millis(1));
             }
@@ -113,12 +113,12 @@ impl TxnCoordinator {
     }
 }
 
-/// Time from `now` on; none if `then` has passed.
+/// The time from `now` to `then`, or zero if `then` has passed.
 fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(then.0.saturating_sub(now.0)).unwrap_or(0))
 }
 
-/// What a client may call a transaction.
+/// Checks a transactional id from a client.
 pub(crate) fn check_id(transactional_id: &str) -> Result<(), TxnError> {
     if transactional_id.is_empty() || transactional_id.len() > ID_BYTES_MAX {
         return Err(TxnError::TransactionalId);

@@ -44,7 +44,7 @@ pub(crate) fn describe(table: &Table, id: &Str) -> TransactionState {
     }
 }
 
-/// Every transactional id that passes all filters.
+/// All transactional ids that pass every filter.
 pub(crate) fn list(
     table: &Table,
     now: Timestamp,
@@ -93,14 +93,14 @@ struct Filters<'a> {
 impl Filters<'_> {
     fn pass(&self, id: &str, transaction: &Transaction) -> bool {
         let producers = &self.request.producer_id_filters;
-        // Names that no state has count, too: they let nothing through.
+        // Unknown state names count, too: they match nothing.
         (self.request.state_filters.is_empty() || self.states.contains(&transaction.state))
             && (producers.is_empty() || producers.contains(&transaction.producer_id.0))
             && self.is_old_enough(transaction)
             && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
     }
 
-    /// Below 0 the filter is off. An id that has not begun a transaction is not running for any time.
+    /// Below 0 the filter is off. An id without a transaction has no running time.
     fn is_old_enough(&self, transaction: &Transaction) -> bool {
         let wanted_ms = self.request.duration_filter;
         let begun = transaction.started != Timestamp::NONE;
@@ -108,13 +108,13 @@ impl Filters<'_> {
     }
 }
 
-/// A pattern is to match the whole id. None, or an empty one, lets every id through.
+/// A pattern must match the whole id. Without one, or with an empty one, every id matches.
 fn compile(pattern: Option<&str>) -> Result<Option<Regex>, TxnError> {
     let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) else { return Ok(None) };
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(TxnError::Pattern);
     }
-    // Alone first: it must not lean on what is put around it.
+    // First on its own, so that it cannot depend on the text around it.
     build(pattern)?;
     build(&format!("^(?:{pattern})$")).map(Some)
 }

@@ -1,4 +1,4 @@
-//! What the frame hands in: requests, records and timers, and the producer ids that were asked for.
+//! The frame's input: requests, records, timers, and requested producer ids.
 
 use ottla_coordinator::{Coordinator, Moment, Producer, Record, ReplayError, Ticket};
 use ottla_wire::{Instant, Offset, ProducerId};
@@ -10,10 +10,10 @@ use crate::request::{AddGroup, Call, Outbound, Request, Response};
 use crate::state::TxnState;
 use crate::{describe, end, init, partitions};
 
-/// Requests that may wait for a producer id. Further ones are refused, and their clients try again.
+/// The most requests that may wait for a producer id. Further ones are refused, and their clients try again.
 pub const WAITING_MAX: usize = 1024;
 
-/// Timers that one tick takes. The rest is due at once.
+/// The most timers of one tick. The rest is due at once.
 pub const TIMERS_PER_TICK_MAX: usize = 1000;
 
 impl Coordinator for TxnCoordinator {
@@ -38,7 +38,7 @@ impl Coordinator for TxnCoordinator {
     }
 
     fn tick(&mut self, at: &Moment, out: &mut Out) {
-        // Each timer does a bounded amount of work; a tick takes so many of them.
+        // Each timer does a bounded amount of work, and a tick takes a bounded number.
         for _ in 0..TIMERS_PER_TICK_MAX {
             match self.timers.pop_due(at.now) {
                 Some(Timer::Timeout(id)) => self.time_out(at, &id, out),
@@ -73,13 +73,13 @@ impl Coordinator for TxnCoordinator {
         Ok(())
     }
 
-    /// Nothing: this log holds no transactions of producers.
+    /// Nothing to do: this log holds no transactions of producers.
     fn end_transaction(&mut self, _producer: Producer, _commit: bool) {}
 
     fn start(&mut self, at: &Moment, out: &mut Out) {
         for id in self.table.open_ids() {
             match self.table.get(&id).map(|transaction| transaction.state) {
-                // Nobody knows any more which markers were written, or whether an answer is still to come.
+                // It is unknown which markers were written, and whether answers are still to come.
                 Some(TxnState::Prepare(_)) => self.begin_markers(at, &id, out),
                 Some(TxnState::Ongoing | TxnState::Empty | TxnState::Complete(_)) | None => {
                     self.set_timeout(at, &id)
@@ -93,8 +93,8 @@ impl Coordinator for TxnCoordinator {
 }
 
 impl TxnCoordinator {
-    /// Takes in the producer ids that [`Outbound::WantProducerIds`] asked for. None at all means that there
-    /// are none now: requests that wait for one are refused, and their clients try again.
+    /// Takes in the producer ids requested by [`Outbound::WantProducerIds`]. None at all means that there are
+    /// none now. Waiting requests are then refused, and their clients try again.
     pub fn producer_ids(&mut self, at: &Moment, ids: impl IntoIterator<Item = ProducerId>, out: &mut Out) {
         self.ids.supply(ids);
         let none = self.ids.is_empty();
@@ -109,7 +109,7 @@ impl TxnCoordinator {
         }
     }
 
-    /// The answer; `None` if the request must wait for a producer id.
+    /// The answer, or `None` if the request must wait for a producer id.
     fn serve(&mut self, at: &Moment, call: &Call, may_wait: bool, out: &mut Out) -> Option<Response> {
         let version = call.version;
         let response = match &call.request {

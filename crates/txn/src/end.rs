@@ -1,5 +1,5 @@
-//! EndTxn, and the ends that the coordinator brings about itself: of what takes too long, and of a producer
-//! that another one fences. KIP-98, KIP-890.
+//! EndTxn, and ends by the coordinator itself: transactions that take too long, and those of a fenced
+//! producer. KIP-98, KIP-890.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::version::TransactionVersion;
 /// The first version whose clients know PRODUCER_FENCED.
 const FENCED_SINCE: i16 = 2;
 
-/// When an abort that lacks a producer id is tried again.
+/// The pause before an abort without a producer id is tried again.
 const TIMEOUT_RETRY: Duration = Duration::from_millis(500);
 
-/// What EndTxn does to a transaction.
+/// The effect of EndTxn on a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     End,
-    /// It has ended in this way; the answer was lost.
+    /// It has already ended in this way, and the answer was lost.
     Repeated,
 }
 
@@ -50,8 +50,8 @@ impl TxnCoordinator {
             step_v1(transaction, producer, outcome)?
         };
         let producer = match step {
-            // The epoch that fences is nobody's: a client that had it would write what no marker can be
-            // above.
+            // The epoch that fences belongs to nobody. A client that had it would write with an epoch that no
+            // marker can exceed.
             Step::Repeated if transaction.epoch > EPOCH_MAX => return Err(TxnError::Fenced),
             Step::Repeated => transaction.producer(),
             Step::End => self.end(at, id, outcome, client, out)?,
@@ -68,7 +68,7 @@ impl TxnCoordinator {
         out: &mut Out,
     ) -> Result<Producer, TxnError> {
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
-        // What began before the level was lowered may end.
+        // A transaction from before the level was lowered may end.
         let serves = self.config.transaction_version.serves_v2() || transaction.client.bumps_epochs();
         if client.bumps_epochs() && !(serves && self.can_record_bump(transaction)) {
             return Err(TxnError::UnservedVersion);
@@ -82,9 +82,9 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Aborts an open transaction and fences its producer, by the rules of the finalized version or by newer
-    /// ones that its client speaks: a client of version 2 goes on with the epoch that has fenced it, so a
-    /// late marker that brings it must not be taken for that of the next transaction.
+    /// Aborts an open transaction and fences its producer, by the newer of two rules: the finalized version's
+    /// and its client's. A client of version 2 continues with the epoch that fenced it. So a late marker with
+    /// that epoch must not be taken for one of the next transaction.
     pub(crate) fn abort_and_fence(&mut self, at: &Moment, id: &Str, out: &mut Out) -> Result<(), TxnError> {
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
         let server = self.config.transaction_version;
@@ -108,14 +108,13 @@ impl TxnCoordinator {
         }
     }
 
-    /// Whether records can say what an end by the rules of version 2 brings: those of level 0 cannot name
-    /// another producer id.
+    /// Whether a record can hold the result of an end by version 2. Those of level 0 cannot name another
+    /// producer id.
     fn can_record_bump(&self, transaction: &Transaction) -> bool {
         self.config.transaction_version.serves_v2() || !transaction.is_epoch_exhausted()
     }
 
-    /// The producer id that an end brings: another one if a bump of the epoch uses up those of the present
-    /// one.
+    /// The producer id after an end. It is another one if the bump of the epoch uses up the present one.
     fn next_id(&mut self, id: &str, version: TransactionVersion) -> Result<ProducerId, TxnError> {
         let exhausted = self.table.get(id).is_some_and(Transaction::is_epoch_exhausted);
         if version.bumps_epochs() && exhausted {
@@ -141,10 +140,11 @@ fn step_v1(transaction: &Transaction, producer: Producer, outcome: Outcome) -> R
     }
 }
 
-/// In version 2 the epoch tells a repeated EndTxn (one less than now) from the end of the next transaction.
-/// One without partitions can be aborted: a Produce request may be on its way that adds some.
+/// In version 2 the epoch distinguishes a repeated EndTxn (one less than now) from the end of the next
+/// transaction. A transaction without partitions can be aborted, because a Produce request that adds some may
+/// be in flight.
 fn step_v2(transaction: &Transaction, producer: Producer, outcome: Outcome) -> Result<Step, TxnError> {
-    // The last epoch was bumped: that brought another producer id.
+    // The last epoch was bumped, which gave another producer id.
     let overflowed = producer.id == transaction.previous_producer_id
         && producer.epoch == EPOCH_MAX
         && transaction.epoch == ProducerEpoch(0);
@@ -155,7 +155,7 @@ fn step_v2(transaction: &Transaction, producer: Producer, outcome: Outcome) -> R
     let repeated = overflowed || i32::from(transaction.epoch.0) == i32::from(producer.epoch.0) + 1;
     let current = same && producer.epoch == transaction.epoch;
     match transaction.state {
-        // Before the epoch is looked at: the producer that the end brings may ask already (KAFKA-18464).
+        // Checked before the epoch, because the producer after the end may ask already (KAFKA-18464).
         TxnState::Prepare(_) => Err(TxnError::Concurrent),
         TxnState::Complete(was) if repeated && was == outcome => Ok(Step::Repeated),
         TxnState::Complete(_) if repeated => Err(TxnError::State),

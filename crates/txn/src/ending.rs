@@ -8,8 +8,7 @@ use crate::transaction::Partitions;
 pub(crate) struct Ending {
     /// Partitions that lack the marker.
     pub left: Partitions,
-    /// The request that has not been answered. `None` between two tries, and once a newer coordinator takes
-    /// over.
+    /// The unanswered request. `None` between two tries, and once a newer coordinator has taken over.
     pub asked: Option<MarkerToken>,
     pub tries: u32,
 }

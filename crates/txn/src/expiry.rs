@@ -1,4 +1,4 @@
-//! Transactional ids that nobody uses any more.
+//! Expiry of unused transactional ids.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ottla_wire::Timestamp;
 use crate::coordinator::{Out, Timer, TxnCoordinator};
 use crate::record;
 
-/// Ids that one step forgets: the records of a step are never split, and other requests wait meanwhile.
+/// The most ids that one step forgets. The records of a step are never split, and other requests wait for it.
 pub const EXPIRED_PER_STEP_MAX: usize = 1000;
 
 /// The pause after a step that has left some.

@@ -1,5 +1,5 @@
-//! InitProducerId: a producer begins, or goes on after an error, with a transactional id.
-//! KIP-98, KIP-360 (producer id and epoch given), KIP-890, KIP-939 (two-phase commit).
+//! InitProducerId: a producer begins with a transactional id, or continues after an error. KIP-98, KIP-360
+//! (with producer id and epoch), KIP-890, KIP-939 (two-phase commit).
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::transaction::{EPOCH_MAX, NO_EPOCH, NO_TIMEOUT_MS, Transaction};
 const FENCED_SINCE: i16 = 4;
 
 impl TxnCoordinator {
-    /// Gives the producer its id and epoch. Whoever had them before is fenced; its open transaction is
-    /// aborted first, and the caller has to ask again.
+    /// Gives the producer its id and epoch. Their previous holder is fenced. Its open transaction is aborted
+    /// first, and the caller must ask again.
     pub(crate) fn init_producer_id(
         &mut self,
         at: &Moment,
@@ -80,8 +80,8 @@ impl TxnCoordinator {
         Ok(producer)
     }
 
-    /// Bumps the epoch of an id that has no open transaction, or takes another producer id when epochs are
-    /// used up. `expected` MUST be who [`may_go_on`].
+    /// Bumps the epoch of an id without an open transaction, or takes another producer id when epochs are
+    /// used up. `expected` MUST have passed [`may_go_on`].
     fn next_producer(
         &mut self,
         at: &Moment,
@@ -93,8 +93,8 @@ impl TxnCoordinator {
         let transaction = self.table.get(id).ok_or(TxnError::NotFound)?;
         let current = transaction.producer();
         let (producer, last_epoch) = match expected.map(|expected| expected.epoch) {
-            // The last epoch: the answer was lost, and this is a retry. It is forgotten when another producer
-            // begins.
+            // The last epoch: this is a retry after a lost answer. That epoch is forgotten when another
+            // producer begins.
             Some(epoch) if epoch != current.epoch => (current, epoch),
             Some(_) => (self.bump(current)?, current.epoch),
             None => (self.bump(current)?, NO_EPOCH),
@@ -114,7 +114,7 @@ impl TxnCoordinator {
     }
 }
 
-/// The producer that goes on (KIP-360); `None` if a new one begins.
+/// The producer that continues (KIP-360), or `None` if a new one begins.
 fn expected_producer(request: &InitProducerIdRequest) -> Result<Option<Producer>, TxnError> {
     let (id, epoch) = (ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch));
     match (id == ProducerId::NONE, epoch == NO_EPOCH) {
@@ -124,13 +124,13 @@ fn expected_producer(request: &InitProducerIdRequest) -> Result<Option<Producer>
     }
 }
 
-/// Whether it is the producer of the id that asks, and not one that was fenced.
+/// Whether the caller is the producer of the id, and not a fenced one.
 ///
-/// Kafka looks at the epoch only when no transaction is open. There, a fenced producer can abort the
-/// transaction of the one that fenced it. Here it cannot.
+/// Kafka checks the epoch only if no transaction is open. There a fenced producer can abort the transaction
+/// of its successor. Here it cannot.
 fn may_go_on(transaction: &Transaction, expected: Producer) -> bool {
     let same = expected.id == transaction.producer_id;
-    // Its epochs were used up, and it has not heard of its new id.
+    // Its epochs were used up, and it does not know its new id yet.
     let before = expected.id == transaction.previous_producer_id && expected.epoch >= EPOCH_MAX;
     let epoch = expected.epoch;
     (same || before) && (epoch == transaction.epoch || epoch == transaction.last_epoch)

@@ -1,22 +1,23 @@
-//! Transactions: which producer may use a transactional id, what its transaction has written to, and how it
-//! ends.
+//! Transactions: which producer may use a transactional id, which partitions its transaction writes to, and
+//! how it ends.
 //!
 //! One [`TxnCoordinator`] keeps the transactional ids of one partition of `__transaction_state`. It is a pure
 //! core behind the frame that all coordinators share ([`ottla_coordinator`]): requests in, records and
-//! answers out; its lasting state is what its records say, in Kafka's formats.
+//! answers out. Its records, in Kafka's formats, hold all of its lasting state.
 //!
 //! - [`coordinator`]: its state, and how a transaction changes. [`dispatch`]: requests, records and timers
 //!   come in.
-//! - [`request`]: what can be asked, the answers, and what the broker is asked for.
-//! - [`transaction`]: one transactional id, and what it becomes; [`state`]: where it stands.
+//! - [`request`]: the requests, their answers, and requests to the broker.
+//! - [`transaction`]: one transactional id and its changes; [`state`]: the states of a transaction.
 //! - [`table`]: all of them.
 //! - [`record`]: the records of `__transaction_state`.
 //! - [`version`]: the feature `transaction.version`.
 //! - `init`: InitProducerId. `partitions`: AddPartitionsToTxn, AddOffsetsToTxn. `end`: EndTxn, timeouts,
 //!   fencing. `describe`: DescribeTransactions, ListTransactions.
-//! - [`markers`]: markers until every partition has its own; `ending`: which still lack it.
-//! - [`expiry`]: ids that nobody uses any more.
-//! - [`producer_ids`]: producer ids at hand.
+//! - [`markers`]: requests markers until every partition has its own; `ending`: which partitions still lack
+//!   it.
+//! - [`expiry`]: unused ids.
+//! - [`producer_ids`]: the stock of producer ids.
 //! - [`config`]: settings and limits. [`error`]: why a request is refused.
 //!
 //! # How a broker drives it
@@ -49,16 +50,16 @@
 //!
 //! # What waits for the commit of a record
 //!
-//! In Kafka a transition is pending while its record is being written, and requests meanwhile get
-//! CONCURRENT_TRANSACTIONS. Here a step is final and the next one builds upon it. The answers of both leave
-//! only when the records of both are committed. So there are no pending transitions: partitions can be added
-//! while others are being added, and a second EndTxn is judged by the state after the first. A record that
-//! cannot be written takes the whole core with it, so no answer has left that depends on it.
+//! In Kafka a transition is pending while its record is being written, and other requests get
+//! CONCURRENT_TRANSACTIONS meanwhile. Here a step is final, and the next one builds on it. The answers of
+//! both leave only when the records of both are committed. So there are no pending transitions: partitions
+//! can be added while others are being added, and a second EndTxn is judged by the state after the first. If
+//! a record cannot be written, the whole core is given up, so no answer has left that depends on it.
 //!
-//! Clients see one part of the rule, and that part is kept. From the decision (`Prepare`) until every marker
+//! Clients see one part of this rule, and that part is kept. From the decision (`Prepare`) until every marker
 //! is written (`Complete`), InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn and EndTxn get
-//! CONCURRENT_TRANSACTIONS. In Kafka `Complete` is pending all that time, so this is the same. For the same
-//! reason this check comes before that of the epoch.
+//! CONCURRENT_TRANSACTIONS. In Kafka `Complete` is pending all that time, so the result is the same. For the
+//! same reason this check comes before that of the epoch.
 
 pub mod config;
 pub mod coordinator;

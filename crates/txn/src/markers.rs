@@ -1,4 +1,4 @@
-//! The markers of a transaction that is ending: asked for until every partition has its own.
+//! The markers of an ending transaction: requested until every partition has its own.
 
 use std::time::Duration;
 
@@ -10,15 +10,14 @@ use crate::ending::Ending;
 use crate::request::{MarkerOutcome, MarkerToken, MarkersAnswer, Outbound, WriteMarkers};
 use crate::state::TxnState;
 
-/// How long the coordinator waits before it asks again for markers that could not be written; twice as long
-/// each time.
+/// How long the coordinator waits before it requests failed markers again. The time doubles with each try.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// The longest such wait.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 impl TxnCoordinator {
-    /// The outcome is decided. Asks for the markers of all partitions.
+    /// The outcome is decided. Requests the markers of all partitions.
     pub(crate) fn begin_markers(&mut self, at: &Moment, id: &Str, out: &mut Out) {
         let Some(transaction) = self.table.get(id) else { return };
         let ending = Ending { left: transaction.partitions.clone(), asked: None, tries: 0 };
@@ -27,7 +26,7 @@ impl TxnCoordinator {
         self.send_markers(at, id, out);
     }
 
-    /// Asks for the markers that are missing; completes the transaction if none is.
+    /// Requests the missing markers. Completes the transaction if there are none.
     pub(crate) fn send_markers(&mut self, at: &Moment, id: &Str, out: &mut Out) {
         let (Some(ending), Some(transaction)) = (self.endings.get_mut(id), self.table.get(id)) else {
             return;
@@ -37,7 +36,8 @@ impl TxnCoordinator {
             self.complete(at, id, out);
             return;
         }
-        // One step asks once for each transaction, so what is fresh for the step is fresh for the request.
+        // One step sends one request for each transaction, so an id that is fresh for the step is fresh for
+        // the request.
         let token = MarkerToken(at.uuid);
         ending.asked = Some(token);
         ending.tries = ending.tries.saturating_add(1);
@@ -52,12 +52,12 @@ impl TxnCoordinator {
         }));
     }
 
-    /// What came of the markers that were asked for.
+    /// Takes in the outcomes of requested markers.
     pub fn markers_answered(&mut self, at: &Moment, answer: &MarkersAnswer, out: &mut Out) {
         let id = &answer.transactional_id;
         let Some(ending) = self.endings.get_mut(id) else { return };
         if ending.asked != Some(answer.token) {
-            return; // of a request that was given up for a newer one
+            return; // of an abandoned request
         }
         ending.asked = None;
         let mut fenced = false;
@@ -74,7 +74,7 @@ impl TxnCoordinator {
             let wait = backoff(ending.tries);
             self.timers.set(Timer::Markers(id.detached()), at.now + wait);
         }
-        // A newer coordinator ends a transaction that is fenced. This one begins anew if it leads again.
+        // A newer coordinator ends this transaction. This one starts over if it leads again.
     }
 
     fn complete(&mut self, at: &Moment, id: &Str, out: &mut Out) {

@@ -1,5 +1,5 @@
-//! AddPartitionsToTxn and AddOffsetsToTxn: what a transaction writes to.
-//! KIP-98, KIP-890 (verification by brokers; partitions that come with a Produce request).
+//! AddPartitionsToTxn and AddOffsetsToTxn: the partitions that a transaction writes to. KIP-98, KIP-890
+//! (verification by brokers; partitions added by a Produce request).
 
 use ottla_coordinator::{Moment, Producer, Record};
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
@@ -25,7 +25,7 @@ const FENCED_SINCE: i16 = 2;
 const OFFSETS_TOPIC: Str = Str::from_static(InternalTopic::Offsets.topic());
 
 impl TxnCoordinator {
-    /// Adds partitions, all or none, or says of each whether it is part of the transaction.
+    /// Adds partitions, all or none, or tells for each whether it is part of the transaction.
     pub(crate) fn add_partitions_to_txn(
         &mut self,
         at: &Moment,
@@ -66,7 +66,7 @@ impl TxnCoordinator {
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
         let mut added = Partitions::default();
         added.add(&OFFSETS_TOPIC, partition.0);
-        // Clients of version 2 do not ask: the partition comes with TxnOffsetCommit.
+        // Clients of version 2 do not send it: TxnOffsetCommit adds the partition.
         self.add(at, &request.transactional_id, producer, &added, TransactionVersion::V0, out)
     }
 
@@ -81,7 +81,7 @@ impl TxnCoordinator {
     ) -> Result<(), TxnError> {
         check_id(id)?;
         let transaction = self.table.get(id).ok_or(TxnError::ProducerIdMapping)?;
-        // First of all: the producer may be about to change, and the one that asks may be the next one
+        // Checked first: the producer may be about to change, and the caller may be the next one
         // (KAFKA-18660).
         if let TxnState::Prepare(_) = transaction.state {
             return Err(TxnError::Concurrent);

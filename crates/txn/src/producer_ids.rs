@@ -1,22 +1,21 @@
-//! Producer ids at hand. The broker fetches them from the controller and hands them in; the coordinator says
-//! when it wants more.
+//! The stock of producer ids. The broker fetches them from the controller. The coordinator says when it needs
+//! more.
 
 use std::collections::VecDeque;
 
 use ottla_wire::ProducerId;
 
-/// Below this many ids, more are asked for.
+/// Below this number of ids, more are requested.
 pub const LOW_WATER: usize = 4;
 
-/// How many ids there are to be after more have come.
+/// The number of ids after a new supply.
 pub const HIGH_WATER: usize = 16;
 
-/// Ids that nobody has been given yet. They are not in the records: what is left when the broker fails is
-/// never used.
+/// Unused ids. They are not in the records, so those left when the broker fails are never used.
 #[derive(Debug, Default)]
 pub struct ProducerIds {
     spare: VecDeque<ProducerId>,
-    /// More were asked for and have not come.
+    /// More have been requested and have not arrived.
     asked: bool,
 }
 
@@ -29,7 +28,7 @@ impl ProducerIds {
         self.spare.is_empty()
     }
 
-    /// How many to ask for now, while `waiting` requests wait for one; `None` if there is no need.
+    /// The number of ids to request now, while `waiting` requests wait for one. `None` if there is no need.
     pub fn ask(&mut self, waiting: usize) -> Option<usize> {
         if self.asked || (self.spare.len() >= LOW_WATER && waiting == 0) {
             return None;
@@ -38,13 +37,13 @@ impl ProducerIds {
         Some(HIGH_WATER + waiting - self.spare.len().min(HIGH_WATER))
     }
 
-    /// What was asked for has come, or nothing has: then it may be asked for again.
+    /// Takes in the supply, which may be empty. More may be requested again afterwards.
     pub fn supply(&mut self, ids: impl IntoIterator<Item = ProducerId>) {
         self.spare.extend(ids);
         self.asked = false;
     }
 
-    /// Forgets that more were asked for: the answer may have been lost.
+    /// Forgets a pending request, because its answer may have been lost.
     pub fn forget_asking(&mut self) {
         self.asked = false;
     }

@@ -14,12 +14,12 @@ use crate::version::TransactionVersion;
 #[derive(Clone, Debug, PartialEq)]
 pub struct TxnRecord {
     pub transactional_id: Str,
-    /// `None`: the id has expired.
+    /// `None` if the id has expired.
     pub transaction: Option<Transaction>,
 }
 
 impl TxnRecord {
-    /// Reads a record. MUST be given what a coordinator's log holds: hostile bytes are errors.
+    /// Reads a record of a coordinator's log. Hostile bytes are errors.
     pub fn decode(record: Record) -> Result<TxnRecord, ReplayError> {
         let mut key = Reader::new(record.key);
         let record_type = key.i16("CoordinatorKey")?;
@@ -39,7 +39,7 @@ impl TxnRecord {
     }
 }
 
-/// What holds for a transactional id from now on. The id and every topic MUST be within
+/// The current state of a transactional id. The id and every topic MUST be within
 /// [`crate::config::ID_BYTES_MAX`].
 pub fn set(transactional_id: &Str, transaction: &Transaction, server: TransactionVersion) -> Record {
     let version = server.value_version();
@@ -49,11 +49,11 @@ pub fn set(transactional_id: &Str, transaction: &Transaction, server: Transactio
         &value(transaction, version),
         version,
     );
-    // Strings are bounded where requests come in, and `value` leaves out what the version lacks.
+    // Requests bound the strings, and `value` leaves out fields that the version lacks.
     record.unwrap_or_else(|error| unreachable!("a record that cannot be written: {error}"))
 }
 
-/// A transactional id is gone.
+/// Deletes a transactional id.
 pub fn tombstone(transactional_id: &Str) -> Record {
     Record::tombstone(TransactionLogKey::RECORD_TYPE, &key(transactional_id))
         .unwrap_or_else(|error| unreachable!("a record that cannot be written: {error}"))

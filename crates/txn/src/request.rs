@@ -1,8 +1,7 @@
-//! What can be asked of a transaction coordinator, the answers, and what it asks of the broker.
+//! The requests to a transaction coordinator, its answers, and its requests to the broker.
 //!
-//! Requests are those of the wire, cut down to one transactional id each where the wire allows several: the
-//! API files put the answers together again. Names and authorization of topics are the API files' matter,
-//! too.
+//! Requests are those of the wire. Where the wire allows several transactional ids, each request here has
+//! one, and the API files combine the answers. They also resolve and authorize topic names.
 
 use ottla_coordinator::{Producer, Ticket};
 use ottla_wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
@@ -19,19 +18,19 @@ use crate::state::Outcome;
 use crate::transaction::Partitions;
 use crate::version::TransactionVersion;
 
-/// A request, and the version of the API that it came with: some answers depend on it.
+/// A request and the version of its API, on which some answers depend.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub version: i16,
     pub request: Request,
 }
 
-/// One thing that is asked of one transactional id (ListTransactions: of all of this partition).
+/// One request about one transactional id (ListTransactions: about all of this partition).
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// With a transactional id: producers without one have nothing to do with a coordinator.
+    /// With a transactional id. Producers without one do not need a coordinator.
     InitProducerId(InitProducerIdRequest),
-    /// Versions 0 to 3 carry one transaction, outside of a list; it is asked for in the same way.
+    /// Versions 0 to 3 carry one transaction outside of a list. They become the same request.
     AddPartitionsToTxn(AddPartitionsToTxnTransaction),
     AddOffsetsToTxn(AddGroup),
     EndTxn(EndTxnRequest),
@@ -39,7 +38,7 @@ pub enum Request {
     ListTransactions(ListTransactionsRequest),
 }
 
-/// AddOffsetsToTxn. `partition` is that of `__consumer_offsets` which keeps the group.
+/// AddOffsetsToTxn. `partition` is the group's partition of `__consumer_offsets`.
 #[derive(Clone, Debug)]
 pub struct AddGroup {
     pub request: AddOffsetsToTxnRequest,
@@ -57,7 +56,7 @@ pub enum Response {
     ListTransactions(ListTransactionsResponse),
 }
 
-/// What leaves once the records behind it are committed.
+/// The output, which leaves once its records are committed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outbound {
     Reply {
@@ -72,19 +71,19 @@ pub enum Outbound {
     },
 }
 
-/// A transaction has ended: its markers are to be written.
+/// A transaction has ended, and its markers must be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteMarkers {
     pub transactional_id: Str,
-    /// Given back with the answer: an answer to anything but the newest request is ignored.
+    /// Returned with the answer. Only the answer to the newest request counts.
     pub token: MarkerToken,
     pub producer: Producer,
     pub outcome: Outcome,
     pub coordinator_epoch: LeaderEpoch,
-    /// `TransactionVersion` of WriteTxnMarkers v2+: with version 2 leaders demand that the marker's epoch is
-    /// above that of the records.
+    /// `TransactionVersion` of WriteTxnMarkers v2+. With version 2, leaders require a marker with a higher
+    /// epoch than the records.
     pub transaction_version: TransactionVersion,
-    /// Those that still lack the marker.
+    /// The partitions that still lack the marker.
     pub partitions: Partitions,
 }
 
@@ -92,7 +91,7 @@ pub struct WriteMarkers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MarkerToken(pub(crate) Uuid);
 
-/// What came of [`WriteMarkers`]. Partitions that are missing here are asked for again.
+/// The outcomes of [`WriteMarkers`]. Partitions that are missing here are requested again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarkersAnswer {
     pub transactional_id: Str,
@@ -100,16 +99,16 @@ pub struct MarkersAnswer {
     pub partitions: Vec<(Str, PartitionIndex, MarkerOutcome)>,
 }
 
-/// What came of one marker.
+/// The outcome of one marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkerOutcome {
-    /// It is written, or nothing is left in the partition that it could end.
+    /// It is written, or the partition has nothing left to end.
     Done,
-    /// The topic was deleted, as the metadata says.
+    /// The topic was deleted, according to the metadata.
     Gone,
     /// Not now.
     Retry,
-    /// The partition has seen a newer coordinator of this transactional id, so this one is to stop.
+    /// The partition has seen a newer coordinator of this transactional id, so this one must stop.
     Fenced,
 }
 
@@ -117,11 +116,12 @@ impl From<ErrorCode> for MarkerOutcome {
     fn from(code: ErrorCode) -> MarkerOutcome {
         match code {
             ErrorCode::None => MarkerOutcome::Done,
-            // A newer epoch of the producer is at work there, or it has ended: no transaction of this one can
-            // be open.
+            // The producer has a newer epoch there, or the transaction has ended. No transaction of this
+            // epoch can be open.
             ErrorCode::InvalidProducerEpoch => MarkerOutcome::Done,
             ErrorCode::TransactionCoordinatorFenced => MarkerOutcome::Fenced,
-            // Codes are many and may grow. Whatever it is, the transaction must end some time.
+            // There are many codes, and there may be more. Whatever the code, the transaction must end some
+            // time.
             _ => MarkerOutcome::Retry,
         }
     }

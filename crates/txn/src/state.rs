@@ -1,4 +1,4 @@
-//! Where a transaction stands.
+//! The state of a transaction.
 
 use ottla_wire::primitives::Str;
 
@@ -9,17 +9,16 @@ pub enum Outcome {
     Abort,
 }
 
-/// Where a transaction stands.
+/// The state of a transaction.
 ///
-/// Kafka has two more states, `Dead` and `PrepareEpochFence`. A transaction there is in them while a record
-/// is being written; here a step is final, so none ever is. Their names are still known where clients filter
-/// by state.
+/// Kafka has two more states, `Dead` and `PrepareEpochFence`, which only occur while a record is being
+/// written. Here a step is final, so they never occur. Clients may still filter by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TxnState {
-    /// The id has a producer, which has not begun a transaction yet.
+    /// The id has a producer that has not begun a transaction yet.
     Empty,
     Ongoing,
-    /// The outcome is decided; markers are being written to the partitions.
+    /// The outcome is decided, and markers are being written.
     Prepare(Outcome),
     /// Every partition has its marker.
     Complete(Outcome),
@@ -28,7 +27,7 @@ pub enum TxnState {
 /// How many states there are.
 pub const STATES: usize = 6;
 
-/// Names of states that Kafka knows and no transaction here is ever in.
+/// States of Kafka that never occur here.
 const NEVER_HELD: [&str; 2] = ["Dead", "PrepareEpochFence"];
 
 impl Outcome {
@@ -51,7 +50,7 @@ impl TxnState {
         TxnState::Complete(Outcome::Abort),
     ];
 
-    /// As records number the states.
+    /// The number of the state in records.
     pub fn id(self) -> i8 {
         match self {
             TxnState::Empty => 0,
@@ -78,7 +77,7 @@ impl TxnState {
         })
     }
 
-    /// Whether a transaction is under way: partitions may wait for its markers.
+    /// Whether a transaction is in progress: partitions may wait for its markers.
     pub fn is_open(self) -> bool {
         match self {
             TxnState::Ongoing | TxnState::Prepare(_) => true,
@@ -91,7 +90,7 @@ impl TxnState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateFilter {
     Held(TxnState),
-    /// One that no transaction is ever in.
+    /// A state that never occurs.
     NeverHeld,
 }
 

@@ -1,4 +1,4 @@
-//! Every transactional id of the partition, found by id, by age and by state.
+//! All transactional ids of the partition, by id, by age and by state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,16 @@ use ottla_wire::primitives::Str;
 use crate::state::{STATES, TxnState};
 use crate::transaction::Transaction;
 
-/// What metrics tell of a coordinator.
+/// The metrics of a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     counts: [usize; STATES],
-    /// When the oldest transaction that has not ended began.
+    /// The start of the oldest transaction that has not ended.
     pub oldest_open: Option<Timestamp>,
 }
 
 impl Facts {
-    /// How many transactional ids are in a state.
+    /// The number of transactional ids in a state.
     pub fn count(&self, state: TxnState) -> usize {
         self.counts[position(state)]
     }
@@ -53,7 +53,7 @@ impl Table {
     }
 
     pub fn put(&mut self, transactional_id: &Str, transaction: Transaction) {
-        // What has come with a request is not kept with its frame.
+        // The strings of a request are copied, so they do not keep its frame.
         let id = match self.remove(transactional_id) {
             Some((id, _)) => id,
             None => transactional_id.detached(),

@@ -1,6 +1,6 @@
-//! One transactional id: its producer, its transaction, and what either becomes.
+//! One transactional id: its producer, its transaction, and their changes.
 //!
-//! Nothing here is written or sent: each change is another value, which the coordinator keeps once its record
+//! Nothing here is written or sent. Each change is a new value, which the coordinator keeps once its record
 //! is written.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,22 +15,22 @@ use crate::version::TransactionVersion;
 /// No epoch.
 pub const NO_EPOCH: ProducerEpoch = ProducerEpoch(-1);
 
-/// The last epoch that a client is ever given: one more is needed to fence it.
+/// The last epoch that a client ever gets. One more is needed to fence it.
 pub const EPOCH_MAX: ProducerEpoch = ProducerEpoch(i16::MAX - 1);
 
 /// Timeout of a transaction that a two-phase commit decides: none (KIP-939).
 pub const NO_TIMEOUT_MS: i32 = i32::MAX;
 
-/// A transactional id and what is known of it.
+/// The state of a transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     pub producer_id: ProducerId,
-    /// The producer id before the last change; the same as `producer_id` unless that change was of the id.
+    /// The producer id before the last change. The same as `producer_id` unless that change was of the id.
     pub previous_producer_id: ProducerId,
-    /// The producer id that the end of this transaction brings, because the epochs of this one are used up.
+    /// The producer id after this transaction, because the epochs of the present one are used up.
     pub next_producer_id: ProducerId,
     pub epoch: ProducerEpoch,
-    /// The epoch before the last bump, if its owner may go on: it may have missed the answer with the new
+    /// The epoch before the last bump, if its owner may continue: it may have missed the answer with the new
     /// one. Records of Kafka 4.3 lack it, so it is lost with the broker.
     pub last_epoch: ProducerEpoch,
     pub timeout_ms: i32,
@@ -39,7 +39,7 @@ pub struct Transaction {
     /// When its first partition was added; [`Timestamp::NONE`] if none was since the producer began.
     pub started: Timestamp,
     pub updated: Timestamp,
-    /// The version that the client spoke which last changed the transaction.
+    /// The version of the client that last changed the transaction.
     pub client: TransactionVersion,
 }
 
@@ -50,7 +50,7 @@ pub struct Partitions {
 }
 
 impl Transaction {
-    /// An id that was not known, with its first producer.
+    /// A new id with its first producer.
     pub fn new(producer_id: ProducerId, timeout_ms: i32, now: Timestamp) -> Transaction {
         Transaction {
             producer_id,
@@ -71,18 +71,18 @@ impl Transaction {
         Producer { id: self.producer_id, epoch: self.epoch }
     }
 
-    /// Whether no client may be given another epoch of this producer id.
+    /// Whether no further epoch of this producer id may be given to a client.
     pub fn is_epoch_exhausted(&self) -> bool {
         self.epoch >= EPOCH_MAX
     }
 
-    /// When the transaction is aborted for its age.
+    /// When the transaction is aborted because of its age.
     pub fn deadline(&self) -> Option<Timestamp> {
         let expires = self.state == TxnState::Ongoing && self.timeout_ms != NO_TIMEOUT_MS;
         expires.then(|| Timestamp(self.started.0.saturating_add(i64::from(self.timeout_ms))))
     }
 
-    /// A producer begins (again) with this id. MUST NOT be open.
+    /// A producer begins (again) with this id. The transaction MUST NOT be open.
     pub fn begun(
         &self,
         producer: Producer,
@@ -102,7 +102,7 @@ impl Transaction {
         }
     }
 
-    /// Partitions are added; the first ones open a transaction. MUST NOT be ending.
+    /// Adds partitions. The first ones open a transaction. MUST NOT be ending.
     pub fn with(&self, added: &Partitions, client: TransactionVersion, now: Timestamp) -> Transaction {
         let mut partitions = self.partitions.clone();
         partitions.add_all(added);
@@ -110,7 +110,7 @@ impl Transaction {
         Transaction { state: TxnState::Ongoing, partitions, started, client, ..self.changed(now) }
     }
 
-    /// The outcome is decided. `next` is the producer id that follows, if epochs are used up.
+    /// Decides the outcome. `next` is the following producer id, if epochs are used up.
     pub fn ended(
         &self,
         outcome: Outcome,
@@ -120,7 +120,7 @@ impl Transaction {
     ) -> Transaction {
         let (epoch, last_epoch) =
             if client.bumps_epochs() { (self.bumped(), self.epoch) } else { (self.epoch, self.last_epoch) };
-        // With version 2 a transaction without partitions can be aborted; it began now.
+        // With version 2 a transaction without partitions can be aborted. It counts as begun now.
         let started = if self.state == TxnState::Ongoing { self.started } else { now };
         Transaction {
             next_producer_id: next,
@@ -136,7 +136,7 @@ impl Transaction {
     /// The coordinator aborts an open transaction and fences its producer, by the rules of a version.
     pub fn fenced(&self, rules: TransactionVersion, next: ProducerId, now: Timestamp) -> Transaction {
         if rules.bumps_epochs() {
-            // The end bumps the epoch as it is: once is enough (KAFKA-19367).
+            // The end itself bumps the epoch, and once is enough (KAFKA-19367).
             return self.ended(Outcome::Abort, rules, next, now);
         }
         let fenced = Transaction { epoch: self.bumped(), last_epoch: NO_EPOCH, ..self.clone() };
@@ -157,7 +157,7 @@ impl Transaction {
         })
     }
 
-    /// Who the producer is when the transaction that is ending has ended.
+    /// The producer after the ending transaction has ended.
     pub fn producer_at_completion(&self) -> Producer {
         if self.client.bumps_epochs() && self.next_producer_id != ProducerId::NONE {
             return Producer { id: self.next_producer_id, epoch: ProducerEpoch(0) };
@@ -165,7 +165,7 @@ impl Transaction {
         self.producer()
     }
 
-    /// The next epoch. The very last one stays: only a log that a faulty broker wrote has it in use
+    /// The next epoch. The very last one stays: it is only in use in a log that a faulty broker wrote
     /// (KAFKA-20090).
     fn bumped(&self) -> ProducerEpoch {
         ProducerEpoch(self.epoch.0.saturating_add(1))
@@ -183,7 +183,7 @@ impl Partitions {
             Some(partitions) => {
                 partitions.insert(partition);
             }
-            // It outlives the request that brings it.
+            // It outlives its request.
             None => {
                 self.topics.insert(topic.detached(), BTreeSet::from([partition]));
             }
@@ -217,7 +217,7 @@ impl Partitions {
         self.topics.is_empty()
     }
 
-    /// How many partitions.
+    /// The number of partitions.
     pub fn len(&self) -> usize {
         self.topics.values().map(BTreeSet::len).sum()
     }

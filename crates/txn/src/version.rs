@@ -1,4 +1,4 @@
-//! The feature `transaction.version`, and which of its levels a client speaks.
+//! The feature `transaction.version`, and the level of a client.
 
 /// A level of `transaction.version`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -6,14 +6,14 @@ pub enum TransactionVersion {
     /// Transactions as of KIP-98.
     #[default]
     V0,
-    /// Records in the flexible format, so that they can say what a client speaks.
+    /// Records in the flexible format, so that they can hold the client's level.
     V1,
-    /// KIP-890: the epoch is bumped at each end, and a Produce request adds its partitions by itself.
+    /// KIP-890: each end bumps the epoch, and a Produce request adds its partitions itself.
     V2,
 }
 
 impl TransactionVersion {
-    /// `None` for a level that is not known here.
+    /// `None` for an unknown level.
     pub fn from_level(level: i16) -> Option<TransactionVersion> {
         match level {
             0 => Some(TransactionVersion::V0),
@@ -27,14 +27,14 @@ impl TransactionVersion {
         self as i16
     }
 
-    /// Of a client: whether the end of its transaction bumps the epoch. Of the cluster: whether an end that
-    /// the coordinator brings about does so by itself.
+    /// For a client: whether the end of its transaction bumps the epoch. For the cluster: whether the
+    /// coordinator's own ends do.
     pub fn bumps_epochs(self) -> bool {
         self >= TransactionVersion::V2
     }
 
-    /// Whether clients of version 2 are served. It is the version of their requests that decides how they are
-    /// (as in Kafka), so the records must keep it.
+    /// Whether clients of version 2 are served. As in Kafka the version of their requests decides how, so the
+    /// records must keep it.
     pub fn serves_v2(self) -> bool {
         self >= TransactionVersion::V1
     }
@@ -44,12 +44,12 @@ impl TransactionVersion {
         i16::from(self >= TransactionVersion::V1)
     }
 
-    /// What a client speaks that sends AddPartitionsToTxn at this version.
+    /// The level of a client that sends AddPartitionsToTxn at this version.
     pub fn of_add_partitions(api_version: i16) -> TransactionVersion {
         if api_version > 3 { TransactionVersion::V2 } else { TransactionVersion::V0 }
     }
 
-    /// What a client speaks that sends EndTxn at this version.
+    /// The level of a client that sends EndTxn at this version.
     pub fn of_end_txn(api_version: i16) -> TransactionVersion {
         if api_version > 4 { TransactionVersion::V2 } else { TransactionVersion::V0 }
     }

@@ -17,38 +17,32 @@
 //! that is enough, or if something has gone wrong. Otherwise it waits once for more. Large pieces go straight
 //! from the page cache to the socket. A thread that may wait for the disk looks up what is not in memory.
 
+mod answers;
+mod request;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use ottla_log::{Cold, ReadError, ReadPlan};
 use ottla_net::{CloseReason, Part, Response};
-use ottla_wire::messages::fetch_response::{
-    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
-};
+use ottla_wire::Offset;
+use ottla_wire::messages::fetch_response::{EpochEndOffset, PartitionData};
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::primitives::{Part as WirePart, Records};
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{AbortedTxn, BrokerEpoch, BrokerId, Offset, PartitionIndex};
 
 use super::call::Call;
 use super::frame::encode_parts;
-use super::shared::new_leaders::NewLeaders;
 use crate::door::{Operation, Resource, Throttled};
 use crate::fetch::{
     Content, FetchSession, Found, Opened, PartitionFetch, PartitionId, ReadFailure, Reader, SessionError,
-    TopicRef, epoch, plan,
+    TopicRef, plan,
 };
 use crate::partition::{PartitionError, PartitionHandle};
 use crate::published::Published;
 use crate::shard::Mail;
 use crate::waiters::Wait;
-
-/// From this version on, topics are named by their ids.
-const BY_ID_VERSION: i16 = 13;
-
-/// From this version on, answers name new leaders (KIP-951). The field is older, but was only used for the
-/// metadata log.
-const NEW_LEADERS_VERSION: i16 = 16;
+use answers::{NEW_LEADERS_VERSION, aborted_transaction, failed, gap, name_new_leaders, push};
+use request::{BY_ID_VERSION, Limits, asked, forgotten, reader};
 
 /// Serves one Fetch.
 pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Response, CloseReason> {
@@ -118,6 +112,11 @@ impl Pass {
         }
         self.looked.push(Looked { partition, found });
     }
+
+    /// There is enough to answer, or no time to wait for more.
+    fn is_enough(&self, limits: &Limits) -> bool {
+        self.urgent || self.bytes >= limits.min_bytes || limits.wait.is_zero()
+    }
 }
 
 /// A partition whose plan must wait for the disk.
@@ -177,7 +176,7 @@ impl Fetch {
         let limits = Limits::of(call, request);
         let mut pass = self.look(call, &limits).await;
         self.follow(&pass).await;
-        if !limits.content_with(&pass) && !self.wanted.is_empty() {
+        if !pass.is_enough(&limits) && !self.wanted.is_empty() {
             self.wait(&mut pass, call, &limits).await;
         }
         self.answer(call, pass, files).await
@@ -279,7 +278,7 @@ impl Fetch {
         }
         // Data that arrived between the look and the registration would wake nobody.
         *pass = self.look(call, limits).await;
-        if limits.content_with(pass) {
+        if pass.is_enough(limits) {
             return;
         }
         let _time_is_up = tokio::time::timeout(limits.wait, wait.woken()).await;
@@ -370,39 +369,6 @@ impl Fetch {
     }
 }
 
-/// The bytes of a plan, left in their file.
-fn gap(plan: ReadPlan, files: &mut Vec<ReadPlan>) -> Records {
-    let (id, len) = (files.len() as u32, plan.len() as u32);
-    files.push(plan);
-    Records::Gap { id, len }
-}
-
-fn aborted_transaction(txn: &AbortedTxn) -> AbortedTransaction {
-    AbortedTransaction { producer_id: txn.producer_id.0, first_offset: txn.first_offset.0 }
-}
-
-fn failed(index: PartitionIndex, failure: &ReadFailure) -> PartitionData {
-    let mut data = PartitionData {
-        partition_index: index.0,
-        error_code: ErrorCode::from(failure).code(),
-        high_watermark: -1,
-        records: Some(Records::default()),
-        aborted_transactions: None,
-        ..Default::default()
-    };
-    match failure {
-        ReadFailure::OutOfRange(view) => data.log_start_offset = view.replica.log_start.0,
-        ReadFailure::Storage(error) => {
-            tracing::error!(partition = index.0, %error, "a fetch cannot be served")
-        }
-        ReadFailure::Partition(_)
-        | ReadFailure::NotAReplica(_)
-        | ReadFailure::NotRegistered { .. }
-        | ReadFailure::NotAuthorized => {}
-    }
-    data
-}
-
 /// Serves a follower only in its registered incarnation (KIP-903), because its fetches count for the ISR.
 fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFailure> {
     match reader {
@@ -411,106 +377,6 @@ fn check_incarnation(published: &Published, reader: Reader) -> Result<(), ReadFa
         }
         Reader::Follower { .. } | Reader::Consumer { .. } => Ok(()),
     }
-}
-
-fn name_new_leaders(call: &Call<'_>, response: &mut FetchResponse) {
-    let published = call.ctx.published.load();
-    let mut leaders = NewLeaders::new(&published);
-    for topic in &mut response.responses {
-        // These versions name topics by their ids.
-        let id = TopicRef::Id(topic.topic_id);
-        for partition in &mut topic.partitions {
-            let index = PartitionIndex(partition.partition_index);
-            if let Some((leader, epoch)) = leaders.name(partition.error_code, &id, index) {
-                partition.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
-            }
-        }
-    }
-    let endpoint = |node_id, host, port, rack| NodeEndpoint { node_id, host, port, rack };
-    response.node_endpoints = leaders.endpoints(&call.session.peer.listener, endpoint);
-}
-
-/// Adds a partition under its topic. Adjacent partitions of a topic share one entry.
-fn push(response: &mut FetchResponse, id: &PartitionId, data: PartitionData) {
-    let same = response.responses.last().is_some_and(|topic| match &id.topic {
-        TopicRef::Name(name) => topic.topic == *name,
-        TopicRef::Id(id) => topic.topic_id == *id,
-    });
-    if !same {
-        let mut topic = FetchableTopicResponse::default();
-        match &id.topic {
-            TopicRef::Name(name) => topic.topic = name.clone(),
-            TopicRef::Id(id) => topic.topic_id = *id,
-        }
-        response.responses.push(topic);
-    }
-    if let Some(topic) = response.responses.last_mut() {
-        topic.partitions.push(data);
-    }
-}
-
-/// The limits of a fetch: size and time.
-struct Limits {
-    min_bytes: usize,
-    max_bytes: usize,
-    wait: Duration,
-}
-
-impl Limits {
-    fn of(call: &Call<'_>, request: &FetchRequest) -> Limits {
-        let max_bytes = i64::from(request.max_bytes).min(call.ctx.fetch_bytes_max);
-        let positive = |number: i64| usize::try_from(number).unwrap_or(0);
-        Limits {
-            // More than the maximum can never arrive.
-            min_bytes: positive(i64::from(request.min_bytes).min(max_bytes)),
-            max_bytes: positive(max_bytes),
-            wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
-        }
-    }
-
-    fn content_with(&self, pass: &Pass) -> bool {
-        pass.urgent || pass.bytes >= self.min_bytes || self.wait.is_zero()
-    }
-}
-
-/// The reader. Followers state their epoch from version 15 on. Before that they count as unregistered.
-fn reader(request: &FetchRequest) -> Reader {
-    let state = &request.replica_state;
-    match state.replica_id.max(request.replica_id) {
-        id if id >= 0 => Reader::Follower { broker: BrokerId(id), epoch: BrokerEpoch(state.replica_epoch) },
-        _ => Reader::Consumer { committed_only: request.isolation_level == 1 },
-    }
-}
-
-fn asked(request: &FetchRequest, by_id: bool) -> Vec<(PartitionId, PartitionFetch)> {
-    let mut all = Vec::new();
-    for topic in &request.topics {
-        let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
-        for partition in &topic.partitions {
-            let id = PartitionId { topic: named.clone(), index: PartitionIndex(partition.partition) };
-            let asked = PartitionFetch {
-                offset: Offset(partition.fetch_offset),
-                max_bytes: partition.partition_max_bytes,
-                current_epoch: epoch(partition.current_leader_epoch),
-                last_fetched_epoch: epoch(partition.last_fetched_epoch),
-                log_start: Offset(partition.log_start_offset),
-            };
-            all.push((id, asked));
-        }
-    }
-    all
-}
-
-fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<PartitionId> {
-    let mut all = Vec::new();
-    for topic in &request.forgotten_topics_data {
-        let named = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.clone()) };
-        let partitions = topic.partitions.iter();
-        all.extend(
-            partitions.map(|index| PartitionId { topic: named.clone(), index: PartitionIndex(*index) }),
-        );
-    }
-    all
 }
 
 /// The name of a topic, or `None` if its id is unknown.

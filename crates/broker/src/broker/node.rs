@@ -10,6 +10,7 @@ use ottla_controller::controller::{IdSource, bootstrap_records};
 use ottla_log::{DataDir, DirOptions, Flusher, FoundPartition, Identity};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_settings::{BrokerSettings, key};
+use ottla_tasks::Tasks;
 use ottla_wire::messages::MetadataRecord;
 use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::watch;
@@ -28,7 +29,6 @@ use crate::metadata::{Applied, FoundPartitions, Inbox, Machine, Opener, Publishe
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
-use crate::tasks::Tasks;
 
 /// The folder of the metadata log in the data directory. No partition's folder can have this name, because
 /// those end in a number.
@@ -61,6 +61,7 @@ impl Node {
         clock: Clock,
         progress: Arc<RecoveryProgress>,
         door: Door,
+        tasks: Tasks,
     ) -> Result<Node, StartError> {
         let id = dir.meta().node_id;
         let settings =
@@ -80,8 +81,8 @@ impl Node {
             clock.clone(),
             published.clone(),
             controller.clone(),
+            tasks.clone(),
         ));
-        let tasks = Tasks::new();
         let shards = start_shards(&settings, &clock, &coordinators, &tasks)?;
         let opener = Opener {
             node,
@@ -106,7 +107,7 @@ impl Node {
             opener,
             coordinators: coordinators.clone(),
         };
-        let publisher = tasks.spawn("the publisher", publisher.run());
+        let publisher = tasks.part("the publisher", publisher.run());
         bootstrap(&quorum, &applied, &settings).await?;
         wait_for(ready_index.clone(), applied.load().index).await?;
 
@@ -118,8 +119,9 @@ impl Node {
             applied,
             // A created topic is usable when the answer leaves.
             published: ready_index.clone(),
+            tasks: tasks.clone(),
         };
-        tasks.spawn("the controller", task.run(asked));
+        tasks.part("the controller", task.run(asked));
         let desks = (published, controller, coordinators);
         let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
         Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })

@@ -14,6 +14,7 @@ use ottla_net::{
 };
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::batch::BatchBuilder;
 use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_wire::messages::register_broker_record::BrokerEndpoint;
@@ -88,7 +89,7 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress, door);
+        let node = Node::open(&settings, dir, Clock::start(), progress, door, Tasks::default());
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }

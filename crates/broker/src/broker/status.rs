@@ -9,6 +9,7 @@ use ottla_http::health::{Readiness, Recovery};
 use ottla_http::metrics::{LevelFacts, Metrics, NodeFacts};
 use ottla_log::DataDir;
 use ottla_net::{Admission, NetMetrics};
+use ottla_tasks::Tasks;
 
 use crate::context::Context;
 use crate::facts;
@@ -26,6 +27,7 @@ pub struct Status {
 /// The parts that have counters once the broker serves.
 pub struct Parts {
     pub ctx: Arc<Context>,
+    pub tasks: Tasks,
     pub net: Arc<NetMetrics>,
     pub admission: Admission,
 }
@@ -106,7 +108,7 @@ impl Facts for Status {
     }
 
     async fn metrics(&self) -> Option<Metrics> {
-        let Parts { ctx, net, admission } = self.parts.get()?;
+        let Parts { ctx, tasks, net, admission } = self.parts.get()?;
         let (groups, transactions) = tokio::join!(facts::groups(ctx), facts::transactions(ctx));
         let of_disk = ctx.clone();
         // With many partitions this takes milliseconds. File systems may take longer.
@@ -124,6 +126,7 @@ impl Facts for Status {
             },
             requests: facts::requests(&ctx.metrics),
             net: facts::net(net),
+            panics: tasks.panicked(),
             topics,
             dirs,
             groups,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ottla_controller::Image;
 use ottla_controller::controller::{Entries, Entry, Outcome, Request, Response};
+use ottla_tasks::Tasks;
 use tokio::sync::watch;
 
 use super::{AskError, Waiter};
@@ -101,14 +102,14 @@ impl Replies {
     }
 
     /// Sends the replies whose entries are applied, once those are published.
-    pub(super) fn send(&mut self, published: &watch::Receiver<u64>) {
+    pub(super) fn send(&mut self, published: &watch::Receiver<u64>, tasks: &Tasks) {
         let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
         if due == 0 {
             return;
         }
         let due: Vec<(Waiter, Reply)> = self.waiting.drain(..due).collect();
         let (mut published, index) = (published.clone(), self.index);
-        tokio::spawn(async move {
+        tasks.errand("answers of the controller", async move {
             let there = published.wait_for(|at| *at >= index).await.is_ok();
             for (waiter, reply) in due {
                 // An error means that the caller has stopped waiting.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ottla_controller::controller::{Call, Controller, Entry, UNIT_BYTES_MAX};
 use ottla_quorum::{Leadership, MetadataLog, PROPOSAL_BYTES_MAX};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -39,6 +40,7 @@ pub struct ControllerTask<L> {
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
     /// The index of the published image.
     pub published: watch::Receiver<u64>,
+    pub tasks: Tasks,
 }
 
 /// One continuous period in which this node is the controller.
@@ -244,7 +246,7 @@ impl<L: MetadataLog> Term<'_, L> {
     /// published.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
-        replies.send(&self.task.published);
+        replies.send(&self.task.published, &self.task.tasks);
         for entry in entries {
             match self.log(entry).await {
                 Ok(index) => replies.applied(index),
@@ -254,7 +256,7 @@ impl<L: MetadataLog> Term<'_, L> {
                     return Err(Ended::Unsure);
                 }
             }
-            replies.send(&self.task.published);
+            replies.send(&self.task.published, &self.task.tasks);
         }
         Ok(())
     }

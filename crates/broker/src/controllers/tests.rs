@@ -10,6 +10,7 @@ use ottla_controller::controller::{ENTRY_BYTES_MAX, bootstrap_records};
 use ottla_controller::image::Feature;
 use ottla_quorum::{Leadership, MetadataLog, ProposeError, StateMachine};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::messages::broker_registration_request::Feature as SupportedFeature;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::{
@@ -139,6 +140,7 @@ impl World {
             clock: Clock::start(),
             applied: applied.clone(),
             published: published_index,
+            tasks: Tasks::default(),
         };
         tokio::spawn(task.run(asked));
         World { log, controller, applied }

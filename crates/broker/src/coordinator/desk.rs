@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use ottla_controller::Image;
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Instant, ProducerId};
 use tokio::sync::Mutex;
@@ -28,6 +29,7 @@ pub struct Coordinators {
     pub(super) clock: Clock,
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) controller: ControllerHandle,
+    pub(super) tasks: Tasks,
     producer_ids: ProducerIds,
     caught_up: AtomicBool,
     /// Held while an internal topic is created. The time is that of the last failure.
@@ -42,6 +44,7 @@ impl Coordinators {
         clock: Clock,
         published: Arc<ArcSwap<Published>>,
         controller: ControllerHandle,
+        tasks: Tasks,
     ) -> Coordinators {
         let kit = Arc::new(Kit::new(World::new(&settings, &Image::default())));
         Coordinators {
@@ -50,6 +53,7 @@ impl Coordinators {
             clock,
             published,
             controller,
+            tasks,
             producer_ids: ProducerIds::default(),
             caught_up: AtomicBool::new(false),
             creation: Mutex::new(None),

@@ -165,7 +165,9 @@ impl<K: CoordinatorKind> Hosted<K> {
         let Hosted { host, home, waiting, .. } = self;
         for effect in host.take_effects() {
             match effect {
-                HostEffect::Load(what) => drop(tokio::spawn(load(home.clone(), what))),
+                HostEffect::Load(what) => {
+                    home.desk.tasks.errand("load of a coordinator", load(home.clone(), what));
+                }
                 HostEffect::Serves { after } => count_load(&home.kit, after),
                 HostEffect::LetGo => waiting.clear(),
                 HostEffect::Say(outbound) => K::deliver(outbound, waiting, home),

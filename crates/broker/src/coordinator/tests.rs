@@ -11,9 +11,10 @@ use ottla_coordinator::{Producer, Refusal};
 use ottla_group::request::FetchOfGroup;
 use ottla_group::{Call, Caller, GroupCoordinator, Request, Response};
 use ottla_log::{DataDir, Flusher, Identity, OpenError};
-use ottla_partition::{Claim, MarkerRequest, Unserved};
+use ottla_partition::{Claim, MarkerRequest, Unserved, partition_state};
 use ottla_replica::{AppendError, PartitionState};
 use ottla_settings::BrokerSettings;
+use ottla_tasks::Tasks;
 use ottla_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -36,13 +37,12 @@ use super::verify::begin;
 use super::{Coordinators, World};
 use crate::clock::Clock;
 use crate::controllers::ControllerHandle;
-use crate::metadata::{FoundPartitions, Opener, Progress, RecoveryProgress, partition_state};
+use crate::metadata::{FoundPartitions, Opener, Progress, RecoveryProgress};
 use crate::partition::PartitionHandle;
 use crate::published::Published;
 use crate::shard::{
     AppendGroup, Letters, Mail, PartitionDriver, ShardHandle, ShardMarkers, ShardSettings, Shards,
 };
-use crate::tasks::Tasks;
 
 const NODE: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([1; 16]);
@@ -118,7 +118,8 @@ impl Partition {
         let (clock, image) = (Clock::start(), image());
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let controller = ControllerHandle::new().0;
-        let desk = Coordinators::new(NODE, settings.clone(), clock.clone(), published, controller);
+        let desk =
+            Coordinators::new(NODE, settings.clone(), clock.clone(), published, controller, Tasks::default());
         desk.set_world(World::new(&settings, &image));
         let desk = Arc::new(desk);
         let kit = desk.kit().clone();
@@ -128,7 +129,7 @@ impl Partition {
             retention_interval: Duration::from_secs(600),
             coordinators: desk,
         };
-        let shards = Shards::new(vec![ShardHandle::spawn(0, shard, &Tasks::new())]);
+        let shards = Shards::new(vec![ShardHandle::spawn(0, shard, &Tasks::default())]);
         let driver = open_driver(dir, settings, &image, &shards).await;
         let handle = driver.handle().clone();
         handle.shard.send(Mail::Adopt(driver)).await.unwrap();

@@ -55,12 +55,13 @@ impl CoordinatorKind for TxnCoordinator {
                 Outbound::Reply { to, response } => waiting.answer(to, response),
                 Outbound::WriteMarkers(markers) => asked.push(markers),
                 Outbound::WantProducerIds { count } => {
-                    tokio::spawn(supply_producer_ids(home.clone(), count));
+                    let supply = supply_producer_ids(home.clone(), count);
+                    home.desk.tasks.errand("supply of producer ids", supply);
                 }
             }
         }
         if !asked.is_empty() {
-            tokio::spawn(txn_markers::write(home.clone(), asked));
+            home.desk.tasks.errand("markers to write", txn_markers::write(home.clone(), asked));
         }
     }
 }

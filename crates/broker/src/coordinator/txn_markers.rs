@@ -46,7 +46,7 @@ pub async fn write(home: Home, asked: Vec<WriteMarkers>) {
     markers.send().await;
     for transaction in pending {
         // A slow transaction does not delay the others.
-        tokio::spawn(end(home.clone(), transaction));
+        home.desk.tasks.errand("end of a transaction", end(home.clone(), transaction));
     }
 }
 

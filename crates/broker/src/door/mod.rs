@@ -1,7 +1,7 @@
 //! The door: the steps that every request goes through.
 //!
-//! 1. [`admit`]: the header is read, the connection has come far enough for this API ([`Session`]), and the
-//!    API is served in this version.
+//! 1. [`mod@admit`]: the header is read, the connection has come far enough for this API ([`Session`]), and
+//!    the API is served in this version.
 //! 2. [`authorize`]: the handler asks permission for each thing that the request names.
 //! 3. [`throttle`]: the client is charged for the request. The answer says how long it must wait.
 //!

@@ -8,7 +8,6 @@
 //! - [`open`]: one partition from its folder to its driver.
 //! - [`without_effect`]: logs settings that do nothing.
 
-mod assignment;
 mod holdings;
 mod job;
 mod machine;
@@ -16,8 +15,6 @@ mod open;
 mod publisher;
 mod without_effect;
 
-#[cfg(test)]
-pub use assignment::partition_state;
 #[cfg(test)]
 pub use job::Progress;
 pub use machine::{Applied, Inbox, Machine};

@@ -14,14 +14,13 @@ use arc_swap::ArcSwap;
 use ottla_controller::image::{ConfigResource, ResourceKind};
 use ottla_controller::{Delta, Image};
 use ottla_log::FoundPartition;
-use ottla_partition::Fate;
+use ottla_partition::{Fate, partition_state};
 use ottla_settings::TopicConfig;
 use ottla_wire::primitives::Str;
 use ottla_wire::{BrokerId, PartitionIndex, TopicId, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::assignment::partition_state;
 use super::holdings::{Holdings, PartitionId};
 use super::job::{self, Progress};
 use super::machine::{Inbox, News};

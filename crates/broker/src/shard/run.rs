@@ -11,6 +11,7 @@ use std::time::Duration;
 use ottla_log::{FlushDone, FlushJob, Flusher};
 use ottla_partition::{Due, Fate, Lodger, Turn};
 use ottla_replica::Event;
+use ottla_tasks::Tasks;
 use ottla_wire::Instant;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,7 +22,6 @@ use super::vouching;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinating, Coordinators};
 use crate::partition::{ByPartition, PartitionKey};
-use crate::tasks::Tasks;
 
 /// The most mail in one turn. Later mail waits until the log is written.
 const TURN_MAIL_MAX: usize = 256;
@@ -389,7 +389,7 @@ impl ShardHandle {
     /// Starts a shard's task.
     pub fn spawn(number: usize, settings: ShardSettings, tasks: &Tasks) -> ShardHandle {
         let (handle, mail) = ShardHandle::new(number);
-        tasks.spawn(format!("shard {number}"), run(mail, settings));
+        tasks.part(format!("shard {number}"), run(mail, settings));
         handle
     }
 }

@@ -22,6 +22,7 @@ pub(crate) async fn commit(
     metadata: &Metadata,
     who: &GroupMetadata,
     offsets: &Offsets,
+    terms: Terms,
 ) -> Result<BTreeMap<TopicPartition, Result<(), ApiError>>, Error> {
     let mut request = OffsetCommitRequest {
         group_id: who.group_id.clone(),
@@ -57,7 +58,7 @@ pub(crate) async fn commit(
             }
         }
     }
-    let response = connection.call_on(&request, Terms::up_to(version_max)).await?;
+    let response = connection.call_on(&request, Terms { version_max, ..terms }).await?;
     let mut found = BTreeMap::new();
     for topic in &response.topics {
         let name = if topic.name.is_empty() { ids.get(&topic.topic_id) } else { Some(&topic.name) };

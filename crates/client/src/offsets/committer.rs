@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ottla_link::{Connection, Office, Terms};
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::commit;
 use super::committed::{GroupMetadata, Offsets};
-use crate::cluster::{Lane, TopicPartition};
+use crate::cluster::TopicPartition;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::seam::{self, Instant};
@@ -137,52 +138,71 @@ async fn run(
 async fn persist(
     coordinator: &Coordinator,
     identity: &watch::Receiver<GroupMetadata>,
-    mut who: GroupMetadata,
-    mut offsets: Offsets,
+    who: GroupMetadata,
+    offsets: Offsets,
     deadline: Instant,
 ) -> Outcome {
-    for failures in 1.. {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let Err(error) = attempt(coordinator, &who, &mut offsets).await else { return Ok(()) };
-        let now = identity.borrow().clone();
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let trial =
+        Trial { coordinator, identity, deadline, left: Mutex::new(Left { who, offsets, topic_tries: 0 }) };
+    coordinator.ask(deadline, |error| trial.may_repeat(error), |connection| trial.attempt(connection)).await
+}
+
+/// A commit that is tried until it succeeds or there is no hope.
+struct Trial<'a> {
+    coordinator: &'a Coordinator,
+    identity: &'a watch::Receiver<GroupMetadata>,
+    deadline: Instant,
+    left: Mutex<Left>,
+}
+
+/// What the next request brings.
+struct Left {
+    /// In whose name.
+    who: GroupMetadata,
+    /// What is not committed yet.
+    offsets: Offsets,
+    /// How often it has failed because of its topics.
+    topic_tries: u32,
+}
+
+impl Trial<'_> {
+    /// One request.
+    async fn attempt(&self, connection: Connection) -> Outcome {
+        let (who, offsets) = {
+            let left = self.left();
+            (left.who.clone(), left.offsets.clone())
+        };
+        let metadata = self.coordinator.cluster().metadata();
+        let committed = commit(&connection, &metadata, &who, &offsets, Terms::by(self.deadline)).await?;
+        worst_of(committed, &mut self.left().offsets)
+    }
+
+    /// Whether to try again after an error, and in whose name.
+    fn may_repeat(&self, error: &Error) -> bool {
+        let mut left = self.left();
+        let now = self.identity.borrow().clone();
         // The member's epoch went up (KIP-848), perhaps in an answer that is still on its way: it owns what
         // it commits all the same, unless it was put out, and then it is somebody else.
         let catching_up = error.code() == Some(ErrorCode::StaleMemberEpoch)
-            && now.member_id == who.member_id
-            && now.generation >= who.generation;
+            && now.member_id == left.who.member_id
+            && now.generation >= left.who.generation;
         if catching_up {
-            who = now;
+            left.who = now;
         }
-        let of_topic =
-            matches!(error.code(), Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId));
-        if of_topic {
-            coordinator.cluster().refresh_soon();
+        if matches!(error.code(), Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)) {
+            self.coordinator.cluster().refresh_soon();
+            left.topic_tries += 1;
         }
-        let again = seam::now() + coordinator.cluster().retry_delay(failures);
-        let hopeless = of_topic && failures >= TOPIC_TRIES_MAX;
-        if !(error.is_retriable() || catching_up) || hopeless || again >= deadline {
-            return Err(error);
-        }
-        tokio::time::sleep_until(again).await;
+        (error.is_retriable() || catching_up) && left.topic_tries < TOPIC_TRIES_MAX
     }
-    unreachable!("the attempts have no end")
-}
 
-/// One request; what was committed is taken out of `offsets`.
-async fn attempt(coordinator: &Coordinator, who: &GroupMetadata, offsets: &mut Offsets) -> Outcome {
-    let metadata = coordinator.cluster().metadata();
-    let connection = coordinator.connection(Lane::SHARED).await?;
-    let committed = commit(&connection, &metadata, who, offsets).await;
-    if let Err(error) = &committed {
-        coordinator.learn_from(error);
+    fn left(&self) -> MutexGuard<'_, Left> {
+        // Nothing in here panics half-way.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let worst = worst_of(committed?, offsets);
-    if let Err(error) = &worst {
-        coordinator.learn_from(error);
-    }
-    worst
 }
 
 /// The error that decides what happens next: one for good before one that may pass.

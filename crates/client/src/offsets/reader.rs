@@ -1,14 +1,15 @@
 //! Reads what a group has committed, again where that may help.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use ottla_link::{Connection, Office};
 use ottla_wire::protocol::ErrorCode;
 use tokio::sync::watch;
 
-use super::committed::{GroupMetadata, OffsetAndMetadata};
+use super::committed::{Committed, GroupMetadata, OffsetAndMetadata};
 use super::fetch::{OffsetsQuery, fetch};
-use crate::cluster::{Lane, TopicPartition};
+use crate::cluster::TopicPartition;
 use crate::coordinator::Coordinator;
 use crate::error::{ApiError, Error};
 use crate::seam;
@@ -36,43 +37,52 @@ impl Reader {
     /// Tries again for up to `default.api.timeout.ms`, also while open transactions may still change an
     /// offset. Every partition that is asked for is in the answer.
     pub(crate) async fn read(&self, partitions: BTreeSet<TopicPartition>) -> Result<Found, Error> {
-        let cluster = self.coordinator.cluster();
-        let deadline = seam::now() + cluster.config().default_api_timeout;
-        let (mut left, mut found) = (partitions, Found::new());
-        for failures in 1.. {
-            let Err(error) = self.attempt(&mut left, &mut found).await else { return Ok(found) };
-            let again = seam::now() + cluster.retry_delay(failures);
-            // The member is being told of its new epoch, or that it is out, right now.
-            let between_epochs = matches!(
-                error.code(),
-                Some(ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch)
-            );
-            if !(error.is_retriable() || between_epochs) || again >= deadline {
-                return Err(error);
-            }
-            tokio::time::sleep_until(again).await;
-        }
-        unreachable!("the attempts have no end")
+        let patience = self.coordinator.cluster().config().default_api_timeout;
+        let deadline = seam::now() + patience;
+        let progress = Mutex::new(Progress { left: partitions, found: Found::new() });
+        // The member is being told of its new epoch, or that it is out, right now.
+        let is_between_epochs = |code: Option<ErrorCode>| {
+            use ErrorCode::{FencedMemberEpoch, StaleMemberEpoch, UnknownMemberId};
+            matches!(code, Some(StaleMemberEpoch | UnknownMemberId | FencedMemberEpoch))
+        };
+        let may_repeat = |error: &Error| error.is_retriable() || is_between_epochs(error.code());
+        let attempt = |connection| async {
+            let attempt = self.attempt(connection, &progress);
+            let in_time = tokio::time::timeout_at(deadline, attempt).await;
+            in_time.unwrap_or_else(|_| Err(self.coordinator.late(patience)))
+        };
+        self.coordinator.ask(deadline, may_repeat, attempt).await?;
+        Ok(progress.into_inner().unwrap_or_else(PoisonError::into_inner).found)
     }
 
-    /// One request; what was found is taken out of `left`.
-    async fn attempt(&self, left: &mut BTreeSet<TopicPartition>, found: &mut Found) -> Result<(), Error> {
+    /// One request for what is left.
+    async fn attempt(&self, connection: Connection, progress: &Mutex<Progress>) -> Result<(), Error> {
         let group = self.coordinator.key().clone();
         let identity = self.identity.borrow().clone();
         let is_member = self.names_itself && identity.generation >= 0;
         let member = is_member.then_some((identity.member_id, identity.generation));
         let metadata = self.coordinator.cluster().metadata();
-        let connection = self.coordinator.connection(Lane::SHARED).await?;
-        let asked = OffsetsQuery { group: group.clone(), member, partitions: Some(left.clone()) };
+        let partitions = Some(progress.lock().unwrap_or_else(PoisonError::into_inner).left.clone());
+        let asked = OffsetsQuery { group: group.clone(), member, partitions };
         let mut answers = fetch(&connection, &metadata, &[asked], true).await;
-        let committed = answers.remove(&group).unwrap_or_else(|| Ok(BTreeMap::new()));
-        if let Err(error) = &committed {
-            self.coordinator.learn_from(error);
-        }
+        let committed = answers.remove(&group).unwrap_or_else(|| Ok(BTreeMap::new()))?;
+        progress.lock().unwrap_or_else(PoisonError::into_inner).take(committed)
+    }
+}
+
+/// How far a read has come.
+struct Progress {
+    left: BTreeSet<TopicPartition>,
+    found: Found,
+}
+
+impl Progress {
+    /// Takes what was found out of what is left. The error is one for good before one that may pass.
+    fn take(&mut self, committed: Committed) -> Result<(), Error> {
         let mut failed: Option<ApiError> = None;
-        for (of, outcome) in committed? {
+        for (of, outcome) in committed {
             match outcome {
-                Ok(offset) if left.remove(&of) => drop(found.insert(of, offset)),
+                Ok(offset) if self.left.remove(&of) => drop(self.found.insert(of, offset)),
                 Ok(_) => {}
                 Err(error) => {
                     if failed.as_ref().is_none_or(|known| known.is_retriable() && !error.is_retriable()) {
@@ -84,7 +94,7 @@ impl Reader {
         }
         match failed {
             Some(error) => Err(Error::Api(error)),
-            None if left.is_empty() => Ok(()),
+            None if self.left.is_empty() => Ok(()),
             None => {
                 let message = Some("partitions are missing in the answer to OffsetFetch".to_owned());
                 Err(Error::Api(ApiError { code: ErrorCode::UnknownServerError, message }))

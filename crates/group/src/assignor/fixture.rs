@@ -90,7 +90,7 @@ impl Group {
         }
     }
 
-    /// What a member has, as `topic-partition`.
+    /// The partitions of a member, as `topic-partition`.
     pub fn of_member(&self, member: &str) -> Vec<String> {
         let mut named: Vec<String> = Vec::new();
         for (topic, partition) in self.members[member].assigned.iter() {

@@ -1,4 +1,4 @@
-//! What an assignor knows of a group.
+//! A group from the viewpoint of an assignor.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct MemberSpec<'a> {
     pub rack: Option<Str>,
     /// Position in [`Spec::subscriptions`].
     pub subscription: usize,
-    /// What the assignment before gave it.
+    /// Its partitions in the previous assignment.
     pub before: Option<&'a Partitions>,
 }
 

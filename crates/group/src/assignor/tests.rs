@@ -1,4 +1,4 @@
-//! What holds of assignors: tables, laws, and how long they take.
+//! Tests of assignors: tables, laws, and times.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -140,7 +140,7 @@ fn large_groups_take_no_time() {
     }
 }
 
-/// What happens to a group between two assignments.
+/// A change of a group between two assignments.
 #[derive(Clone, Debug)]
 enum Change {
     Join { member: u8, topics: u8, rack: Option<u8>, is_static: bool },

@@ -118,7 +118,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What each member had, in order.
+    /// The previous partitions of each member, in order.
     fn had(&self) -> Vec<Vec<(usize, usize)>> {
         let mut had = vec![Vec::new(); self.loads.len()];
         for (topic, owners) in self.before.iter().enumerate() {

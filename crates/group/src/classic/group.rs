@@ -33,7 +33,7 @@ pub enum State {
 pub struct Initial {
     /// The part that runs now.
     pub delay: Duration,
-    /// What is left for extensions, this part included.
+    /// The time left for extensions, including this part.
     pub remaining: Duration,
     /// A member has come since this part began.
     pub has_newcomer: bool,
@@ -47,7 +47,7 @@ pub struct ClassicGroup {
     /// Since when it is in this state; `None` if the record that it was read from does not say.
     pub(super) since: Option<Timestamp>,
     pub(super) generation: i32,
-    /// `None` until somebody joins.
+    /// `None` until the first member joins.
     pub(super) protocol_type: Option<Str>,
     /// The protocol of this generation.
     pub(super) protocol: Option<Str>,

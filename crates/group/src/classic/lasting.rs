@@ -47,7 +47,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Writes that the group is gone, if the log knows of it.
+    /// Writes the deletion of the group, if the log has it.
     pub fn tombstones(&self, ctx: &mut Context<'_>) {
         if self.is_recorded {
             ctx.write(&GroupRecord::Group { key: self.key(), value: None });

@@ -29,7 +29,7 @@ pub struct Member {
     pub session_timeout: Duration,
     /// The preferred one first.
     pub protocols: Vec<Protocol>,
-    /// What the leader gave it; empty if nothing.
+    /// Its assignment from the leader, which may be empty.
     pub assignment: Bytes,
     /// Its first JoinGroup has not been answered yet.
     pub is_new: bool,

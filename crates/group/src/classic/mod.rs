@@ -4,8 +4,8 @@
 //! others; the leader makes the assignment, and everybody fetches its part (SyncGroup). Between rebalances
 //! members say that they live (Heartbeat).
 //!
-//! What lasts is the outcome of the last rebalance, as one record. Who is joining, who waits for an answer
-//! and when sessions end is lost with the broker: members find out by their next heartbeat and join again.
+//! Only the outcome of the last rebalance lasts, as one record. Joining members, waiting requests and session
+//! deadlines are lost with the broker. Members notice it at their next heartbeat and join again.
 //!
 //! - [`group`]: a group and its facts.
 //! - [`member`], [`roster`]: a member, and all of them.

@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::history::{Begin, Cause, Phase, Who};
 use crate::timers::Timer;
 
-/// How long the first JoinGroup of a member waits at most. The member cannot send heartbeats yet, so nobody
-/// knows whether its client is still there. A client that is there asks again.
+/// The longest wait of a member's first JoinGroup. The member cannot send heartbeats yet, so its client may
+/// have gone unnoticed. A live client asks again.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long a group waits at least for a member that could lead. Members may allow no time at all.
@@ -43,8 +43,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Sessions begin anew, and so do the phases of a rebalance: after loading, and after a pause in which no
-    /// heartbeat could come in.
+    /// Restarts sessions and the phases of a rebalance, after loading and after a pause in which no heartbeat
+    /// could arrive.
     pub fn start(&mut self, ctx: &mut Context<'_>) {
         self.renew_all(ctx);
         for (id, session) in self.roster.pending() {
@@ -68,7 +68,7 @@ impl ClassicGroup {
         }
     }
 
-    /// A member's session begins anew. Cheap: the timer is left alone unless it would come too late.
+    /// Restarts a member's session. Cheap: the timer stays unless it would be too late.
     pub(super) fn renew(&mut self, ctx: &mut Context<'_>, id: &Str) {
         let Some(member) = self.roster.get_mut(id) else { return };
         let waits_for_its_first_answer = member.is_new && member.joining.is_some();
@@ -120,7 +120,7 @@ impl ClassicGroup {
         Some(member.who(id))
     }
 
-    /// Forgets an id that nobody has joined with. Returns whether it was one.
+    /// Forgets a member id that was issued but not used. False if it is not such an id.
     pub(super) fn stop_expecting(&mut self, ctx: &mut Context<'_>, id: &Str) -> bool {
         let was_expected = self.roster.remove_pending(id);
         if was_expected {
@@ -188,7 +188,7 @@ impl ClassicGroup {
             self.remove_member(ctx, &id);
         }
         if !self.roster.elect() && !self.roster.is_empty() {
-            // Nobody can lead. Either sessions run out and empty the group, or somebody joins.
+            // No member can lead. Either sessions expire and empty the group, or a new member joins.
             return self.set_join_timer(ctx, self.roster.rebalance_timeout().max(LEADER_WAIT_MIN));
         }
         self.generation = self.generation.checked_add(1).unwrap_or(0);
@@ -244,7 +244,7 @@ impl ClassicGroup {
         }
         let waits = member.joining.is_some() || member.syncing.is_some();
         if waits && !member.is_new {
-            // The coordinator lets it wait. Its session begins anew with the answer.
+            // The coordinator makes it wait. Its session restarts with the answer.
             return;
         }
         let by = self.remove_member(ctx, id);
@@ -257,7 +257,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Somebody that the group waited for is gone. As in Kafka, this can end the wait of a new group, too.
+    /// A member that the group waited for has left. As in Kafka, this can end the wait of a new group, too.
     fn complete_if_all_joined(&mut self, ctx: &mut Context<'_>) {
         if matches!(self.state, State::PreparingRebalance { .. }) && self.roster.have_all_joined() {
             self.complete_join(ctx);

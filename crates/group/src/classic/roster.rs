@@ -33,7 +33,7 @@ pub struct Roster {
     protocols_bytes: usize,
 }
 
-/// How long an id is kept that nobody has joined with.
+/// How long an unused member id is kept.
 #[derive(Clone, Copy, Debug)]
 struct Pending(Duration);
 
@@ -177,7 +177,7 @@ impl Roster {
         self.joining
     }
 
-    /// Everybody has joined, and nobody is expected.
+    /// Whether all members have joined, and no issued id is unused.
     pub fn have_all_joined(&self) -> bool {
         self.joining == self.members.len() && self.pending.is_empty()
     }

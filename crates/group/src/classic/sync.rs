@@ -142,8 +142,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Answers a member that waits. Its session begins anew, because it may have run out meanwhile without
-    /// effect.
+    /// Answers a waiting member. Its session restarts, because it may have expired meanwhile without effect.
     fn answer_syncing(&mut self, ctx: &mut Context<'_>, id: &Str, response: SyncGroupResponse) {
         if let Some(ticket) = self.roster.get_mut(id).and_then(|member| member.syncing.take()) {
             ctx.reply(ticket, Response::SyncGroup(response));

@@ -28,7 +28,7 @@ impl ClassicGroup {
         for (id, member) in members {
             group.roster.add(id, member);
         }
-        // Nobody leads: a coordinator that loads this knows that the group was about to rebalance.
+        // Without a leader, a coordinator that loads this knows that the group was about to rebalance.
         group.roster.set_leader(None);
         group.topics = group.compute_topics();
         group.generation_len = group.roster.len();

@@ -1,5 +1,4 @@
-//! What is checked of a heartbeat before anything changes. The rules, their order and their meaning are
-//! Kafka's.
+//! Checks a heartbeat before anything changes. The rules, their order and their meaning are Kafka's.
 
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
@@ -24,7 +23,7 @@ pub struct Admission {
     pub replaces: Option<Str>,
     /// An expression that the group does not know yet.
     pub regex: Option<Regex>,
-    /// What the member says that it has.
+    /// The partitions that the member reports as its own.
     pub owned: Option<Partitions>,
     /// The member makes a classic group a consumer group.
     pub converts: bool,
@@ -172,7 +171,7 @@ impl ConsumerGroup {
         Refusal::new(ErrorCode::UnreleasedInstanceId, message)
     }
 
-    /// Compiles the member's expression if nobody else has it.
+    /// Compiles the member's expression unless another member has the same one.
     fn new_regex(&self, request: &ConsumerGroupHeartbeatRequest) -> Result<Option<Regex>, Refusal> {
         let Some(regex) = request.subscribed_topic_regex.as_ref().filter(|regex| !regex.is_empty()) else {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Members of a consumer group that speak the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 //!
-//! To such a member a step of the reconciliation is a rebalance: a heartbeat tells it to join again, it joins
-//! with what it has, and SyncGroup gives it what it is to have now. The generation is its member epoch.
+//! For such a member a step of the reconciliation is a rebalance. A heartbeat tells it to join again, it
+//! joins with its partitions, and SyncGroup gives it the new ones. The generation is its member epoch.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

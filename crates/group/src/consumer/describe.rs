@@ -1,4 +1,4 @@
-//! What the administrator sees of a consumer group.
+//! A consumer group from the viewpoint of administrators.
 
 use ottla_wire::TopicId;
 use ottla_wire::messages::consumer_group_describe_response::{
@@ -16,7 +16,7 @@ use crate::group::Group;
 use crate::topics::Topics;
 
 impl ConsumerGroup {
-    /// ConsumerGroupDescribe. Partitions of topics that are gone are left out.
+    /// ConsumerGroupDescribe. Partitions of deleted topics are left out.
     pub fn describe(&self, config: &GroupConfig, topics: &dyn Topics) -> DescribedGroup {
         let lasting = &self.lasting;
         let member = |(id, member): (&Str, &Member)| {

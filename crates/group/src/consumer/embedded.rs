@@ -1,5 +1,5 @@
-//! What JoinGroup and SyncGroup carry for consumers: subscriptions and assignments. They have a format of
-//! their own, a version and a body.
+//! The subscriptions and assignments in JoinGroup and SyncGroup of consumers. They have a format of their
+//! own: a version and a body.
 
 use bytes::Bytes;
 use ottla_wire::messages::{
@@ -18,7 +18,7 @@ pub fn subscription(bytes: &Bytes) -> Result<(i16, ConsumerProtocolSubscription)
     decode(bytes, "ConsumerProtocolSubscription")
 }
 
-/// What a leader gave to a member.
+/// A member's assignment from a leader.
 #[derive(Default)]
 pub struct Assigned {
     /// Those whose topics there are.
@@ -38,7 +38,7 @@ pub fn assignment(bytes: &Bytes, topics: &dyn Topics) -> Result<Assigned, Decode
     Ok(Assigned { partitions: partitions(named, topics), has_user_data })
 }
 
-/// What a subscription says that its member has.
+/// The partitions that a subscription reports as its member's own.
 pub fn owned(subscription: &ConsumerProtocolSubscription, topics: &dyn Topics) -> Partitions {
     let owned = subscription.owned_partitions.iter();
     partitions(owned.map(|topic| (topic.topic.clone(), topic.partitions.clone())), topics)

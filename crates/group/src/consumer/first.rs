@@ -1,4 +1,4 @@
-//! How a consumer group comes to be: by the first heartbeat of a member, or by the records of one.
+//! Creates a consumer group, from the first heartbeat of a member or from records.
 
 use ottla_coordinator::ReplayError;
 use ottla_wire::ErrorCode;

@@ -20,7 +20,7 @@ pub struct ConsumerGroup {
     pub(super) soft: Soft,
 }
 
-/// What is known of topics. Lost with the broker, and looked up again.
+/// Facts about topics. Lost with the broker, and looked up again.
 #[derive(Default)]
 pub(super) struct Soft {
     /// The hash of the topics and the version of the wish for them that it is of; `None` if topics have
@@ -59,7 +59,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// Sessions begin anew: after loading, and after a pause.
+    /// Restarts sessions, after loading and after a pause.
     pub fn start(&mut self, ctx: &mut Context<'_>) -> Next {
         self.soft = Soft::default();
         ctx.timers.cancel_group(&self.id);
@@ -85,7 +85,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// A member was heard of.
+    /// A member has shown that it is alive.
     pub(super) fn touch(&self, ctx: &mut Context<'_>, member: &Str) {
         if let Some((id, member)) = self.lasting.members().get_key_value(member) {
             let timer = Timer::ConsumerSession { group: self.id.clone(), member: id.clone() };
@@ -111,7 +111,7 @@ impl ConsumerGroup {
         ctx.histories.of(&self.id)
     }
 
-    /// What a rebalance begins with, whose cause is a member's doing.
+    /// The start of a rebalance that a member has caused.
     pub(super) fn begin(&self, cause: Cause, by: Option<Who>, reason: Option<Str>) -> Begin {
         Begin { cause, by, reason, generation: self.lasting.epoch, members: self.lasting.members().len() }
     }

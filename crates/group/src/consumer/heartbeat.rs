@@ -1,4 +1,4 @@
-//! ConsumerGroupHeartbeat (key 68): a member joins, says what it has, learns what it is to have, or leaves
+//! ConsumerGroupHeartbeat (key 68): a member joins, reports its partitions, learns its target, or leaves
 //! (KIP-848).
 //!
 //! In one step: the member is noted, the group's epoch moves on if subscriptions or topics changed, an
@@ -143,7 +143,7 @@ impl ConsumerGroup {
         self.put_current(ctx, new, &current);
     }
 
-    /// Whether the request says nothing new of the member. Most heartbeats do not.
+    /// Whether the request has nothing new about the member, like most heartbeats.
     fn says_nothing_new(&self, id: &Str, caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> bool {
         let said = [
             &request.instance_id,

@@ -1,4 +1,4 @@
-//! What the records of a consumer group say, and what follows from it.
+//! The state in the records of a consumer group, and facts derived from it.
 //!
 //! Nothing changes it but records: a step writes one and applies it here, as loading does. So the state of a
 //! coordinator that takes over is that of the one before.
@@ -22,7 +22,7 @@ pub struct Lasting {
     pub epoch: i32,
     pub metadata_hash: i64,
     pub target: Target,
-    /// The log has a record that Kafka wrote before 4.1. It is to be removed.
+    /// The log has a record that Kafka wrote before 4.1. It must be removed.
     pub has_partition_metadata: bool,
     members: CountedMap<Str, Member>,
     regexes: CountedMap<Str, Resolved>,
@@ -37,7 +37,7 @@ pub struct Target {
     pub by_member: CountedMap<Str, Partitions>,
 }
 
-/// What follows from the members, kept up so that it need not be looked for.
+/// Facts derived from the members, kept up to date to avoid searches.
 #[derive(Default)]
 struct Facts {
     members_by_instance: BTreeMap<Str, Str>,
@@ -382,7 +382,7 @@ fn target_from(value: &ConsumerGroupTargetAssignmentMemberValue) -> Partitions {
     topics.flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic_id, *partition))).collect()
 }
 
-/// What a record of a member's target holds.
+/// The content of a record of a member's target.
 pub fn target_to(partitions: &Partitions) -> ConsumerGroupTargetAssignmentMemberValue {
     let topics = partitions.topics().map(|(topic_id, partitions)| TopicPartition {
         topic_id,

@@ -23,12 +23,12 @@ pub const LEAVE_STATIC_EPOCH: i32 = -2;
 /// Where a member is on its way to the target assignment. The numbers are those of the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// It has what it is to have, or may go on to the next target.
+    /// It has its target, or may go on to the next one.
     #[default]
     Stable,
-    /// It is to give up partitions, and has not said yet that it did.
+    /// It must give up partitions, and has not confirmed it yet.
     UnrevokedPartitions,
-    /// Others have yet to give up what it is to get.
+    /// Other members must first give up partitions of its target.
     UnreleasedPartitions,
     /// From a newer broker.
     Unknown,
@@ -42,7 +42,7 @@ pub struct Member {
     pub current: Current,
 }
 
-/// What a member has.
+/// The present partitions of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
     pub epoch: i32,
@@ -50,7 +50,7 @@ pub struct Current {
     pub previous_epoch: i32,
     pub state: State,
     pub assigned: Owned,
-    /// Given up once the member says so. Nobody else gets them before.
+    /// To be given up. No other member gets them before this one confirms it.
     pub revoking: Owned,
 }
 
@@ -131,7 +131,7 @@ pub fn regex_of(metadata: &ConsumerGroupMemberMetadataValue) -> Option<&Str> {
 }
 
 impl Current {
-    /// What the member may read: what it is assigned, and what it has not given up yet.
+    /// The partitions that the member may read: those assigned to it, and those it has not given up yet.
     pub fn held(&self) -> impl Iterator<Item = (TopicId, i32, i32)> + '_ {
         self.assigned.iter().chain(self.revoking.iter())
     }

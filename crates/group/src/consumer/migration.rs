@@ -97,8 +97,8 @@ impl ConsumerGroup {
         self.lasting.apply(GroupRecord::CurrentAssignment { key, value: Some(current.to_record()) });
     }
 
-    /// The leader made the assignment from the topics that it knew, which may be long ago. So the group
-    /// begins without topics, and the next heartbeat finds them.
+    /// The leader may have made the assignment long ago, from the topics of that time. So the group begins
+    /// without topics, and the next heartbeat finds them.
     fn take_over_epochs(&mut self, generation: i32) {
         let key = ConsumerGroupMetadataKey { group_id: self.id.clone() };
         let value = Some(ConsumerGroupMetadataValue { epoch: generation, ..Default::default() });
@@ -155,7 +155,7 @@ fn downgraded_member(ctx: &Context<'_>, member: &Member) -> Option<ClassicMember
         .collect();
     let subscription = protocols.first().and_then(|first| embedded::subscription(&first.metadata).ok());
     let version = subscription.map_or(0, |(version, _)| version);
-    // What it has, not what it was to have: if the group is upgraded again before it has rebalanced, this
+    // Its present partitions, not its target: if the group is upgraded again before it has rebalanced, this
     // must be true.
     let has: Partitions = member.current.held().map(|(topic, partition, _)| (topic, partition)).collect();
     Some(ClassicMember {
@@ -184,7 +184,7 @@ fn record_len(member: &Member) -> usize {
     FRAME_BYTES + protocols + member.current.held().count() * PARTITION_BYTES
 }
 
-/// A protocol that all members know. There is one: nobody was let in without.
+/// A protocol that all members know. There is one, because no member is admitted without.
 fn shared_protocol(members: &BTreeMap<Str, ClassicMember>) -> Str {
     let known = |member: &ClassicMember, name: &Str| member.protocols.iter().any(|known| known.name == *name);
     let names = || members.values().flat_map(|member| &member.protocols).map(|protocol| &protocol.name);

@@ -1,4 +1,4 @@
-//! The way of a member from what it has to what it is to have.
+//! The way of a member from its present partitions to its target.
 //!
 //! A member first gives up what the target does not give it. Then it moves to the epoch of the target and
 //! gets what is free. It gets the rest when others have given it up. So no partition is ever with two
@@ -10,13 +10,13 @@ use crate::assignor::Partitions;
 use crate::consumer::member::{Current, State};
 use crate::consumer::owned::Owned;
 
-/// What decides a member's next state.
+/// The facts that decide a member's next state.
 pub struct Facts<'a> {
     pub target_epoch: i32,
     pub target: &'a Partitions,
-    /// What the member says that it has; `None` if it did not say.
+    /// The partitions that the member reports as its own; `None` if it reports nothing.
     pub owned: Option<&'a Partitions>,
-    /// The member has just subscribed anew: what it is not subscribed to any more is taken from it at once.
+    /// The member has just changed its subscription. It loses partitions of other topics at once.
     pub subscription_changed: bool,
     pub is_subscribed: &'a dyn Fn(TopicId) -> bool,
     /// Whether another member has a partition. One that is still giving it up has it.

@@ -1,4 +1,4 @@
-//! What a group knows of the topics that it wants.
+//! A group's knowledge of its subscribed topics.
 //!
 //! It is only looked at when members or topics change. A heartbeat that brings nothing new costs nothing
 //! here.

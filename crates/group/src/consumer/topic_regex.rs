@@ -93,7 +93,7 @@ fn build(expression: &str) -> Result<Regex, String> {
         .map_err(|error| problem(&error))
 }
 
-/// What is wrong with an expression. The engine itself only says that something is.
+/// The fault in an expression. The engine itself only says that there is one.
 fn problem(error: &meta::BuildError) -> String {
     error.syntax_error().map_or_else(|| error.to_string(), |syntax| syntax.to_string())
 }

@@ -81,7 +81,7 @@ impl ConsumerGroup {
         records
     }
 
-    /// Writes that the group is gone, in Kafka's order.
+    /// Writes the deletion of the group, in Kafka's order.
     pub fn tombstones(&self, ctx: &mut Context<'_>) {
         let (id, lasting) = (&self.id, &self.lasting);
         for member in lasting.members().keys() {

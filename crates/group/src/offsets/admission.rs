@@ -1,4 +1,4 @@
-//! What may be committed, and what a commit does to its group. The same for OffsetCommit and TxnOffsetCommit.
+//! Which commits are accepted, and their effect on the group. The same for OffsetCommit and TxnOffsetCommit.
 
 use ottla_coordinator::Producer;
 use ottla_wire::messages::OffsetCommitKey;

@@ -55,8 +55,8 @@ impl Offsets {
         }
     }
 
-    /// A transaction has ended. What it commits comes into force, except where a later commit has overtaken
-    /// it. Gives back the groups concerned, which may have no offsets any more.
+    /// Ends a transaction. Its offsets take effect, except where a later commit has overtaken them. Returns
+    /// the affected groups, which may have no offsets left.
     pub fn end_transaction(&mut self, producer: Producer, commit: bool) -> BTreeSet<Str> {
         let ended = self.pending.take(producer.id);
         let groups = ended.keys().map(|place| place.group.clone()).collect();
@@ -138,7 +138,7 @@ impl Offsets {
         }
     }
 
-    /// Writes that what was committed for `place` is gone.
+    /// Writes the deletion of the offset for `place`.
     pub(super) fn write_tombstone(&mut self, ctx: &mut Context, place: GroupTopicPartition) {
         self.write(ctx, None, place.into_key(), None);
     }

@@ -51,8 +51,8 @@ impl Serve for OffsetCommitRequest {
 }
 
 impl Offsets {
-    /// Commits what the group agrees to. Somebody who is no member may commit to a group that does not exist:
-    /// it is made.
+    /// Commits if the group agrees. A client that is not a member may commit to a group that does not exist,
+    /// which creates it.
     fn commit(
         &mut self,
         ctx: &mut Context<'_>,

@@ -58,7 +58,7 @@ impl Offsets {
         OffsetDeleteResponse { topics, ..Default::default() }
     }
 
-    /// Deletes all offsets of a group that is to go, also what transactions would commit.
+    /// Deletes all offsets of a group, including those of open transactions.
     pub fn remove_group(&mut self, ctx: &mut Context<'_>, group: &Str) {
         let committed = self.of_group(group).map(|(topic, partition, _)| GroupTopicPartition {
             group: group.clone(),

@@ -10,7 +10,7 @@ use super::store::{Entry, GroupTopicPartition};
 use crate::counted::{Counted, CountedMap};
 use crate::memory::{of_map, of_text};
 
-/// What open transactions will commit. No map in it is empty.
+/// The offsets of open transactions. No map in it is empty.
 ///
 /// Producers are known by their id alone: the epoch may have been raised between the commit and the marker
 /// (KIP-890).
@@ -88,7 +88,7 @@ impl Pending {
             .map(|(place, producers)| (place, self.entries(place, &producers.0)))
     }
 
-    /// What every transaction would commit, in order.
+    /// The offsets of every transaction, in order.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &GroupTopicPartition, &Entry)> {
         self.by_producer
             .iter()

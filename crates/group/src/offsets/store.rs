@@ -21,7 +21,7 @@ pub struct CommittedOffset {
     pub topic_id: TopicId,
 }
 
-/// What an offset is committed for.
+/// The key of a committed offset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupTopicPartition {
     pub group: Str,

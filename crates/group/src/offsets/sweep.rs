@@ -13,7 +13,7 @@ pub const SWEEP_WORK_MAX: usize = 10_000;
 /// Time between two steps of one sweep, in which requests are served.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 
-/// What is to be looked at, and how far that has come.
+/// A pending search, and its progress.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     pub deleted: Deleted,
@@ -26,7 +26,7 @@ pub(super) struct Sweep {
 /// Topics whose offsets are to go; no more than the cluster had topics.
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
-    /// By name, each with the rank of the last offset that was applied before the topic was gone.
+    /// By name, each with the rank of the last offset that was applied before the topic was deleted.
     pub topics: BTreeMap<Str, u64>,
     /// The last group that is done.
     pub done: Option<Str>,
@@ -40,7 +40,7 @@ pub(super) struct Position {
     pub topic: Option<Str>,
 }
 
-/// What a step may still look at.
+/// The remaining work of a step.
 pub(super) struct Work(usize);
 
 impl Default for Work {

@@ -27,6 +27,7 @@ pub fn render(metrics: &Metrics, process: Option<ProcessFacts>) -> String {
     groups(&mut text, &metrics.groups, metrics.requests.offsets_committed);
     transactions(&mut text, &metrics.transactions);
     net(&mut text, &metrics.net);
+    panics(&mut text, &metrics.panics);
     levels(&mut text, metrics.levels);
     topics(&mut text, &metrics.topics);
     dirs(&mut text, &metrics.dirs);
@@ -115,6 +116,13 @@ fn net(text: &mut Text, net: &NetFacts) {
     text.one(&f::NET_COLD_READS, net.cold_reads);
     text.one(&f::NET_ADMISSION_WAITS, net.admission_waits);
     text.one(&f::NET_MUTES, net.mutes);
+}
+
+fn panics(text: &mut Text, panics: &[(&str, u64)]) {
+    text.family(&f::TASK_PANICS);
+    for (task, count) in panics {
+        text.sample(&f::TASK_PANICS, "", &[("task", task)], count);
+    }
 }
 
 fn levels(text: &mut Text, levels: LevelFacts) {
@@ -287,6 +295,7 @@ mod tests {
                 connections_closed: REASONS.iter().map(|reason| (*reason, 0)).collect(),
                 ..NetFacts::default()
             },
+            panics: vec![("load of a coordinator", 2)],
             topics: vec![topic("a", 1, 100, 10), topic("b", 2, 50, 5)],
             dirs: vec![
                 DirFacts {

@@ -10,6 +10,8 @@ pub struct Metrics {
     pub node: NodeFacts,
     pub requests: RequestFacts,
     pub net: NetFacts,
+    /// Pieces of work that have panicked, by name.
+    pub panics: Vec<(&'static str, u64)>,
     /// In the order of their names.
     pub topics: Vec<TopicFacts>,
     pub dirs: Vec<DirFacts>,

@@ -76,6 +76,7 @@ families! {
     NET_WRITES = Counter "ottla_net_writes_total" "Send calls that took bytes.";
     NET_COLD_READS = Counter "ottla_net_cold_reads_total" "Times that records had to be read from the disk before they could be sent.";
     NET_ADMISSION_WAITS = Counter "ottla_net_admission_waits_total" "Times that a connection waited because queued.max.request.bytes was used up.";
+    TASK_PANICS = Counter "ottla_task_panics_total" "Pieces of work that have panicked, each for itself; labels: task.";
     NET_ADMITTED_BYTES = Gauge "ottla_net_admitted_bytes" "Bytes of requests that are being received or served, of the queued.max.request.bytes that they may take.";
     FETCH_SESSIONS = Gauge "ottla_fetch_sessions" "Fetch sessions that are open, of the max.incremental.fetch.session.cache.slots that there may be.";
     METADATA_INDEX = Gauge "ottla_metadata_index" "How far the metadata log is applied on this node, in changes.";

@@ -16,6 +16,7 @@ use ottla_net::{
     CloseReason, Frame, Listener, NetMetrics, NetSettings, Part, Peer, Permit, Plain, Response, Responses,
     SecurityProtocol, Server, Service, Stream, Transport,
 };
+use ottla_tasks::Tasks;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -226,7 +227,7 @@ pub fn stage<W: Wire>(settings: NetSettings) -> Stage<W> {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind("test", W::PROTOCOL, any, 128).unwrap();
     let addr = listener.addr();
-    let mut server = Server::new(settings);
+    let mut server = Server::new(settings, Tasks::default());
     server.serve(script.clone(), listener, Arc::new(W::default()));
     Stage { script, addr, metrics: server.metrics(), server, wire: PhantomData }
 }

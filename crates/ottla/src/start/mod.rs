@@ -6,7 +6,7 @@ mod settings;
 
 use std::time::{Duration, Instant};
 
-use ottla_broker::{Broker, StartError};
+use ottla_broker::{Broker, FatalError, StartError};
 use ottla_settings::BrokerSettings;
 use tokio::runtime::Runtime;
 
@@ -70,7 +70,7 @@ async fn serve(
     };
     announce(&broker, began, lines, &log);
     let signal = tokio::select! {
-        fatal = broker.failed() => return Err(Failure::failed(fatal)),
+        fatal = broker.failed() => return Err(fatal.into()),
         signal = signals.next() => signal,
     };
     tracing::info!(signal, "stopping; a second signal hurries");
@@ -125,5 +125,43 @@ impl From<StartError> for Failure {
             _ => None,
         };
         Failure { hint: hint.map(str::to_owned), ..Failure::new(exit, error) }
+    }
+}
+
+impl From<FatalError> for Failure {
+    fn from(error: FatalError) -> Failure {
+        let failure = Failure::failed(&error);
+        match error {
+            FatalError::Task(_) => failure.hint(
+                "this is a fault of the program, and worth a report; what was acknowledged is there at the next start",
+            ),
+            FatalError::Metadata(_) | FatalError::MetadataLog | FatalError::DataDirs(_) => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_cannot_go_on_ends_with_a_code_and_a_reason() {
+        for (error, says) in [
+            (
+                FatalError::Task("shard 0 panicked".into()),
+                "a part of the broker has failed: shard 0 panicked",
+            ),
+            (
+                FatalError::Metadata("of the future".into()),
+                "the metadata log cannot be applied: of the future",
+            ),
+            (FatalError::MetadataLog, "the metadata log has stopped"),
+            (FatalError::DataDirs("no space".into()), "every data directory has failed: no space"),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!(failure.exit, Exit::Failed, "{failure:?}");
+            assert_ne!(failure.exit.code(), Exit::Clean.code());
+            assert!(failure.what.starts_with(says), "{failure:?}");
+        }
     }
 }

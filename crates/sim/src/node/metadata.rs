@@ -1,43 +1,20 @@
-//! What a broker makes of the metadata log: the settings and the state of its partition.
+//! What a broker makes of the metadata log: the settings of its partition.
 
 use std::time::Duration;
 
 use ottla_controller::Image;
 use ottla_log::LogConfig;
-use ottla_replica::{Durability, PartitionState, RecoveryState, ReplicaBroker, ReplicaConfig, Standing};
+use ottla_replica::{Durability, ReplicaConfig};
 use ottla_settings::{BrokerSettings, TopicConfig};
 use ottla_wire::BrokerId;
 use ottla_wire::batch::TimestampType;
 
-use super::{PARTITION, TOPIC};
+use super::TOPIC;
 
 /// `replica.lag.time.max.ms`: short, so that a run sees the ISR change often.
 pub const LAG_MAX: Duration = Duration::from_millis(1_500);
 /// `flush.ms` where records do not wait for flushes.
 const FLUSH_MS: i64 = 700;
-
-/// The state of the partition, if the image has it.
-pub fn partition_state(image: &Image) -> Option<PartitionState> {
-    let partition = image.topic(TOPIC)?.partition(PARTITION)?;
-    let replica = |&broker: &BrokerId| ReplicaBroker {
-        broker,
-        epoch: image.broker_epoch(broker),
-        standing: standing(image, broker),
-    };
-    Some(PartitionState {
-        leader: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        partition_epoch: partition.partition_epoch,
-        isr: partition.isr.clone(),
-        elr: partition.elr.clone(),
-        last_known_elr: partition.last_known_elr.clone(),
-        replicas: partition.replicas.iter().map(replica).collect(),
-        recovery: match partition.recovery {
-            ottla_controller::image::LeaderRecovery::Recovered => RecoveryState::Recovered,
-            ottla_controller::image::LeaderRecovery::Recovering => RecoveryState::Recovering,
-        },
-    })
-}
 
 /// The settings of the partition's replica and of its log.
 pub fn configs(image: &Image, settings: &BrokerSettings, me: BrokerId) -> (ReplicaConfig, LogConfig) {
@@ -64,13 +41,4 @@ pub fn configs(image: &Image, settings: &BrokerSettings, me: BrokerId) -> (Repli
         ..LogConfig::default()
     };
     (replica, log)
-}
-
-fn standing(image: &Image, broker: BrokerId) -> Standing {
-    match image.broker(broker) {
-        Some(one) if one.fenced => Standing::Fenced,
-        Some(one) if one.in_controlled_shutdown => Standing::ShuttingDown,
-        Some(_) => Standing::Active,
-        None => Standing::Fenced,
-    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_controller::Image;
 use ottla_coordinator::Producer;
 use ottla_log::{DataDir, DirOptions, Identity, LogConfig};
-use ottla_partition::{AppendRequest, Due, MarkerRequest, Wish};
+use ottla_partition::{AppendRequest, Due, MarkerRequest, Wish, partition_state};
 use ottla_replica::{Event, FetchRequest, PartitionState, ReplicaConfig, View};
 use ottla_settings::BrokerSettings;
 use ottla_wire::messages::{
@@ -20,10 +20,10 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicId, Uuid};
 
 use super::lifecycle::registration;
-use super::metadata::{configs, partition_state};
+use super::metadata::configs;
 use super::partition::{Caller, Machine, Out, Partition, Turn};
 use super::serve::{Parked, consume};
-use super::{Fact, Node, Outbox, TOPIC, Timer, broker_id};
+use super::{Fact, Node, Outbox, PARTITION, TOPIC, Timer, broker_id};
 use crate::message::{Message, RequestId};
 use crate::mutation::Mutation;
 use crate::network::Party;
@@ -393,11 +393,9 @@ impl Process {
         let me = broker_id(self.index);
         let known = self.epoch.is_some() && self.image.broker_epoch(me) == self.epoch;
         let too_early = !known && self.setup.mutation != Some(Mutation::ActOnOldMetadata);
-        let (Some(topic), Some(state)) =
-            (self.image.topic(TOPIC).map(|topic| topic.id), partition_state(&self.image))
-        else {
-            return;
-        };
+        let Some(topic) = self.image.topic(TOPIC) else { return };
+        let Some(partition) = topic.partition(PARTITION) else { return };
+        let (topic, state) = (topic.id, partition_state(&self.image, partition));
         if too_early {
             return;
         }

@@ -1,5 +1,7 @@
-//! What every simulator is held to: some seeds keep all promises, a seed decides everything.
+//! What every simulator is held to: some seeds keep all promises, a seed decides everything, and rules
+//! that are broken on purpose show.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -46,4 +48,17 @@ pub fn a_seed_decides_everything(run: impl Fn(u64) -> Report) {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 10, "other seeds do other things");
+}
+
+/// A simulator that cannot fail proves nothing: each of these rules is broken on purpose, and the promise
+/// that hangs on it must be missed within so many seeds.
+pub fn every_broken_rule_shows<M: Copy + Debug>(
+    seeds: u64,
+    rules: impl IntoIterator<Item = (M, &'static str)>,
+    run: impl Fn(u64, M) -> Report,
+) {
+    for (mutation, expected) in rules {
+        let mut broken = (0..seeds).filter_map(|seed| run(seed, mutation).broken);
+        assert!(broken.any(|broken| broken.invariant == expected), "{mutation:?} goes unnoticed");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_link::Terms;
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 
@@ -50,7 +51,7 @@ impl Admin {
         let outside = &GroupMetadata::outside(group);
         self.ask_coordinator(Coordinated::Group, group, Repeat::Harmless, |connection| async move {
             let metadata = self.cluster.metadata();
-            let altered = offsets::commit(&connection, &metadata, outside, to).await?;
+            let altered = offsets::commit(&connection, &metadata, outside, to, Terms::default()).await?;
             // About the group as a whole, although every partition says it.
             let moved = |error: &ApiError| {
                 matches!(
