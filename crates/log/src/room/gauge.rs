@@ -149,9 +149,12 @@ mod tests {
         readings.iter().enumerate().map(read).collect()
     }
 
+    /// What is said of a volume of so many bytes: what is left, and the level that comes of it.
+    type Case = (&'static str, u64, &'static [(u64, Level)]);
+
     #[test]
     fn a_level_is_kept_until_it_has_surely_passed() {
-        let cases: [(&str, u64, &[(u64, Level)]); 6] = [
+        let cases: [Case; 6] = [
             ("a large volume", 1000 * GIB, &[(500 * GIB, Free), (11 * GIB, Free), (9 * GIB, Low)]),
             ("low until a quarter more", 100 * GIB, &[(9 * GIB, Low), (11 * GIB, Low), (13 * GIB, Free)]),
             ("full below the reserve", 100 * GIB, &[(256 * MIB, Low), (255 * MIB, Full), (300 * MIB, Full)]),
