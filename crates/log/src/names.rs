@@ -148,6 +148,16 @@ mod tests {
         for other in ["lost+found", "a", "-3", "a-", "a--3x", "a-99999999999", "__cluster_metadata-0"] {
             assert_eq!(parse_folder_name(other), Folder::Other, "{other}");
         }
+        // Topics that are called as folders end that are set aside.
+        for suffix in ["-delete", "-stray", "-future", ".cleaned", ".swap", ".deleted", "-0", ".", "-", ""] {
+            for topic in [format!("t{suffix}"), format!("t-0.0123456789abcdef0123456789abcdef{suffix}")] {
+                let folder = folder_name(&topic, PartitionIndex(12));
+                assert_eq!(parse_folder_name(&folder), partition(&topic, 12), "{folder}");
+            }
+        }
+        for topic in ["-", "...", "meta.properties", "__cluster_metadata2", "__CLUSTER_METADATA"] {
+            assert_eq!(parse_folder_name(&folder_name(topic, PartitionIndex(0))), partition(topic, 0));
+        }
         assert_eq!(parse_folder_name("a-0.0123abcd-delete"), Folder::Deleted);
         assert_eq!(parse_folder_name("a-0.0123abcd-stray"), Folder::Aside);
         let long = "t".repeat(249);

@@ -19,6 +19,7 @@ use ottla_wire::messages::{
 use ottla_wire::{Instant, Timestamp, Uuid};
 
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::node::{PARTITION, TOPIC, broker_id};
 use crate::rng::Rng;
 use crate::settings::{BROKERS, Settings};
@@ -32,6 +33,7 @@ pub struct ControllerNode {
     ids: Ids,
     /// The next decision that takes several entries is not logged to its end.
     breaks_off: bool,
+    mutation: Option<Mutation>,
 }
 
 /// Bytes of an entry: so few that each unit of a decision has its own.
@@ -54,7 +56,12 @@ impl IdSource for Ids {
 
 impl ControllerNode {
     /// A new cluster without brokers.
-    pub fn new(settings: BrokerSettings, sim: &Settings, rng: Rng) -> Result<ControllerNode, String> {
+    pub fn new(
+        settings: BrokerSettings,
+        sim: &Settings,
+        mutation: Option<Mutation>,
+        rng: Rng,
+    ) -> Result<ControllerNode, String> {
         let mut records = bootstrap_records(&settings);
         if !sim.elr {
             records.push(MetadataRecord::FeatureLevel(FeatureLevelRecord {
@@ -65,7 +72,8 @@ impl ControllerNode {
         let core = Controller::default();
         let log = Rc::new(Vec::new());
         let image = Image::default();
-        let mut node = ControllerNode { core, settings, image, log, ids: Ids(rng), breaks_off: false };
+        let (ids, breaks_off) = (Ids(rng), false);
+        let mut node = ControllerNode { core, settings, image, log, ids, breaks_off, mutation };
         node.commit(Instant(0), &records, &Cuts::Nowhere)?;
         Ok(node)
     }
@@ -83,6 +91,12 @@ impl ControllerNode {
     /// one before has broken off, and only then hears requests.
     pub fn fail_over(&mut self, now: Instant) -> Result<(), String> {
         self.core = Controller::new(now, &self.image);
+        if self.mutation == Some(Mutation::LeaveHalfDone) {
+            // What it would do first is never logged.
+            let image = self.image.clone();
+            let mut call = call(&image, &self.settings, now, self.log.len(), &mut self.ids);
+            let _lost = self.core.tick(&mut call);
+        }
         self.tick(now).map(drop)
     }
 

@@ -1,6 +1,6 @@
 //! Rules broken on purpose: what shows that the simulator can fail.
 
-/// A rule that a broker breaks.
+/// A rule that a broker or the controller breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// Says that a flush is done when it is asked for.
@@ -19,10 +19,12 @@ pub enum Mutation {
     HideAborts,
     /// A broker acts on metadata from before its own registration.
     ActOnOldMetadata,
+    /// A controller does not make whole what the one before it broke off in the middle.
+    LeaveHalfDone,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 8] = [
+    pub const ALL: [Mutation; 9] = [
         Mutation::AckBeforeFlush,
         Mutation::IgnoreDivergence,
         Mutation::ForgetProducers,
@@ -31,5 +33,6 @@ impl Mutation {
         Mutation::ServeUnstable,
         Mutation::HideAborts,
         Mutation::ActOnOldMetadata,
+        Mutation::LeaveHalfDone,
     ];
 }

@@ -34,6 +34,7 @@ fn every_broken_rule_shows() {
         (Mutation::ServeUnstable, "read_committed is atomic"),
         (Mutation::HideAborts, "read_committed is atomic"),
         (Mutation::ActOnOldMetadata, "one leader an epoch"),
+        (Mutation::LeaveHalfDone, "decisions become whole"),
     ];
     laws::every_broken_rule_shows(MUTATION_SEEDS, rules, |seed, mutation| {
         run(seed, &Options { mutation: Some(mutation), ..Options::default() })

@@ -24,7 +24,6 @@ async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<AddOffs
     call.authorize(Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
     call.authorize(Operation::Read, Resource::Group(&request.group_id))?;
     let partition = call.ctx.coordinators.groups().partition_for(&request.group_id).await?;
-    let id = request.transactional_id.clone();
     let question = AddOffsetsToTxn(AddGroup { request, partition });
-    call.ctx.coordinators.transactions().ask(call.version, &id, question).await
+    call.ctx.coordinators.transactions().ask(call.version, question).await
 }

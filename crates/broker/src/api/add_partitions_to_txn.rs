@@ -73,9 +73,8 @@ async fn add(call: &Call<'_>, transaction: AddPartitionsToTxnTransaction) -> Add
             false => ErrorCode::UnknownTopicOrPartition,
         });
     }
-    let id = transaction.transactional_id.clone();
     let question = AddPartitionsToTxn(transaction.clone());
-    let answer = call.ctx.coordinators.transactions().ask(call.version, &id, question).await;
+    let answer = call.ctx.coordinators.transactions().ask(call.version, question).await;
     answer.unwrap_or_else(|code| results(&transaction, |_, _| code))
 }
 

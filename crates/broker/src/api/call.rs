@@ -5,14 +5,13 @@ use std::time::Duration;
 use ottla_group::Caller;
 use ottla_group::request::Declared;
 use ottla_net::{CloseReason, Response};
-use ottla_txn::TxnCoordinator;
 use ottla_wire::Instant;
 use ottla_wire::primitives::{Message, Str};
 use ottla_wire::protocol::{ApiKey, ErrorCode};
 
 use super::frame::encode;
 use crate::context::Context;
-use crate::coordinator::ask::Ask;
+use crate::coordinator::transactions::AboutId;
 use crate::door::operations::authorized;
 use crate::door::{Operation, Resource, Session, Throttled};
 
@@ -72,15 +71,15 @@ impl Call<'_> {
         self.authorize(operation, Resource::Group(group))
     }
 
-    /// Sends a request to the coordinator of a transactional id, if the client may do this with the id.
-    pub async fn ask_transaction<A: Ask<Kind = TxnCoordinator>>(
+    /// Sends a request to the coordinator of the transactional id that it is about, if the client may do this
+    /// with the id.
+    pub async fn ask_transaction<A: AboutId>(
         &self,
         operation: Operation,
-        id: &str,
         question: A,
     ) -> Result<A::Answer, ErrorCode> {
-        self.authorize(operation, Resource::TransactionalId(id))?;
-        self.ctx.coordinators.transactions().ask(self.version, id, question).await
+        self.authorize(operation, Resource::TransactionalId(question.transactional_id()))?;
+        self.ctx.coordinators.transactions().ask(self.version, question).await
     }
 
     /// The response with its header. It states how long the client must wait, which the connection enforces.

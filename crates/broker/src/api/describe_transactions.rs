@@ -20,7 +20,7 @@ pub async fn handle(
 }
 
 async fn describe(call: &Call<'_>, id: Str) -> TransactionState {
-    match call.ask_transaction(Operation::Describe, &id, DescribeTransaction(id.clone())).await {
+    match call.ask_transaction(Operation::Describe, DescribeTransaction(id.clone())).await {
         Ok(mut state) => {
             // Topics that the client may not see are left out.
             state.topics.retain(|topic| call.may(Operation::Describe, Resource::Topic(&topic.topic)));

@@ -14,10 +14,10 @@ use crate::coordinator::transactions::InitProducerId;
 use crate::door::{Operation, Resource};
 
 pub async fn handle(call: &mut Call<'_>, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    let answer = match request.transactional_id.clone() {
+    let answer = match &request.transactional_id {
         // Such a request is refused in any case, without looking for the coordinator.
         Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
-        Some(id) => call.ask_transaction(Operation::Write, &id, InitProducerId(request)).await,
+        Some(_) => call.ask_transaction(Operation::Write, InitProducerId(request)).await,
         None => without_transactions(call).await,
     };
     answer.unwrap_or_else(refuse)

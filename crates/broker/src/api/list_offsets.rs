@@ -11,6 +11,7 @@
 //! - 10: a time-out for searches in tiers (KIP-1075), which do not exist here.
 //! - 11: -6, the first offset that is not tiered yet (KIP-1023).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_log::{ReadError, TimestampAndOffset};
@@ -18,6 +19,7 @@ use ottla_partition::{PartitionView, ReadLimit};
 use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
 use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
 
@@ -30,9 +32,20 @@ use crate::partition::{PartitionError, PartitionHandle};
 pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let reader = Asker::of(&request, call.version);
     let mut response = ListOffsetsResponse::default();
+    let mut repeated = repeated(&request);
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
+            // Refused once for all mentions.
+            match repeated.get_mut(&(topic.name.clone(), asked.partition_index)) {
+                Some(true) => continue,
+                Some(told) => {
+                    *told = true;
+                    partitions.push(answer(asked.partition_index, Err(ListError::Repeated)));
+                    continue;
+                }
+                None => {}
+            }
             let found = match find(call, &topic.name, asked.partition_index) {
                 Ok(partition) => list(&call.ctx.searches, partition, &asked, reader).await,
                 Err(error) => Err(error),
@@ -47,6 +60,15 @@ pub async fn handle(call: &mut Call<'_>, request: ListOffsetsRequest) -> ListOff
         response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     response
+}
+
+/// The partitions that the request names more than once. None of them has been told of yet.
+fn repeated(request: &ListOffsetsRequest) -> BTreeMap<(Str, i32), bool> {
+    let mut seen = BTreeSet::new();
+    let named = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index))
+    });
+    named.filter(|partition| !seen.insert(partition.clone())).map(|partition| (partition, false)).collect()
 }
 
 fn find(call: &Call<'_>, topic: &str, index: i32) -> Result<Arc<PartitionHandle>, ListError> {
@@ -192,6 +214,8 @@ enum ListError {
     NotAuthorized,
     #[error(transparent)]
     Partition(#[from] PartitionError),
+    #[error("the request names the partition more than once")]
+    Repeated,
     #[error("this version of the request cannot ask for it")]
     NotInVersion,
     #[error("the new leader does not know yet what is committed")]
@@ -207,6 +231,7 @@ impl From<ListError> for ErrorCode {
         match error {
             ListError::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
             ListError::Partition(error) => error.into(),
+            ListError::Repeated => ErrorCode::InvalidRequest,
             ListError::NotInVersion => ErrorCode::UnsupportedVersion,
             ListError::NotAvailable => ErrorCode::OffsetNotAvailable,
             ListError::LeaderNotAvailable => ErrorCode::LeaderNotAvailable,

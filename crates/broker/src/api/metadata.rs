@@ -51,7 +51,7 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
         let operations = call.authorized_operations(with_operations, Resource::Topic(&topic.name));
         describe(image, topic, operations)
     };
-    let topics = match asked {
+    let mut topics: Vec<MetadataResponseTopic> = match asked {
         // Topics that the client may not see are left out.
         RequestedTopics::All => {
             image.topics().filter(|topic| may_see(topic)).map(|topic| describe(topic)).collect()
@@ -64,6 +64,9 @@ pub async fn handle(call: &mut Call<'_>, request: MetadataRequest) -> MetadataRe
             })
             .collect(),
     };
+    // A topic that is asked for twice, perhaps by name and by id, is told of once.
+    let mut told = BTreeSet::new();
+    topics.retain(|topic| told.insert((topic.name.clone(), topic.topic_id)));
     // A client that may not describe the cluster gets no operations on it.
     let cluster_operations = match call.may(Operation::Describe, Resource::Cluster) {
         false if request.include_cluster_authorized_operations => 0,

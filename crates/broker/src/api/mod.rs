@@ -25,7 +25,6 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod describe_transactions;
-mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod frame;

@@ -52,7 +52,7 @@ served! {
     InitProducerId => super::init_producer_id::handle,
     AddPartitionsToTxn => super::add_partitions_to_txn::handle,
     AddOffsetsToTxn => super::add_offsets_to_txn::handle,
-    EndTxn => super::end_txn::handle,
+    EndTxn => super::passed_on::end_txn,
     WriteTxnMarkers => super::write_txn_markers::handle,
     TxnOffsetCommit => super::txn_offset_commit::handle,
     OffsetForLeaderEpoch => super::offset_for_leader_epoch::handle,

@@ -28,6 +28,9 @@ use crate::metadata::{Applied, Inbox, Machine};
 
 const CLUSTER: &str = "cluster";
 
+/// Where large decisions take long on a busy machine: nobody is fenced for being silent meanwhile.
+const PATIENT: [(&str, &str); 1] = [("broker.session.timeout.ms", "600000")];
+
 /// What happens to a proposal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -267,7 +270,7 @@ async fn all_brokers_that_are_silent_are_fenced() {
 
 #[tokio::test]
 async fn a_large_decision_is_logged_in_small_entries() {
-    let world = World::start(&[]);
+    let world = World::start(&PATIENT);
     world.join(&[1, 2]).await;
     assert_eq!(world.create("t", 10_000, 2).await, Ok(ErrorCode::None));
     let before = world.log.held.lock().unwrap().sizes.len();
@@ -280,7 +283,7 @@ async fn a_large_decision_is_logged_in_small_entries() {
 
 #[tokio::test]
 async fn what_a_deposed_controller_left_half_done_is_made_whole() {
-    let world = World::start(&[]);
+    let world = World::start(&PATIENT);
     world.join(&[1, 2]).await;
     assert_eq!(world.create("t", 10_000, 2).await, Ok(ErrorCode::None));
     world.log.next(&[Fate::AppliedLast]);

@@ -75,6 +75,31 @@ asks! { TxnCoordinator, Request, Response:
     ListTransactions(ListTransactionsRequest) => ListTransactionsResponse,
 }
 
+/// A question about one transactional id: the coordinator of that id is asked.
+pub trait AboutId: Ask<Kind = TxnCoordinator> {
+    fn transactional_id(&self) -> &str;
+}
+
+/// Says where the id is in a question.
+macro_rules! about_ids {
+    ($($name:ident by $id:expr;)+) => {$(
+        impl AboutId for $name {
+            fn transactional_id(&self) -> &str {
+                let id: fn(&$name) -> &str = $id;
+                id(self)
+            }
+        }
+    )+};
+}
+
+about_ids! {
+    InitProducerId by |asked| asked.0.transactional_id.as_deref().unwrap_or_default();
+    AddPartitionsToTxn by |asked| &asked.0.transactional_id;
+    AddOffsetsToTxn by |asked| &asked.0.request.transactional_id;
+    EndTxn by |asked| &asked.0.transactional_id;
+    DescribeTransaction by |asked| &asked.0;
+}
+
 /// Sends requests to transaction coordinators.
 #[derive(Clone, Copy)]
 pub struct Transactions<'a> {
@@ -88,16 +113,12 @@ impl Coordinators {
 }
 
 impl Transactions<'_> {
-    /// Sends a request to the coordinator of a transactional id, for a client with this version. An error is
-    /// about the coordinator as such: it is elsewhere, loading or not available. Safe to drop, but the
-    /// request may be carried out without an answer.
-    pub async fn ask<A: Ask<Kind = TxnCoordinator>>(
-        self,
-        version: i16,
-        transactional_id: &str,
-        question: A,
-    ) -> Result<A::Answer, ErrorCode> {
-        let index = self.desk.partition_for(TxnCoordinator::TOPIC, transactional_id).await?;
+    /// Sends a request to the coordinator of the transactional id that it is about, for a client with this
+    /// version. An error is about the coordinator as such: it is elsewhere, loading or not available. Safe to
+    /// drop, but the request may be carried out without an answer.
+    pub async fn ask<A: AboutId>(self, version: i16, question: A) -> Result<A::Answer, ErrorCode> {
+        let id = question.transactional_id();
+        let index = self.desk.partition_for(TxnCoordinator::TOPIC, id).await?;
         self.ask_at(index, version, question).await
     }
 

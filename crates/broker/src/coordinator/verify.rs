@@ -136,7 +136,7 @@ impl Coordinators {
             verify_only: !support.bumps_epochs(),
             topics: by_topic(partitions),
         };
-        match self.transactions().ask(BROKER_VERSION, transactional_id, AddPartitionsToTxn(request)).await {
+        match self.transactions().ask(BROKER_VERSION, AddPartitionsToTxn(request)).await {
             Ok(result) => {
                 partitions.iter().map(|(topic, index)| code(&result, topic, *index, *support)).collect()
             }

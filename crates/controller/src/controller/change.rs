@@ -210,15 +210,15 @@ impl<'a> Change<'a> {
     }
 
     /// The first time a partition has nobody in sync, its last leader is kept in mind, until there is a
-    /// leader.
+    /// leader; or who was in sync to the end, if there was none any more.
     fn remember_leader(&mut self) {
         if self.next.leader.is_some() {
             self.next.last_known_elr.clear();
         } else if self.elr_enabled
             && self.next.isr.is_empty()
-            && let Some(leader) = self.now.leader
+            && let Some(last) = self.now.leader.or(self.now.isr.first().copied())
         {
-            self.next.last_known_elr = vec![leader];
+            self.next.last_known_elr = vec![last];
         }
     }
 

@@ -71,6 +71,9 @@ pub(super) fn resource(image: &Image, kind: i8, name: &Str) -> Result<ConfigReso
         return invalid(format!("Unsupported config resource type {kind}"));
     };
     match kind {
+        ResourceKind::Topic if name.is_empty() => {
+            return invalid("Default topic resources are not allowed.".to_owned());
+        }
         ResourceKind::Topic => {
             topic_names::check(name)?;
             if image.topic(name).is_none() {

@@ -61,7 +61,7 @@ fn more_partitions(
         Failure::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
     })?;
     let new = additional(topic, asked)?;
-    limit(call, new, topic.partitions.len().saturating_add(new), present)?;
+    limit(call, &topic.name, new, topic.partitions.len().saturating_add(new), present)?;
     let replication_factor = topic.partitions.values().next().map_or(1, |first| first.target_len());
     let first = topic.partition_count();
     let replicas: Vec<Vec<BrokerId>> = match &asked.assignments {

@@ -92,6 +92,7 @@ impl Batch {
             num_partitions: i32::try_from(planned.assignments.len()).unwrap_or(i32::MAX),
             replication_factor: i16::try_from(planned.assignments[0].len()).unwrap_or(i16::MAX),
             configs: Some(described(call, &planned.own)),
+            error_message: None,
             ..CreatableTopicResult::default()
         });
         self.starts.push(self.records.len());
@@ -116,7 +117,7 @@ fn repeated_names(topics: &[CreatableTopic]) -> BTreeSet<&str> {
 }
 
 fn plan(call: &mut Call<'_>, topic: &CreatableTopic, batch: &Batch) -> Result<Planned, Failure> {
-    topic_names::check(&topic.name)?;
+    topic_names::check_new(&topic.name)?;
     if call.image.topic(&topic.name).is_some() {
         let why = format!("Topic '{}' already exists.", topic.name);
         return Err(Failure::new(ErrorCode::TopicAlreadyExists, why));
@@ -134,7 +135,7 @@ fn plan(call: &mut Call<'_>, topic: &CreatableTopic, batch: &Batch) -> Result<Pl
         placed(call, topic, batch)?
     } else {
         let assignments = assigned(call.image, topic)?;
-        limit(call, assignments.len(), assignments.len(), batch.partitions)?;
+        limit(call, &topic.name, assignments.len(), assignments.len(), batch.partitions)?;
         assignments
     };
     Ok(Planned { own, assignments })
@@ -174,7 +175,7 @@ fn placed(call: &mut Call<'_>, topic: &CreatableTopic, batch: &Batch) -> Result<
         let why = "Replication factor was set to an invalid non-positive value.";
         Failure::new(ErrorCode::InvalidReplicationFactor, why)
     })?;
-    limit(call, partitions, partitions, batch.partitions)?;
+    limit(call, &topic.name, partitions, partitions, batch.partitions)?;
     let mut placer = Placer::new(call.image, replicas, call.ids.random())?;
     Ok((0..partitions).map(|_| placer.next()).collect())
 }
@@ -252,11 +253,26 @@ pub(super) fn check_assignment(
 }
 
 /// Refuses a topic of `total` partitions, or `new` more partitions in a cluster that has `present`.
-pub(super) fn limit(call: &Call<'_>, new: usize, total: usize, present: usize) -> Result<(), Failure> {
+pub(super) fn limit(
+    call: &Call<'_>,
+    name: &str,
+    new: usize,
+    total: usize,
+    present: usize,
+) -> Result<(), Failure> {
     let of_topic = call.settings.read(key::TOPIC_PARTITIONS_MAX);
     if total > of_topic {
         let why =
             format!("A topic may have {of_topic} partitions (topic.partitions.max); {total} were asked for.");
+        return Err(Failure::new(ErrorCode::InvalidPartitions, why));
+    }
+    let of_name = topic_names::partitions_max(name);
+    if total > of_name {
+        let why = format!(
+            "A topic whose name has {} characters may have {of_name} partitions, and {total} were asked for: the names of \
+             their folders would be too long.",
+            name.len()
+        );
         return Err(Failure::new(ErrorCode::InvalidPartitions, why));
     }
     if new > NEW_PARTITIONS_MAX {

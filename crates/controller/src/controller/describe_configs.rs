@@ -17,7 +17,7 @@ use ottla_settings::{
     topic_doc, topic_synonyms,
 };
 
-/// What holds on the broker of `settings`. A null list of keys means all.
+/// What holds on the broker of `settings`. A null list of keys means all, and so does an empty one.
 pub fn describe_configs(
     image: &Image,
     settings: &BrokerSettings,
@@ -55,9 +55,9 @@ impl ConfigQuery<'_> {
         let name = &resource.resource_name;
         let invalid = |why: String| Err(Failure::new(ErrorCode::InvalidRequest, why));
         let wanted = |definition: &&'static Definition| {
-            let keys = resource.configuration_keys.as_ref();
+            let keys = resource.configuration_keys.as_deref().unwrap_or_default();
             !definition.internal
-                && keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == definition.name))
+                && (keys.is_empty() || keys.iter().any(|key| key.as_str() == definition.name))
         };
         match ResourceKind::from_code(resource.resource_type) {
             Some(ResourceKind::Topic) => {

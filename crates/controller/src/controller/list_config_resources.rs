@@ -20,10 +20,18 @@ pub fn list_config_resources(
         (_, []) => Some(ResourceKind::ALL.to_vec()),
         (_, codes) => codes.iter().map(|code| ResourceKind::from_code(*code)).collect(),
     };
-    let Some(kinds) = kinds else {
+    let Some(mut kinds) = kinds else {
         let error_code = ErrorCode::UnsupportedVersion.code();
         return ListConfigResourcesResponse { error_code, ..ListConfigResourcesResponse::default() };
     };
+    // A type that is asked for twice is listed once.
+    let mut seen = Vec::new();
+    kinds.retain(|kind| {
+        !seen.contains(kind) && {
+            seen.push(*kind);
+            true
+        }
+    });
     let listed = |kind: ResourceKind| {
         let listed = move |resource_name: Str| Listed { resource_name, resource_type: kind.code() };
         names(image, kind).into_iter().map(listed)

@@ -151,7 +151,8 @@ fn foreseen(image: &Image, records: &[MetadataRecord]) -> Image {
 
 impl Controller {
     /// A controller that comes into charge at `now`: every broker that is not fenced gets a whole session to
-    /// be heard of.
+    /// be heard of. What is due ([`Controller::tick`], until there are no records) MUST come before the first
+    /// request: that is decided on partitions as they should be.
     pub fn new(now: Instant, image: &Image) -> Controller {
         Controller { sessions: sessions::Sessions::new(now, image), repair_due: true }
     }

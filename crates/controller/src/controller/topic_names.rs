@@ -8,9 +8,30 @@ use crate::image::Image;
 /// The longest name, so that the folder of a partition fits a file system.
 const NAME_BYTES_MAX: usize = 249;
 
+/// The longest name of a folder that file systems take.
+const FOLDER_BYTES_MAX: usize = 255;
+
+/// How many partitions a topic of this name can have: each has a folder, `NAME-NUMBER`.
+pub(super) fn partitions_max(name: &str) -> usize {
+    let digits = FOLDER_BYTES_MAX.saturating_sub(name.len() + 1);
+    u32::try_from(digits).ok().and_then(|digits| 10_usize.checked_pow(digits)).unwrap_or(usize::MAX)
+}
+
+/// The topic of Kafka's metadata log. Its name and its folder are this node's own.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// Whether a topic may have this name.
 pub fn is_topic_name(name: &str) -> bool {
     check(name).is_ok()
+}
+
+/// Refuses a name that no new topic may have.
+pub(super) fn check_new(name: &str) -> Result<(), Failure> {
+    if name == METADATA_TOPIC {
+        let why = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
+        return Err(Failure::new(ErrorCode::InvalidRequest, why));
+    }
+    check(name)
 }
 
 /// Refuses a name that is not `[a-zA-Z0-9._-]{1,249}`, or `.` or `..`.

@@ -6,6 +6,7 @@ use ottla_controller::image::LeaderRecovery;
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
     BrokerRegistrationRequest, BrokerRegistrationResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse, update_features_request::FeatureUpdateKey,
 };
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, ProducerId, Uuid};
@@ -166,6 +167,36 @@ fn without_eligible_leader_replicas_the_last_one_in_sync_stays() {
     assert_eq!(world.partition("t").leader, None);
     world.heartbeat(2);
     assert_eq!(world.partition("t").leader, Some(BrokerId(2)));
+}
+
+/// A partition may come to have nobody in sync when it has had no leader for long.
+#[test]
+fn the_last_one_in_sync_is_kept_in_mind_without_having_led() {
+    let mut world = World::without_elr(2);
+    world.place("t", &[1, 2], &[]);
+    world.fence(1);
+    world.fence(2);
+    let elr = FeatureUpdateKey {
+        feature: "eligible.leader.replicas.version".into(),
+        max_version_level: 1,
+        upgrade_type: 1,
+        ..Default::default()
+    };
+    let raise = UpdateFeaturesRequest { feature_updates: vec![elr], ..UpdateFeaturesRequest::default() };
+    let raised: UpdateFeaturesResponse = world.ask(raise);
+    expect(raised.error_code, ErrorCode::None, &raised);
+    let partition = world.partition("t");
+    assert_eq!((partition.leader, partition.isr, partition.elr), (None, ids(&[2]), ids(&[])));
+    // Its process was killed, and may have lost what it had acknowledged.
+    world.after(SESSION);
+    assert_eq!(world.register_after(2, 1, -1).error_code, 0);
+    let partition = world.partition("t");
+    assert_eq!((partition.isr, partition.last_known_elr), (ids(&[]), ids(&[2])));
+    world.heartbeat(1);
+    assert_eq!(world.partition("t").leader, None);
+    world.heartbeat(2);
+    let partition = world.partition("t");
+    assert_eq!((partition.leader, partition.recovery), (Some(BrokerId(2)), LeaderRecovery::Recovering));
 }
 
 #[test]

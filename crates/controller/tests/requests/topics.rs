@@ -35,6 +35,7 @@ fn create_topics_refuses() {
             ErrorCode::InvalidTopicException,
             "collides with existing topic: taken.name",
         ),
+        (topic("__cluster_metadata", 1, 1, &[]), ErrorCode::InvalidRequest, "prohibited"),
         (topic("t", 0, 1, &[]), ErrorCode::InvalidPartitions, "non-positive"),
         (topic("t", -2, 1, &[]), ErrorCode::InvalidPartitions, "non-positive"),
         (topic("t", 1, 0, &[]), ErrorCode::InvalidReplicationFactor, "non-positive"),
@@ -99,6 +100,24 @@ fn partitions_that_a_topic_gets_at_once() {
     let response: CreatePartitionsResponse =
         world.ask(CreatePartitionsRequest { topics, ..Default::default() });
     expect(response.results[0].error_code, ErrorCode::PolicyViolation, &response);
+}
+
+/// The folder of each partition has a name that file systems take: 255 bytes with the partition's number.
+#[test]
+fn partitions_whose_folders_have_too_long_a_name() {
+    let mut world = World::with(1, &[("topic.partitions.max", "1000000"), ("partitions.max", "1000000")]);
+    let long = "x".repeat(249);
+    world.create(topic(&long, 1, 1, &[]));
+    let more = |world: &mut World, count| {
+        let topics = vec![CreatePartitionsTopic { name: long.as_str().into(), count, assignments: None }];
+        let response: CreatePartitionsResponse =
+            world.ask(CreatePartitionsRequest { topics, validate_only: true, ..Default::default() });
+        (response.results[0].error_code, response.results[0].error_message.clone().unwrap_or_default())
+    };
+    let (code, why) = more(&mut world, 100_001);
+    assert!(code == ErrorCode::InvalidPartitions.code() && why.contains("too long"), "{code} {why}");
+    // What it may have in all, but not at once.
+    assert_eq!(more(&mut world, 100_000).0, ErrorCode::PolicyViolation.code());
 }
 
 #[test]
@@ -201,18 +220,19 @@ fn fenced_brokers_take_replicas_only_if_there_are_no_others() {
     }
 }
 
+fn state(name: Option<&str>, topic_id: Uuid) -> DeleteTopicState {
+    DeleteTopicState { name: name.map(Into::into), topic_id }
+}
+
 #[test]
 fn delete_topics() {
     let mut world = World::new(1);
     world.create(topic("a", 1, 1, &[("retention.ms", "5")]));
     world.create(topic("b", 1, 1, &[]));
     let (a, b) = (world.image.topic_id("a").unwrap(), world.image.topic_id("b").unwrap());
-    let state = |name: Option<&str>, topic_id| DeleteTopicState { name: name.map(Into::into), topic_id };
     let topics = vec![
         state(Some("a"), Uuid::ZERO),
-        state(Some("a"), Uuid::ZERO),
         state(None, b),
-        state(Some("b"), Uuid::ZERO),
         state(None, Uuid::ZERO),
         state(Some("b"), b),
         state(Some("none"), Uuid::ZERO),
@@ -222,9 +242,7 @@ fn delete_topics() {
         world.ask(DeleteTopicsRequest { topics, ..DeleteTopicsRequest::default() });
     let expected = [
         ErrorCode::None,
-        ErrorCode::InvalidRequest,
         ErrorCode::None,
-        ErrorCode::InvalidRequest,
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidRequest,
         ErrorCode::UnknownTopicOrPartition,
@@ -234,13 +252,49 @@ fn delete_topics() {
         expect(result.error_code, code, result);
     }
     assert_eq!(response.responses.len(), expected.len());
-    assert_eq!((&response.responses[2].name, response.responses[0].topic_id), (&Some("b".into()), a));
+    assert_eq!((&response.responses[1].name, response.responses[0].topic_id), (&Some("b".into()), a));
     assert_eq!(world.image.topic_count(), 0);
     assert_eq!(world.image.config(&ConfigResource::topic("a")), None);
     assert_eq!(world.delta.topics_deleted.len(), 2);
     // The same name again is another topic.
     world.create(topic("a", 1, 1, &[]));
     assert_ne!(world.image.topic_id("a"), Some(a));
+}
+
+/// A topic that a request names more than once, in whatever way, stays, and is answered once.
+#[test]
+fn topics_that_are_to_be_deleted_twice_stay() {
+    let mut world = World::new(1);
+    world.create(topic("a", 1, 1, &[]));
+    world.create(topic("b", 1, 1, &[]));
+    let a = world.image.topic_id("a").unwrap();
+    let (name, id) = (state(Some("a"), Uuid::ZERO), state(None, a));
+    let absent = state(Some("none"), Uuid::ZERO);
+    let cases = [
+        ("by name", vec![name.clone(), name.clone()], (Some("a"), Uuid::ZERO)),
+        ("by id", vec![id.clone(), id.clone()], (None, a)),
+        ("by each", vec![name.clone(), id.clone()], (Some("a"), a)),
+        ("by each, the id first", vec![id.clone(), name.clone()], (Some("a"), a)),
+        ("three times", vec![name.clone(), id, name], (Some("a"), a)),
+        ("not there", vec![absent.clone(), absent], (Some("none"), Uuid::ZERO)),
+    ];
+    for (what, topics, (name, topic_id)) in cases {
+        let request = DeleteTopicsRequest { topics, ..DeleteTopicsRequest::default() };
+        let response: DeleteTopicsResponse = world.ask(request);
+        assert_eq!(response.responses.len(), 1, "{what}");
+        let result = &response.responses[0];
+        expect(result.error_code, ErrorCode::InvalidRequest, result);
+        assert_eq!((result.name.as_deref(), result.topic_id), (name, topic_id), "{what}");
+        assert_eq!(world.image.topic_count(), 2, "{what}");
+    }
+    let old = DeleteTopicsRequest {
+        topic_names: vec!["a".into(), "b".into(), "a".into()],
+        ..DeleteTopicsRequest::default()
+    };
+    let response: DeleteTopicsResponse = world.ask(old);
+    let codes: Vec<i16> = response.responses.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [ErrorCode::InvalidRequest.code(), 0]);
+    assert!(world.image.topic("a").is_some() && world.image.topic("b").is_none());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use ottla_wire::messages::*;
 use ottla_wire::primitives::Str;
 
 use crate::classic::CONSUMER_PROTOCOL_TYPE;
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, Migration};
 use crate::consumer::embedded;
 use crate::consumer::group::{ConsumerGroup, millis, rebalance_timeout};
 use crate::consumer::heartbeat::{note_caller, sorted};
@@ -50,9 +50,10 @@ impl ConsumerGroup {
         match self.check_join(ctx, caller, &request) {
             Ok(joining) => self.serve_join(ctx, ticket, caller, request, joining),
             Err(refusal) => {
+                // Kafka names nobody with other errors.
                 let member_id = match refusal.error {
                     ErrorCode::MemberIdRequired => ctx.at.uuid.to_string().as_str().into(),
-                    _ => request.member_id,
+                    _ => Str::default(),
                 };
                 ctx.reply(ticket, refusal.into_join(member_id));
                 Next::Stays
@@ -171,13 +172,20 @@ impl ConsumerGroup {
         request: &JoinGroupRequest,
     ) -> Result<Joining, Refusal> {
         check_session_timeout(ctx.config, request)?;
+        if ctx.config.migration == Migration::Disabled {
+            return Err(inconsistent(
+                "The group's members speak the consumer protocol, and none may speak another.",
+            ));
+        }
         self.check_room(ctx, &request.member_id, request.group_instance_id.as_ref())?;
-        let subscription = self.check_protocols(ctx.config, request)?;
+        self.check_protocols(request)?;
         let instance = request.group_instance_id.as_ref();
         let unknown = request.member_id.is_empty();
+        // Before the subscription is looked at, as in Kafka: the member brings it again with its id.
         if unknown && instance.is_none() && caller.version >= MEMBER_ID_REQUIRED_FROM {
             return Err(Refusal::new(ErrorCode::MemberIdRequired, "Join again with this member id."));
         }
+        let subscription = subscription(ctx.config, request)?;
         let replaces = match instance {
             None => None,
             Some(instance) => match self.lasting.instance(instance) {
@@ -197,30 +205,15 @@ impl ConsumerGroup {
         Ok(Joining { member, replaces, subscription })
     }
 
-    /// The member must speak a protocol that every other classic member knows. All its protocols carry one
-    /// subscription.
-    fn check_protocols(
-        &self,
-        config: &GroupConfig,
-        request: &JoinGroupRequest,
-    ) -> Result<ConsumerProtocolSubscription, Refusal> {
-        let inconsistent = |message: &str| Refusal::new(ErrorCode::InconsistentGroupProtocol, message);
-        let shared = request.protocols.iter().any(|protocol| self.lasting.all_know(&protocol.name));
-        let Some(first) = request.protocols.first().filter(|_| shared) else {
+    /// The member must speak a protocol that every other classic member knows.
+    fn check_protocols(&self, request: &JoinGroupRequest) -> Result<(), Refusal> {
+        if !request.protocols.iter().any(|protocol| self.lasting.all_know(&protocol.name)) {
             return Err(inconsistent("The member's protocols are not supported."));
-        };
+        }
         if &*request.protocol_type != CONSUMER_PROTOCOL_TYPE {
             return Err(inconsistent("The member's protocol type is not that of consumers."));
         }
-        let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
-        let (_, subscription) = embedded::subscription(&first.metadata)
-            .map_err(|error| inconsistent(&format!("The subscription cannot be read: {error}.")))?;
-        if bytes > config.limits.member_protocols_bytes_max
-            || subscription.topics.len() > config.limits.member_topics_max
-        {
-            return Err(Refusal::new(ErrorCode::InvalidRequest, "The subscription is too large."));
-        }
-        Ok(subscription)
+        Ok(())
     }
 
     fn serve_join(
@@ -307,7 +300,7 @@ impl ConsumerGroup {
     fn check_sync(&self, ctx: &mut Context<'_>, request: &SyncGroupRequest) -> Result<bytes::Bytes, Refusal> {
         let instance = request.group_instance_id.as_ref();
         let member = self.classic_member(&request.member_id, instance, request.generation_id)?;
-        let inconsistent = |message: &str| Err(Refusal::new(ErrorCode::InconsistentGroupProtocol, message));
+        let inconsistent = |message: &str| Err(inconsistent(message));
         let first = member.classic().and_then(|classic| classic.supported_protocols.first());
         if request.protocol_type.as_ref().is_some_and(|said| &**said != CONSUMER_PROTOCOL_TYPE) {
             return inconsistent("The protocol type is not that of the group.");
@@ -374,6 +367,27 @@ impl ConsumerGroup {
             ctx.timers.set(timer, ctx.at.now + rebalance_timeout(member));
         }
     }
+}
+
+/// The subscription that all protocols of a member carry.
+fn subscription(
+    config: &GroupConfig,
+    request: &JoinGroupRequest,
+) -> Result<ConsumerProtocolSubscription, Refusal> {
+    let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+    let first = request.protocols.first().map(|first| first.metadata.clone()).unwrap_or_default();
+    let (_, subscription) = embedded::subscription(&first)
+        .map_err(|error| inconsistent(&format!("The subscription cannot be read: {error}.")))?;
+    if bytes > config.limits.member_protocols_bytes_max
+        || subscription.topics.len() > config.limits.member_topics_max
+    {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "The subscription is too large."));
+    }
+    Ok(subscription)
+}
+
+fn inconsistent(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::InconsistentGroupProtocol, message)
 }
 
 fn check_session_timeout(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), Refusal> {

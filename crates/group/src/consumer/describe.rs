@@ -63,7 +63,10 @@ fn described(
     target: impl Iterator<Item = (TopicId, i32)>,
     topics: &dyn Topics,
 ) -> DescribedMember {
-    let assigned = member.current.assigned.iter().map(|(topic, partition, _)| (topic, partition));
+    // What it gives up is its own until it has said that it did.
+    let mut held: Vec<(TopicId, i32)> =
+        member.current.held().map(|(topic, partition, _)| (topic, partition)).collect();
+    held.sort_unstable();
     DescribedMember {
         member_id: id.clone(),
         instance_id: member.metadata.instance_id.clone(),
@@ -74,7 +77,7 @@ fn described(
         subscribed_topic_names: member.metadata.subscribed_topic_names.clone(),
         // Kafka keeps the empty expression for none, and says it.
         subscribed_topic_regex: Some(member.regex().cloned().unwrap_or_default()),
-        assignment: assignment(assigned, topics),
+        assignment: assignment(held.into_iter(), topics),
         target_assignment: assignment(target, topics),
         member_type: i8::from(!member.is_classic()),
     }

@@ -1,4 +1,4 @@
-//! Kafka and Ottla are asked the same questions about groups, and must answer alike.
+//! Kafka and Ottla are asked the same questions, and must answer alike.
 //!
 //! A script is a sequence of raw requests. What Kafka answered is kept in `golden/`, and every run plays the
 //! scripts to Ottla and compares. With `OTTLA_KAFKA=HOST:PORT` they are played to that Kafka instead
@@ -17,9 +17,12 @@ mod golden;
 #[allow(dead_code, unused_imports)]
 #[path = "../blackbox/harness/mod.rs"]
 mod harness;
+mod in_between;
 mod listings;
+mod names;
 mod offsets;
 mod play;
+mod repeats;
 mod requests;
 mod static_members;
 mod tidy;

@@ -1,14 +1,14 @@
 //! One run of a script: connections to the broker, and the answers so far as text.
 
 use std::fmt::Debug;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ottla_wire::messages::{DescribeGroupsRequest, FindCoordinatorRequest, OffsetFetchRequest};
 use ottla_wire::primitives::Request;
 
 use crate::golden;
-use crate::harness::{Broker, Setup, Wire, create_topic, eventually, now};
+use crate::harness::{Broker, Closed, Setup, Wire, create_topic, eventually, now};
 use crate::requests::fetch_all;
 use crate::tidy::{Names, Tidy, text};
 
@@ -18,10 +18,14 @@ const CONNECTIONS: usize = 3;
 /// Coordinators that are not there yet: loading, not available, elsewhere.
 const PASSING: [i16; 3] = [14, 15, 16];
 
+/// What has not come by then will not come.
+const ANSWER_AT_MOST: Duration = Duration::from_secs(20);
+
 /// Answers as text, with what was asked, in order.
 pub type Transcript = Vec<(String, String)>;
 
 pub struct Play {
+    addr: SocketAddr,
     wires: Vec<Wire>,
     names: Names,
     transcript: Transcript,
@@ -47,7 +51,7 @@ pub fn play(script: &str, run: impl FnOnce(&mut Play)) {
     };
     let wires = (0..CONNECTIONS).map(|_| Wire::to(addr)).collect();
     let names = Names::new(format!("{script}-{}-", now().0));
-    let mut play = Play { wires, names, transcript: Vec::new(), ottla, read_before: 0.0 };
+    let mut play = Play { addr, wires, names, transcript: Vec::new(), ottla, read_before: 0.0 };
     play.warm_up();
     run(&mut play);
     golden::check(script, &play.transcript, kafka.is_some());
@@ -84,6 +88,32 @@ impl Play {
     {
         let answer = self.wires[0].call(request, version);
         self.note(what, answer)
+    }
+
+    /// Asks what may be answered by closing the connection, or, by Kafka, not at all.
+    pub fn ask<R: Request>(&mut self, what: &str, request: &R, version: i16)
+    where
+        R::Response: Tidy + Debug,
+    {
+        let wire = &mut self.wires[0];
+        let correlation = wire.send(request, version).unwrap();
+        let ended = match wire.stirs(ANSWER_AT_MOST) {
+            false => "is not answered",
+            true => match wire.answer::<R>(correlation, version) {
+                Ok(answer) => {
+                    self.note(what, answer);
+                    return;
+                }
+                Err(Closed) => "closes the connection",
+            },
+        };
+        self.wires[0] = Wire::to(self.addr);
+        self.transcript.push((what.to_owned(), ended.to_owned()));
+    }
+
+    /// Asks something that the transcript does not show.
+    pub fn aside<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.wires[0].call(request, version)
     }
 
     /// Asks with every version from `first` on. Versions that are answered alike share a line.

@@ -3,12 +3,19 @@
 use bytes::Bytes;
 use ottla_wire::TopicId;
 use ottla_wire::messages::consumer_group_heartbeat_request::TopicPartitions;
+use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_wire::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_wire::messages::leave_group_request::MemberIdentity;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use ottla_wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_wire::messages::*;
+
+/// The type of topics in requests about settings.
+pub const TOPIC: i8 = 2;
+/// The type of groups.
+pub const GROUP: i8 = 32;
 
 pub fn join(group: &str, member: &str) -> JoinGroupRequest {
     JoinGroupRequest {
@@ -152,4 +159,50 @@ pub fn beat(group: &str, member: &str, member_epoch: i32) -> ConsumerGroupHeartb
 
 pub fn owned(topic_id: TopicId, partitions: &[i32]) -> Option<Vec<TopicPartitions>> {
     Some(vec![TopicPartitions { topic_id, partitions: partitions.to_vec() }])
+}
+
+/// A topic to be created, with one replica.
+pub fn creatable(name: &str, num_partitions: i32) -> CreatableTopic {
+    CreatableTopic { name: name.into(), num_partitions, replication_factor: 1, ..Default::default() }
+}
+
+/// A resource whose settings are all to be described.
+pub fn described(resource_type: i8, name: &str) -> DescribeConfigsResource {
+    DescribeConfigsResource { resource_type, resource_name: name.into(), configuration_keys: None }
+}
+
+/// All settings that a topic is to have.
+pub fn settings_of(
+    topic: &str,
+    configs: &[(&str, Option<&str>)],
+) -> alter_configs_request::AlterConfigsResource {
+    let config = |(name, value): &(&str, Option<&str>)| alter_configs_request::AlterableConfig {
+        name: (*name).into(),
+        value: value.map(Into::into),
+    };
+    alter_configs_request::AlterConfigsResource {
+        resource_type: TOPIC,
+        resource_name: topic.into(),
+        configs: configs.iter().map(config).collect(),
+    }
+}
+
+/// Changes of a resource's settings: name, operation and value.
+pub fn changes(
+    resource_type: i8,
+    name: &str,
+    changes: &[(&str, i8, Option<&str>)],
+) -> incremental_alter_configs_request::AlterConfigsResource {
+    let config = |(name, operation, value): &(&str, i8, Option<&str>)| {
+        incremental_alter_configs_request::AlterableConfig {
+            name: (*name).into(),
+            config_operation: *operation,
+            value: value.map(Into::into),
+        }
+    };
+    incremental_alter_configs_request::AlterConfigsResource {
+        resource_type,
+        resource_name: name.into(),
+        configs: changes.iter().map(config).collect(),
+    }
 }

@@ -3,11 +3,19 @@
 
 use std::fmt::Debug;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::*;
+use ottla_wire::{ErrorCode, TopicId};
 
 /// Member ids that brokers make are at least this long. Those of scripts are shorter.
 const MADE_ID_BYTES_MIN: usize = 20;
+
+/// Of more settings than these, some are shown: which there are, and their defaults, is told elsewhere.
+const SETTINGS_SHOWN_MAX: usize = 3;
+const SETTINGS_SHOWN: [&str; 4] =
+    ["cleanup.policy", "num.io.threads", "consumer.session.timeout.ms", "interval.ms"];
+
+/// An answer with more topics is about all topics.
+const TOPICS_ASKED_MAX: usize = 2;
 
 /// What stands for what in a transcript.
 pub struct Names {
@@ -30,6 +38,12 @@ impl Names {
         if id.len() >= MADE_ID_BYTES_MIN && !self.known.iter().any(|(known, _)| known == id) {
             self.members += 1;
             self.learn(id, &format!("member {}", self.members));
+        }
+    }
+
+    fn learn_topic(&mut self, id: TopicId, name: &str) {
+        if !id.is_zero() {
+            self.learn(&id.to_string(), &format!("id of {name}"));
         }
     }
 
@@ -139,16 +153,90 @@ impl Tidy for DeleteGroupsResponse {
     }
 }
 
-impl Tidy for SyncGroupResponse {
-    fn tidy(&mut self, _: &mut Names) {}
+impl Tidy for DescribeConfigsResponse {
+    fn tidy(&mut self, _: &mut Names) {
+        for result in &mut self.results {
+            // Which settings there are, and their values, is told elsewhere.
+            if result.configs.len() > SETTINGS_SHOWN_MAX {
+                result.configs.retain(|config| SETTINGS_SHOWN.contains(&config.name.as_str()));
+            }
+            result.configs.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+    }
 }
 
-impl Tidy for HeartbeatResponse {
-    fn tidy(&mut self, _: &mut Names) {}
+impl Tidy for CreateTopicsResponse {
+    fn tidy(&mut self, names: &mut Names) {
+        self.topics.sort_by(|one, other| one.name.cmp(&other.name));
+        for topic in &mut self.topics {
+            names.learn_topic(topic.topic_id, &topic.name);
+            if let Some(configs) = &mut topic.configs {
+                configs.retain(|config| SETTINGS_SHOWN.contains(&config.name.as_str()));
+            }
+        }
+    }
 }
 
-impl Tidy for LeaveGroupResponse {
-    fn tidy(&mut self, _: &mut Names) {}
+impl Tidy for MetadataResponse {
+    fn tidy(&mut self, names: &mut Names) {
+        if self.topics.len() > TOPICS_ASKED_MAX {
+            self.topics.retain(|topic| is_of_the_run(topic.name.as_deref(), names));
+        }
+        self.topics.sort_by(|one, other| one.name.cmp(&other.name));
+        for broker in &mut self.brokers {
+            broker.port = 1;
+        }
+        self.cluster_id = self.cluster_id.take().map(|_| "the cluster".into());
+    }
+}
+
+impl Tidy for DescribeTopicPartitionsResponse {
+    fn tidy(&mut self, names: &mut Names) {
+        self.topics.retain(|topic| is_of_the_run(topic.name.as_deref(), names));
+    }
+}
+
+impl Tidy for DescribeLogDirsResponse {
+    fn tidy(&mut self, names: &mut Names) {
+        for dir in &mut self.results {
+            dir.log_dir = "the directory".into();
+            (dir.total_bytes, dir.usable_bytes) = (1, 1);
+            dir.topics.retain(|topic| is_of_the_run(Some(&topic.name), names));
+            dir.topics.sort_by(|one, other| one.name.cmp(&other.name));
+            dir.topics.iter_mut().for_each(|topic| topic.partitions.sort_by_key(|it| it.partition_index));
+        }
+    }
+}
+
+impl Tidy for DeleteTopicsResponse {
+    fn tidy(&mut self, _: &mut Names) {
+        self.responses.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+}
+
+/// Answers in which nothing differs from run to run.
+macro_rules! tidy_already {
+    ($($answer:ty),+ $(,)?) => {
+        $(impl Tidy for $answer {
+            fn tidy(&mut self, _: &mut Names) {}
+        })+
+    };
+}
+
+tidy_already!(
+    AlterConfigsResponse,
+    CreatePartitionsResponse,
+    HeartbeatResponse,
+    IncrementalAlterConfigsResponse,
+    LeaveGroupResponse,
+    ListConfigResourcesResponse,
+    SyncGroupResponse,
+    UpdateFeaturesResponse,
+);
+
+/// Other topics are those of other scripts, and internal ones.
+fn is_of_the_run(name: Option<&str>, names: &Names) -> bool {
+    name.is_none_or(|name| name.starts_with(&names.prefix) || !name.contains(char::is_alphabetic))
 }
 
 pub fn text(answer: &impl Debug, names: &Names) -> String {

@@ -193,8 +193,7 @@ impl World<'_> {
             self.trace.note(self.now, format_args!("transaction {ended:?} has ended, commit {commit}"));
             let next = self.transactions.producer(ended.id);
             let at = self.now + self.rng.millis(1, 20);
-            let slot = ended.id.0 as usize;
-            self.queue.plan(at, Event::TransactionEnded { slot, next, commit });
+            self.queue.plan(at, Event::TransactionEnded { ended, next, commit });
         }
         self.after_step(false)?;
         if self.rng.chance(50) {

@@ -54,7 +54,7 @@ pub(super) enum Event {
     Mark,
     TransactionExpires(Producer),
     TransactionEnded {
-        slot: usize,
+        ended: Producer,
         next: Producer,
         commit: bool,
     },
@@ -194,10 +194,13 @@ impl<'t> World<'t> {
             Event::Append { .. } | Event::Commit { .. } | Event::Tick { .. } => {}
             Event::Mark => return self.mark(),
             Event::TransactionExpires(producer) => self.end_transaction(producer, false),
-            Event::TransactionEnded { slot, next, commit } => {
-                let process = self.present(slot).map(|member| member.process);
-                let heard = self.present(slot).and_then(|member| member.transaction_ended(next, commit));
-                if let (Some(process), Some(heard)) = (process, heard) {
+            Event::TransactionEnded { ended, next, commit } => {
+                let member = self.present(ended.id.0 as usize);
+                let heard = member.and_then(|member| {
+                    let heard = member.transaction_ended(ended, next, commit)?;
+                    Some((member.process, heard))
+                });
+                if let Some((process, heard)) = heard {
                     return self.keep_books(process, &heard);
                 }
             }

@@ -1,7 +1,7 @@
 //! What must hold, whatever happens: one file for each promise. They see everything, and trust nobody.
 //!
 //! After an unclean election nothing is promised about records any more (that is what it means); then only
-//! those invariants go on that speak of leaders and of coming to rest.
+//! those invariants go on that speak of leaders, of the controller, and of coming to rest.
 
 mod acknowledged;
 mod committed;
@@ -15,6 +15,7 @@ mod readers;
 mod scene;
 mod sequences;
 mod transactions;
+mod whole;
 
 use crate::client::ClientFact;
 use crate::node::Fact;
@@ -42,6 +43,7 @@ impl Default for Invariants {
             Box::<sequences::SequencesAreGapless>::default(),
             Box::<transactions::ReadCommittedIsAtomic>::default(),
             Box::<readers::ReadersSeeTheLog>::default(),
+            Box::<whole::DecisionsBecomeWhole>::default(),
             Box::<converges::ComesToRest>::default(),
         ];
         Invariants { ledger: Ledger::default(), all, records_lost: false }
@@ -74,6 +76,10 @@ impl Invariants {
 
     pub fn client(&mut self, fact: &ClientFact, scene: &Scene<'_>) -> Result<(), Broken> {
         self.each(|one, ledger| one.client(fact, scene, ledger))
+    }
+
+    pub fn controlled(&mut self, scene: &Scene<'_>) -> Result<(), Broken> {
+        self.each(|one, _| one.controlled(scene))
     }
 
     pub fn at_rest(&mut self, scene: &Scene<'_>) -> Result<(), Broken> {

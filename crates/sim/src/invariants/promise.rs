@@ -35,6 +35,11 @@ pub trait Invariant {
         Ok(())
     }
 
+    /// The controller has done whatever was due.
+    fn controlled(&mut self, _scene: &Scene<'_>) -> Verdict {
+        Ok(())
+    }
+
     /// Faults are over, clients are done, and there was time.
     fn at_rest(&mut self, _scene: &Scene<'_>, _ledger: &Ledger) -> Verdict {
         Ok(())

@@ -1,6 +1,6 @@
 //! What invariants see, and how they say what they have found.
 
-use ottla_controller::Partition as Assignment;
+use ottla_controller::{Image, Partition as Assignment};
 use ottla_replica::View;
 use ottla_wire::Offset;
 
@@ -21,7 +21,8 @@ pub type Verdict = Result<(), String>;
 pub struct Scene<'a> {
     pub settings: &'a Settings,
     pub nodes: &'a [Node],
-    /// The partition as the metadata log has it.
+    /// The cluster as the metadata log has it, and the partition in it.
+    pub image: &'a Image,
     pub assigned: Option<&'a Assignment>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_wire::BrokerId;
 
-use super::{Event, Phase, World};
+use super::{Event, Phase, World, scene};
 use crate::invariants::Broken;
 use crate::message::Message;
 use crate::network::Party;
@@ -34,7 +34,13 @@ impl World<'_> {
     pub(super) fn controller_tick(&mut self) {
         let before = self.assigned_leader();
         match self.controller.tick(self.now) {
-            Ok(grown) => self.controller_decided(before, grown),
+            Ok(grown) => {
+                self.controller_decided(before, grown);
+                let scene = scene(&self.setup, &self.nodes, &self.controller);
+                if let Err(broken) = self.invariants.controlled(&scene) {
+                    self.broken.get_or_insert(broken);
+                }
+            }
             Err(why) => self.controller_failed(why),
         }
         if self.phase == Phase::SetUp {

@@ -87,7 +87,7 @@ impl<'a> World<'a> {
         let settings = Settings::draw(&mut rng);
         let broker_settings = broker_settings()?;
         trace.note(Instant(0), format_args!("{settings:?}"));
-        let controller = ControllerNode::new(broker_settings.clone(), &settings, rng.fork())?;
+        let controller = ControllerNode::new(broker_settings.clone(), &settings, mutation, rng.fork())?;
         let mut clients: Vec<Client> = (0..)
             .zip(&settings.producers)
             .map(|(index, kind)| Client::Producer(Box::new(Producer::new(index, *kind))))
@@ -432,7 +432,8 @@ impl<'a> World<'a> {
 }
 
 fn scene<'a>(setup: &'a Setup, nodes: &'a [Node], controller: &'a ControllerNode) -> Scene<'a> {
-    Scene { settings: &setup.settings, nodes, assigned: controller.partition() }
+    let (image, assigned) = (controller.image(), controller.partition());
+    Scene { settings: &setup.settings, nodes, image, assigned }
 }
 
 fn wall(now: Instant, off_ms: i64) -> Timestamp {

@@ -7,6 +7,7 @@ use ottla_group::classic::ClassicGroup;
 use ottla_group::config::Migration;
 use ottla_group::consumer::ConsumerGroup;
 use ottla_group::{GroupConfig, GroupRecord, Request, Response};
+use ottla_wire::messages::{JoinGroupRequest, join_group_request};
 use ottla_wire::primitives::Str;
 use ottla_wire::{ErrorCode, TopicId};
 use proptest::prelude::*;
@@ -54,6 +55,66 @@ fn rest(world: &mut World, classic: &mut [ClassicClient], consumer: &mut [Client
         }
         world.advance(Duration::from_secs(1));
     }
+}
+
+/// With metadata that cannot be read, or to a group that lets no classic member in: a member is first told
+/// its id, unless it could never join, and who is refused as inconsistent is not named.
+#[test]
+fn classic_members_that_a_consumer_group_refuses() {
+    let join = |member: &str, kind: &str, metadata: &'static [u8]| JoinGroupRequest {
+        group_id: GROUP.into(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member.into(),
+        protocol_type: kind.into(),
+        protocols: vec![join_group_request::JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: bytes::Bytes::from_static(metadata),
+        }],
+        ..Default::default()
+    };
+    let (inconsistent, id_required) = (ErrorCode::InconsistentGroupProtocol, ErrorCode::MemberIdRequired);
+    let cases = [
+        (Migration::Bidirectional, 9, join("", "consumer", b""), id_required),
+        (Migration::Bidirectional, 9, join("", "consumer", b"x"), id_required),
+        (Migration::Bidirectional, 3, join("", "consumer", b""), inconsistent),
+        (Migration::Bidirectional, 9, join("m", "consumer", b""), inconsistent),
+        (Migration::Bidirectional, 9, join("", "connect", b""), inconsistent),
+        (Migration::Bidirectional, 9, join("m", "connect", b""), inconsistent),
+        (Migration::Upgrade, 9, join("", "consumer", b""), id_required),
+        (Migration::Downgrade, 9, join("", "consumer", b""), id_required),
+        (Migration::Disabled, 9, join("", "consumer", b""), inconsistent),
+        (Migration::Disabled, 9, join("m", "consumer", b""), inconsistent),
+    ];
+    for (migration, version, request, expected) in cases {
+        let mut world = world(GroupConfig { migration, ..GroupConfig::default() });
+        Client::of("c", &["a"]).beat(&mut world);
+        let what = format!("{migration:?} {version} {request:?}");
+        let Response::JoinGroup(answer) = world.call(&caller(version), Request::JoinGroup(request)) else {
+            panic!("another answer");
+        };
+        assert_eq!(ErrorCode::from_code(answer.error_code), Some(expected), "{what}");
+        assert_eq!(answer.member_id.is_empty(), expected == inconsistent, "{what}");
+    }
+}
+
+/// What a member has been asked to give up is told as its own until it says that it has given it up.
+#[test]
+fn partitions_that_are_given_up_are_told_of() {
+    let mut world = world(GroupConfig { assignment_interval: Duration::ZERO, ..GroupConfig::default() });
+    let (mut one, mut other) = (Client::of("one", &["a"]), Client::of("other", &["a"]));
+    one.beat(&mut world);
+    other.beat(&mut world);
+    one.beat(&mut world);
+    let held = |world: &mut World, member: &str| -> usize {
+        let described = super::client::described(world, member);
+        described.assignment.topic_partitions.iter().map(|topic| topic.partitions.len()).sum()
+    };
+    assert_eq!((held(&mut world, "one"), held(&mut world, "other")), (4, 0));
+    one.give_up();
+    one.beat(&mut world);
+    other.beat(&mut world);
+    assert_eq!((held(&mut world, "one"), held(&mut world, "other")), (2, 2));
 }
 
 /// The assignment of a classic group was made from the topics as its leader saw them. A static member that

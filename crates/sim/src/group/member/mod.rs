@@ -168,9 +168,9 @@ impl Member {
         None
     }
 
-    /// Its transaction has ended; the next has another epoch.
-    pub fn transaction_ended(&mut self, next: Producer, commit: bool) -> Option<Heard> {
-        self.progress.ended(next, commit)
+    /// A transaction has ended; the next has another epoch.
+    pub fn transaction_ended(&mut self, ended: Producer, next: Producer, commit: bool) -> Option<Heard> {
+        self.progress.ended(ended, next, commit)
     }
 
     fn session_request(&mut self, turn: &mut Turn) -> Option<Request> {

@@ -133,7 +133,11 @@ impl Progress {
         }
     }
 
-    pub fn ended(&mut self, next: Producer, commit: bool) -> Option<Heard> {
+    /// The transaction of another process of the slot is none of its own: it was cut off before that.
+    pub fn ended(&mut self, ended: Producer, next: Producer, commit: bool) -> Option<Heard> {
+        if self.producer != Some(ended) {
+            return None;
+        }
         self.producer = Some(next);
         match std::mem::replace(&mut self.transaction, Transaction::None) {
             Transaction::Ending(offsets) if commit => Some(Heard::Committed(offsets)),
