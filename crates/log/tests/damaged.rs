@@ -1,4 +1,5 @@
-//! Every file of a data directory, emptied, cut in half, zeroed, and missing: what the next start makes of it.
+//! Every file of a data directory, emptied, cut in half, zeroed, and missing: what the next start makes of
+//! it.
 
 // Helpers of tests fail their test; the lint only knows functions that are marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -202,8 +203,8 @@ const TABLE: [(&str, [&str; 4]); 21] = [
 const LOG_STARTS: &str = "refused: log-start-offset-checkpoint";
 const META: &str = "refused: meta.properties";
 
-/// What can be worked out again is worked out again; what cannot is an error that names the one file. A second
-/// start finds what the first one has made.
+/// What can be worked out again is worked out again; what cannot is an error that names the one file. A
+/// second start finds what the first one has made.
 #[test]
 fn every_file_may_be_damaged_or_missing() {
     let temp = tempfile::tempdir().unwrap();

@@ -47,8 +47,8 @@ fn a_full_disk_shows_nothing_half_written_and_the_log_goes_on_when_there_is_room
     assert_eq!(reopen(&dir, "t").log_end(), Offset(5));
 }
 
-/// Whatever a log does that needs room: it is refused or put off, and nothing that is there is harmed. With room
-/// again everything is done; a crash in between finds a whole log.
+/// Whatever a log does that needs room: it is refused or put off, and nothing that is there is harmed. With
+/// room again everything is done; a crash in between finds a whole log.
 #[test]
 fn a_full_disk_harms_nothing_at_any_byte() {
     for left in 0..1500 {

@@ -1,6 +1,7 @@
 //! The one place that touches files, so that tests can make it fail.
 //!
-//! A full disk is waited for: nothing is lost by that, while a metadata log that gives up takes its broker along.
+//! A full disk is waited for: nothing is lost by that, while a metadata log that gives up takes its broker
+//! along.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -32,8 +33,8 @@ pub(crate) struct Disk {
 const ROOM_PAUSE: Duration = Duration::from_millis(200);
 
 impl Disk {
-    /// Appends to a file that was opened for it and has `len` bytes. Where there is no room it waits for some,
-    /// without half of the bytes in the file.
+    /// Appends to a file that was opened for it and has `len` bytes. Where there is no room it waits for
+    /// some, without half of the bytes in the file.
     pub(crate) fn append(&self, file: &File, len: u64, bytes: &[u8]) -> io::Result<()> {
         self.when_there_is_room(|| {
             self.append_once(file, bytes).map_err(|error| match take_back(file, len) {

@@ -37,8 +37,8 @@ pub struct DirOptions {
     /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
     /// does not wait.
     pub checkpoint_interval: Duration,
-    /// What is kept free for the broker's own needs: `log.dir.reserve.bytes`. A twentieth of the volume if that
-    /// is less.
+    /// What is kept free for the broker's own needs: `log.dir.reserve.bytes`. A twentieth of the volume if
+    /// that is less.
     pub reserve_bytes: u64,
 }
 

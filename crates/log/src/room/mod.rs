@@ -1,8 +1,8 @@
 //! The room that is left in a data directory: who may still write, and what is said about it.
 //!
-//! Appends stop before the disk is full, so that what keeps a broker going can always be written: checkpoints,
-//! the metadata log, deletions, and for a while what coordinators write. Between two looks at the volume what
-//! is appended is counted, so that a fast producer does not run past the reserve.
+//! Appends stop before the disk is full, so that what keeps a broker going can always be written:
+//! checkpoints, the metadata log, deletions, and for a while what coordinators write. Between two looks at
+//! the volume what is appended is counted, so that a fast producer does not run past the reserve.
 
 mod gauge;
 
