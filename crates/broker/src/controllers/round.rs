@@ -118,8 +118,13 @@ impl Replies {
         });
     }
 
-    /// Refuses all requests that still wait.
+    /// Refuses all requests that still wait. If a part of the round is logged, none of them may be told that
+    /// nothing has changed.
     pub(super) fn refuse(self, error: &AskError) {
+        let error = match self.entries {
+            0 => error.clone(),
+            _ => AskError::Unknown(format!("a part of it is made: {error}")),
+        };
         for (waiter, _) in self.waiting {
             let _gone = waiter.send(Err(error.clone()));
         }

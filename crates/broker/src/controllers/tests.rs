@@ -288,7 +288,7 @@ async fn what_a_deposed_controller_left_half_done_is_made_whole() {
     assert_eq!(world.create("t", 10_000, 2).await, Ok(ErrorCode::None));
     world.log.next(&[Fate::AppliedLast]);
     let error = world.heartbeat(1, true).await.unwrap_err();
-    assert!(matches!(error, AskError::NotController { .. } | AskError::Unknown(_)), "{error}");
+    assert!(matches!(error, AskError::Unknown(_)), "{error}");
     assert!(world.applied.load().image.broker(BrokerId(1)).unwrap().fenced);
     assert!(world.led_by(1) > 0, "nothing is left to do");
     world.log.lead(3, 1);
