@@ -5,6 +5,7 @@ mod cut;
 mod error;
 mod flush;
 mod listing;
+mod lost;
 mod open;
 mod recent;
 mod recover;

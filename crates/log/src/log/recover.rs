@@ -10,6 +10,7 @@ use ottla_wire::batch::BatchHeader;
 use ottla_wire::{EpochStart, LeaderEpoch, Offset};
 
 use super::listing::{Listing, list};
+use super::lost::LostSegments;
 use super::open::failed;
 use super::replay::{Met, each_batch};
 use super::{Active, FlushState, LogError, Replay, Snapshots};
@@ -17,7 +18,7 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::{FileKind, LEADER_EPOCHS, file_name};
+use crate::names::{FileKind, LEADER_EPOCHS};
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
@@ -54,6 +55,7 @@ pub(super) fn recover(
         scanned_bytes: 0,
         cut_bytes: 0,
         changed: Vec::new(),
+        lost: LostSegments { trusted, compact: config.compact },
         damaged: BTreeSet::new(),
         met: Met::default(),
     };
@@ -61,7 +63,7 @@ pub(super) fn recover(
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
     }
-    loader.check_orphans(&listing).map_err(|error| of_folder(dir, place, error))?;
+    loader.lost.check_orphans(&listing).map_err(|error| of_folder(dir, place, error))?;
     if !listing.leftovers.is_empty() {
         let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
         dir.doom(Doomed::Files(leftovers), Duration::ZERO);
@@ -88,6 +90,7 @@ struct Loader<'a> {
     cut_bytes: u64,
     /// Closed segments whose files are not known to be durable.
     changed: Vec<Arc<Segment>>,
+    lost: LostSegments,
     /// Segments whose indexes cannot be what was written.
     damaged: BTreeSet<Offset>,
     met: Met,
@@ -169,7 +172,7 @@ impl Loader<'_> {
             let next = rest.peek().map(|(base, _)| **base);
             let sizes = self.sizes(*base, kinds)?;
             if let Some(next) = next.filter(|_| sizes.log == 0) {
-                self.check_not_lost(*base, next, "empty")?;
+                self.lost.check(*base, next, "empty")?;
             }
             let indexed = kinds.contains(&FileKind::Index)
                 && kinds.contains(&FileKind::TimeIndex)
@@ -194,32 +197,6 @@ impl Loader<'_> {
             }
         }
         Ok((segments, indexer))
-    }
-
-    /// An index without its log is what a deletion leaves, at either end of a log. In the middle the log is
-    /// what is missing.
-    fn check_orphans(&self, listing: &Listing) -> Result<(), CursorError> {
-        let Some((first, _)) = listing.segments.first_key_value() else { return Ok(()) };
-        for base in listing.orphans.range(*first..) {
-            if let Some((next, _)) = listing.segments.range(*base..).next() {
-                self.check_not_lost(*base, *next, "missing")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A segment is empty or missing that was on stable storage. To go on would leave out its records in
-    /// silence. Only compaction leaves such.
-    fn check_not_lost(&self, base: Offset, next: Offset, what: &str) -> Result<(), CursorError> {
-        if next > self.trusted || self.config.compact {
-            return Ok(());
-        }
-        let (name, last) = (file_name(base, FileKind::Log), next.plus(-1));
-        let what = format!(
-            "{name} is {what}, and the records {base} to {last} with it: restore it from a backup, or delete all \
-             files whose names begin with {base:020} to go on without them"
-        );
-        Err(CursorError::Corrupt { position: 0, what })
     }
 
     fn sizes(&mut self, base: Offset, kinds: &BTreeSet<FileKind>) -> io::Result<Sizes> {
