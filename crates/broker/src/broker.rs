@@ -1,6 +1,9 @@
 //! The life of a broker: start, readiness, stop.
 
+mod checked;
 mod claims;
+#[cfg(test)]
+mod deletion_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
@@ -17,6 +20,8 @@ mod registration;
 #[cfg(test)]
 mod stage;
 mod status;
+#[cfg(test)]
+mod sweep_tests;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,13 +41,15 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::descriptors::{self, Shares};
 use crate::door::Door;
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
 use crate::shard::Mail;
+use checked::Checked;
 use claims::Claims;
 pub use error::{FatalError, ShutdownError, StartError};
-use node::{Node, open_data_dir};
+use node::Node;
 use registration::Membership;
 use status::{Parts, Status};
 
@@ -89,16 +96,18 @@ impl Broker {
     /// clients are served. `metrics.listener` shows the progress. MUST be called within a tokio runtime.
     pub async fn start(settings: BrokerSettings) -> Result<Broker, StartError> {
         settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        descriptors::raise();
         let progress = Arc::new(RecoveryProgress::default());
         let status = Status::new(progress.clone(), seconds_since_1970());
         let tasks = Tasks::default();
         let http = Http::start(&settings, &status, &tasks).await?;
         let listeners = bind(&settings).await?;
-        let dir = open_data_dir(&settings).await?;
+        let (dir, metadata) = Checked::of(&settings).await?.take().await?;
         status.recovers(dir.clone());
         status.step("recovering logs");
-        let mut node =
-            Node::open(&settings, dir, Clock::start(), progress, Door::open(), tasks.clone()).await?;
+        let node =
+            Node::open(&settings, dir, metadata, Clock::start(), progress, Door::open(), tasks.clone());
+        let mut node = node.await?;
         status.step("joining the cluster");
         let listening = listening(&settings, &listeners);
         let endpoints = endpoints(&settings, &listeners);
@@ -108,6 +117,8 @@ impl Broker {
             Membership::join(ctx.clone(), endpoints, vec![meta.directory_id], claims.previous_epoch).await?;
         let vouching = claims.renew(&node.dir, membership.epoch());
         let heartbeats = tasks.part("the heartbeats", membership.clone().stay());
+        // The first client finds what it asks for.
+        node.opened().await?;
         let service = Arc::new(KafkaService::new(ctx.clone()));
         let mut server = Server::new(net_settings(&ctx.settings()), tasks.clone());
         for listener in listeners {
@@ -280,7 +291,10 @@ async fn bind(settings: &BrokerSettings) -> Result<Vec<Listener>, StartError> {
     let backlog = u32::try_from(settings.read(key::SOCKET_LISTEN_BACKLOG_SIZE)).unwrap_or(50);
     let mut bound = Vec::new();
     for Setting { name, host, port } in settings.listeners() {
-        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
+        if host.is_empty() {
+            bound.push(Listener::bind_everywhere(&name, SecurityProtocol::Plaintext, port, backlog)?);
+            continue;
+        }
         let doing = || format!("look up {host} of listener {name}");
         let found = lookup_host((host.as_str(), port)).await.map(|mut all| all.next());
         let addr = match found {
@@ -311,7 +325,7 @@ fn advertised(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<(String,
 
 fn listening(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Listening> {
     let all = advertised(settings, listeners).into_iter();
-    all.map(|(listener, host, port, addr)| Listening { listener, addr, advertised: format!("{host}:{port}") })
+    all.map(|(listener, host, port, addr)| Listening { listener, addr, advertised: address(&host, port) })
         .collect()
 }
 
@@ -325,6 +339,11 @@ fn endpoints(settings: &BrokerSettings, listeners: &[Listener]) -> Vec<Endpoint>
             security_protocol: listener.security_protocol().id(),
         };
     all.map(endpoint).collect()
+}
+
+/// As it is written: an address of IPv6 in brackets.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn host_name() -> String {
@@ -341,6 +360,7 @@ fn net_settings(settings: &BrokerSettings) -> NetSettings {
         idle_max: settings.read(key::CONNECTIONS_MAX_IDLE_MS),
         send_buffer_bytes: settings.read(key::SOCKET_SEND_BUFFER_BYTES),
         receive_buffer_bytes: settings.read(key::SOCKET_RECEIVE_BUFFER_BYTES),
+        descriptors_max: Shares::now().connections,
         limits: ConnectionLimits {
             connections_max: settings.read(key::MAX_CONNECTIONS),
             per_ip_max: settings.read(key::MAX_CONNECTIONS_PER_IP),

@@ -19,6 +19,7 @@ mod cold_reads;
 mod context;
 mod controllers;
 mod coordinator;
+mod descriptors;
 mod door;
 mod facts;
 mod fetch;
@@ -27,6 +28,11 @@ mod metrics;
 mod partition;
 mod producer_ids;
 mod published;
+// The schema of the messages as data, which tests of all APIs are made from.
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../../wire/build/schema.rs"]
+mod schema;
 mod service;
 mod shard;
 mod waiters;

@@ -17,6 +17,7 @@ use crate::settings::ConnectionLimits;
 pub(crate) struct Limiter {
     counts: Mutex<Counts>,
     changed: Notify,
+    descriptors_max: usize,
     metrics: Arc<NetMetrics>,
     pool: Arc<Pool>,
 }
@@ -48,18 +49,27 @@ impl ConnectionPlace {
     }
 }
 
-/// There are as many connections from the address as it may have.
+/// Why a connection is closed at once.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooManyFromIp {
-    pub(crate) max: usize,
+pub(crate) enum Refused {
+    /// There are as many connections from the address as it may have.
+    FromIp { max: usize },
+    /// There are as many connections as the process has descriptors for.
+    Descriptors { max: usize },
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<NetMetrics>, pool: Arc<Pool>) -> Limiter {
+    pub(crate) fn new(
+        limits: ConnectionLimits,
+        descriptors_max: usize,
+        metrics: Arc<NetMetrics>,
+        pool: Arc<Pool>,
+    ) -> Limiter {
         let tokens = Tokens { left: limits.creation_rate_max.unwrap_or(0).into(), at: Instant::now() };
         Limiter {
             counts: Mutex::new(Counts { limits, open: 0, per_ip: BTreeMap::new(), tokens }),
             changed: Notify::new(),
+            descriptors_max,
             metrics,
             pool,
         }
@@ -111,15 +121,18 @@ impl Limiter {
     }
 
     /// Takes a place for a connection from `ip`. Waits if another listener has just taken the last one.
-    pub(crate) async fn enter(self: &Arc<Limiter>, ip: IpAddr) -> Result<ConnectionPlace, TooManyFromIp> {
+    pub(crate) async fn enter(self: &Arc<Limiter>, ip: IpAddr) -> Result<ConnectionPlace, Refused> {
         let ip = ip.to_canonical();
         loop {
             {
                 let counts = &mut *self.counts();
+                if counts.open >= self.descriptors_max {
+                    return Err(Refused::Descriptors { max: self.descriptors_max });
+                }
                 let max = counts.limits.per_ip_overrides.get(&ip).unwrap_or(&counts.limits.per_ip_max);
                 let max = *max;
                 if counts.per_ip.get(&ip).is_some_and(|from| from.open >= max) || max == 0 {
-                    return Err(TooManyFromIp { max });
+                    return Err(Refused::FromIp { max });
                 }
                 if counts.open < counts.limits.connections_max {
                     counts.open += 1;
@@ -200,7 +213,7 @@ mod tests {
     use super::*;
 
     fn limiter(limits: ConnectionLimits) -> Arc<Limiter> {
-        Arc::new(Limiter::new(limits, Arc::default(), Arc::new(Pool::new(1))))
+        Arc::new(Limiter::new(limits, 4, Arc::default(), Arc::new(Pool::new(1))))
     }
 
     #[tokio::test]
@@ -213,17 +226,31 @@ mod tests {
         };
         let limiter = limiter(limits);
         let first = limiter.enter(a).await.unwrap_or_else(|_| unreachable!());
-        assert_eq!(limiter.enter(a).await.err(), Some(TooManyFromIp { max: 1 }));
+        assert_eq!(limiter.enter(a).await.err(), Some(Refused::FromIp { max: 1 }));
         let _b = (limiter.enter(b).await.unwrap_or_else(|_| unreachable!()), limiter.enter(b).await.ok());
         let IpAddr::V4(b) = b else { unreachable!() };
         let mapped = limiter.enter(b.to_ipv6_mapped().into()).await;
         assert_eq!(
             mapped.err(),
-            Some(TooManyFromIp { max: 2 }),
+            Some(Refused::FromIp { max: 2 }),
             "the same host through a dual-stack listener"
         );
         drop(first);
         assert!(limiter.enter(a).await.is_ok());
+    }
+
+    /// Whatever the settings say: files need descriptors, too.
+    #[tokio::test]
+    async fn connections_leave_descriptors_for_files() {
+        let limiter = limiter(ConnectionLimits::default());
+        let mut places = Vec::new();
+        for host in 1..=4 {
+            places.push(limiter.enter(IpAddr::from([10, 0, 0, host])).await.ok());
+        }
+        let fifth = IpAddr::from([10, 0, 0, 5]);
+        assert_eq!(limiter.enter(fifth).await.err(), Some(Refused::Descriptors { max: 4 }));
+        places.pop();
+        assert!(limiter.enter(fifth).await.is_ok());
     }
 
     #[tokio::test]

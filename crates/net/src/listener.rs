@@ -1,15 +1,17 @@
 //! Binding an address and accepting connections from it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection;
+use crate::limits::Refused;
 use crate::peer::{Peer, Principal, SecurityProtocol};
 use crate::service::Service;
 use crate::shared::Shared;
@@ -56,6 +58,24 @@ impl Listener {
         Ok(Listener { name: name.into(), protocol, local, inner })
     }
 
+    /// Binds every address of the host, of both families; only those of IPv4 where there is no IPv6. Else as
+    /// [`Listener::bind`].
+    pub fn bind_everywhere(
+        name: &str,
+        protocol: SecurityProtocol,
+        port: u16,
+        backlog: u32,
+    ) -> Result<Listener, BindError> {
+        let (v6, v4) = (Ipv6Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+        match Listener::bind(name, protocol, (v6, port).into(), backlog) {
+            Err(error) if is_without_ipv6(&error.source) => {
+                tracing::info!(listener = name, error = %error.source, "no IPv6 on this host: listening on IPv4 only");
+                Listener::bind(name, protocol, (v4, port).into(), backlog)
+            }
+            bound => bound,
+        }
+    }
+
     /// The name it was given.
     pub fn name(&self) -> &str {
         &self.name
@@ -72,8 +92,17 @@ impl Listener {
     }
 }
 
+/// The kernel has no IPv6, or it is turned off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
 fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        // Every address, whatever the system's own default (net.ipv6.bindv6only) is.
+        socket.set_only_v6(false)?;
+    }
     // A restarted broker must not wait for the old one's connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -93,19 +122,32 @@ pub(crate) async fn accept<S: Service, T: Transport>(
         shared.limiter.room().await;
         shared.limiter.turn().await;
         let (stream, addr) = match listener.inner.accept().await {
-            Ok(accepted) => accepted,
+            // A listener for both families shows peers of IPv4 in the form of IPv6.
+            Ok((stream, addr)) => (stream, canonical(addr)),
             Err(error) => {
                 shared.metrics.accept_errors.fetch_add(1, Relaxed);
-                tracing::warn!(listener = %listener.name, %error, "accepting a connection failed");
+                if shared.accept_log.allows() {
+                    tracing::warn!(listener = %listener.name, %error, "accepting a connection failed");
+                }
                 tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
                 continue;
             }
         };
         let place = match shared.limiter.enter(addr.ip()).await {
             Ok(place) => place,
-            Err(refused) => {
+            Err(Refused::FromIp { max }) => {
                 shared.metrics.connections_refused_per_ip.fetch_add(1, Relaxed);
-                tracing::debug!(listener = %listener.name, %addr, max = refused.max, "connection refused by max.connections.per.ip");
+                tracing::debug!(listener = %listener.name, %addr, max, "connection refused by max.connections.per.ip");
+                continue;
+            }
+            Err(Refused::Descriptors { max }) => {
+                shared.metrics.connections_refused_descriptors.fetch_add(1, Relaxed);
+                if shared.accept_log.allows() {
+                    tracing::warn!(
+                        listener = %listener.name, %addr, max,
+                        "connection refused: the descriptors that are left are for files; raise ulimit -n and restart"
+                    );
+                }
                 continue;
             }
         };
@@ -139,5 +181,35 @@ fn prepare(stream: &TcpStream, shared: &Shared) -> io::Result<SocketAddr> {
     if let Some(bytes) = shared.settings.receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
     }
-    stream.local_addr()
+    Ok(canonical(stream.local_addr()?))
+}
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_without_ipv6_does_without() {
+        let without = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(|errno| is_without_ipv6(&errno.into()));
+        assert_eq!(without, [true, true]);
+        let others =
+            [Errno::ADDRINUSE, Errno::ACCESS, Errno::MFILE].map(|errno| is_without_ipv6(&errno.into()));
+        assert_eq!(others, [false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn every_address_is_one_of_each_family() {
+        let listener = Listener::bind_everywhere("L", SecurityProtocol::Plaintext, 0, 50).unwrap();
+        let port = listener.addr().port();
+        let v4 = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let (_, peer) = listener.inner.accept().await.unwrap();
+        assert_eq!(canonical(peer), v4.local_addr().unwrap());
+        if listener.addr().is_ipv6() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+        }
+    }
 }

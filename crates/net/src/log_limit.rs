@@ -4,19 +4,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// The most warnings about connections in one second. More are logged at debug level, and still counted.
-const LINES_PER_S_MAX: u64 = 10;
+pub(crate) const FAULTS_PER_S_MAX: u64 = 10;
 
 /// Lets some lines through each second.
 #[derive(Debug)]
 pub(crate) struct LogLimit {
     started: Instant,
+    lines_per_s_max: u64,
     /// The second that is counted, and in the low bits its lines.
     state: AtomicU64,
 }
 
-impl Default for LogLimit {
-    fn default() -> LogLimit {
-        LogLimit { started: Instant::now(), state: AtomicU64::new(0) }
+impl LogLimit {
+    pub fn new(lines_per_s_max: u64) -> LogLimit {
+        LogLimit { started: Instant::now(), lines_per_s_max, state: AtomicU64::new(0) }
     }
 }
 
@@ -32,7 +33,7 @@ impl LogLimit {
             _ => (second << 32) + 1,
         };
         let before = self.state.fetch_update(Relaxed, Relaxed, |state| Some(count(state)));
-        before.is_ok_and(|before| count(before) & 0xffff_ffff <= LINES_PER_S_MAX)
+        before.is_ok_and(|before| count(before) & 0xffff_ffff <= self.lines_per_s_max)
     }
 }
 
@@ -42,8 +43,8 @@ mod tests {
 
     #[test]
     fn a_second_has_its_share_of_lines() {
-        let limit = LogLimit::default();
+        let limit = LogLimit::new(10);
         let lines = |second| (0..100).filter(|_| limit.allows_in(second)).count() as u64;
-        assert_eq!((lines(0), lines(0), lines(7)), (LINES_PER_S_MAX, 0, LINES_PER_S_MAX));
+        assert_eq!((lines(0), lines(0), lines(7)), (10, 0, 10));
     }
 }

@@ -13,6 +13,8 @@ pub struct NetMetrics {
     pub connections_accepted: AtomicU64,
     /// Connections closed at once because of `max.connections.per.ip`.
     pub connections_refused_per_ip: AtomicU64,
+    /// Connections closed at once because the descriptors that are left are for files.
+    pub connections_refused_descriptors: AtomicU64,
     /// Times that accepting waited for `max.connections`.
     pub accept_waits_connections: AtomicU64,
     /// Times that accepting waited for `max.connection.creation.rate`.

@@ -38,6 +38,9 @@ pub struct NetSettings {
     pub send_buffer_bytes: Option<usize>,
     /// SO_RCVBUF in bytes (`socket.receive.buffer.bytes`). None: the system's own tuning.
     pub receive_buffer_bytes: Option<usize>,
+    /// Connections at once that the process has file descriptors for. Beyond it a connection is closed at
+    /// once: what is left is for files.
+    pub descriptors_max: usize,
     /// How many connections, and how fast.
     pub limits: ConnectionLimits,
 }
@@ -57,6 +60,7 @@ impl Default for NetSettings {
             cold_reads_max: 16,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
+            descriptors_max: usize::MAX,
             limits: ConnectionLimits::default(),
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::buffers::Buffers;
 use crate::control::Control;
 use crate::limits::Limiter;
-use crate::log_limit::LogLimit;
+use crate::log_limit::{FAULTS_PER_S_MAX, LogLimit};
 use crate::metrics::NetMetrics;
 use crate::peer::ConnectionId;
 use crate::pool::Pool;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) cold_reads: Semaphore,
     /// Warnings about connections.
     pub(crate) fault_log: LogLimit,
+    /// Warnings that connections cannot be taken.
+    pub(crate) accept_log: LogLimit,
     phase: AtomicU8,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Control>>>,
     last_connection: AtomicU64,
@@ -54,8 +56,14 @@ impl Shared {
         Shared {
             relief_runs: AtomicBool::new(false),
             buffers: Arc::new(Buffers::new(tasks.clone())),
-            fault_log: LogLimit::default(),
-            limiter: Arc::new(Limiter::new(settings.limits.clone(), metrics.clone(), pool.clone())),
+            fault_log: LogLimit::new(FAULTS_PER_S_MAX),
+            accept_log: LogLimit::new(1),
+            limiter: Arc::new(Limiter::new(
+                settings.limits.clone(),
+                settings.descriptors_max,
+                metrics.clone(),
+                pool.clone(),
+            )),
             cold_reads: Semaphore::new(settings.cold_reads_max.clamp(1, Semaphore::MAX_PERMITS)),
             phase: AtomicU8::new(Phase::Serving as u8),
             connections: Mutex::default(),

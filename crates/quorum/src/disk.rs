@@ -135,10 +135,15 @@ impl Disk {
         fs::read(path).map(|bytes| Some(Bytes::from(bytes)))
     }
 
-    /// The folder's files with that extension, by name.
+    /// The folder's files with that extension, by name; none if there is no folder.
     pub(crate) fn list(&self, dir: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == extension) {
                 found.push(path);

@@ -15,7 +15,7 @@
 //! and is an error.
 
 use std::collections::VecDeque;
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,41 +76,56 @@ pub(crate) struct Replayed {
     pub(crate) cut: u64,
 }
 
-impl Journal {
-    /// Opens the log's files, or creates the first one with the entries `first`. Repairs only the damage that
-    /// a crash can leave.
-    pub(crate) fn open(
-        disk: &Disk,
-        dir: &Path,
-        segment_bytes: u64,
-        first: &[Entry],
-    ) -> Result<(Journal, Replayed), StartError> {
-        let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
-        let lock = lock(dir)?;
-        for unfinished in disk.list(dir, UNFINISHED).map_err(io_error)? {
-            disk.remove(&unfinished).map_err(io_error)?;
+/// The log's files as they were found, and the repairs that are due before the first write.
+pub(crate) struct Reading {
+    disk: Disk,
+    dir: PathBuf,
+    /// `None` if the folder has no lock file yet.
+    lock: Option<File>,
+    unfinished: Vec<PathBuf>,
+    /// The file whose last write was interrupted, and the position where that write begins.
+    torn: Option<(PathBuf, u64)>,
+    replay: Replay,
+}
+
+impl Reading {
+    pub(crate) fn replayed(&self) -> &Replayed {
+        &self.replay.replayed
+    }
+
+    /// The file that the next write goes to, if there is one.
+    pub(crate) fn active(&self) -> Option<PathBuf> {
+        self.replay.segments.back().map(|segment| path(&self.dir, segment.number))
+    }
+
+    /// Opens the files for writing, or creates the first one with the entries `first`. Repairs only the
+    /// damage that a crash can leave.
+    pub(crate) fn open(self, segment_bytes: u64, first: &[Entry]) -> Result<(Journal, Replayed), StartError> {
+        let Reading { disk, dir, lock, unfinished, torn, mut replay } = self;
+        let io_error = |source| StartError::Io { dir: dir.clone(), source };
+        let lock = match lock {
+            Some(lock) => lock,
+            None => create_lock(&dir)?,
+        };
+        for path in &unfinished {
+            disk.remove(path).map_err(io_error)?;
         }
-        let paths = disk.list(dir, EXTENSION).map_err(io_error)?;
-        let mut replay = Replay::default();
-        for (i, path) in paths.iter().enumerate() {
-            let file = disk.read(path).map_err(io_error)?.unwrap_or_default();
-            if let Some(end) = replay.file(path, file, i + 1 == paths.len())? {
-                disk.cut(path, end).map_err(io_error)?;
-            }
+        if let Some((path, end)) = torn {
+            disk.cut(&path, end).map_err(io_error)?;
         }
         if replay.segments.is_empty() {
             replay.salt = new_salt();
-            create(disk, dir, 1, None, replay.salt, first).map_err(io_error)?;
+            create(&disk, &dir, 1, None, replay.salt, first).map_err(io_error)?;
             replay.segments.push_back(Segment { number: 1, before: None });
             replay.replayed.entries.extend(first.iter().cloned());
         }
         let last = replay.last();
         let number = replay.segments.back().map_or(1, |segment| segment.number);
-        let active = disk.open_for_append(&path(dir, number)).map_err(io_error)?;
+        let active = disk.open_for_append(&path(&dir, number)).map_err(io_error)?;
         let active_len = active.metadata().map_err(io_error)?.len();
         let journal = Journal {
-            disk: disk.clone(),
-            dir: dir.to_path_buf(),
+            disk,
+            dir,
             segment_bytes,
             segments: replay.segments,
             active,
@@ -120,6 +135,23 @@ impl Journal {
             lease: Arc::new(Lease { _lock: lock }),
         };
         Ok((journal, replay.replayed))
+    }
+}
+
+impl Journal {
+    /// Reads the log's files and changes nothing. A folder that does not exist has no files.
+    pub(crate) fn read(disk: &Disk, dir: &Path) -> Result<Reading, StartError> {
+        let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
+        let lock = lock(dir, OpenOptions::new().write(true))?;
+        let unfinished = disk.list(dir, UNFINISHED).map_err(io_error)?;
+        let paths = disk.list(dir, EXTENSION).map_err(io_error)?;
+        let mut replay = Replay::default();
+        let mut torn = None;
+        for (i, path) in paths.iter().enumerate() {
+            let file = disk.read(path).map_err(io_error)?.unwrap_or_default();
+            torn = replay.file(path, file, i + 1 == paths.len())?.map(|end| (path.clone(), end));
+        }
+        Ok(Reading { disk: disk.clone(), dir: dir.to_path_buf(), lock, unfinished, torn, replay })
     }
 
     /// A share in the right to write, which ends with the journal.
@@ -360,12 +392,24 @@ fn new_salt() -> u32 {
     RandomState::new().hash_one(0) as u32
 }
 
-fn lock(dir: &Path) -> Result<File, StartError> {
+/// Creates the folder and its lock file, and takes the lock.
+fn create_lock(dir: &Path) -> Result<File, StartError> {
     let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
     std::fs::create_dir_all(dir).map_err(io_error)?;
-    let file = File::create(dir.join(LOCK)).map_err(io_error)?;
+    let lock = lock(dir, OpenOptions::new().write(true).create(true))?;
+    lock.ok_or_else(|| io_error(io::ErrorKind::NotFound.into()))
+}
+
+/// Takes the folder's lock; `None` if there is no lock file.
+fn lock(dir: &Path, options: &OpenOptions) -> Result<Option<File>, StartError> {
+    let io_error = |source| StartError::Io { dir: dir.to_path_buf(), source };
+    let file = match options.open(dir.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(error)),
+    };
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { dir: dir.to_path_buf() }),
         Err(TryLockError::Error(source)) => Err(io_error(source)),
     }

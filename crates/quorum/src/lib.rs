@@ -13,7 +13,7 @@
 //! - `rpc`: the encoding of those requests and answers
 //! - `machine`: openraft's state machine over the broker's
 //! - `store`: openraft's log storage over the journal, with a thread of its own for blocking work
-//! - `folder`: reads all files at the start and checks that they fit together
+//! - `folder`: reads all files at the start, checks that they fit together, and only then changes any
 //! - `journal`: the files of the log
 //! - `snapshot`, `vote`, `owner`: the other kinds of file
 //! - `frame`, `codec`: the framing of bytes, and the encoding of log entries and votes
@@ -41,7 +41,7 @@ mod types;
 mod vote;
 
 pub use network::{Answering, NoTransport, Transport, TransportError};
-pub use quorum::Quorum;
+pub use quorum::{CheckedFolder, Quorum};
 pub use types::{
     Leadership, MetadataLog, PROPOSAL_BYTES_MAX, ProposeError, ReceiveError, Settings, StartError,
     StateMachine,

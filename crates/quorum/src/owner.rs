@@ -3,6 +3,7 @@
 //!
 //! One frame with salt 0: `u8 version 1, bytes cluster id`.
 
+use std::io;
 use std::path::Path;
 
 use crate::codec::{Input, Malformed, Output};
@@ -14,18 +15,11 @@ use crate::types::StartError;
 pub(crate) const FILE: &str = "cluster";
 const VERSION: u8 = 1;
 
-/// Checks that the folder belongs to `cluster`. A folder without the file is claimed for it.
-pub(crate) fn claim(disk: &Disk, dir: &Path, cluster: &str) -> Result<(), StartError> {
-    let io = |source| StartError::Io { dir: dir.to_path_buf(), source };
+/// The cluster that owns the folder, if the file is there.
+pub(crate) fn load(disk: &Disk, dir: &Path) -> Result<Option<String>, StartError> {
     let path = dir.join(FILE);
-    let Some(file) = disk.read(&path).map_err(io)? else {
-        let mut out = Vec::new();
-        frame::put(&mut out, 0, |body| {
-            body.u8(VERSION);
-            body.bytes(cluster.as_bytes());
-        });
-        return disk.replace(&path, &[&out]).map_err(io);
-    };
+    let file = disk.read(&path).map_err(|source| StartError::Io { dir: dir.to_path_buf(), source })?;
+    let Some(file) = file else { return Ok(None) };
     let damaged =
         |reason: &str| StartError::Damaged { file: path.clone(), position: 0, reason: reason.to_owned() };
     let body = match frame::get(&file, 0, 0) {
@@ -34,12 +28,18 @@ pub(crate) fn claim(disk: &Disk, dir: &Path, cluster: &str) -> Result<(), StartE
         Found::End => return Err(damaged("the file is empty")),
         Found::Damage(reason) => return Err(damaged(reason)),
     };
-    let found = parse(Input::new(body)).map_err(|Malformed(what)| damaged(&format!("unexpected {what}")))?;
-    if found != cluster {
-        let (dir, expected) = (dir.to_path_buf(), cluster.to_owned());
-        return Err(StartError::OtherCluster { dir, found, expected });
-    }
-    Ok(())
+    let found = parse(Input::new(body));
+    found.map(Some).map_err(|Malformed(what)| damaged(&format!("unexpected {what}")))
+}
+
+/// Makes `cluster` the owner of the folder.
+pub(crate) fn save(disk: &Disk, dir: &Path, cluster: &str) -> io::Result<()> {
+    let mut out = Vec::new();
+    frame::put(&mut out, 0, |body| {
+        body.u8(VERSION);
+        body.bytes(cluster.as_bytes());
+    });
+    disk.replace(&dir.join(FILE), &[&out])
 }
 
 fn parse(mut input: Input) -> Result<String, Malformed> {
@@ -56,26 +56,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_belongs_to_the_first_cluster_that_claims_it() {
+    fn the_owner_reads_back_and_damage_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::default();
-        claim(&disk, dir.path(), "one").unwrap();
-        claim(&disk, dir.path(), "one").unwrap();
-        let other = claim(&disk, dir.path(), "two").unwrap_err();
-        assert!(matches!(other, StartError::OtherCluster { found, .. } if found == "one"));
-    }
-
-    #[test]
-    fn damage_is_told_from_another_cluster() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::default();
-        claim(&disk, dir.path(), "one").unwrap();
+        assert_eq!(load(&disk, dir.path()).unwrap(), None);
+        save(&disk, dir.path(), "one").unwrap();
+        assert_eq!(load(&disk, dir.path()).unwrap().as_deref(), Some("one"));
         let good = std::fs::read(dir.path().join(FILE)).unwrap();
         for i in 0..good.len() {
             let mut bad = good.clone();
             bad[i] ^= 1;
             std::fs::write(dir.path().join(FILE), &bad).unwrap();
-            assert!(matches!(claim(&disk, dir.path(), "one"), Err(StartError::Damaged { .. })), "byte {i}");
+            assert!(matches!(load(&disk, dir.path()), Err(StartError::Damaged { .. })), "byte {i}");
         }
     }
 }

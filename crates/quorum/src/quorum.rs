@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use crate::disk::Disk;
-use crate::folder::Opened;
+use crate::folder::Contents;
 use crate::journal::Lease;
 use crate::machine::{Folder, Machine, Signals};
 use crate::network::{self, Network, NoTransport, Transport};
@@ -47,6 +47,46 @@ pub struct Quorum {
     lease: Weak<Lease>,
 }
 
+/// The folder of a metadata log that can be started.
+pub struct CheckedFolder {
+    disk: Disk,
+    dir: PathBuf,
+    node: BrokerId,
+    voters: BTreeSet<BrokerId>,
+    settings: Settings,
+    contents: Contents,
+}
+
+impl CheckedFolder {
+    pub(crate) async fn of(
+        disk: Disk,
+        dir: PathBuf,
+        node: BrokerId,
+        voters: BTreeSet<BrokerId>,
+        settings: Settings,
+        machine: Box<dyn StateMachine>,
+    ) -> Result<CheckedFolder, StartError> {
+        raft_config(&settings)?;
+        let read = move || {
+            let contents = Contents::read(disk.clone(), &dir, node, &voters, &settings, machine)?;
+            Ok(CheckedFolder { disk, dir, node, voters, settings, contents })
+        };
+        spawn_blocking(read).await.map_err(stopped)?
+    }
+
+    /// The log holds no proposal: there is no folder, or the first start was interrupted.
+    pub fn is_new(&self) -> bool {
+        self.contents.is_new()
+    }
+
+    /// Starts the quorum of one. Resolves like [`Quorum::start`].
+    pub async fn start(self) -> Result<Quorum, StartError> {
+        let quorum = Quorum::open(self, Arc::new(NoTransport)).await?;
+        quorum.wait_until_leading().await?;
+        Ok(quorum)
+    }
+}
+
 impl Quorum {
     /// Starts a quorum of one in the folder `dir`, which the first start creates. Resolves when this node
     /// leads and has applied everything committed to `state_machine`.
@@ -56,7 +96,18 @@ impl Quorum {
         settings: Settings,
         state_machine: impl StateMachine,
     ) -> Result<Quorum, StartError> {
-        Self::start_alone(Disk::default(), dir.into(), node, settings, Box::new(state_machine)).await
+        Self::check(dir, node, settings, state_machine).await?.start().await
+    }
+
+    /// Reads the folder of a quorum of one and changes nothing. Every reason not to start is an error here.
+    pub async fn check(
+        dir: impl Into<PathBuf>,
+        node: BrokerId,
+        settings: Settings,
+        state_machine: impl StateMachine,
+    ) -> Result<CheckedFolder, StartError> {
+        let voters = BTreeSet::from([node]);
+        CheckedFolder::of(Disk::default(), dir.into(), node, voters, settings, Box::new(state_machine)).await
     }
 
     /// Starts this node's part in a quorum of several. At the first start all `voters` MUST be given the same
@@ -72,7 +123,8 @@ impl Quorum {
         transport: Arc<dyn Transport>,
     ) -> Result<Quorum, StartError> {
         let machine = Box::new(state_machine);
-        Self::open(Disk::default(), dir.into(), node, voters, settings, machine, transport).await
+        let checked = CheckedFolder::of(Disk::default(), dir.into(), node, voters, settings, machine).await?;
+        Self::open(checked, transport).await
     }
 
     /// Answers a request that another voter sent through its transport.
@@ -80,39 +132,10 @@ impl Quorum {
         network::answer(&self.raft, request).await
     }
 
-    pub(crate) async fn start_alone(
-        disk: Disk,
-        dir: PathBuf,
-        node: BrokerId,
-        settings: Settings,
-        machine: Box<dyn StateMachine>,
-    ) -> Result<Quorum, StartError> {
-        let transport = Arc::new(NoTransport);
-        let quorum =
-            Self::open(disk, dir.clone(), node, BTreeSet::from([node]), settings, machine, transport).await?;
-        let voters = quorum.voters().await?;
-        if voters != [node] {
-            quorum.shutdown().await;
-            return Err(StartError::NotAlone { dir, node, voters });
-        }
-        quorum.wait_until_leading().await?;
-        Ok(quorum)
-    }
-
-    async fn open(
-        disk: Disk,
-        dir: PathBuf,
-        node: BrokerId,
-        voters: BTreeSet<BrokerId>,
-        settings: Settings,
-        machine: Box<dyn StateMachine>,
-        transport: Arc<dyn Transport>,
-    ) -> Result<Quorum, StartError> {
+    async fn open(checked: CheckedFolder, transport: Arc<dyn Transport>) -> Result<Quorum, StartError> {
+        let CheckedFolder { disk, dir, node, voters, settings, contents } = checked;
         let config = raft_config(&settings)?;
-        let (disk_, dir_, settings_) = (disk.clone(), dir.clone(), settings.clone());
-        let alone = (voters.len() == 1).then_some(node);
-        let opened = spawn_blocking(move || Opened::read(disk_, &dir_, &settings_, alone, machine)).await;
-        let opened = opened.map_err(stopped)??;
+        let opened = spawn_blocking(move || contents.open()).await.map_err(stopped)??;
         let (applied, applied_receiver) = watch::channel(0);
         let snapshot_due = Arc::new(Notify::new());
         let signals = Signals { applied, snapshot_due: snapshot_due.clone() };
@@ -145,12 +168,12 @@ impl Quorum {
             settings,
             lease,
         };
-        quorum.join(dir, node, voters).await?;
+        quorum.join(node, voters).await?;
         Ok(quorum)
     }
 
-    /// Records the voters at the first start. Later checks that this node is one of them.
-    async fn join(&self, dir: PathBuf, node: BrokerId, voters: BTreeSet<BrokerId>) -> Result<(), StartError> {
+    /// Tells a new quorum who votes.
+    async fn join(&self, node: BrokerId, voters: BTreeSet<BrokerId>) -> Result<(), StartError> {
         if self.raft.is_initialized().await.map_err(stopped)? {
             if self.voters().await? == [node] {
                 // The first tick would do it, too, but one heartbeat later. Does nothing if this node still
@@ -166,13 +189,7 @@ impl Quorum {
                 return Err(stopped(fatal));
             }
         }
-        let voters = self.voters().await?;
-        // A node that has only voted so far knows no voters yet.
-        if voters.is_empty() || voters.contains(&node) {
-            return Ok(());
-        }
-        self.shutdown().await;
-        Err(StartError::NotVoter { dir, node, voters })
+        Ok(())
     }
 
     async fn voters(&self) -> Result<Vec<BrokerId>, StartError> {

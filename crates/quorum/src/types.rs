@@ -25,6 +25,13 @@ pub trait StateMachine: Send + 'static {
     /// `apply` waits meanwhile.
     fn snapshot(&self) -> Vec<Bytes>;
 
+    /// Checks that these proposals can be applied one after the other; an error says why not. Applies
+    /// nothing.
+    fn check(&self, proposals: &mut dyn Iterator<Item = Vec<Bytes>>) -> Result<(), String> {
+        let _all_can_be = proposals;
+        Ok(())
+    }
+
     /// Replaces the state by the one that `snapshot` returned after `index`.
     fn restore(&mut self, index: u64, records: Vec<Bytes>);
 }
@@ -91,8 +98,7 @@ pub enum ProposeError {
 /// Why the quorum did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A file is damaged. Nothing was changed, except that an interrupted write, which was never
-    /// acknowledged, may have been cut off the log.
+    /// A file is damaged. Nothing was changed.
     #[error(
         "metadata file {file} is damaged at byte {position}: {reason}; restore the folder from a backup or from another node, since starting without it would lose acknowledged changes"
     )]
@@ -115,6 +121,14 @@ pub enum StartError {
         "metadata folder {dir} belongs to cluster {found}, and the data directory to cluster {expected}: restore both from the same backup"
     )]
     OtherCluster { dir: PathBuf, found: String, expected: String },
+    /// The log holds records that this program cannot apply.
+    #[error(
+        "metadata folder {dir} holds what this release does not understand: {reason}; start the release that wrote it, or a later one"
+    )]
+    NotUnderstood { dir: PathBuf, reason: String },
+    /// This process may not write to the file or folder.
+    #[error("metadata: {path} cannot be written to: {source}; give this user the right to")]
+    NotWritable { path: PathBuf, source: io::Error },
     /// A setting is out of its range.
     #[error("{0}")]
     Settings(String),

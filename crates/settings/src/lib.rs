@@ -36,7 +36,7 @@ pub use dynamic::{ConfigMap, Dynamic};
 pub use error::{ConfigError, SettingsError};
 pub use groups::{broker_default as group_broker_default, validate_group};
 pub use layers::{Layers, Source, Synonym};
-pub use listeners::{Listener, host_and_port};
+pub use listeners::{Listener, brackets, host_and_port};
 pub use properties::parse as parse_properties;
 pub use settings::BrokerSettings;
 pub use support::{Support, Warning, check as check_support, support, without_effect};

@@ -21,8 +21,8 @@ pub fn parse(setting: &'static str, entries: &[String]) -> Result<Vec<Listener>,
         |why: &str| ConfigError::Conflict { name: setting, value: entries.join(","), why: why.to_owned() };
     let mut listeners: Vec<Listener> = Vec::new();
     for entry in entries {
-        let listener =
-            parse_one(entry).ok_or_else(|| conflict(&format!("{entry} is not NAME://host:port")))?;
+        let listener = parse_one(entry)
+            .ok_or_else(|| conflict(&format!("{entry} is not NAME://host:port{}", brackets(entry))))?;
         if listeners.iter().any(|other| other.name == listener.name) {
             return Err(conflict(&format!("the name {} comes twice", listener.name)));
         }
@@ -52,6 +52,14 @@ pub fn host_and_port(text: &str) -> Option<(String, u16)> {
         None => host,
     };
     Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// What to say of an address that cannot be read, if it looks like IPv6 without brackets: nobody can tell
+/// where its port begins.
+pub fn brackets(text: &str) -> &'static str {
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    let is_bare = address.matches(':').count() > 1 && !address.contains('[');
+    if is_bare { ": an IPv6 address is written in brackets, such as [::1]:9092" } else { "" }
 }
 
 /// Which security protocol each listener name stands for, by `listener.security.protocol.map`.

@@ -255,6 +255,7 @@ fn call<'a>(
         image,
         settings,
         cluster_id: crate::node::CLUSTER,
+        open_max: usize::MAX,
         next_offset: next_offset as i64,
         image_offset: next_offset as i64 - 1,
         ids,

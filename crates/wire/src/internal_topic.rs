@@ -18,6 +18,21 @@ impl InternalTopic {
         }
     }
 
+    /// What is lost with a topic of this name; `None` if it is not internal.
+    pub fn holds(name: &str) -> Option<&'static str> {
+        if name == InternalTopic::Offsets.topic() {
+            Some(
+                "the committed offsets of every consumer group: they begin where their auto.offset.reset says",
+            )
+        } else if name == InternalTopic::TransactionState.topic() {
+            Some(
+                "the state of every transaction: nobody ends those that are open, and readers of committed data wait for them",
+            )
+        } else {
+            InternalTopic::is_internal(name).then_some("what the cluster keeps in it")
+        }
+    }
+
     /// Whether clients are told that a topic of this name is internal, and may not write to it. The topic of
     /// share groups has no coordinator yet; its name is kept for it.
     pub fn is_internal(name: &str) -> bool {

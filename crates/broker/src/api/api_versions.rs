@@ -4,7 +4,6 @@
 //! - 1: the time of throttling.
 //! - 3: flexible; the client's software (KIP-511), and features (KIP-584).
 //! - 4: features whose lowest level is 0 (KIP-1022).
-//! - 5: which cluster and node the client takes this one for (KIP-1242).
 
 use ottla_controller::image::Feature;
 use ottla_net::{CloseReason, Response};

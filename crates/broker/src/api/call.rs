@@ -84,15 +84,16 @@ impl Call<'_> {
 
     /// The response with its header. It states how long the client must wait, which the connection enforces.
     pub fn answer<M: Message + Throttled>(&self, mut response: M) -> Result<Response, CloseReason> {
-        let mute = self.charge();
+        let mute = self.charge(0);
         response.set_throttle_time(mute);
         let encoded = encode(self.key, self.version, self.correlation_id, &response)?;
         Ok(Response { mute, ..encoded })
     }
 
-    /// Charges the request to the client. Returns how long the client must wait.
-    pub fn charge(&self) -> Duration {
+    /// Charges the request to the client, with the bytes of records in its answer. Returns how long the
+    /// client must wait.
+    pub fn charge(&self, bytes: usize) -> Duration {
         let took = self.ctx.clock.now().since(self.started);
-        self.session.charge(&self.ctx.door, self.key, took)
+        self.session.charge(&self.ctx.door, self.key, took, bytes)
     }
 }

@@ -3,6 +3,7 @@
 //! - 2: the time of throttling.
 //! - 4: the broker's defaults for partitions and replicas (KIP-464).
 //! - 5: flexible; what was created (KIP-525).
+//! - 6: THROTTLING_QUOTA_EXCEEDED (KIP-599).
 //! - 7: topic ids (KIP-516).
 
 use ottla_wire::messages::create_topics_response::CreatableTopicResult;

@@ -2,7 +2,7 @@
 //!
 //! - 1: the time of throttling.
 //! - 4: flexible.
-//! - 5: a message with an error (KIP-599).
+//! - 5: a message with an error; THROTTLING_QUOTA_EXCEEDED (KIP-599).
 //! - 6: by id, too (KIP-516).
 
 use ottla_settings::key;

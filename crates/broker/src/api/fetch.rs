@@ -8,6 +8,7 @@
 //! - 11: the reader's rack, and a replica to prefer (KIP-392): none is named here.
 //! - 12: flexible; the epoch of the last fetched record, and the point where logs diverge (KIP-595).
 //! - 13: topics by their ids (KIP-516).
+//! - 14: OFFSET_MOVED_TO_TIERED_STORAGE (KIP-405): nothing is tiered here.
 //! - 15: the follower with its epoch (KIP-903).
 //! - 16: new leaders in the answer (KIP-951).
 //! - 17: the directory of the follower's replica (KIP-853).
@@ -51,7 +52,7 @@ pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Respon
         Ok(fetch) => fetch.serve(call, &request, &mut files).await,
         Err(error) => FetchResponse { error_code: ErrorCode::from(error).code(), ..Default::default() },
     };
-    let mute = call.charge();
+    let mute = call.charge(records_len(&response));
     response.set_throttle_time(mute);
     let encoded = encode_parts(call.key, call.version, call.correlation_id, &response)?;
     let mut parts = Vec::with_capacity(encoded.parts.len());
@@ -62,6 +63,12 @@ pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Respon
         });
     }
     Ok(Response { parts, mute, ..Response::default() })
+}
+
+/// The bytes of records in an answer, in memory or in files.
+fn records_len(response: &FetchResponse) -> usize {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.filter_map(|data| data.records.as_ref()).map(Records::len).sum()
 }
 
 fn file_part(files: &[ReadPlan], id: u32) -> Result<Part, CloseReason> {
@@ -292,19 +299,17 @@ impl Fetch {
             FetchKind::Incremental(session) => Some(session),
         };
         response.session_id = session.map_or(0, |session| session.id);
-        let mut sent = 0;
         for ((id, asked), looked) in self.wanted.iter().zip(pass.looked) {
             let data = self.partition_data(call, id, asked, looked, files).await;
             let news = session.is_none_or(|session| lock(session).tell(id, &data));
             if news || matches!(self.kind, FetchKind::Full { .. }) {
-                sent += data.records.as_ref().map_or(0, Records::len);
                 push(&mut response, id, data);
             }
         }
         if call.version >= NEW_LEADERS_VERSION {
             name_new_leaders(call, &mut response);
         }
-        crate::metrics::add(&call.ctx.metrics.bytes_out, sent);
+        crate::metrics::add(&call.ctx.metrics.bytes_out, records_len(&response));
         response
     }
 

@@ -115,7 +115,7 @@ async fn take(
             })
         }
     };
-    let mute = session.charge(&ctx.door, KEY, ctx.clock.now().since(started));
+    let mute = session.charge(&ctx.door, KEY, ctx.clock.now().since(started), 0);
     Ok(Pending { version, correlation_id, mute, response, asked, answer })
 }
 

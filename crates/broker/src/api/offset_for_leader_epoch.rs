@@ -1,6 +1,5 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ends in this log, for truncation. KIP-101.
 //!
-//! - 1: the epoch that was found (KIP-279).
 //! - 2: the leader epoch that the caller knows; the throttle time (KIP-320).
 //! - 3: the id of the asking replica: consumers may ask, too (KIP-392).
 //! - 4: flexible.

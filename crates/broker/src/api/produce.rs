@@ -121,6 +121,8 @@ impl<'a> Run<'a> {
     ) -> Result<Pending, CloseReason> {
         let Admitted { key, version, correlation_id, client_id, body } = admitted;
         session.note_client(client_id);
+        // Nearly all of a body is records.
+        let bytes = body.remaining();
         let request: ProduceRequest = decode(key, version, body)?;
         let mut pending = Pending {
             version,
@@ -136,7 +138,7 @@ impl<'a> Run<'a> {
         for topic in request.topic_data {
             self.take_topic(session, &mut pending, topic, &terms);
         }
-        pending.mute = session.charge(&self.ctx.door, key, self.ctx.clock.now().since(self.now));
+        pending.mute = session.charge(&self.ctx.door, key, self.ctx.clock.now().since(self.now), bytes);
         pending.appends.end = self.appends.len();
         Ok(pending)
     }

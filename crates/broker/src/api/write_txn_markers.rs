@@ -1,7 +1,7 @@
 //! WriteTxnMarkers (key 27): ends transactions in partitions that this broker leads. KIP-98.
 //!
 //! - 1: flexible.
-//! - 2: the transaction's version (KIP-890).
+//! - 2: the transaction's version (KIP-1228).
 //!
 //! Sent by transaction coordinators, and by administrators to end a transaction that nothing else will
 //! (KIP-664).

@@ -2,8 +2,8 @@
 //! Kafka's place, and says how long the client must wait.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla_wire::TopicId;
@@ -455,6 +455,34 @@ async fn answers_tell_how_long_a_client_is_to_wait() {
     told(answer.throttle_time_ms, muted);
     let (answer, muted) = connection.ask_muted(9, &MetadataRequest::default()).await.unwrap();
     told(answer.throttle_time_ms, muted);
+}
+
+/// Notes what requests have cost, in bytes.
+#[derive(Default)]
+struct Meter(Mutex<Vec<(ApiKey, usize)>>);
+
+impl Quotas for Meter {
+    fn charge(&self, charge: &Charge<'_>) -> Duration {
+        self.0.lock().unwrap().push((charge.key, charge.bytes));
+        Duration::ZERO
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_charged_by_their_bytes() {
+    let meter = Arc::new(Meter::default());
+    let stage = Stage::behind(Door { quotas: meter.clone(), ..Door::open() }).await;
+    let topic = stage.create_topic("t", &[&[ME]]).await;
+    meter.0.lock().unwrap().clear();
+    let mut connection = stage.connection();
+    connection.ask(13, &produce(topic, 13, -1)).await.unwrap();
+    connection.ask(12, &fetch(topic)).await.unwrap();
+    connection.ask(9, &MetadataRequest::default()).await.unwrap();
+    let charged = std::mem::take(&mut *meter.0.lock().unwrap());
+    let records = batch(b"v", 1000).len();
+    let (produced, fetched, told) = (charged[0], charged[1], charged[2]);
+    assert!(produced.0 == ApiKey::Produce && (records..records + 100).contains(&produced.1), "{produced:?}");
+    assert_eq!([fetched, told], [(ApiKey::Fetch, records), (ApiKey::Metadata, 0)]);
 }
 
 /// A producer without acknowledgements waits as well.

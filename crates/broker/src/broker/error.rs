@@ -11,6 +11,10 @@ pub enum StartError {
         "data directory {dir} holds {count} partitions (such as {example}) that the metadata log does not know: it was made by another program; choose another --data"
     )]
     ForeignPartitions { dir: PathBuf, count: usize, example: String },
+    #[error(
+        "data directory {dir} belongs to Apache Kafka, whose metadata is in {found}: choose another --data, and copy topics from one to the other by a consumer and a producer"
+    )]
+    Kafkas { dir: PathBuf, found: String },
     #[error(transparent)]
     Quorum(#[from] ottla_quorum::StartError),
     #[error(transparent)]

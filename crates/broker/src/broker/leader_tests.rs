@@ -7,10 +7,12 @@ use ottla_wire::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaSta
 use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::produce_response::PartitionProduceResponse;
-use ottla_wire::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse};
+use ottla_wire::messages::{
+    FetchRequest, FetchResponse, MetadataRecord, PartitionChangeRecord, ProduceRequest, ProduceResponse,
+};
 use ottla_wire::primitives::{Records, Request};
 use ottla_wire::protocol::ErrorCode;
-use ottla_wire::{Offset, TopicId};
+use ottla_wire::{Offset, PartitionIndex, TopicId};
 
 use super::stage::{Connection, ME, PATIENCE, Stage, batch};
 
@@ -32,7 +34,7 @@ async fn stage() -> (Stage, TopicId) {
     (stage, topic)
 }
 
-fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
+pub fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
     let partition = FetchPartition {
         fetch_offset: 0,
         partition_max_bytes: 1 << 20,
@@ -54,7 +56,7 @@ fn fetch(version: i16, topic: TopicId, wait: Duration) -> FetchRequest {
     }
 }
 
-fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
+pub fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
     let records = Some(Records::Bytes(batch(b"a", 1_000)));
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic = match version {
@@ -64,11 +66,11 @@ fn produce(version: i16, topic: TopicId, acks: i16) -> ProduceRequest {
     ProduceRequest { acks, timeout_ms: 600_000, topic_data: vec![topic], ..Default::default() }
 }
 
-fn fetched(response: &FetchResponse) -> &PartitionData {
+pub fn fetched(response: &FetchResponse) -> &PartitionData {
     &response.responses[0].partitions[0]
 }
 
-fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
+pub fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
     &response.responses[0].partition_responses[0]
 }
 
@@ -155,6 +157,29 @@ async fn a_fetch_with_a_passed_epoch_is_told_the_epoch_of_now() {
     let response = stage.connection().ask(17, &request).await.unwrap();
     let fenced = ErrorCode::FencedLeaderEpoch as i16;
     assert_eq!(leader_of_fetch(&response), (fenced, ME, 1, Some("localhost")));
+}
+
+/// Once the image says who leads, the partition itself serves as that: a client that heard it is not turned
+/// away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_of_leaders_is_true() {
+    const PARTITIONS: i32 = 200;
+    let stage = Stage::new().await;
+    let topic = stage.create_topic(TOPIC, &[&[ME][..]; PARTITIONS as usize]).await;
+    for epoch in 1..=5 {
+        let again = |partition_id| PartitionChangeRecord {
+            partition_id,
+            topic_id: topic,
+            leader: ME,
+            ..Default::default()
+        };
+        stage.propose_all((0..PARTITIONS).map(again).map(MetadataRecord::PartitionChange)).await;
+        let published = stage.node.ctx.published.load();
+        let epoch_of =
+            |index| published.partition(TOPIC, PartitionIndex(index)).unwrap().view().replica.leader_epoch;
+        let behind: Vec<i32> = (0..PARTITIONS).filter(|index| epoch_of(*index).0 < epoch).collect();
+        assert!(behind.is_empty(), "these do not know yet: {behind:?}");
+    }
 }
 
 /// A follower's fetches count for its ISR, so only the registered incarnation is served (KIP-903).

@@ -1,13 +1,12 @@
-//! The inner parts of a broker, up to the point where it can join its cluster: data directory, metadata log,
-//! shards, controller, publisher.
+//! The inner parts of a broker, up to the point where it can join its cluster: metadata log, shards,
+//! controller, publisher.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use ottla_controller::controller::{IdSource, bootstrap_records};
-use ottla_log::{DataDir, DirOptions, Flusher, FoundPartition, Identity};
+use ottla_log::{DataDir, Flusher, FoundPartition};
 use ottla_quorum::{MetadataLog, Quorum};
 use ottla_settings::{BrokerSettings, key};
 use ottla_tasks::Tasks;
@@ -16,26 +15,21 @@ use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::checked::Metadata;
 use super::{FatalError, StartError};
 use crate::api;
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::context::{Context, Limits};
-use crate::controllers::{ControllerHandle, ControllerTask, Random};
+use crate::controllers::{ControllerHandle, ControllerTask, Random, Reached};
 use crate::coordinator::Coordinators;
+use crate::descriptors::Shares;
 use crate::door::Door;
 use crate::fetch::Sessions;
-use crate::metadata::{Applied, FoundPartitions, Inbox, Machine, Opener, Publisher, RecoveryProgress};
+use crate::metadata::{Applied, FoundPartitions, Opener, Publisher, RecoveryProgress};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::{ShardHandle, ShardSettings, Shards};
-
-/// The folder of the metadata log in the data directory. No partition's folder can have this name, because
-/// those end in a number.
-const METADATA_DIR: &str = "__cluster_metadata";
-
-/// Node id of a new data directory when none is set.
-const FIRST_NODE_ID: i32 = 1;
 
 /// Threads that flush. Disks serve many flushes at once far better than one after the other.
 const FLUSH_THREADS: usize = 16;
@@ -49,6 +43,8 @@ pub struct Node {
     pub tasks: Tasks,
     /// How far the metadata log is published.
     pub published: watch::Receiver<u64>,
+    /// How far its partitions are open, too.
+    open: watch::Receiver<u64>,
     /// Ends when the metadata log holds something that cannot be applied.
     pub publisher: Option<JoinHandle<FatalError>>,
 }
@@ -58,6 +54,7 @@ impl Node {
     pub async fn open(
         settings: &BrokerSettings,
         dir: DataDir,
+        metadata: Metadata,
         clock: Clock,
         progress: Arc<RecoveryProgress>,
         door: Door,
@@ -68,11 +65,9 @@ impl Node {
             settings.with("node.id", &id.to_string()).map_err(|e| StartError::Settings(e.to_string()))?;
         let settings = Arc::new(settings);
         let node = BrokerId(id);
-        let applied = Arc::new(ArcSwap::from_pointee(Applied::default()));
-        let inbox = Arc::new(Inbox::default());
-        let quorum = open_quorum(&settings, &dir, node, Machine::new(applied.clone(), inbox.clone())).await?;
-        let quorum = Arc::new(quorum);
-        let found = found_partitions(&dir, applied.load().index)?;
+        let Metadata { folder, applied, inbox } = metadata;
+        let quorum = Arc::new(folder.start().await?);
+        let found = found_partitions(&dir)?;
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let (controller, asked) = ControllerHandle::new();
         let coordinators = Arc::new(Coordinators::new(
@@ -115,81 +110,39 @@ impl Node {
             log: quorum.clone(),
             settings: settings.clone(),
             cluster_id: dir.meta().cluster_id.clone(),
+            open_max: Shares::now().partitions,
             clock: clock.clone(),
             applied,
-            // A created topic is usable when the answer leaves.
-            published: ready_index.clone(),
+            reached: Reached { published: published_index.clone(), open: ready_index.clone() },
             tasks: tasks.clone(),
         };
         tasks.part("the controller", task.run(asked));
         let desks = (published, controller, coordinators);
         let ctx = Arc::new(context((node, incarnation), settings, clock, desks, &dir, door));
-        Ok(Node { ctx, dir, quorum, shards, tasks, published: published_index, publisher: Some(publisher) })
+        Ok(Node {
+            ctx,
+            dir,
+            quorum,
+            shards,
+            tasks,
+            published: published_index,
+            open: ready_index,
+            publisher: Some(publisher),
+        })
     }
 }
 
-/// Opens the data directory. A new one gets a cluster id and, if none is set, a node id.
-pub async fn open_data_dir(settings: &BrokerSettings) -> Result<DataDir, StartError> {
-    let dirs = settings.log_dirs();
-    let [dir] = dirs.as_slice() else {
-        return Err(StartError::Settings(format!(
-            "log.dirs names {} directories, and exactly one is served so far: put them together with LVM or RAID",
-            dirs.len()
-        )));
-    };
-    let (path, node_id) = (PathBuf::from(dir), settings.node_id().map(|id| id.0));
-    let reserve_bytes = settings.read(key::LOG_DIR_RESERVE_BYTES) as u64;
-    let options = DirOptions { reserve_bytes, ..DirOptions::default() };
-    let opened = tokio::task::spawn_blocking(move || {
-        let known = DataDir::open_with(&path, &Identity { node_id, cluster_id: None }, options.clone());
-        match known {
-            Err(ottla_log::OpenError::NoIdentity { .. }) => {
-                let cluster_id = Some(Random.uuid().to_string());
-                let node_id = node_id.or(Some(FIRST_NODE_ID));
-                DataDir::open_with(&path, &Identity { node_id, cluster_id }, options)
-            }
-            known => known,
-        }
-    });
-    match opened.await {
-        Ok(opened) => Ok(opened?),
-        Err(error) => Err(StartError::Io { doing: "open the data directory".into(), error: error.into() }),
+impl Node {
+    /// Waits until every partition of the image that is published now is open.
+    pub async fn opened(&self) -> Result<(), StartError> {
+        wait_for(self.open.clone(), self.ctx.published.load().index).await
     }
 }
 
-async fn open_quorum(
-    settings: &BrokerSettings,
-    dir: &DataDir,
-    node: BrokerId,
-    machine: Machine,
-) -> Result<Quorum, StartError> {
-    let snapshot_bytes = settings.read(key::METADATA_LOG_MAX_RECORD_BYTES_BETWEEN_SNAPSHOTS);
-    let defaults = ottla_quorum::Settings::default();
-    let quorum = ottla_quorum::Settings {
-        cluster_id: Some(dir.meta().cluster_id.clone()),
-        snapshot_bytes: u64::try_from(snapshot_bytes).unwrap_or(defaults.snapshot_bytes),
-        ..defaults
-    };
-    Ok(Quorum::start(dir.path().join(METADATA_DIR), node, quorum, machine).await?)
-}
-
-/// The partitions that have folders. With an empty metadata log they belong to another program.
-fn found_partitions(dir: &DataDir, applied_index: u64) -> Result<Vec<FoundPartition>, StartError> {
-    let found = dir.partitions().map_err(|error| StartError::Io { doing: list_of(dir.path()), error })?;
-    if applied_index == 0
-        && let Some(first) = found.first()
-    {
-        return Err(StartError::ForeignPartitions {
-            dir: dir.path().to_owned(),
-            count: found.len(),
-            example: format!("{}-{}", first.topic, first.partition),
-        });
-    }
-    Ok(found)
-}
-
-fn list_of(path: &Path) -> String {
-    format!("list the partitions in {}", path.display())
+/// The partitions that have folders.
+fn found_partitions(dir: &DataDir) -> Result<Vec<FoundPartition>, StartError> {
+    let doing = || format!("list the partitions in {}", dir.path().display());
+    dir.partitions().map_err(|error| StartError::Io { doing: doing(), error })
 }
 
 fn start_shards(

@@ -2,6 +2,7 @@
 //! of its cluster are only records in the metadata log.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use ottla_controller::image::Endpoint;
 use ottla_log::{DataDir, DirOptions, Disk, Identity, MemDisk};
 use ottla_net::{
-    CloseReason, ConnectionId, Frame, Part, Peer, Principal, Response, Responses, SecurityProtocol, Service,
+    CloseReason, ConnectionId, Frame, Listener, NetSettings, Part, Peer, Plain, Principal, Response,
+    Responses, SecurityProtocol, Server, Service,
 };
 use ottla_quorum::MetadataLog;
 use ottla_settings::BrokerSettings;
@@ -24,12 +26,14 @@ use ottla_wire::messages::{
 };
 use ottla_wire::primitives::{Message, Reader, Request, encode_to_bytes};
 use ottla_wire::protocol::{ApiKey, request_header_version, response_header_version};
-use ottla_wire::{Timestamp, TopicId, Uuid};
+use ottla_wire::{BrokerId, Timestamp, TopicId, Uuid};
 
+use super::checked::Metadata;
 use super::claims::Claims;
 use super::node::Node;
 use super::registration::Membership;
 use crate::clock::Clock;
+use crate::controllers::ControllerHandle;
 use crate::door::{Door, Session};
 use crate::metadata::RecoveryProgress;
 use crate::service::KafkaService;
@@ -60,15 +64,20 @@ impl Stage {
 
     /// Like [`Stage::new`], with a door of the test's own.
     pub async fn behind(door: Door) -> Stage {
+        let stage = Stage::unknown(door).await;
+        stage.join().await;
+        stage
+    }
+
+    /// As [`Stage::behind`], and its cluster does not know the broker yet.
+    pub async fn unknown(door: Door) -> Stage {
         let metadata = tempfile::tempdir().unwrap();
         let disk = MemDisk::new();
         // The metadata log has a disk of its own: its folder is a real one of the same name.
         let above: Vec<_> =
             metadata.path().ancestors().skip(1).filter(|folder| folder.parent().is_some()).collect();
         above.iter().rev().for_each(|folder| disk.create_dir(folder).unwrap());
-        let stage = Stage::open_behind(door, disk, metadata).await;
-        stage.join().await;
-        stage
+        Stage::open_behind(door, disk, metadata).await
     }
 
     /// A broker that is not registered yet.
@@ -78,7 +87,14 @@ impl Stage {
 
     async fn open_behind(door: Door, disk: MemDisk, metadata: tempfile::TempDir) -> Stage {
         // Brokers that exist only as records send no heartbeats and must not be fenced for it.
-        let settings = [("node.id", "1"), ("broker.session.timeout.ms", "3600000")];
+        let settings = [
+            ("node.id", "1"),
+            ("broker.session.timeout.ms", "3600000"),
+            ("offsets.topic.num.partitions", "1"),
+            ("transaction.state.log.num.partitions", "1"),
+            ("group.initial.rebalance.delay.ms", "0"),
+            ("group.min.session.timeout.ms", "1"),
+        ];
         let settings = BrokerSettings::from_pairs(settings).unwrap();
         let options = DirOptions {
             disk: Arc::new(disk.clone()),
@@ -89,8 +105,21 @@ impl Stage {
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();
         let progress = Arc::new(RecoveryProgress::default());
-        let node = Node::open(&settings, dir, Clock::start(), progress, door, Tasks::default());
+        let meta = dir.meta();
+        let (node, cluster_id) = (BrokerId(meta.node_id), meta.cluster_id.clone());
+        let log = Metadata::check(&settings, metadata.path(), node, cluster_id).await.unwrap();
+        let node = Node::open(&settings, dir, log, Clock::start(), progress, door, Tasks::default());
         let node = tokio::time::timeout(PATIENCE, node).await.expect("it opens").unwrap();
+        let service = KafkaService::new(node.ctx.clone());
+        Stage { node, disk, service, metadata }
+    }
+
+    /// From now on, whoever asks for the controller here hears that another node is it.
+    pub fn without_controller(self) -> Stage {
+        let Stage { mut node, disk, service, metadata } = self;
+        drop(service);
+        let ctx = Arc::get_mut(&mut node.ctx).expect("nobody is served");
+        ctx.controller = ControllerHandle::elsewhere();
         let service = KafkaService::new(node.ctx.clone());
         Stage { node, disk, service, metadata }
     }
@@ -104,6 +133,7 @@ impl Stage {
         let joined = Membership::join(ctx, vec![endpoint], vec![directory], claims.previous_epoch);
         let joined = tokio::time::timeout(PATIENCE, joined).await.expect("it joins").unwrap();
         claims.renew(&self.node.dir, joined.epoch()).await.unwrap();
+        tokio::time::timeout(PATIENCE, self.node.opened()).await.expect("it opens").unwrap();
     }
 
     /// Closes all logs and ends the broker. Returns the parts that survive it.
@@ -188,10 +218,26 @@ impl Stage {
 
     /// Writes a record to the metadata log, and waits until it is published.
     pub async fn propose(&self, record: MetadataRecord) {
-        let index = self.node.quorum.propose(vec![record.to_frame().unwrap()]).await.unwrap();
+        self.propose_all([record]).await;
+    }
+
+    /// As [`Stage::propose`], in one entry.
+    pub async fn propose_all(&self, records: impl IntoIterator<Item = MetadataRecord>) {
+        let frames = records.into_iter().map(|record| record.to_frame().unwrap()).collect();
+        let index = self.node.quorum.propose(frames).await.unwrap();
         let mut published = self.node.published.clone();
         let published = published.wait_for(|at| *at >= index);
         tokio::time::timeout(PATIENCE, published).await.expect("it is published").unwrap();
+    }
+
+    /// Serves clients by real sockets for as long as the server is kept.
+    pub fn listen(&self) -> (Server, SocketAddr) {
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = Listener::bind(LISTENER, SecurityProtocol::Plaintext, any, 16).unwrap();
+        let addr = listener.addr();
+        let mut server = Server::new(NetSettings::default(), self.node.tasks.clone());
+        server.serve(Arc::new(self.service.clone()), listener, Arc::new(Plain));
+        (server, addr)
     }
 
     pub fn connection(&self) -> Connection {
@@ -236,15 +282,35 @@ impl Connection {
         version: i16,
         request: &R,
     ) -> Result<Vec<Response>, CloseReason> {
+        self.send_body(R::KEY, version, &encode_to_bytes(request, version).unwrap()).await
+    }
+
+    /// As [`Connection::ask`], of any API: the body of the answer, if there is one.
+    pub async fn exchange(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Option<Bytes>, CloseReason> {
+        let responses = self.send_body(key, version, body).await?;
+        let response = responses.first().filter(|response| response.framed != Some(0));
+        Ok(response.map(|response| body_of(key, version, response)))
+    }
+
+    async fn send_body(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Vec<Response>, CloseReason> {
         let header = RequestHeader {
-            request_api_key: R::KEY.code(),
+            request_api_key: key.code(),
             request_api_version: version,
             correlation_id: 7,
             client_id: None,
         };
-        let header = encode_to_bytes(&header, request_header_version(R::KEY, version)).unwrap();
-        let frame = [header, encode_to_bytes(request, version).unwrap()].concat();
-        let mut frames = VecDeque::from([Frame::unmetered(frame.into())]);
+        let header = encode_to_bytes(&header, request_header_version(key, version)).unwrap();
+        let mut frames = VecDeque::from([Frame::unmetered([&header[..], body].concat().into())]);
         match self.service.serve(&mut self.session, &mut frames).await? {
             Responses::Ready(responses) => Ok(responses),
             Responses::Later(later) => later.await,
@@ -253,6 +319,14 @@ impl Connection {
 }
 
 fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
+    let mut reader = Reader::new(body_of(key, version, response));
+    let response = R::decode(&mut reader, version).unwrap();
+    reader.finish(key.name()).unwrap();
+    response
+}
+
+/// What follows the header of a response.
+fn body_of(key: ApiKey, version: i16, response: &Response) -> Bytes {
     let mut bytes = Vec::new();
     for part in &response.parts {
         match part {
@@ -262,11 +336,10 @@ fn read<R: Message>(key: ApiKey, version: i16, response: &Response) -> R {
     }
     // Each response of a run comes with its length.
     let start = if response.framed.is_some() { 4 } else { 0 };
-    let mut reader = Reader::new(Bytes::from(bytes).slice(start..));
+    let bytes = Bytes::from(bytes).slice(start..);
+    let mut reader = Reader::new(bytes.clone());
     ResponseHeader::decode(&mut reader, response_header_version(key, version)).unwrap();
-    let response = R::decode(&mut reader, version).unwrap();
-    reader.finish(key.name()).unwrap();
-    response
+    bytes.slice(bytes.len() - reader.remaining()..)
 }
 
 /// A batch of one record.

@@ -19,6 +19,7 @@ use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::{mpsc, oneshot};
 
+pub use round::Reached;
 pub use task::ControllerTask;
 
 /// The most requests in the controller's queue. Callers wait for room.
@@ -92,6 +93,18 @@ impl ControllerHandle {
     pub fn new() -> (ControllerHandle, mpsc::Receiver<QueuedRequest>) {
         let (queue, asked) = mpsc::channel(QUEUE_LEN);
         (ControllerHandle { queue }, asked)
+    }
+
+    /// Of a controller that is another node.
+    #[cfg(test)]
+    pub fn elsewhere() -> ControllerHandle {
+        let (handle, mut asked) = ControllerHandle::new();
+        tokio::spawn(async move {
+            while let Some(asked) = asked.recv().await {
+                asked.refuse(AskError::NotController { leader: Some(BrokerId(2)) });
+            }
+        });
+        handle
     }
 
     /// Sends a request and waits until its answer is true on this broker.

@@ -24,9 +24,20 @@ pub(super) struct Round {
     replies: Vec<Reply>,
 }
 
+/// How far this broker has made the metadata log true.
+#[derive(Clone)]
+pub struct Reached {
+    /// The index of the image that is published.
+    pub published: watch::Receiver<u64>,
+    /// The index up to which the files of partitions are opened, or removed.
+    pub open: watch::Receiver<u64>,
+}
+
 /// The answer to a request, sent once this number of entries is applied.
 pub(super) struct Reply {
     after_entries: usize,
+    /// It says that partitions can be used, or are gone.
+    after_files: bool,
     result: Result<Response, AskError>,
 }
 
@@ -70,8 +81,12 @@ impl Round {
     }
 
     /// Adds the answer to the next request. It is sent when everything decided so far is applied.
-    pub(super) fn reply(&mut self, result: Result<Response, AskError>) {
-        self.replies.push(Reply { after_entries: self.entries.count(), result });
+    pub(super) fn reply(&mut self, request: &Request, result: Result<Response, AskError>) {
+        let after_files = matches!(
+            request,
+            Request::CreateTopics(_) | Request::CreatePartitions(_) | Request::DeleteTopics(_)
+        );
+        self.replies.push(Reply { after_entries: self.entries.count(), after_files, result });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,20 +117,18 @@ impl Replies {
     }
 
     /// Sends the replies whose entries are applied, once those are published.
-    pub(super) fn send(&mut self, published: &watch::Receiver<u64>, tasks: &Tasks) {
+    pub(super) fn send(&mut self, reached: &Reached, tasks: &Tasks) {
         let due = self.waiting.partition_point(|(_, reply)| reply.after_entries <= self.entries);
         if due == 0 {
             return;
         }
-        let due: Vec<(Waiter, Reply)> = self.waiting.drain(..due).collect();
-        let (mut published, index) = (published.clone(), self.index);
-        tasks.errand("answers of the controller", async move {
-            let there = published.wait_for(|at| *at >= index).await.is_ok();
-            for (waiter, reply) in due {
-                // An error means that the caller has stopped waiting.
-                let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
+        let due = self.waiting.drain(..due);
+        let (after_files, at_once): (Vec<_>, Vec<_>) = due.partition(|(_, reply)| reply.after_files);
+        for (replies, reached) in [(at_once, &reached.published), (after_files, &reached.open)] {
+            if !replies.is_empty() {
+                tasks.errand("answers of the controller", send_at(replies, self.index, reached.clone()));
             }
-        });
+        }
     }
 
     /// Refuses all requests that still wait. If a part of the round is logged, none of them may be told that
@@ -128,6 +141,15 @@ impl Replies {
         for (waiter, _) in self.waiting {
             let _gone = waiter.send(Err(error.clone()));
         }
+    }
+}
+
+/// Sends replies once `reached` is at `index`.
+async fn send_at(replies: Vec<(Waiter, Reply)>, index: u64, mut reached: watch::Receiver<u64>) {
+    let there = reached.wait_for(|at| *at >= index).await.is_ok();
+    for (waiter, reply) in replies {
+        // Nobody to hear it has stopped waiting.
+        let _gone = waiter.send(if there { reply.result } else { Err(AskError::Stopping) });
     }
 }
 

@@ -3,7 +3,7 @@
 //! A node that does not lead knows nothing for sure and answers nothing. A core's memory ends with its
 //! leadership, and also when the outcome of a proposal is unknown. The next core begins once the outcome is
 //! known, and completes decisions that were only half logged. An answer leaves when its records are applied
-//! and published here. So a topic is usable when its creation is answered.
+//! and published here. The answer to a creation also waits for files, so the topic is usable by then.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use ottla_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::round::Round;
+use super::round::{Reached, Round};
 use super::{AskError, QueuedRequest, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
@@ -35,11 +35,12 @@ pub struct ControllerTask<L> {
     pub log: Arc<L>,
     pub settings: Arc<BrokerSettings>,
     pub cluster_id: String,
+    /// Partitions that this node can keep open.
+    pub open_max: usize,
     pub clock: Clock,
     /// The image according to the metadata log, and its index.
     pub applied: Arc<arc_swap::ArcSwap<Applied>>,
-    /// The index of the published image.
-    pub published: watch::Receiver<u64>,
+    pub reached: Reached,
     pub tasks: Tasks,
 }
 
@@ -128,6 +129,7 @@ impl<L: MetadataLog> ControllerTask<L> {
             image: round.image(),
             settings: &self.settings,
             cluster_id: &self.cluster_id,
+            open_max: self.open_max,
             next_offset: round.next_offset(),
             image_offset: round.image_offset(),
             ids,
@@ -215,7 +217,7 @@ impl<L: MetadataLog> Term<'_, L> {
             }
             let outcome = self.core.handle(&mut self.task.call(&round, &mut Random), request);
             let added = round.add(&outcome);
-            round.reply(added.map(|()| outcome.response));
+            round.reply(request, added.map(|()| outcome.response));
             taken += 1;
         }
         self.make_true(round, waiting.drain(..taken).map(|asked| asked.answer)).await
@@ -246,7 +248,7 @@ impl<L: MetadataLog> Term<'_, L> {
     /// published.
     async fn make_true(&mut self, round: Round, waiters: impl Iterator<Item = Waiter>) -> Result<(), Ended> {
         let (entries, mut replies) = round.finish(waiters);
-        replies.send(&self.task.published, &self.task.tasks);
+        replies.send(&self.task.reached, &self.task.tasks);
         for entry in entries {
             match self.log(entry).await {
                 Ok(index) => replies.applied(index),
@@ -256,7 +258,7 @@ impl<L: MetadataLog> Term<'_, L> {
                     return Err(Ended::Unsure);
                 }
             }
-            replies.send(&self.task.published, &self.task.tasks);
+            replies.send(&self.task.reached, &self.task.tasks);
         }
         Ok(())
     }

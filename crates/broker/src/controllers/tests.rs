@@ -1,6 +1,7 @@
 //! The controller's task on a metadata log that tests control.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,15 +15,15 @@ use ottla_tasks::Tasks;
 use ottla_wire::messages::broker_registration_request::Feature as SupportedFeature;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreateTopicsRequest, CreateTopicsResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest, CreateTopicsResponse,
 };
 use ottla_wire::primitives::Str;
 use ottla_wire::protocol::ErrorCode;
 use ottla_wire::{BrokerId, Uuid};
 use tokio::sync::watch;
 
-use super::{AskError, ControllerHandle, ControllerTask};
+use super::{AskError, ControllerHandle, ControllerTask, Reached};
 use crate::clock::Clock;
 use crate::metadata::{Applied, Inbox, Machine};
 
@@ -45,6 +46,8 @@ enum Fate {
 struct FakeLog {
     leadership: watch::Sender<Leadership>,
     published: watch::Sender<u64>,
+    /// How far files are opened and removed.
+    open: watch::Sender<u64>,
     held: Mutex<Held>,
 }
 
@@ -55,6 +58,8 @@ struct Held {
     late: Vec<Vec<Bytes>>,
     /// The size in bytes of each applied proposal.
     sizes: Vec<usize>,
+    /// No file is opened or removed.
+    stuck: bool,
 }
 
 impl FakeLog {
@@ -86,6 +91,9 @@ impl FakeLog {
             held.machine.apply(index, records);
         }
         self.published.send_replace(held.index);
+        if !held.stuck {
+            self.open.send_replace(held.index);
+        }
         if fate == Fate::AppliedLast {
             self.lead(epoch + 1, 2);
         }
@@ -130,8 +138,16 @@ impl World {
         let machine = Machine::new(applied.clone(), Arc::new(Inbox::default()));
         let (leadership, _) = watch::channel(Leadership::default());
         let (published, published_index) = watch::channel(0);
-        let held = Held { machine, index: 0, fates: VecDeque::new(), late: Vec::new(), sizes: Vec::new() };
-        let log = Arc::new(FakeLog { leadership, published, held: Mutex::new(held) });
+        let (open, open_index) = watch::channel(0);
+        let held = Held {
+            machine,
+            index: 0,
+            fates: VecDeque::new(),
+            late: Vec::new(),
+            sizes: Vec::new(),
+            stuck: false,
+        };
+        let log = Arc::new(FakeLog { leadership, published, open, held: Mutex::new(held) });
         log.lead(1, 1);
         let frames = bootstrap_records(&settings).iter().map(|record| record.to_frame().unwrap()).collect();
         log.decide(1, frames).unwrap();
@@ -140,9 +156,10 @@ impl World {
             log: log.clone(),
             settings: Arc::new(settings),
             cluster_id: CLUSTER.to_owned(),
+            open_max: usize::MAX,
             clock: Clock::start(),
             applied: applied.clone(),
-            published: published_index,
+            reached: Reached { published: published_index, open: open_index },
             tasks: Tasks::default(),
         };
         tokio::spawn(task.run(asked));
@@ -236,6 +253,37 @@ async fn who_does_not_lead_answers_nothing() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.create("t", 1, 1).await, Ok(ErrorCode::None));
+}
+
+/// Whoever creates a topic uses it next; whoever is only heard must not be missed because a disk is slow.
+#[tokio::test]
+async fn only_what_is_said_of_topics_waits_for_their_files() {
+    let world = World::start(&[]);
+    world.join(&[1]).await;
+    world.log.held.lock().unwrap().stuck = true;
+    let (controller, topics) = (&world.controller, async || world.create("t", 1, 1).await);
+    let created = async {
+        let mut created = pin!(topics());
+        let mut beats = 0;
+        // The answers to requests that came later show that this one is decided, and waits.
+        while beats < 100 {
+            tokio::select! {
+                biased;
+                created = &mut created => panic!("its files are not open: {created:?}"),
+                beat = world.heartbeat(1, false) => assert!(!beat.unwrap().is_fenced),
+            }
+            beats += 1;
+        }
+        // These change the metadata log behind the topic.
+        assert_eq!(world.register(2, 1).await, Ok(0));
+        let request = AllocateProducerIdsRequest { broker_id: 2, ..Default::default() };
+        let allocated: Result<AllocateProducerIdsResponse, _> = within(controller.ask(request)).await;
+        assert!(allocated.is_ok());
+        let index = world.applied.load().index;
+        world.log.open.send_replace(index);
+        created.await
+    };
+    assert_eq!(created.await, Ok(ErrorCode::None));
 }
 
 /// A controller's memory of brokers may be outdated when the same node leads again.

@@ -101,14 +101,14 @@ impl Session {
         if self.may(door, operation, resource) { Ok(()) } else { Err(resource.refusal()) }
     }
 
-    /// How long the client must wait after a request that took this long.
-    pub fn charge(&self, door: &Door, key: ApiKey, took: Duration) -> Duration {
+    /// How long the client must wait after a request that took this long and moved so many bytes of records.
+    pub fn charge(&self, door: &Door, key: ApiKey, took: Duration, bytes: usize) -> Duration {
         let Some(who) = self.requester() else { return Duration::ZERO };
-        let charge = Charge { who, client_id: self.client_id.as_deref(), key, took };
+        let charge = Charge { who, client_id: self.client_id.as_deref(), key, took, bytes };
         let wait = door.quotas.charge(&charge);
         if !wait.is_zero() {
-            let Charge { who: Requester { principal, host }, client_id, key, took } = charge;
-            tracing::debug!(%principal, host, client_id, api = %key, ?took, ?wait, "throttled");
+            let Charge { who: Requester { principal, host }, client_id, key, took, bytes } = charge;
+            tracing::debug!(%principal, host, client_id, api = %key, ?took, bytes, ?wait, "throttled");
         }
         wait
     }

@@ -18,6 +18,8 @@ pub struct Charge<'a> {
     /// The time from its arrival to its answer. A Produce is charged before its appends are awaited, because
     /// those cost disks instead of threads.
     pub took: Duration,
+    /// Of records: what a Produce brings, and what a Fetch takes along. Other requests have none.
+    pub bytes: usize,
 }
 
 /// Decides how long clients wait. Called once for each request, so an implementation MUST neither wait nor

@@ -30,6 +30,7 @@ pub fn net(metrics: &NetMetrics) -> NetFacts {
         connections_accepted: read(&metrics.connections_accepted),
         connections_closed: metrics.closed().collect(),
         connections_refused_per_ip: read(&metrics.connections_refused_per_ip),
+        connections_refused_descriptors: read(&metrics.connections_refused_descriptors),
         accept_waits_connections: read(&metrics.accept_waits_connections),
         accept_waits_rate: read(&metrics.accept_waits_rate),
         accept_errors: read(&metrics.accept_errors),

@@ -42,6 +42,11 @@ impl Inbox {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Why the log cannot be applied, if what was left and not taken yet says so.
+    fn broken(&self) -> Option<String> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
+    }
+
     fn leave(&self, note: impl FnOnce(&mut News)) {
         note(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
         self.came.notify_one();
@@ -89,6 +94,17 @@ impl StateMachine for Machine {
         self.take(self.applied.load().image.clone(), index, records, false);
     }
 
+    fn check(&self, proposals: &mut dyn Iterator<Item = Vec<Bytes>>) -> Result<(), String> {
+        if let Some(why) = self.inbox.broken() {
+            return Err(why);
+        }
+        let mut image = self.applied.load().image.clone();
+        for frames in proposals {
+            image = image.apply_all(&read(frames)?).map_err(|error| error.to_string())?.0;
+        }
+        Ok(())
+    }
+
     fn snapshot(&self) -> Vec<Bytes> {
         let records = self.applied.load().image.to_records();
         let frames: Result<Vec<Bytes>, _> = records.iter().map(MetadataRecord::to_frame).collect();
@@ -106,4 +122,20 @@ impl StateMachine for Machine {
 fn read(frames: Vec<Bytes>) -> Result<Vec<MetadataRecord>, String> {
     let read = |frame| MetadataRecord::from_frame(frame).map_err(|error| error.to_string());
     frames.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a later release has written is found before anything is applied.
+    #[test]
+    fn what_is_not_understood_is_found_by_looking() {
+        let mut machine = Machine::new(Arc::default(), Arc::default());
+        let unknown = || vec![Bytes::from_static(b"\x01\xff\x7f\0")];
+        assert_eq!(machine.check(&mut [Vec::new()].into_iter()), Ok(()));
+        assert!(machine.check(&mut [Vec::new(), unknown()].into_iter()).is_err());
+        machine.restore(1, unknown());
+        assert!(machine.check(&mut std::iter::empty()).is_err(), "a snapshot is looked at, too");
+    }
 }

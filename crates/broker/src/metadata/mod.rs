@@ -6,9 +6,11 @@
 //! - [`holdings`]: the partitions that this broker holds, and the pending work on them: a pure core.
 //! - [`job`]: the work on their files, beside the publisher.
 //! - [`open`]: one partition from its folder to its driver.
+//! - [`internal`]: what the log says of changes to internal topics.
 //! - [`without_effect`]: logs settings that do nothing.
 
 mod holdings;
+mod internal;
 mod job;
 mod machine;
 mod open;

@@ -25,7 +25,7 @@ use super::holdings::{Holdings, PartitionId};
 use super::job::{self, Progress};
 use super::machine::{Inbox, News};
 use super::open::{OpenedPartition, Opener, log_config, replica_config, warn_of_compaction};
-use super::without_effect;
+use super::{internal, without_effect};
 use crate::broker::FatalError;
 use crate::coordinator::{Coordinators, World};
 use crate::partition::PartitionHandle;
@@ -107,6 +107,7 @@ impl Publishing {
         let (image, mut delta) =
             base.apply_all(&news.records).map_err(|e| FatalError::Metadata(e.to_string()))?;
         without_effect::warn(&base, &image, &delta);
+        internal::warn(&base, &image, &delta);
         if news.restart {
             let gone = before.image.topics().filter(|topic| image.topic_by_id(topic.id).is_none());
             delta.topics_deleted.extend(gone.map(|topic| (topic.id, topic.name.clone())));

@@ -57,6 +57,8 @@ struct Shard {
     coordinators: BTreeSet<PartitionKey>,
     /// Partitions with work left for the next turn.
     again: Vec<PartitionKey>,
+    /// Who waits for the end of the turn.
+    barriers: Vec<oneshot::Sender<()>>,
     /// When to tell coordinators that time has passed.
     due: BTreeSet<(Instant, PartitionKey)>,
     /// Partitions with waiting requests, whose deadlines are checked more often.
@@ -80,6 +82,7 @@ pub async fn run(mut mail: mpsc::Receiver<Mail>, settings: ShardSettings) {
         touched: Vec::new(),
         coordinators: BTreeSet::new(),
         again: Vec::new(),
+        barriers: Vec::new(),
         due: BTreeSet::new(),
         waiting: BTreeSet::new(),
         flushed,
@@ -122,6 +125,10 @@ impl Shard {
         }
         self.tick(turn);
         self.end(turn);
+        // What was sent before them is to be seen by now.
+        for passed in self.barriers.drain(..) {
+            let _gone = passed.send(());
+        }
         stopping
     }
 
@@ -183,9 +190,7 @@ impl Shard {
                 let _gone = reply.send(partition.producers());
             }),
             Mail::Retire { partition, fate, done } => self.retire(turn, partition, fate, done),
-            Mail::Barrier(passed) => {
-                let _gone = passed.send(());
-            }
+            Mail::Barrier(passed) => self.barriers.push(passed),
             Mail::Stop(_) => unreachable!("the turn takes it out"),
         }
     }

@@ -288,6 +288,13 @@ pub(super) fn limit(
         );
         return Err(Failure::new(ErrorCode::PolicyViolation, why));
     }
+    if call.image.brokers.len() == 1 && present.saturating_add(new) > call.open_max {
+        let why = format!(
+            "The broker has file descriptors for {} partitions; it has {present}, and {new} more were asked for: raise its limit (ulimit -n, LimitNOFILE) and restart it.",
+            call.open_max
+        );
+        return Err(Failure::new(ErrorCode::PolicyViolation, why));
+    }
     Ok(())
 }
 

@@ -72,6 +72,8 @@ pub struct Call<'a> {
     /// What this node was started with; dynamic settings are taken from the image.
     pub settings: &'a BrokerSettings,
     pub cluster_id: &'a str,
+    /// Partitions that this node can keep open. Counts while it is the only broker: the others do not say.
+    pub open_max: usize,
     /// The metadata-log offset that the first record of the decision will have at least. It becomes the epoch
     /// of a broker that registers.
     pub next_offset: i64,

@@ -102,6 +102,29 @@ fn partitions_that_a_topic_gets_at_once() {
     expect(response.results[0].error_code, ErrorCode::PolicyViolation, &response);
 }
 
+/// A broker that cannot open the files of more partitions does not get them. Of others nobody knows.
+#[test]
+fn descriptors_bound_the_partitions_of_a_broker_alone() {
+    let mut alone = World::new(1);
+    alone.create(topic("t", 10_000, 1, &[]));
+    let response = alone.create(topic("u", 5_001, 1, &[]));
+    let result = &response.topics[0];
+    expect(result.error_code, ErrorCode::PolicyViolation, result);
+    assert!(result.error_message.as_deref().unwrap_or_default().contains("ulimit -n"), "{result:?}");
+    expect(
+        alone.create(topic("u", 5_000, 1, &[])).topics[0].error_code,
+        ErrorCode::None,
+        "what there is room for",
+    );
+    let topics = vec![CreatePartitionsTopic { name: "u".into(), count: 5_001, assignments: None }];
+    let response: CreatePartitionsResponse =
+        alone.ask(CreatePartitionsRequest { topics, ..Default::default() });
+    expect(response.results[0].error_code, ErrorCode::PolicyViolation, &response);
+    let mut two = World::new(2);
+    two.create(topic("t", 10_000, 1, &[]));
+    expect(two.create(topic("u", 5_001, 1, &[])).topics[0].error_code, ErrorCode::None, "two brokers");
+}
+
 /// The folder of each partition has a name that file systems take: 255 bytes with the partition's number.
 #[test]
 fn partitions_whose_folders_have_too_long_a_name() {

@@ -256,6 +256,9 @@ impl World {
     }
 }
 
+/// Partitions that a broker has descriptors for.
+pub const OPEN_MAX: usize = 15_000;
+
 fn call<'a>(
     image: &'a Image,
     settings: &'a BrokerSettings,
@@ -263,8 +266,8 @@ fn call<'a>(
     next_offset: i64,
     ids: &'a mut Ids,
 ) -> Call<'a> {
-    let image_offset = next_offset - 1;
-    Call { now, wall: Timestamp(0), image, settings, cluster_id: CLUSTER, next_offset, image_offset, ids }
+    let (image_offset, cluster_id, open_max) = (next_offset - 1, CLUSTER, OPEN_MAX);
+    Call { now, wall: Timestamp(0), image, settings, cluster_id, open_max, next_offset, image_offset, ids }
 }
 
 pub fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> CreatableTopic {

@@ -103,6 +103,7 @@ fn net(text: &mut Text, net: &NetFacts) {
         text.sample(&f::CONNECTIONS_CLOSED, "", &[("reason", reason)], count);
     }
     text.one(&f::CONNECTIONS_REFUSED_PER_IP, net.connections_refused_per_ip);
+    text.one(&f::CONNECTIONS_REFUSED_DESCRIPTORS, net.connections_refused_descriptors);
     text.one(&f::ACCEPT_WAITS_CONNECTIONS, net.accept_waits_connections);
     text.one(&f::ACCEPT_WAITS_RATE, net.accept_waits_rate);
     text.one(&f::ACCEPT_ERRORS, net.accept_errors);

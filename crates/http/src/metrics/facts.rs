@@ -64,6 +64,7 @@ pub struct NetFacts {
     /// Connections that have ended, by reason.
     pub connections_closed: Vec<(&'static str, u64)>,
     pub connections_refused_per_ip: u64,
+    pub connections_refused_descriptors: u64,
     pub accept_waits_connections: u64,
     pub accept_waits_rate: u64,
     pub accept_errors: u64,

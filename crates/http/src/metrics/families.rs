@@ -64,6 +64,7 @@ families! {
     CONNECTIONS_ACCEPTED = Counter "ottla_connections_accepted_total" "Client connections that were accepted.";
     CONNECTIONS_CLOSED = Counter "ottla_connections_closed_total" "Client connections that have ended; labels: reason.";
     CONNECTIONS_REFUSED_PER_IP = Counter "ottla_connections_refused_per_ip_total" "Connections closed at once because of max.connections.per.ip.";
+    CONNECTIONS_REFUSED_DESCRIPTORS = Counter "ottla_connections_refused_descriptors_total" "Connections closed at once because the file descriptors that are left are for files.";
     ACCEPT_WAITS_CONNECTIONS = Counter "ottla_accept_waits_connections_total" "Times that accepting waited because of max.connections.";
     ACCEPT_WAITS_RATE = Counter "ottla_accept_waits_rate_total" "Times that accepting waited because of max.connection.creation.rate.";
     ACCEPT_ERRORS = Counter "ottla_accept_errors_total" "Times that a connection could not be accepted.";

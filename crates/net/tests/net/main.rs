@@ -6,6 +6,7 @@ mod end;
 mod files;
 mod frames;
 mod handshake;
+mod honest;
 mod limits;
 mod silent;
 mod stage;

@@ -111,9 +111,10 @@ impl From<StartError> for Failure {
         let exit = match &error {
             StartError::Settings(_) => Exit::Usage,
             // The metadata log is a folder of the data directory.
-            StartError::DataDir(_) | StartError::ForeignPartitions { .. } | StartError::Quorum(_) => {
-                Exit::DataDirectory
-            }
+            StartError::DataDir(_)
+            | StartError::Kafkas { .. }
+            | StartError::ForeignPartitions { .. }
+            | StartError::Quorum(_) => Exit::DataDirectory,
             StartError::Bind(_) | StartError::BindMetrics { .. } => Exit::Address,
             StartError::Join(_) | StartError::Io { .. } => Exit::Failed,
         };

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use ottla_settings::{BrokerSettings, ConfigError, host_and_port, parse_properties};
+use ottla_settings::{BrokerSettings, ConfigError, brackets, host_and_port, parse_properties};
 
 use super::args::StartArgs;
 use crate::exit::Failure;
@@ -116,7 +116,8 @@ fn checked<'a>(flag: &str, address: &'a str) -> Result<&'a str, Failure> {
     match host_and_port(address) {
         Some(_) => Ok(address),
         None => Err(Failure::usage(format!(
-            "{flag} cannot be \"{address}\": it must be HOST:PORT, such as 127.0.0.1:9092"
+            "{flag} cannot be \"{address}\": it must be HOST:PORT, such as 127.0.0.1:9092{}",
+            brackets(address)
         ))),
     }
 }
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_who_said_it() {
-        let cases: [(&[&str], &str, &str); 8] = [
+        let cases: [(&[&str], &str, &str); 11] = [
             (&["--set", "num.partitons=3"], "", "num.partitons (did you mean num.partitions?) (--set)"),
             (
                 &[],
@@ -207,6 +208,13 @@ mod tests {
                 "Invalid value many for configuration num.partitions: Not a int (server.properties)",
             ),
             (&["--listen", "9092"], "", "--listen cannot be \"9092\": it must be HOST:PORT"),
+            (&["--listen", "::1:9092"], "", "written in brackets, such as [::1]:9092"),
+            (&["--listen", "fe80::1"], "", "written in brackets"),
+            (
+                &[],
+                "listeners=PLAINTEXT://::1:9092",
+                "PLAINTEXT://::1:9092 is not NAME://host:port: an IPv6 address",
+            ),
             (&["--advertise", "0.0.0.0:1"], "", "(--advertise)"),
             (&["--metrics", "here"], "", "--metrics cannot be \"here\""),
             (&["--data", "/a,/b"], "", "the data directory cannot be /a,/b"),

@@ -33,6 +33,9 @@ pub enum TopicCommand {
         /// A topic that does not exist is no error
         #[arg(long)]
         if_exists: bool,
+        /// Delete internal topics, too, and do not ask
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod create;
 mod delete;
 mod describe;
+mod internal;
 mod list;
 
 use ottla_client::Admin;
@@ -22,6 +23,9 @@ pub async fn run(args: TopicArgs) -> Result<Exit, Failure> {
         TopicCommand::Create(create) => create::run(&admin, style, create).await,
         TopicCommand::List => list::run(&admin, style).await,
         TopicCommand::Describe { names } => describe::run(&admin, style, names).await,
-        TopicCommand::Delete { names, if_exists } => delete::run(&admin, style, &names, if_exists).await,
+        TopicCommand::Delete { names, if_exists, force } => {
+            internal::permit("delete", &names, force)?;
+            delete::run(&admin, style, &names, if_exists).await
+        }
     }
 }

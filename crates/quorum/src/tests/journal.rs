@@ -25,7 +25,11 @@ fn entries(term: u64, indexes: std::ops::Range<u64>) -> Vec<Entry> {
 }
 
 fn open(dir: &Path) -> Result<(Journal, Replayed), StartError> {
-    Journal::open(&Disk::default(), dir, 1 << 20, &[])
+    open_with(dir, 1 << 20)
+}
+
+fn open_with(dir: &Path, segment_bytes: u64) -> Result<(Journal, Replayed), StartError> {
+    Journal::read(&Disk::default(), dir)?.open(segment_bytes, &[])
 }
 
 fn reopened(dir: &Path) -> Replayed {
@@ -130,7 +134,7 @@ fn damage_in_the_middle_is_refused_and_nothing_is_changed() {
 #[test]
 fn damage_at_the_end_of_an_earlier_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut journal, _) = Journal::open(&Disk::default(), dir.path(), 1, &[]).unwrap();
+    let (mut journal, _) = open_with(dir.path(), 1).unwrap();
     journal.append(&entries(1, 0..2)).unwrap();
     journal.append(&entries(1, 2..4)).unwrap();
     drop(journal);
@@ -228,7 +232,7 @@ proptest! {
     #[test]
     fn the_files_hold_what_was_done(steps in proptest::collection::vec(step(), 1..30), segment in 1..400_u64) {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Journal::open(&Disk::default(), dir.path(), segment, &[]).unwrap();
+        let open = || open_with(dir.path(), segment).unwrap();
         let (mut journal, _) = open();
         let mut model = Model::default();
         for (term, step) in steps.into_iter().enumerate() {

@@ -6,7 +6,8 @@ mod journal;
 mod model;
 mod restart;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use ottla_wire::ids::BrokerId;
 
 use crate::disk::Disk;
-use crate::{Quorum, Settings, StartError, StateMachine};
+use crate::{CheckedFolder, Quorum, Settings, StartError, StateMachine};
 
 pub(crate) const NODE: BrokerId = BrokerId(1);
 
@@ -88,11 +89,21 @@ pub(crate) async fn start(
     loop {
         let recorder = Recorder::default();
         let machine = Box::new(recorder.clone());
-        match Quorum::start_alone(disk.clone(), dir.to_path_buf(), NODE, settings.clone(), machine).await {
+        match start_alone(disk.clone(), dir.to_path_buf(), settings.clone(), machine).await {
             Err(StartError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
             result => return result.map(|quorum| (quorum, recorder)),
         }
     }
+}
+
+async fn start_alone(
+    disk: Disk,
+    dir: PathBuf,
+    settings: Settings,
+    machine: Box<dyn StateMachine>,
+) -> Result<Quorum, StartError> {
+    let voters = BTreeSet::from([NODE]);
+    CheckedFolder::of(disk, dir, NODE, voters, settings, machine).await?.start().await
 }
 
 /// The same cases every time.

@@ -189,7 +189,7 @@ async fn a_first_start_that_was_interrupted_is_finished() {
     assert!(matches!(refused.err(), Some(StartError::Damaged { .. })));
 }
 
-/// A refused start changes nothing but an interrupted write. Once the damage is repaired, everything is
+/// A refused start changes nothing, not even an interrupted write. Once the damage is repaired, everything is
 /// there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_refused_loses_nothing() {
@@ -201,12 +201,12 @@ async fn a_start_that_is_refused_loses_nothing() {
     let (whole, voted) = (std::fs::read(&log).unwrap(), std::fs::read(&vote).unwrap());
     let mut torn = whole.clone();
     torn.extend_from_slice(&whole[whole.len() - 9..]);
-    std::fs::write(&log, torn).unwrap();
+    std::fs::write(&log, &torn).unwrap();
     std::fs::write(&vote, &voted[1..]).unwrap();
     let refused = start(dir.path(), &Disk::default(), &Settings::default()).await;
     assert!(matches!(refused.err(), Some(StartError::Damaged { file, .. }) if file == vote));
     assert_eq!(std::fs::read(&vote).unwrap(), voted[1..]);
-    assert_eq!(std::fs::read(&log).unwrap(), whole);
+    assert_eq!(std::fs::read(&log).unwrap(), torn);
     std::fs::write(&vote, &voted).unwrap();
     let (quorum, recorder) = start(dir.path(), &Disk::default(), &Settings::default()).await.unwrap();
     assert_eq!(recorder.texts(), ["x"]);

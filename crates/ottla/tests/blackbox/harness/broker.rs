@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much of the log a failing test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
+/// What is said behind `--listen`.
+enum Listen {
+    /// 127.0.0.1, and the port that was found.
+    Local,
+    On(String),
+    Unsaid,
+}
+
 /// How brokers of a test are started. The data directory is gone with it.
 pub struct Setup {
     /// Holds the data directory and whatever else the test keeps on disk.
@@ -29,13 +38,31 @@ pub struct Setup {
     port: u16,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    listen: Listen,
+    metrics: SocketAddr,
+    /// The user to run as.
+    user: Option<u32>,
+    /// What `ulimit` is told.
+    descriptors: Option<String>,
 }
 
 impl Setup {
     pub fn new() -> Setup {
         let dir = tempfile::Builder::new().prefix("ottla-test-").tempdir().unwrap();
         let data = dir.path().join("data");
-        Setup { dir, data, port: 0, settings: Vec::new(), environment: Vec::new() }
+        let metrics = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (settings, environment) = (Vec::new(), Vec::new());
+        Setup {
+            dir,
+            data,
+            port: 0,
+            settings,
+            environment,
+            listen: Listen::Local,
+            metrics,
+            user: None,
+            descriptors: None,
+        }
     }
 
     pub fn set(mut self, name: &str, value: impl ToString) -> Setup {
@@ -53,17 +80,67 @@ impl Setup {
         self
     }
 
+    pub fn listen(mut self, address: &str) -> Setup {
+        self.listen = Listen::On(address.to_owned());
+        self
+    }
+
+    /// Where it listens is among the settings.
+    pub fn without_listen(mut self) -> Setup {
+        self.listen = Listen::Unsaid;
+        self
+    }
+
+    /// Brokers may have no more file descriptors than these.
+    pub fn descriptors(mut self, limit: u64) -> Setup {
+        self.descriptors = Some(format!("-n {limit}"));
+        self
+    }
+
+    /// Brokers have so many file descriptors at first, and may raise that.
+    pub fn soft_descriptors(mut self, limit: u64) -> Setup {
+        self.descriptors = Some(format!("-Sn {limit}"));
+        self
+    }
+
+    pub fn metrics(mut self, address: SocketAddr) -> Setup {
+        self.metrics = address;
+        self
+    }
+
+    /// Starts brokers as another user, which only root may do.
+    pub fn user(mut self, id: u32) -> Setup {
+        self.user = Some(id);
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        const PROGRAM: &str = env!("CARGO_BIN_EXE_ottla");
+        let mut command = match &self.descriptors {
+            None => Command::new(PROGRAM),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit {limit} && exec \"$0\" \"$@\"")).arg(PROGRAM);
+                shell
+            }
+        };
         for name in ["OTTLA_BOOTSTRAP", "OTTLA_LOG_FORMAT", "OTTLA_LOG_LEVEL", "NO_COLOR"] {
             command.env_remove(name);
         }
         command.arg("start").arg("--data").arg(&self.data);
-        command.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).args(["--metrics", "127.0.0.1:0"]);
+        match &self.listen {
+            Listen::Local => drop(command.arg("--listen").arg(format!("127.0.0.1:{}", self.port))),
+            Listen::On(address) => drop(command.arg("--listen").arg(address)),
+            Listen::Unsaid => {}
+        }
+        command.arg("--metrics").arg(self.metrics.to_string());
         for (name, value) in &self.settings {
             command.arg("--set").arg(format!("{name}={value}"));
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }

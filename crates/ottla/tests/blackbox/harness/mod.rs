@@ -3,6 +3,7 @@
 mod broker;
 mod logs;
 mod transactions;
+mod tree;
 mod wire;
 
 pub use broker::{Broker, Setup, files};
@@ -11,6 +12,7 @@ pub use logs::{
     produced, read_all, read_from, segments, try_fetch, try_produce, values,
 };
 pub use transactions::{Protocol, TxnProducer, committed_values, fetch_committed, is_passing, name_of};
+pub use tree::{changes, tree};
 pub use wire::{Closed, Wire, frame};
 
 /// How often a test repeats what it repeats: `quick` times, or `soak` times with `OTTLA_SOAK=1`.
