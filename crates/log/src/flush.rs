@@ -9,6 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::disk::{Disk, DiskFile, Open, replace_file};
 use crate::health::Health;
+use crate::names::LEADER_EPOCHS;
+use crate::verdict::Verdict;
 
 /// Tells the flushes of one log apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +34,8 @@ pub(crate) enum Step {
     Path(PathBuf),
     /// Sync a directory. It is no matter if it is gone.
     Dir(PathBuf),
-    /// Write a file anew.
-    Replace { folder: PathBuf, name: &'static str, bytes: Vec<u8> },
+    /// Write the leader epochs anew. Where there is no room for them, that can wait: the log says them, too.
+    Epochs { folder: PathBuf, bytes: Vec<u8> },
 }
 
 /// The outcome of a [`FlushJob`].
@@ -42,6 +44,8 @@ pub struct FlushDone {
     pub id: FlushId,
     /// After an error nothing is known of what the log has on stable storage.
     pub result: io::Result<()>,
+    /// The leader epochs, if there was no room for them.
+    pub(crate) epochs: Option<Vec<u8>>,
 }
 
 impl FlushJob {
@@ -51,14 +55,23 @@ impl FlushJob {
 
     /// Does it. No sync is tried twice: one that fails takes the data directory offline.
     pub fn run(self) -> FlushDone {
-        let result = match self.health.failure() {
+        let FlushJob { id, steps, disk, health } = self;
+        let mut epochs = None;
+        let result = match health.failure() {
             Some(failure) => Err(io::Error::other(failure.to_string())),
-            None => self.steps.iter().try_for_each(|step| run_step(&*self.disk, step)),
+            None => steps.into_iter().try_for_each(|step| match (run_step(&*disk, &step), step) {
+                (Err(error), Step::Epochs { bytes, .. }) if Verdict::of(&error) == Verdict::Full => {
+                    health.judge("write leader epochs", &error);
+                    epochs = Some(bytes);
+                    Ok(())
+                }
+                (done, _) => done,
+            }),
         };
         if let Err(error) = &result {
-            self.health.judge("flush", error);
+            health.judge_flush(error);
         }
-        FlushDone { id: self.id, result }
+        FlushDone { id, result, epochs }
     }
 }
 
@@ -71,7 +84,7 @@ fn run_step(disk: &dyn Disk, step: &Step) -> io::Result<()> {
         Step::File(file) => file.sync_data(),
         Step::Path(path) => gone_is_fine(disk.open(path, Open::Write).and_then(|file| file.sync_data())),
         Step::Dir(path) => gone_is_fine(disk.sync_dir(path)),
-        Step::Replace { folder, name, bytes } => gone_is_fine(replace_file(disk, folder, name, bytes)),
+        Step::Epochs { folder, bytes } => gone_is_fine(replace_file(disk, folder, LEADER_EPOCHS, bytes)),
     }
 }
 

@@ -21,6 +21,7 @@ mod health;
 mod log;
 mod names;
 mod reader;
+mod room;
 mod segment;
 mod verdict;
 
@@ -33,4 +34,5 @@ pub use flush::{FLUSHES_WAITING_MAX, FlushDone, FlushId, FlushJob, Flusher};
 pub use health::{Failure, Health};
 pub use log::{Log, LogError, NoReplay, Opened, Replay, Retained, UNVOUCHED_BYTES_AIM};
 pub use reader::{Batches, Bound, LogReader, ReadError, ReadPlan, SegmentInfo, TimestampAndOffset};
+pub use room::{Level, RESERVE_BYTES, Reading, Room, Writer};
 pub use verdict::{Verdict, patiently, sync_failed};

@@ -4,6 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use ottla_wire::{Offset, PartitionIndex, Uuid};
 
+/// Which leader epochs a log has, in its folder.
+pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+
 /// Ends the name of a file that waits to be removed.
 pub(crate) const DELETED: &str = ".deleted";
 

@@ -16,10 +16,13 @@ use ottla_log::{
     Cold, DataDir, DirOptions, Disk, Faults, Flusher, Identity, Log, LogConfig, LogError, MemDisk, NoReplay,
     Open, OpenError, ReadError, RealDisk, Recovery,
 };
-use ottla_wire::{EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, Uuid};
+use ottla_wire::batch::BatchHeader;
+use ottla_wire::{
+    AbortedTxn, EpochStart, Instant, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, Uuid,
+};
 
 #[test]
-fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {
+fn a_full_disk_shows_nothing_half_written_and_the_log_goes_on_when_there_is_room() {
     let disk = MemDisk::new();
     let dir = mem_dir(&disk);
     let mut log = create(&dir, "t");
@@ -28,19 +31,123 @@ fn a_full_disk_shows_nothing_half_written_and_takes_the_directory_offline() {
     disk.set_faults(Faults { capacity: Some(used + 500), ..Faults::default() });
     log.append(batch(log.log_end(), 2, 100, 1000)).unwrap();
     log.append(batch(log.log_end(), 9, 100, 1000)).unwrap();
-    assert!(matches!(log.write(), Err(LogError::Io { .. })));
+    assert!(matches!(log.write(), Err(LogError::Full { .. })));
     assert_eq!((log.log_end(), log.written_end()), (Offset(3), Offset(3)));
     assert_eq!(disk.len("/data/t-0/00000000000000000000.log".as_ref()).unwrap(), log.size(), "cut back");
-    assert!(dir.health().failure().unwrap().to_string().contains("/data/t-0"));
-    assert!(matches!(log.append(batch(Offset(3), 1, 1, 1000)), Err(LogError::Offline(_))));
-    assert!(log.begin_flush(&mut no_producers).is_none());
+    assert!(dir.health().is_online() && dir.health().room().is_full());
+    assert_eq!(flush(&mut log), Offset(3));
     // What was there can still be read.
     let plan = log.reader().read(Offset(0), 1 << 20, log.bound(Offset(3)), true, Cold::Wait).unwrap();
     assert_eq!(plan.read(Cold::Wait).unwrap().len() as u64, log.size());
-    // With room again a restart finds the log whole.
     disk.set_faults(Faults::default());
+    append(&mut log, 2, 100);
+    assert_eq!(flush(&mut log), Offset(5));
+    drop((log, dir));
     let dir = mem_dir(&disk);
-    assert_eq!(reopen(&dir, "t").log_end(), Offset(3));
+    assert_eq!(reopen(&dir, "t").log_end(), Offset(5));
+}
+
+/// Whatever a log does that needs room: it is refused or put off, and nothing that is there is harmed. With
+/// room again everything is done; a crash in between finds a whole log.
+#[test]
+fn a_full_disk_harms_nothing_at_any_byte() {
+    for left in 0..1500 {
+        let disk = MemDisk::new();
+        let dir = mem_dir(&disk);
+        let config = LogConfig {
+            segment_bytes: 400,
+            index_interval_bytes: 0,
+            retention_bytes: 500,
+            ..LogConfig::default()
+        };
+        let mut log = Log::create(&dir, "t", PartitionIndex(0), TOPIC_ID, config.clone()).unwrap();
+        let add = |log: &mut Log| -> Result<(), LogError> {
+            let next = batch(log.log_end(), 2, 20, 1000 + log.log_end().0);
+            if log.roll_due(&next.header, Timestamp(1)) {
+                log.roll(&no_producers())?;
+            }
+            let next = batch(log.log_end(), 2, 20, 1000 + log.log_end().0);
+            log.append(next)?;
+            let first = log.log_end().plus(-2);
+            log.append_aborted(AbortedTxn {
+                producer_id: ProducerId(1),
+                first_offset: first,
+                last_offset: first.plus(1),
+                last_stable_offset: first.plus(2),
+            });
+            log.write()
+        };
+        (0..5).for_each(|_| add(&mut log).unwrap());
+        flush(&mut log);
+        let used = u64::MAX - dir.space().unwrap().usable;
+        disk.set_faults(Faults { capacity: Some(used + left), ..Faults::default() });
+        let mut acknowledged = log.log_end();
+        for round in 0..12 {
+            match add(&mut log) {
+                Ok(()) => {}
+                Err(LogError::Full { .. }) => assert_eq!(log.log_end(), log.written_end()),
+                Err(error) => panic!("{left}: {error}"),
+            }
+            if round % 3 == 0 {
+                log.store_epochs(&[EpochStart { epoch: LeaderEpoch(0), start: Offset(0) }]);
+                if let Some(job) = log.begin_vouch(&mut no_producers) {
+                    acknowledged = log.finish_flush(job.run());
+                }
+                let _full = dir.checkpoint();
+            }
+        }
+        assert!(dir.health().is_online(), "{left}: {:?}", dir.health().failure());
+        let now = || log.log_end();
+        if left % 2 == 0 {
+            // Power goes while the disk is full.
+            let at_least = if log.durable_end() == now() { now() } else { acknowledged };
+            drop((log, dir));
+            let mut seed = left;
+            disk.crash(&mut || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                seed >> 33
+            });
+            let log = reopen(&mem_dir(&disk), "t");
+            assert!(log.log_end() >= at_least, "{left}: {} {at_least}", log.log_end());
+            check_batches(&log, left);
+            continue;
+        }
+        match log.retain(Timestamp(2000), log.log_end(), &mut no_producers) {
+            Ok(_) | Err(LogError::Full { .. }) => {}
+            Err(error) => panic!("{left}: {error}"),
+        }
+        disk.set_faults(Faults::default());
+        let end = log.log_end();
+        add(&mut log).unwrap();
+        flush(&mut log);
+        assert_eq!(log.log_end(), end.plus(2), "{left}");
+        check_batches(&log, left);
+        check_aborted(&log, left);
+        dir.checkpoint().unwrap();
+        drop((log, dir));
+        let log = reopen(&mem_dir(&disk), "t");
+        assert_eq!(log.log_end(), end.plus(2), "{left}");
+        check_batches(&log, left);
+    }
+}
+
+/// From the start of a log to its end there is one batch after the other.
+fn check_batches(log: &Log, left: u64) {
+    let mut at = log.log_start();
+    while at < log.log_end() {
+        let plan = log.reader().read(at, 1, log.bound(log.log_end()), true, Cold::Wait).unwrap();
+        let header = BatchHeader::parse(&plan.read(Cold::Wait).unwrap()).unwrap();
+        assert_eq!(header.base_offset, at, "{left}");
+        at = header.next_offset();
+    }
+}
+
+/// Each batch is in the index of aborted transactions, once.
+fn check_aborted(log: &Log, left: u64) {
+    let aborted = log.reader().aborted_transactions(log.log_start(), log.log_end(), Cold::Wait).unwrap();
+    let firsts: Vec<i64> = aborted.iter().map(|txn| txn.first_offset.0).collect();
+    let expected: Vec<i64> = (log.log_start().0..log.log_end().0).step_by(2).collect();
+    assert_eq!(firsts, expected, "{left}");
 }
 
 #[test]
@@ -388,9 +495,9 @@ fn a_directory_is_of_one_process_node_and_cluster() {
     std::fs::create_dir(path.join("t-0")).unwrap();
     assert!(matches!(DataDir::open(&path, &identity()), Err(OpenError::NoMeta { .. })));
     unpack_kafka_dir(guard.path());
-    std::fs::write(guard.path().join("data/recovery-point-offset-checkpoint"), "0\n7\n").unwrap();
+    std::fs::write(guard.path().join("data/log-start-offset-checkpoint"), "0\n7\n").unwrap();
     let damaged = DataDir::open(guard.path().join("data"), &Identity::default());
-    assert!(matches!(damaged, Err(OpenError::Damaged { .. })));
+    assert!(matches!(damaged, Err(OpenError::NoLogStarts { .. })));
 }
 
 /// Readers on other threads see whole batches in order while the owner appends, rolls and retains.

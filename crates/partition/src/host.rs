@@ -352,7 +352,7 @@ impl<H: Household> Lodger for Host<H> {
             frame.end_transaction(marker.producer, marker.commit);
         }
         let at = turn.moment(uuids());
-        frame.set_writable(&at, !seen.view.under_min_isr);
+        frame.set_writable(&at, seen.has_room && !seen.view.under_min_isr);
         if frame.is_broken() {
             let epoch = *epoch;
             self.begin(turn.now, epoch, seen.view);

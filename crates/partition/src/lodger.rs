@@ -28,6 +28,8 @@ pub type NewUuid<'a> = dyn FnMut() -> Uuid + 'a;
 #[derive(Debug)]
 pub struct Seen<'a> {
     pub view: &'a View,
+    /// There is room on the disk for what it writes.
+    pub has_room: bool,
     /// Markers that have become committed, in the order of the log.
     pub ended: &'a [Marker],
 }

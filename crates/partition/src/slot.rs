@@ -111,7 +111,8 @@ impl<W, D, L: Lodger> Slot<W, D, L> {
         }
         self.ended.clear();
         self.partition.take_markers(view.high_watermark, &mut self.ended);
-        let seen = Seen { view: &view, ended: &self.ended };
+        let has_room = self.partition.log().room().is_left_for_broker();
+        let seen = Seen { view: &view, has_room, ended: &self.ended };
         let mut again = false;
         for lodger in &mut self.lodgers {
             again |= lodger.settle(turn, uuids, &seen);

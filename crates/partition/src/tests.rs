@@ -34,6 +34,7 @@ pub(crate) fn in_memory(disk: &MemDisk) -> DataDir {
         disk: Arc::new(disk.clone()),
         background: false,
         checkpoint_interval: Duration::from_secs(3600),
+        ..DirOptions::default()
     };
     DataDir::open_with("/data", &identity, options).unwrap()
 }
@@ -288,6 +289,101 @@ fn a_disk_that_has_failed_answers_everybody() {
         assert!(outcomes.iter().all(|(_, outcome)| *outcome == Err(AppendError::Storage)), "{outcomes:?}");
         assert!(!partition.has_waiters());
     }
+}
+
+/// Room is looked for, long enough after a write was refused for another to be tried.
+fn find_room(dir: &DataDir) {
+    dir.look_for_room(Instant(0));
+    dir.look_for_room(Instant(3_600_000_000_000));
+}
+
+fn fill(disk: &MemDisk, dir: &DataDir, left: u64) {
+    let used = u64::MAX - dir.space().unwrap().usable;
+    disk.set_faults(ottla_log::Faults { capacity: Some(used + left), ..Default::default() });
+}
+
+/// What a full disk does not take was never appended: nobody hears otherwise, and its offsets go to the next
+/// one. What was there before goes on.
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room() {
+    for (durability, acks) in [
+        (Durability::PageCache, Acks::Leader),
+        (Durability::PageCache, Acks::InSync),
+        (Durability::Flushed, Acks::Leader),
+        (Durability::Flushed, Acks::InSync),
+    ] {
+        let disk = MemDisk::new();
+        let dir = in_memory(&disk);
+        let mut partition = leader(log(&dir), durability);
+        append(&mut partition, acks, "before");
+        let (at_once, _, flush) = end_turn(&mut partition);
+        fill(&disk, &dir, 100);
+        append(&mut partition, acks, "half of it is written");
+        append(&mut partition, acks, "lost with it");
+        let lost = Err(AppendError::NoRoom);
+        let (refused, high_watermark, _) = end_turn(&mut partition);
+        assert_eq!(
+            refused,
+            [("half of it is written", lost), ("lost with it", lost)],
+            "{durability:?} {acks:?}"
+        );
+        assert!(high_watermark <= Offset(31) && partition.failure().is_none() && dir.health().is_online());
+        assert_eq!((partition.log().log_end(), partition.view().replica.log_end), (Offset(31), Offset(31)));
+        assert_eq!(partition.view().replica.epochs.latest(), Some(LeaderEpoch(3)));
+        append(&mut partition, acks, "refused at once");
+        assert_eq!(answered(&mut partition), [("refused at once", lost)]);
+        // The flush was of what is there.
+        let mut heard = at_once;
+        if let Some(job) = flush {
+            partition.flushed(TURN, job.run());
+            heard.extend(answered(&mut partition));
+        }
+        assert_eq!(heard, [("before", Ok(appended(Offset(30))))]);
+        disk.set_faults(ottla_log::Faults::default());
+        find_room(&dir);
+        append(&mut partition, acks, "after");
+        let (mut heard, _, flush) = end_turn(&mut partition);
+        if let Some(job) = flush {
+            partition.flushed(TURN, job.run());
+            heard.extend(answered(&mut partition));
+        }
+        assert_eq!(heard, [("after", Ok(appended(Offset(31))))]);
+        assert_eq!(last_sequence(&partition), Some(Sequence(29)));
+    }
+}
+
+/// A follower asks again after a pause; with room it goes on where it was.
+#[test]
+fn a_follower_with_a_full_disk_asks_again() {
+    let disk = MemDisk::new();
+    let dir = in_memory(&disk);
+    let config = ReplicaConfig { durability: Durability::PageCache, ..ReplicaConfig::new(ME) };
+    let mut partition = replica(log(&dir), config, Offset(30));
+    partition.step(TURN, led_by(LEADER));
+    assert_eq!(partition.end_turn(TURN).wishes.count(), 1);
+    let run = || LeaderReply::Records {
+        records: ten_records(Offset(30), 3, 30),
+        high_watermark: Offset(30),
+        log_start: Offset(0),
+    };
+    let asks_again = |partition: &mut Partition| match partition.end_turn(TURN).wishes.next_back() {
+        Some(Wish::Fetch(fetch)) => (fetch.offset, fetch.after_pause),
+        other => panic!("{other:?}"),
+    };
+    for left in [20, 0] {
+        fill(&disk, &dir, left);
+        let (epoch, offset) = (LeaderEpoch(3), partition.log().log_end());
+        partition.leader_answered(TURN, LeaderAnswer { epoch, offset, reply: run() });
+        assert_eq!(asks_again(&mut partition), (Offset(30), true));
+        assert!(partition.failure().is_none());
+        assert_eq!((partition.log().log_end(), last_sequence(&partition)), (Offset(30), Some(Sequence(29))));
+    }
+    disk.set_faults(ottla_log::Faults::default());
+    find_room(&dir);
+    let (epoch, offset) = (LeaderEpoch(3), Offset(30));
+    partition.leader_answered(TURN, LeaderAnswer { epoch, offset, reply: run() });
+    assert_eq!(asks_again(&mut partition), (Offset(40), false));
+    assert_eq!(last_sequence(&partition), Some(Sequence(39)));
 }
 
 /// A flush that cannot begin counts as one that failed. It must not be tried again and again.

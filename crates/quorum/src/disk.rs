@@ -1,8 +1,15 @@
 //! The one place that touches files, so that tests can make it fail.
+//!
+//! A full disk is waited for: nothing is lost by that, while a metadata log that gives up takes its broker
+//! along.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,16 +23,59 @@ pub(crate) const UNFINISHED: &str = "tmp";
 /// Access to the files of one folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
+    /// Nobody waits for room any more.
+    stopping: Arc<AtomicBool>,
     #[cfg(test)]
-    pub(crate) faults: std::sync::Arc<faults::Faults>,
+    pub(crate) faults: Arc<faults::Faults>,
 }
 
+/// How often it is tried whether there is room.
+const ROOM_PAUSE: Duration = Duration::from_millis(200);
+
 impl Disk {
-    /// Appends to a file that was opened for it.
-    pub(crate) fn append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    /// Appends to a file that was opened for it and has `len` bytes. Where there is no room it waits for
+    /// some, without half of the bytes in the file.
+    pub(crate) fn append(&self, file: &File, len: u64, bytes: &[u8]) -> io::Result<()> {
+        self.when_there_is_room(|| {
+            self.append_once(file, bytes).map_err(|error| match take_back(file, len) {
+                Ok(()) => error,
+                // Half of the bytes stay: the next start cuts them off.
+                Err(stays) => stays,
+            })
+        })
+    }
+
+    fn append_once(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         self.faults.before_append(file, bytes)?;
         file.write_all(bytes)
+    }
+
+    /// Nothing waits for room from now on.
+    pub(crate) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Does something again and again until the disk has room for it.
+    fn when_there_is_room<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut told = false;
+        loop {
+            match work() {
+                Err(error) if is_full(&error) && !self.stopping.load(Ordering::Relaxed) => {
+                    if !told {
+                        tracing::error!(%error, "the metadata log waits for room on the disk: nothing can be changed until there is some");
+                        told = true;
+                    }
+                    thread::sleep(ROOM_PAUSE);
+                }
+                done => {
+                    if told && done.is_ok() {
+                        tracing::info!("the metadata log has room again");
+                    }
+                    return done;
+                }
+            }
+        }
     }
 
     /// Returns once the bytes and the length of the file are on stable storage. After a failure the content
@@ -49,12 +99,14 @@ impl Disk {
         unfinished.push(".");
         unfinished.push(UNFINISHED);
         let unfinished = PathBuf::from(unfinished);
-        let file = File::create(&unfinished)?;
+        let file = self.when_there_is_room(|| File::create(&unfinished))?;
+        let mut len = 0;
         for chunk in chunks {
-            self.append(&file, chunk)?;
+            self.append(&file, len, chunk)?;
+            len += chunk.len() as u64;
         }
         self.sync(&file)?;
-        fs::rename(&unfinished, path)?;
+        self.when_there_is_room(|| fs::rename(&unfinished, path))?;
         self.sync_dir(path.parent().unwrap_or(Path::new(".")))
     }
 
@@ -104,6 +156,16 @@ impl Disk {
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+}
+
+/// Cuts a file to `len` bytes, and goes on writing there.
+fn take_back(mut file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)?;
+    file.seek(SeekFrom::Start(len)).map(drop)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl Journal {
         }
         let mut out = Vec::new();
         frame::put(&mut out, self.salt, body);
-        self.disk.append(&self.active, &out)?;
+        self.disk.append(&self.active, self.active_len, &out)?;
         self.active_len += out.len() as u64;
         self.disk.sync(&self.active)
     }
@@ -225,7 +225,7 @@ impl Journal {
         let salt = new_salt();
         create(&self.disk, &self.dir, number, self.last, salt, &[])?;
         self.active = self.disk.open_for_append(&path(&self.dir, number))?;
-        self.active_len = 0;
+        self.active_len = self.active.metadata()?.len();
         self.salt = salt;
         self.segments.push_back(Segment { number, before: self.last });
         Ok(())

@@ -255,6 +255,8 @@ impl MetadataLog for Quorum {
             if drained.is_err() {
                 tracing::warn!("metadata proposals were still under way at the shutdown");
             }
+            // The consensus waits for what is being written.
+            self.store.stop_waiting_for_room();
             if let Err(error) = self.raft.shutdown().await {
                 tracing::warn!(%error, "the metadata log's task ended badly");
             }

@@ -34,6 +34,7 @@ const JOBS_MAX: usize = 16;
 pub(crate) struct LogStore {
     tail: Arc<RwLock<Tail>>,
     jobs: mpsc::SyncSender<Job>,
+    disk: Disk,
     vote: Option<Vote>,
 }
 
@@ -62,10 +63,15 @@ impl LogStore {
         vote: Option<Vote>,
     ) -> io::Result<LogStore> {
         let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
-        let writer = Writer { disk, dir, journal, failed: None };
+        let writer = Writer { disk: disk.clone(), dir, journal, failed: None };
         thread::Builder::new().name("metadata-log".into()).spawn(move || writer.run(queue))?;
         let tail = Tail { before: replayed.before, entries: replayed.entries };
-        Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, vote })
+        Ok(LogStore { tail: Arc::new(RwLock::new(tail)), jobs, disk, vote })
+    }
+
+    /// On a full disk what is being written fails from now on.
+    pub(crate) fn stop_waiting_for_room(&self) {
+        self.disk.stop_waiting();
     }
 
     /// Stops the thread and closes the files. Every later call fails.
@@ -76,6 +82,7 @@ impl LogStore {
 
     /// Like `stop`, but does not wait.
     pub(crate) fn stop_soon(&self) {
+        self.disk.stop_waiting();
         let (done, _) = oneshot::channel();
         let _ = self.jobs.try_send(Job::Stop { done });
     }

@@ -28,6 +28,8 @@ pub enum AppendError {
     TooManyProducers { limit: usize },
     #[error("the log directory of this partition has failed; another replica must lead")]
     Storage,
+    #[error("the disk of this broker is full; nothing was appended; retry when there is room")]
+    NoRoom,
     #[error("sequence {found} of producer {producer} does not follow {last}")]
     OutOfOrderSequence { producer: ProducerId, found: Sequence, last: Sequence },
     #[error("sequence {found} of producer {producer} was appended before, too long ago to tell its offset")]
@@ -51,7 +53,9 @@ impl From<AppendError> for ErrorCode {
             // Clients of any age retry it, and know that nothing was appended.
             AppendError::NotEnoughReplicas { .. }
             | AppendError::TooManyWaiters { .. }
-            | AppendError::TooManyProducers { .. } => ErrorCode::NotEnoughReplicas,
+            | AppendError::TooManyProducers { .. }
+            // KAFKA_STORAGE_ERROR is for a disk that has failed, and some clients lose what gets it.
+            | AppendError::NoRoom => ErrorCode::NotEnoughReplicas,
             AppendError::NotEnoughReplicasAfterAppend { .. } => ErrorCode::NotEnoughReplicasAfterAppend,
             AppendError::TimedOut => ErrorCode::RequestTimedOut,
             AppendError::Storage => ErrorCode::KafkaStorageError,

@@ -37,6 +37,9 @@ pub enum Event {
     /// [`crate::Effect::Truncate`] is done: the log now ends at `end`, and `producers` was rebuilt from what
     /// is left (newest usable snapshot, then a [`crate::Restorer`] over the batches after it).
     Truncated { end: Offset, producers: ProducerTable },
+    /// What was to be written last was not, because the disk is full: the log ends at `end`, before it.
+    /// Nobody has seen or heard anything of it. `producers` as for [`Event::Truncated`].
+    Unwritten { end: Offset, producers: ProducerTable },
     /// The controller answered [`crate::Effect::ProposeIsr`].
     IsrAnswered(IsrAnswer),
     /// An admin wants records deleted from the front of the partition.

@@ -74,6 +74,12 @@ impl Follower {
         self.go_on(local, effects);
     }
 
+    /// What came last did not get into the log: it is asked for again, after a pause.
+    pub fn unwritten(&mut self) {
+        self.asked = None;
+        self.pause = true;
+    }
+
     /// Fetches on, unless something must come first.
     pub fn go_on(&mut self, local: &mut Local, effects: &mut Vec<Effect>) {
         local.want_flush(self.epoch, effects);

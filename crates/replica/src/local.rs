@@ -235,6 +235,23 @@ impl Local {
         self.producers.committed(self.high_watermark);
     }
 
+    /// What was appended last did not get into the log, which ends at `end`.
+    pub fn unwritten(&mut self, end: Offset, mut producers: ProducerTable, effects: &mut Vec<Effect>) {
+        let end = end.min(self.log_end);
+        // A flush under way is of what was written before, and counts.
+        self.log_end = end;
+        self.durable_end = self.durable_end.min(end);
+        self.high_watermark = self.high_watermark.min(end);
+        self.log_start = self.log_start.min(end);
+        if Arc::make_mut(&mut self.epochs).truncate_from_end(end) {
+            effects.push(Effect::EpochsChanged);
+        }
+        producers.take_over(&mut self.producers);
+        producers.limit_to(self.config.producers_max);
+        producers.committed(self.high_watermark);
+        self.producers = producers;
+    }
+
     /// Drops everything and starts anew at `offset`.
     pub fn restart_at(&mut self, offset: Offset, effects: &mut Vec<Effect>) {
         self.void_flush();

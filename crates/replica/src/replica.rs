@@ -94,6 +94,7 @@ impl Replica {
             }
             (_, Event::Flushed { .. }) => {} // asked for by an epoch that has passed
             (_, Event::Truncated { end, producers }) => self.truncated(now, end, producers, effects),
+            (_, Event::Unwritten { end, producers }) => self.unwritten(now, end, producers, effects),
             (_, Event::LogStartMoved(start)) => self.log_start_moved(start, effects),
             (_, Event::Tick) => self.tick(now, effects),
             (_, Event::StorageFailed) => self.leave(Role::Offline, effects),
@@ -127,6 +128,11 @@ impl Replica {
             under_min_isr: matches!(&self.role, Role::Leader(leader) if leader.is_under_min_isr(&self.local)),
             epochs: self.local.epochs.clone(),
         }
+    }
+
+    /// Takes appends.
+    pub fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
     }
 
     /// The settings that it goes by now.
@@ -263,6 +269,16 @@ impl Replica {
             self.local.truncated(end, producers, effects);
             self.go_on(now, effects);
         }
+    }
+
+    fn unwritten(&mut self, now: Instant, end: Offset, producers: ProducerTable, effects: &mut Vec<Effect>) {
+        self.local.unwritten(end, producers, effects);
+        match &mut self.role {
+            Role::Leader(leader) => leader.unwritten(&mut self.local, effects),
+            Role::Follower(follower) => follower.unwritten(),
+            Role::Idle | Role::Offline | Role::Retired => {}
+        }
+        self.go_on(now, effects);
     }
 
     /// The log may count for more than it did: asks for the next flush, and whoever waited for the last one

@@ -46,7 +46,9 @@ impl Checked {
     pub async fn of(settings: &BrokerSettings) -> Result<Checked, StartError> {
         let (path, node_id) = (data_dir(settings)?, settings.node_id().map(|id| id.0));
         let identity = Identity { node_id, cluster_id: None };
-        let check = move || DataDir::check(&path, &identity, DirOptions::default());
+        let reserve_bytes = settings.read(key::LOG_DIR_RESERVE_BYTES) as u64;
+        let options = DirOptions { reserve_bytes, ..DirOptions::default() };
+        let check = move || DataDir::check(&path, &identity, options);
         let mut dir = blocking("look at the data directory", check).await?;
         let (node_id, cluster_id) = match dir.meta() {
             Some(meta) => (meta.node_id, meta.cluster_id.clone()),

@@ -100,6 +100,7 @@ impl Stage {
             disk: Arc::new(disk.clone()),
             background: false,
             checkpoint_interval: Duration::from_secs(3600),
+            ..DirOptions::default()
         };
         let identity = Identity { node_id: Some(ME), cluster_id: Some("p0XxMz0jTbuHn3nqvRuB6w".into()) };
         let dir = DataDir::open_with(metadata.path(), &identity, options).unwrap();

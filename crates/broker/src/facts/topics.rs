@@ -1,7 +1,7 @@
 //! Partitions, by topic, and data directories.
 
-use ottla_http::metrics::{DirFacts, TopicFacts};
-use ottla_log::DataDir;
+use ottla_http::metrics::{DirFacts, RoomFacts, TopicFacts};
+use ottla_log::{DataDir, Level, Reading};
 
 use crate::published::{LocalTopic, Published};
 
@@ -37,11 +37,21 @@ fn of_topic(published: &Published, topic: &LocalTopic) -> TopicFacts {
     facts
 }
 
+fn room(reading: Reading) -> RoomFacts {
+    RoomFacts {
+        full: reading.level == Level::Full,
+        low: reading.level >= Level::Low,
+        reserve: reading.reserve,
+        full_in_s: reading.full_in.map(|time| time.as_secs()),
+    }
+}
+
 /// One data directory.
 pub fn dir(dir: &DataDir) -> DirFacts {
     DirFacts {
         path: dir.path().display().to_string(),
         online: dir.health().is_online(),
         space: dir.space().ok().map(|space| (space.total, space.usable)),
+        room: dir.health().room().reading().map(room),
     }
 }

@@ -66,6 +66,7 @@ pub fn open_dir(disk: &MemDisk) -> Result<DataDir, OpenError> {
         disk: Arc::new(disk.clone()),
         background: false,
         checkpoint_interval: Duration::from_secs(3600),
+        ..DirOptions::default()
     };
     DataDir::open_with(ROOT, &identity, options)
 }

@@ -3,7 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::facts::{
-    DirFacts, GroupFacts, Lag, LevelFacts, Metrics, NetFacts, NodeFacts, RequestFacts, TopicFacts, TxnFacts,
+    DirFacts, GroupFacts, Lag, LevelFacts, Metrics, NetFacts, NodeFacts, RequestFacts, RoomFacts, TopicFacts,
+    TxnFacts,
 };
 use super::families::{self as f, Family};
 use super::process::ProcessFacts;
@@ -177,6 +178,19 @@ fn dirs(text: &mut Text, dirs: &[DirFacts]) {
         text.sample(&f::DATA_DIR_ONLINE, "", &[("dir", &dir.path)], u8::from(dir.online));
     }
     let space = || dirs.iter().filter_map(|dir| Some((&dir.path, dir.space?)));
+    type Number = fn(&RoomFacts) -> Option<u64>;
+    let rooms: [(&Family, Number); 4] = [
+        (&f::DATA_DIR_FULL, |room| Some(room.full.into())),
+        (&f::DATA_DIR_LOW, |room| Some(room.low.into())),
+        (&f::DATA_DIR_RESERVE_BYTES, |room| Some(room.reserve)),
+        (&f::DATA_DIR_FULL_IN_SECONDS, |room| room.full_in_s),
+    ];
+    for (family, number) in rooms {
+        text.family(family);
+        for (path, value) in dirs.iter().filter_map(|dir| Some((&dir.path, number(dir.room.as_ref()?)?))) {
+            text.sample(family, "", &[("dir", path)], value);
+        }
+    }
     text.family(&f::DATA_DIR_TOTAL_BYTES);
     for (path, (total, _)) in space() {
         text.sample(&f::DATA_DIR_TOTAL_BYTES, "", &[("dir", path)], total);
@@ -285,8 +299,13 @@ mod tests {
             panics: vec![("load of a coordinator", 2)],
             topics: vec![topic("a", 1, 100, 10), topic("b", 2, 50, 5)],
             dirs: vec![
-                DirFacts { path: "/data/\"1\"".to_owned(), online: true, space: Some((2000, 1000)) },
-                DirFacts { path: "/data/2".to_owned(), online: false, space: None },
+                DirFacts {
+                    path: "/data/\"1\"".to_owned(),
+                    online: true,
+                    space: Some((2000, 1000)),
+                    room: Some(RoomFacts { full: false, low: true, reserve: 100, full_in_s: Some(60) }),
+                },
+                DirFacts { path: "/data/2".to_owned(), online: false, space: None, room: None },
             ],
             groups: GroupFacts {
                 groups: [(("consumer".into(), "Stable".into()), 2)].into(),

@@ -123,6 +123,21 @@ pub struct DirFacts {
     pub online: bool,
     /// Bytes of its file system: all, and those that can still be written. `None` if it does not say.
     pub space: Option<(u64, u64)>,
+    /// `None` before it was looked at.
+    pub room: Option<RoomFacts>,
+}
+
+/// The room in a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomFacts {
+    /// Appends are refused.
+    pub full: bool,
+    /// They are, or will be soon.
+    pub low: bool,
+    /// What is kept free.
+    pub reserve: u64,
+    /// When it will be full, if it fills up.
+    pub full_in_s: Option<u64>,
 }
 
 /// The groups whose coordinators are on this broker.

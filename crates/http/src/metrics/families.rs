@@ -97,6 +97,10 @@ families! {
     TOPIC_END_OFFSETS = Gauge "ottla_topic_end_offsets" "Log end offsets of the partitions here, added up: grows by one for each record; labels: topic.";
 
     DATA_DIR_ONLINE = Gauge "ottla_data_dir_online" "1 while the data directory works, 0 after a failed write or flush; labels: dir.";
+    DATA_DIR_FULL = Gauge "ottla_data_dir_full" "1 while appends are refused because the disk is full; labels: dir.";
+    DATA_DIR_LOW = Gauge "ottla_data_dir_low" "1 while the disk is full or will be soon; labels: dir.";
+    DATA_DIR_RESERVE_BYTES = Gauge "ottla_data_dir_reserve_bytes" "Bytes that are kept free: appends are refused when less is left; labels: dir.";
+    DATA_DIR_FULL_IN_SECONDS = Gauge "ottla_data_dir_full_in_seconds" "Time until the disk is full at the rate of the last ten minutes; absent while it does not fill up; labels: dir.";
     DATA_DIR_TOTAL_BYTES = Gauge "ottla_data_dir_total_bytes" "Size of the file system of the data directory; labels: dir.";
     DATA_DIR_USABLE_BYTES = Gauge "ottla_data_dir_usable_bytes" "Bytes that can still be written there; labels: dir.";
 

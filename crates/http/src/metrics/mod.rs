@@ -11,6 +11,6 @@ mod process;
 pub use exposition::{TOPICS_ITEMIZED_MAX, render};
 pub use facts::{
     ApiFacts, CoordinatorFacts, DirFacts, GroupFacts, Lag, LevelFacts, Metrics, NetFacts, NodeFacts,
-    RequestFacts, TopicFacts, TxnFacts,
+    RequestFacts, RoomFacts, TopicFacts, TxnFacts,
 };
 pub use process::ProcessFacts;

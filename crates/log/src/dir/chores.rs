@@ -1,5 +1,5 @@
 //! What a data directory does behind everyone's back: remove files that have left their log, write
-//! checkpoints.
+//! checkpoints, look how much room is left.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +13,9 @@ use crate::disk::Disk;
 
 /// Wanted checkpoints are at least this far apart.
 const CHECKPOINT_SPACING: Duration = Duration::from_millis(50);
+
+/// How often the room on the disk is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What waits to be done.
 #[derive(Debug, Default)]
@@ -83,10 +86,16 @@ impl Chores {
 /// Starts the thread. It ends when the directory is dropped.
 pub(super) fn start(chores: Arc<Chores>, dir: Weak<Inner>, interval: Duration) -> io::Result<()> {
     let run = move || {
-        let mut checkpointed = Instant::now();
+        let started = Instant::now();
+        let (mut checkpointed, mut looked) = (started, started);
         loop {
-            let Some((due, wanted)) = wait(&chores, checkpointed + interval) else { return };
+            let next = (checkpointed + interval).min(looked + LOOK_INTERVAL);
+            let Some((due, wanted)) = wait(&chores, next) else { return };
             let Some(dir) = dir.upgrade() else { return };
+            if looked.elapsed() >= LOOK_INTERVAL {
+                looked = Instant::now();
+                dir.look_for_room(ottla_wire::Instant(looked.duration_since(started).as_nanos() as u64));
+            }
             due.into_iter().for_each(|doomed| remove(&*dir.disk, doomed));
             if wanted || checkpointed.elapsed() >= interval {
                 checkpoint(&dir);
@@ -99,8 +108,8 @@ pub(super) fn start(chores: Arc<Chores>, dir: Weak<Inner>, interval: Duration) -
     thread::Builder::new().name("log-chores".to_owned()).spawn(run).map(drop)
 }
 
-/// Waits until something is due; `None` when the thread is to end.
-fn wait(chores: &Chores, checkpoint_at: Instant) -> Option<(Vec<Doomed>, bool)> {
+/// Waits until something is due, `until` at the latest; `None` when the thread is to end.
+fn wait(chores: &Chores, until: Instant) -> Option<(Vec<Doomed>, bool)> {
     let mut state = chores.lock();
     loop {
         if state.stop {
@@ -110,12 +119,12 @@ fn wait(chores: &Chores, checkpoint_at: Instant) -> Option<(Vec<Doomed>, bool)> 
         let later = state.doomed.split_off(&(now, u64::MAX));
         let due = std::mem::replace(&mut state.doomed, later);
         let wanted = std::mem::take(&mut state.checkpoint_wanted);
-        if wanted || !due.is_empty() || now >= checkpoint_at {
+        if wanted || !due.is_empty() || now >= until {
             return Some((due.into_values().collect(), wanted));
         }
         let first = state.doomed.keys().next().map(|(due, _)| *due);
-        let until = first.map_or(checkpoint_at, |first| first.min(checkpoint_at));
-        let waited = chores.wake.wait_timeout(state, until.saturating_duration_since(now));
+        let first = first.map_or(until, |first| first.min(until));
+        let waited = chores.wake.wait_timeout(state, first.saturating_duration_since(now));
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ottla_wire::{BrokerEpoch, Offset, PartitionIndex, TopicId};
+use ottla_wire::{BrokerEpoch, Instant, Offset, PartitionIndex, TopicId};
 
 use crate::disk::{Disk, LockGuard, Patient, Space, read_file, replace_file};
 use crate::health::Health;
@@ -146,7 +146,7 @@ impl CheckedDir {
             disk: Arc::clone(&options.disk),
             path: path.clone(),
             meta,
-            health: Health::default(),
+            health: Health::new(options.reserve_bytes),
             clean,
             flushed_first: FlushedFirst::found(flushed_first),
             progress: Arc::default(),
@@ -183,6 +183,11 @@ impl DataDir {
 
     pub fn space(&self) -> io::Result<Space> {
         self.inner.disk.space(&self.inner.path)
+    }
+
+    /// Looks how much room there is: every second or so. The background thread does.
+    pub fn look_for_room(&self, now: Instant) {
+        self.inner.look_for_room(now);
     }
 
     /// How far the recovery of logs has come.
@@ -370,6 +375,14 @@ impl Inner {
     /// An error may have taken the directory offline; if not, the next checkpoint says the same.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
         self.write_checkpoints().inspect_err(|error| self.health.judge_own("write checkpoint", error))
+    }
+
+    fn look_for_room(&self, now: Instant) {
+        match self.disk.space(&self.path) {
+            Ok(space) => self.health.room().measured(now, &self.path, space),
+            // It is looked at again soon; writes still say what is wrong.
+            Err(error) => tracing::debug!(%error, "the volume does not say how much room there is"),
+        }
     }
 
     fn write_checkpoints(&self) -> io::Result<()> {

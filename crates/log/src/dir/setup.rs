@@ -9,9 +9,10 @@ use ottla_wire::{BrokerEpoch, Uuid};
 
 use super::checkpoint::{CHECKPOINT_BYTES_MAX, parse_offsets};
 use super::meta::{MetaProperties, TEXT_BYTES_MAX};
-use super::slots::Offsets;
+use super::slots::{LOG_STARTS, Offsets};
 use crate::disk::{Disk, Entry, RealDisk, read_file, replace_file};
 use crate::names::{Folder, parse_folder_name, random_uuid};
+use crate::room::RESERVE_BYTES;
 
 const META: &str = "meta.properties";
 
@@ -36,11 +37,19 @@ pub struct DirOptions {
     /// `replica.high.watermark.checkpoint.interval.ms`. A log with much that no recovery point vouches for
     /// does not wait.
     pub checkpoint_interval: Duration,
+    /// What is kept free for the broker's own needs: `log.dir.reserve.bytes`. A twentieth of the volume if
+    /// that is less.
+    pub reserve_bytes: u64,
 }
 
 impl Default for DirOptions {
     fn default() -> Self {
-        DirOptions { disk: Arc::new(RealDisk), background: true, checkpoint_interval: Duration::from_secs(5) }
+        DirOptions {
+            disk: Arc::new(RealDisk),
+            background: true,
+            checkpoint_interval: Duration::from_secs(5),
+            reserve_bytes: RESERVE_BYTES,
+        }
     }
 }
 
@@ -65,6 +74,10 @@ pub enum OpenError {
     NoMeta { dir: PathBuf },
     #[error("{path} cannot be read: {error}: restore the file from a backup, or choose another --data")]
     Damaged { path: PathBuf, error: io::Error },
+    #[error(
+        "{path} cannot be read: {error}: restore the file from a backup, or delete it to go on without; then records that were deleted on request (DeleteRecords) come back where later ones share a segment with them"
+    )]
+    NoLogStarts { path: PathBuf, error: io::Error },
     #[error(
         "data directory: {path} cannot be written to: {error}; give this user the right to, or choose another --data"
     )]
@@ -179,6 +192,11 @@ pub(super) fn read_checkpoint(disk: &dyn Disk, dir: &Path, name: &str) -> Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Offsets::new()),
         // Kafka goes on with what it could read. Doing so could bring back deleted records, so a person is
         // asked.
+        Err(error) if name == LOG_STARTS => Err(OpenError::NoLogStarts { path, error }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(path = %path.display(), %error, "a checkpoint cannot be read: what it says is worked out from the logs");
+            Ok(Offsets::new())
+        }
         Err(error) => Err(OpenError::Damaged { path, error }),
     }
 }

@@ -74,7 +74,10 @@ pub(super) type Offsets = BTreeMap<TopicPartition, Offset>;
 
 /// Kafka's names: recovery points, log starts, high watermarks.
 pub(super) const CHECKPOINTS: [&str; 3] =
-    ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"];
+    ["recovery-point-offset-checkpoint", LOG_STARTS, "replication-offset-checkpoint"];
+
+/// Where logs begin whose first records were deleted: nothing else says it.
+pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
 /// What the three files say.
 #[derive(Debug, Default)]

@@ -152,10 +152,16 @@ pub(crate) const UNFINISHED: &str = ".tmp";
 /// directory fsync.
 pub(crate) fn replace_file(disk: &dyn Disk, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!("{name}{UNFINISHED}"));
-    let file = disk.open(&temporary, Open::Create)?;
-    file.set_len(0)?;
-    write_all(&*file, &[IoSlice::new(bytes)], 0)?;
-    file.sync_data()?;
+    let write = || {
+        let file = disk.open(&temporary, Open::Create)?;
+        file.set_len(0)?;
+        write_all(&*file, &[IoSlice::new(bytes)], 0)?;
+        file.sync_data()
+    };
+    write().inspect_err(|_| {
+        // On a full disk it is only in the way; where it stays, the next one writes over it.
+        let _ = disk.remove_file(&temporary);
+    })?;
     disk.rename(&temporary, &folder.join(name))?;
     disk.sync_dir(folder)
 }

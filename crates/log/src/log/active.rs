@@ -8,11 +8,13 @@ use ottla_wire::{Offset, Timestamp};
 
 use crate::config::LogConfig;
 use crate::disk::{DiskFile, Open};
-use crate::names::random;
+use crate::names::{FileKind, random};
 use crate::reader::Bound;
 use crate::segment::cursor::{Cursor, LOOKUP_WINDOW};
+use crate::segment::index::UNPERSISTED_ENTRIES_MAX;
 use crate::segment::indexer::Indexer;
 use crate::segment::{LogFolder, Segment, Sizes};
+use crate::verdict::Verdict;
 
 /// What the owner knows of the segment that grows.
 #[derive(Debug)]
@@ -31,6 +33,14 @@ pub(super) struct Active {
     seen: Option<Timestamp>,
     /// Decides how much of `segment.jitter.ms` is taken off.
     jitter: u64,
+}
+
+/// Asks for the space of a whole segment. One for which there is no room yet grows as it is written to.
+fn allocate(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
+    match file.allocate(bytes) {
+        Err(error) if Verdict::of(&error) == Verdict::Full => Ok(()),
+        allocated => allocated,
+    }
 }
 
 /// The largest relative offset and position that an index can hold.
@@ -54,10 +64,16 @@ impl Active {
         })
     }
 
-    /// A new segment and its file.
+    /// A new segment and its file. Where that fails there is no file either: an empty one would say that the
+    /// segment before it ends there.
     pub fn create(place: &Arc<LogFolder>, base: Offset, config: &LogConfig) -> io::Result<Active> {
         let mut active = Active::planned(place, base)?;
-        active.make_file(config)?;
+        if let Err(error) = active.make_file(config) {
+            match place.disk.remove_file(&place.path(base, FileKind::Log)) {
+                Err(stays) if stays.kind() != io::ErrorKind::NotFound => return Err(stays),
+                Ok(()) | Err(_) => return Err(error),
+            }
+        }
         Ok(active)
     }
 
@@ -89,7 +105,7 @@ impl Active {
         }
         let file = self.segment.make_file()?;
         if config.preallocate {
-            file.allocate(config.segment_bytes)?;
+            allocate(&*file, config.segment_bytes)?;
         }
         self.file = Some(Arc::clone(&file));
         Ok(file)
@@ -137,15 +153,22 @@ impl Active {
             || !self.fits(queued, header)
     }
 
-    /// Counts a batch that was written at the end.
-    pub fn wrote(&mut self, header: &BatchHeader, interval: u64) -> io::Result<()> {
+    /// Makes room in memory for the index entries of so many batches.
+    pub fn make_index_room(&self, batches: usize) -> io::Result<()> {
+        match self.segment.offsets.unpersisted() + batches > UNPERSISTED_ENTRIES_MAX {
+            true => self.persist_indexes(),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a batch that was written at the end. There MUST be room for its index entries.
+    pub fn wrote(&mut self, header: &BatchHeader, interval: u64) {
         if self.size == 0 {
             self.first_timestamp = Some(header.max_timestamp);
         }
-        self.indexer.note(&self.segment, header, self.size, interval)?;
+        self.indexer.note(&self.segment, header, self.size, interval);
         self.size += header.total_len() as u64;
         self.end = header.next_offset();
-        Ok(())
     }
 
     /// Shows readers what was written.

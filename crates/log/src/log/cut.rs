@@ -47,7 +47,7 @@ impl Log {
         self.queue.clear();
         self.queued_bytes = 0;
         self.aborted.clear();
-        self.restart(offset).map_err(|error| self.fail("restart", error))
+        self.restart(offset).map_err(|error| self.fail_halfway("restart", error))
     }
 
     /// Moves the start of the log up (DeleteRecords); segments that are wholly below it go. It survives a
@@ -102,7 +102,7 @@ impl Log {
         if vouched > to || self.slot.log_start() > to {
             self.slot.set_recovery_point(self.slot.recovery_point().min(to));
             self.slot.set_log_start(self.slot.log_start().min(to));
-            self.dir.checkpoint().map_err(|error| self.fail("checkpoint", error))?;
+            self.dir.checkpoint().map_err(|error| self.fail_halfway("checkpoint", error))?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Log {
     }
 
     pub(super) fn unreadable(&self, doing: &str, error: CursorError) -> LogError {
-        self.fail(doing, error.into())
+        self.fail_halfway(doing, error.into())
     }
 }
 

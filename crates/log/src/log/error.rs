@@ -14,6 +14,9 @@ pub enum LogError {
     /// It failed just now; if the disk is to blame, the directory is offline from here on.
     #[error("cannot {doing}: {error}")]
     Io { doing: String, error: io::Error },
+    /// There is no room on the disk. What is there is whole, and the same can be tried again.
+    #[error("cannot {doing}: {error}")]
+    Full { doing: String, error: io::Error },
     /// A flush failed: what of the log is on stable storage is unknown.
     #[error("cannot flush: {0}")]
     Flush(String),

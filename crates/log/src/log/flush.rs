@@ -204,8 +204,11 @@ impl Log {
         {
             self.flush.durable_end = self.flush.durable_end.max(flight.end);
             self.flush.waiting_since = None;
-            if let Some(bytes) = flight.vouches {
-                self.vouched(flight.end, bytes);
+            // Nothing is vouched for whose epochs are not in the file.
+            match (done.epochs, flight.vouches) {
+                (None, Some(bytes)) => self.vouched(flight.end, bytes),
+                (None, None) => {}
+                (Some(epochs), _) => drop(self.flush.epochs.get_or_insert(epochs)),
             }
         }
         self.flush.durable_end
@@ -272,7 +275,7 @@ impl Log {
         let mut steps: Vec<Step> = files.map(Step::File).collect();
         let folder = &self.place.folder;
         if let Some(bytes) = self.flush.epochs.take() {
-            steps.push(Step::Replace { folder: folder.clone(), name: "leader-epoch-checkpoint", bytes });
+            steps.push(Step::Epochs { folder: folder.clone(), bytes });
         }
         let unsynced = std::mem::take(&mut self.flush.unsynced);
         if unsynced {

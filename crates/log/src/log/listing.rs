@@ -15,6 +15,8 @@ pub(super) struct Listing {
     pub snapshots: BTreeSet<Offset>,
     /// Files that belong to nothing any more.
     pub leftovers: Vec<String>,
+    /// Segments that have indexes and no log.
+    pub orphans: BTreeSet<Offset>,
     /// A file of a compaction that Kafka did not finish.
     pub unfinished: Option<String>,
 }
@@ -37,10 +39,13 @@ pub(super) fn list(place: &LogFolder) -> io::Result<Listing> {
         }
     }
     // Indexes without a log are what a deletion was about to remove.
-    let orphans = listing.segments.iter().filter(|(_, kinds)| !kinds.contains(&FileKind::Log));
-    listing
-        .leftovers
-        .extend(orphans.flat_map(|(base, kinds)| kinds.iter().map(|kind| file_name(*base, *kind))));
-    listing.segments.retain(|_, kinds| kinds.contains(&FileKind::Log));
+    let (segments, orphans): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut listing.segments)
+        .into_iter()
+        .partition(|(_, kinds)| kinds.contains(&FileKind::Log));
+    for (base, kinds) in orphans {
+        listing.leftovers.extend(kinds.into_iter().map(|kind| file_name(base, kind)));
+        listing.orphans.insert(base);
+    }
+    listing.segments = segments;
     Ok(listing)
 }

@@ -5,6 +5,7 @@ mod cut;
 mod error;
 mod flush;
 mod listing;
+mod lost;
 mod open;
 mod recent;
 mod recover;
@@ -25,7 +26,9 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::TopicPartition;
 use crate::dir::{DataDir, Doomed, Slot};
 use crate::reader::{Bound, LogReader, Shared};
+use crate::room::Room;
 use crate::segment::{LogFolder, Segment};
+use crate::verdict::Verdict;
 use active::Active;
 pub use error::LogError;
 use flush::FlushState;
@@ -40,7 +43,7 @@ use snapshots::Snapshots;
 ///
 /// Errors of the disk take the data directory offline, but those that say nothing about the disk (see
 /// [`Verdict`](crate::Verdict)); after that every operation answers [`LogError::Offline`]. A log that an
-/// error has come from MUST NOT be written to any more.
+/// error has come from MUST NOT be written to any more, unless it was [`LogError::Full`].
 #[derive(Debug)]
 pub struct Log {
     dir: DataDir,
@@ -197,11 +200,30 @@ impl Log {
         }
     }
 
-    /// Takes the directory offline if the disk is no good.
+    /// Takes the directory offline if the disk is no good. What failed MUST leave the log as it was, or such
+    /// that it can be done once more.
     fn fail(&self, doing: &str, error: std::io::Error) -> LogError {
         let doing = format!("{doing} {}", self.place.folder.display());
         self.dir.health().judge(&doing, &error);
+        match Verdict::of(&error) {
+            Verdict::Full => LogError::Full { doing, error },
+            Verdict::Fails | Verdict::Again | Verdict::Offline => LogError::Io { doing, error },
+        }
+    }
+
+    /// As `fail`, for what leaves the log in the middle of something: a full disk is as bad as a broken one.
+    fn fail_halfway(&self, doing: &str, error: std::io::Error) -> LogError {
+        let doing = format!("{doing} {}", self.place.folder.display());
+        match Verdict::of(&error) {
+            Verdict::Full => self.dir.health().give_up(&doing, &error),
+            Verdict::Fails | Verdict::Again | Verdict::Offline => self.dir.health().judge(&doing, &error),
+        }
         LogError::Io { doing, error }
+    }
+
+    /// The room in the data directory.
+    pub fn room(&self) -> &Room {
+        self.dir.health().room()
     }
 }
 

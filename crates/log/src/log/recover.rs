@@ -10,6 +10,7 @@ use ottla_wire::batch::BatchHeader;
 use ottla_wire::{EpochStart, LeaderEpoch, Offset};
 
 use super::listing::{Listing, list};
+use super::lost::LostSegments;
 use super::open::failed;
 use super::replay::{Met, each_batch};
 use super::{Active, FlushState, LogError, Replay, Snapshots};
@@ -17,7 +18,7 @@ use crate::config::LogConfig;
 use crate::dir::checkpoint::{CHECKPOINT_BYTES_MAX, parse_epochs};
 use crate::dir::{DataDir, Doomed, Recovery};
 use crate::disk::{Open, read_file};
-use crate::names::FileKind;
+use crate::names::{FileKind, LEADER_EPOCHS};
 use crate::segment::cursor::{Cursor, CursorError, LOOKUP_WINDOW, SCAN_WINDOW, read_control};
 use crate::segment::indexer::Indexer;
 use crate::segment::txn_index::ENTRY_LEN;
@@ -54,22 +55,29 @@ pub(super) fn recover(
         scanned_bytes: 0,
         cut_bytes: 0,
         changed: Vec::new(),
+        lost: LostSegments { trusted, compact: config.compact },
+        damaged: BTreeSet::new(),
         met: Met::default(),
     };
     let listing = list(place).map_err(|error| failed(dir, place, error))?;
     if let Some(name) = &listing.unfinished {
         return Err(LogError::UnfinishedCompaction { path: place.folder.join(name) });
     }
+    loader.lost.check_orphans(&listing).map_err(|error| of_folder(dir, place, error))?;
     if !listing.leftovers.is_empty() {
         let leftovers = listing.leftovers.iter().map(|name| place.folder.join(name)).collect();
         dir.doom(Doomed::Files(leftovers), Duration::ZERO);
     }
-    loader.load(listing, recovery, replay).map_err(|error| match error {
+    loader.load(listing, recovery, replay).map_err(|error| of_folder(dir, place, error))
+}
+
+fn of_folder(dir: &DataDir, place: &LogFolder, error: CursorError) -> LogError {
+    match error {
         CursorError::Corrupt { position, what } => {
             LogError::Corrupt { path: place.folder.clone(), position, what }
         }
         CursorError::Io(error) => failed(dir, place, error),
-    })
+    }
 }
 
 struct Loader<'a> {
@@ -82,6 +90,9 @@ struct Loader<'a> {
     cut_bytes: u64,
     /// Closed segments whose files are not known to be durable.
     changed: Vec<Arc<Segment>>,
+    lost: LostSegments,
+    /// Segments whose indexes cannot be what was written.
+    damaged: BTreeSet<Offset>,
     met: Met,
 }
 
@@ -108,6 +119,10 @@ impl Loader<'_> {
             }
         };
         let log_end = active.end();
+        if log_end < recovery.recovery_point {
+            tracing::error!(folder = %self.place.folder.display(), %log_end, synced = %recovery.recovery_point,
+                "records that were on stable storage are gone: the newest files of the log are missing or damaged");
+        }
         let log_start = recovery.log_start.max(segments[0].base);
         // What is below the first segment was synced before it was deleted.
         let known = self.trusted.max(segments[0].base).min(log_end);
@@ -128,7 +143,7 @@ impl Loader<'_> {
         }
         if self.cut_bytes > 0 {
             flush.folder_changed();
-        } else if complete {
+        } else if complete && self.damaged.is_empty() {
             flush.found_complete();
         }
         Ok(Recovered {
@@ -156,7 +171,12 @@ impl Loader<'_> {
         while let Some((base, kinds)) = rest.next() {
             let next = rest.peek().map(|(base, _)| **base);
             let sizes = self.sizes(*base, kinds)?;
-            let indexed = kinds.contains(&FileKind::Index) && kinds.contains(&FileKind::TimeIndex);
+            if let Some(next) = next.filter(|_| sizes.log == 0) {
+                self.lost.check(*base, next, "empty")?;
+            }
+            let indexed = kinds.contains(&FileKind::Index)
+                && kinds.contains(&FileKind::TimeIndex)
+                && !self.damaged.contains(base);
             // A recovery point at the very end of a segment may be older than the last entries of its
             // indexes.
             if let Some(next) = next.filter(|next| *next < self.trusted && indexed) {
@@ -179,17 +199,19 @@ impl Loader<'_> {
         Ok((segments, indexer))
     }
 
-    fn sizes(&self, base: Offset, kinds: &BTreeSet<FileKind>) -> io::Result<Sizes> {
-        let len = |kind, unit: usize| match kinds.contains(&kind) {
-            true => Ok::<u64, io::Error>(self.place.disk.len(&self.place.path(base, kind))? / unit as u64),
+    fn sizes(&mut self, base: Offset, kinds: &BTreeSet<FileKind>) -> io::Result<Sizes> {
+        let len = |kind| match kinds.contains(&kind) {
+            true => self.place.disk.len(&self.place.path(base, kind)),
             false => Ok(0),
         };
-        Ok(Sizes {
-            log: len(FileKind::Log, 1)?,
-            offsets: len(FileKind::Index, 8)? as usize,
-            times: len(FileKind::TimeIndex, 12)? as usize,
-            txns: len(FileKind::TxnIndex, ENTRY_LEN)?,
-        })
+        let (log, index, times, txns) =
+            (len(FileKind::Log)?, len(FileKind::Index)?, len(FileKind::TimeIndex)?, len(FileKind::TxnIndex)?);
+        let torn = index % 8 != 0 || times % 12 != 0;
+        if torn || log > 0 && times == 0 {
+            self.damaged.insert(base);
+        }
+        let (offsets, times) = ((index / 8) as usize, (times / 12) as usize);
+        Ok(Sizes { log, offsets, times, txns: txns / ENTRY_LEN as u64 })
     }
 
     /// Completes a closed segment that was walked. If the next start will `trust` its indexes, they are
@@ -220,6 +242,13 @@ impl Loader<'_> {
         let mut trusted = self.trusted;
         loop {
             let (walked, end) = self.walk_once(base, sizes, trusted, next)?;
+            // The records behind it were on stable storage, too, and are not given up for it.
+            if let Some(next) = next.filter(|next| walked.cut && *next < self.trusted) {
+                tracing::error!(segment = %self.place.path(base, FileKind::Log).display(), %end,
+                    "log is damaged below what was synced: what comes after this cannot be read in this segment");
+                walked.segment.publish(sizes.log, next, walked.indexer.largest());
+                return Ok(Walked { cut: false, ..walked });
+            }
             let contradicted = walked.cut || next.is_none() && trusted != Offset(i64::MAX);
             if end < trusted && trusted > base && contradicted {
                 let segment = self.place.path(base, FileKind::Log);
@@ -249,10 +278,11 @@ impl Loader<'_> {
         self.met.forget(base);
         let segment = Segment::new(self.place, base, sizes, base);
         let prefix = self.prefix(&segment, sizes, trusted)?;
-        if prefix.offsets < sizes.offsets {
+        let damaged = self.damaged.contains(&base);
+        if prefix.offsets < sizes.offsets || damaged {
             segment.offsets.truncate(prefix.offsets)?;
         }
-        if prefix.times < sizes.times {
+        if prefix.times < sizes.times || damaged {
             segment.times.truncate(prefix.times)?;
         }
         let mut indexer = Indexer::resume(&segment)?;
@@ -280,7 +310,12 @@ impl Loader<'_> {
             if found.position == prefix.position && prefix.offsets > 0 {
                 indexer.skip(&found.header);
             } else {
-                indexer.note(&segment, &found.header, found.position, self.config.index_interval_bytes)?;
+                indexer.note_found(
+                    &segment,
+                    &found.header,
+                    found.position,
+                    self.config.index_interval_bytes,
+                )?;
             }
             size = found.end();
             self.met.add(base, found);
@@ -301,6 +336,10 @@ impl Loader<'_> {
     fn prefix(&self, found: &Segment, sizes: Sizes, trusted: Offset) -> io::Result<Prefix> {
         let base = found.base;
         let clean = trusted == Offset(i64::MAX);
+        let zeroed = || Ok::<bool, io::Error>(found.times.last()?.is_some_and(|last| last.is_zero()));
+        if self.damaged.contains(&base) || clean && sizes.times > 0 && zeroed()? {
+            return Ok(Prefix::default());
+        }
         if clean && sizes.offsets == 0 {
             return Ok(Prefix { times: sizes.times, ..Prefix::default() });
         }
@@ -325,6 +364,10 @@ impl Loader<'_> {
             true => sizes.times,
             false => found.times.read_all()?.iter().take_while(|e| i64::from(e.value) <= last.key).count(),
         };
+        // A time index of zeros, or none.
+        if times == 0 {
+            return Ok(Prefix::default());
+        }
         Ok(Prefix { offsets, times, position })
     }
 
@@ -373,7 +416,7 @@ impl Loader<'_> {
 
     /// `None` if the file is missing or damaged: then the log says what its epochs are.
     fn read_epochs(&self) -> io::Result<Option<Vec<EpochStart>>> {
-        let path = self.place.folder.join("leader-epoch-checkpoint");
+        let path = self.place.folder.join(LEADER_EPOCHS);
         let read = read_file(&*self.place.disk, &path, CHECKPOINT_BYTES_MAX);
         match read.and_then(|text| parse_epochs(&text)) {
             Ok(epochs) => Ok(Some(epochs)),

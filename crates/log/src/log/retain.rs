@@ -33,14 +33,17 @@ impl Log {
         let gone =
             self.count_old(wall, high_watermark).map_err(|error| self.fail("apply retention to", error))?;
         let segments = self.segments();
-        let gone = self.removable(&segments, gone);
+        let mut gone = self.removable(&segments, gone);
+        if gone > 0 && gone == segments.len() {
+            // Removing the segments syncs the folder first: without the new one a crash would leave an empty
+            // log. Where there is no room for it, the others go and make some.
+            match self.roll(&producers()) {
+                Err(LogError::Full { .. }) => gone -= 1,
+                rolled => rolled?,
+            }
+        }
         let bytes = segments[..gone].iter().map(|segment| segment.size()).sum();
         if gone > 0 {
-            if gone == segments.len() {
-                // Removing the segments syncs the folder first: without the new one a crash would leave an
-                // empty log.
-                self.roll(&producers())?;
-            }
             let start = self.segments()[gone].base.max(self.log_start());
             self.set_log_start(start);
             self.remove_first(gone).map_err(|error| self.fail("delete segments of", error))?;

@@ -76,8 +76,11 @@ impl Log {
         let bytes = encode(producers)?;
         let path = self.place.path(self.log_end, FileKind::Snapshot);
         let file = self.place.disk.open(&path, Open::Create)?;
-        file.set_len(0)?;
-        write_all(&*file, &[IoSlice::new(&bytes)], 0)?;
+        let written = file.set_len(0).and_then(|()| write_all(&*file, &[IoSlice::new(&bytes)], 0));
+        written.inspect_err(|_| {
+            // Half of one is found out by the next start, too.
+            let _ = self.place.disk.remove_file(&path);
+        })?;
         self.snapshots.offsets.insert(self.log_end);
         self.snapshots.newest_len = bytes.len() as u64;
         self.flush.snapshot_written(self.log_end, file);

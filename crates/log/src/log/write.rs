@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use ottla_wire::batch::{AppendBatch, BatchHeader, HEADER_LEN};
 use ottla_wire::messages::ProducerSnapshot;
-use ottla_wire::{AbortedTxn, Timestamp};
+use ottla_wire::{AbortedTxn, Offset, Timestamp};
 
 use super::{Active, Log, LogError};
 use crate::disk::write_all;
+use crate::segment::index::UNPERSISTED_ENTRIES_MAX;
 
 /// Batches up to this size are copied together before they are written: that is cheaper than two more parts
 /// of a vectored write each.
 const COPY_BYTES_MAX: usize = 4096;
+
+/// Batches that are written at once: no more than there is room for their index entries in memory.
+const RUN_BATCHES_MAX: usize = UNPERSISTED_ENTRIES_MAX / 2;
 
 impl Log {
     /// Queues a batch with its offsets and epoch assigned. No I/O; readers do not see it before
@@ -42,7 +46,7 @@ impl Log {
     }
 
     /// Writes everything that is queued to the page cache, by one vectored write, and shows it to readers.
-    /// After an error nothing of it is visible, and the data directory is offline.
+    /// After an error what did not get there is nowhere: the log ends with what is visible.
     pub fn write(&mut self) -> Result<(), LogError> {
         if self.queue.is_empty() && self.aborted.is_empty() {
             return Ok(());
@@ -53,10 +57,12 @@ impl Log {
         self.aborted.clear();
         self.queued_bytes = 0;
         written.map_err(|error| {
-            // What was half written would be cut off by the next start; if the disk still lets us, do it now.
-            let _ = self.active.file().map(|file| file.set_len(self.active.segment().size()));
             self.log_end = self.active.segment().end();
-            self.fail("write to", error)
+            // What was half written would be cut off by the next start; if the disk still lets us, do it now.
+            match self.cut_torn() {
+                Ok(()) => self.fail("write to", error),
+                Err(_) => self.fail_halfway("write to", error),
+            }
         })
     }
 
@@ -81,14 +87,23 @@ impl Log {
         self.start_segment(producers).map_err(|error| self.fail("start a segment in", error))
     }
 
+    /// Takes what a failed write has left behind the end of the log out of the files.
+    fn cut_torn(&self) -> io::Result<()> {
+        let segment = self.active.segment();
+        if let Some(file) = self.active.file() {
+            file.set_len(segment.size())?;
+        }
+        segment.txns.cut_torn()
+    }
+
     fn start_segment(&mut self, producers: &ProducerSnapshot) -> io::Result<()> {
         self.active.complete_indexes()?;
         if let Some(file) = self.active.file().filter(|_| self.config.preallocate) {
             file.set_len(self.active.size())?; // gives back what was not used
         }
-        self.flush.rolled(&self.active);
         self.store_snapshot(producers)?;
         let next = Active::create(&self.place, self.log_end, &self.config)?;
+        self.flush.rolled(&self.active);
         let mut segments = Vec::clone(&self.segments());
         segments.push(Arc::clone(next.segment()));
         self.active = next;
@@ -99,22 +114,37 @@ impl Log {
 
     fn write_queue(&mut self) -> io::Result<()> {
         self.write_metadata()?;
+        let (queue, aborted) = (std::mem::take(&mut self.queue), std::mem::take(&mut self.aborted));
+        let mut aborted = &aborted[..];
+        for run in queue.chunks(RUN_BATCHES_MAX) {
+            let end = run.last().map_or(Offset::ZERO, |batch| batch.header.next_offset());
+            let (of_run, later) = aborted.split_at(aborted.partition_point(|txn| txn.last_offset < end));
+            self.write_run(run, of_run)?;
+            aborted = later;
+        }
+        // Their markers were written before.
+        self.active.segment().txns.append(aborted)
+    }
+
+    /// Whatever can fail comes first: once the batches are in the file, they are in the log.
+    fn write_run(&mut self, run: &[AppendBatch], aborted: &[AbortedTxn]) -> io::Result<()> {
         let file = self.active.make_file(&self.config)?;
-        let (copied, pieces) = gather(&self.queue);
+        self.active.make_index_room(run.len())?;
+        let (copied, pieces) = gather(run);
         let parts: Vec<IoSlice<'_>> = pieces
             .iter()
             .map(|piece| match piece {
                 Piece::Copied(range) => IoSlice::new(&copied[range.clone()]),
-                Piece::Body(at) => IoSlice::new(&self.queue[*at].body),
+                Piece::Body(at) => IoSlice::new(&run[*at].body),
             })
             .collect();
         write_all(&*file, &parts, self.active.size())?;
-        self.active.segment().txns.append(&self.aborted)?;
-        for batch in &self.queue {
+        self.active.segment().txns.append(aborted)?;
+        for batch in run {
             self.recent.push(&batch.header, self.active.base(), self.active.size());
-            self.active.wrote(&batch.header, self.config.index_interval_bytes)?;
+            self.active.wrote(&batch.header, self.config.index_interval_bytes);
         }
-        self.flush.wrote(self.queued_bytes);
+        self.flush.wrote(run.iter().map(|batch| batch.total_len() as u64).sum());
         self.active.publish();
         Ok(())
     }

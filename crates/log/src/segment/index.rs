@@ -33,6 +33,13 @@ pub(crate) struct Entry {
     pub value: u32,
 }
 
+impl Entry {
+    /// What a file holds that was never written: the first batch of a segment has no entry.
+    pub fn is_zero(&self) -> bool {
+        self.key == 0 && self.value == 0
+    }
+}
+
 /// One index of one segment. Keys strictly increase.
 #[derive(Debug)]
 pub(crate) struct SparseIndex {
@@ -160,7 +167,7 @@ impl SparseIndex {
         let ordered = |pair: &[Entry]| pair[0].key < pair[1].key && pair[0].value <= pair[1].value;
         let valid = entries.windows(2).position(|pair| !ordered(pair)).map_or(entries.len(), |at| at + 1);
         // The first batch of a segment never has an entry, so no entry is all zeros.
-        let zero = entries.first().is_some_and(|first| first.key == 0 && first.value == 0);
+        let zero = entries.first().is_some_and(|first| first.is_zero());
         Ok(entries[..if zero { 0 } else { valid }].to_vec())
     }
 

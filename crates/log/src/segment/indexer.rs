@@ -38,7 +38,7 @@ impl Indexer {
             if last.is_some() && found.position == start {
                 self.skip(&found.header);
             } else {
-                self.note(segment, &found.header, found.position, interval)?;
+                self.note_found(segment, &found.header, found.position, interval)?;
             }
         }
         Ok(())
@@ -54,13 +54,7 @@ impl Indexer {
     }
 
     /// Counts a batch at `position` and adds the entries that are due after `interval` bytes.
-    pub fn note(
-        &mut self,
-        segment: &Segment,
-        header: &BatchHeader,
-        position: u64,
-        interval: u64,
-    ) -> io::Result<()> {
+    pub fn note(&mut self, segment: &Segment, header: &BatchHeader, position: u64, interval: u64) {
         if header.max_timestamp > self.largest {
             self.largest = header.max_timestamp;
             self.offset_of_largest = header.last_offset();
@@ -71,12 +65,23 @@ impl Indexer {
             segment.offsets.push(Entry { key, value: position as u32 });
             self.note_time(segment);
             self.bytes_since_entry = 0;
-            if segment.offsets.unpersisted() >= UNPERSISTED_ENTRIES_MAX {
-                segment.offsets.persist()?;
-                segment.times.persist()?;
-            }
         }
         self.bytes_since_entry += header.total_len() as u64;
+    }
+
+    /// As [`Indexer::note`], and takes the entries out of memory when they have become many.
+    pub fn note_found(
+        &mut self,
+        segment: &Segment,
+        header: &BatchHeader,
+        position: u64,
+        interval: u64,
+    ) -> io::Result<()> {
+        self.note(segment, header, position, interval);
+        if segment.offsets.unpersisted() >= UNPERSISTED_ENTRIES_MAX {
+            segment.offsets.persist()?;
+            segment.times.persist()?;
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use ottla_wire::{Offset, Timestamp};
 
 use crate::disk::{Cold, Disk, DiskFile, FileSlot, Open};
 use crate::names::{DELETED, FileKind, file_name};
+use crate::verdict::Verdict;
 use cursor::{Cursor, CursorError, Found, LOOKUP_WINDOW};
 use index::{Around, Entry, SparseIndex};
 use txn_index::TxnIndex;
@@ -110,9 +111,26 @@ impl Segment {
         if known != UNKNOWN {
             return Ok(Timestamp(known));
         }
-        let last = self.times.last()?.map_or(Timestamp::NONE.0, |entry| entry.key);
-        self.largest_timestamp.store(last, Ordering::Release);
-        Ok(Timestamp(last))
+        let last = match self.times.last()? {
+            // By it retention would delete the segment, and searches would pass over it.
+            Some(last) if last.is_zero() => self.walk_for_timestamp()?,
+            last => last.map_or(Timestamp::NONE, |entry| Timestamp(entry.key)),
+        };
+        self.largest_timestamp.store(last.0, Ordering::Release);
+        Ok(last)
+    }
+
+    /// The largest timestamp by the headers of the batches, as far as they can be read.
+    fn walk_for_timestamp(&self) -> io::Result<Timestamp> {
+        let mut cursor = Cursor::new(&self.file()?, 0, self.size(), LOOKUP_WINDOW);
+        let mut largest = Timestamp::NONE;
+        loop {
+            match cursor.next() {
+                Ok(Some(found)) => largest = largest.max(found.header.max_timestamp),
+                Ok(None) | Err(CursorError::Corrupt { .. }) => return Ok(largest),
+                Err(CursorError::Io(error)) => return Err(error),
+            }
+        }
     }
 
     /// The `.log` file, made if there is none.
@@ -271,6 +289,8 @@ pub(crate) fn retire_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<Pat
     match disk.rename(path, &retired) {
         Ok(()) => Ok(Some(retired)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A longer name may need room; to remove the file needs none.
+        Err(error) if Verdict::of(&error) == Verdict::Full => disk.remove_file(path).map(|()| None),
         Err(error) => Err(error),
     }
 }

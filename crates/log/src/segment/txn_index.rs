@@ -47,6 +47,11 @@ impl TxnIndex {
         Ok(())
     }
 
+    /// Takes away what a failed [`TxnIndex::append`] has left behind the last entry.
+    pub fn cut_torn(&self) -> io::Result<()> {
+        self.slot.open_file().map_or(Ok(()), |file| file.set_len(self.len() * ENTRY_LEN as u64))
+    }
+
     /// Shows the entries in order until `visit` says `false`.
     pub fn visit(&self, cold: Cold, mut visit: impl FnMut(AbortedTxn) -> bool) -> io::Result<()> {
         let count = self.len();

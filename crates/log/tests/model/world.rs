@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_log::{
-    DataDir, DirOptions, Faults, FlushDone, FlushJob, Identity, Log, LogConfig, MemDisk, Replay,
-};
+use ottla_log::{DataDir, DirOptions, Faults, FlushJob, Identity, Log, LogConfig, MemDisk, Replay};
 use ottla_wire::batch::{AppendBatch, BatchBuilder, BatchHeader, ControlRecord, HEADER_LEN};
 use ottla_wire::compress::Codec;
 use ottla_wire::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, Uuid};
@@ -46,6 +44,7 @@ fn open_dir(disk: &MemDisk) -> DataDir {
         disk: Arc::new(disk.clone()),
         background: false,
         checkpoint_interval: Duration::from_secs(3600),
+        ..DirOptions::default()
     };
     DataDir::open_with("/data", &identity, options).unwrap()
 }
@@ -226,9 +225,9 @@ impl World {
 
     fn finish_flush(&mut self) -> Result<(), String> {
         let Some((job, end)) = self.flush.take() else { return Ok(()) };
-        let FlushDone { id, result } = job.run();
-        let failed = result.as_ref().err().map(|error| error.to_string());
-        let durable = self.log.finish_flush(FlushDone { id, result });
+        let done = job.run();
+        let failed = done.result.as_ref().err().map(|error| error.to_string());
+        let durable = self.log.finish_flush(done);
         assert!(durable <= end.max(durable) && durable <= self.log.written_end());
         match failed {
             Some(error) => Err(error),

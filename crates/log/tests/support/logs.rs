@@ -14,15 +14,18 @@ pub fn identity() -> Identity {
     Identity { node_id: Some(1), cluster_id: Some("c".to_owned()) }
 }
 
+#[allow(dead_code, reason = "not every test that includes this has a disk in memory")]
 pub fn mem_dir(disk: &(impl Disk + Clone)) -> DataDir {
     let options = DirOptions {
         disk: Arc::new(disk.clone()),
         background: false,
         checkpoint_interval: Duration::from_secs(3600),
+        ..DirOptions::default()
     };
     DataDir::open_with("/data", &identity(), options).unwrap()
 }
 
+#[allow(dead_code, reason = "not every test that includes this makes a log so")]
 pub fn create(dir: &DataDir, topic: &str) -> Log {
     Log::create(dir, topic, PartitionIndex(0), TOPIC_ID, LogConfig::default()).unwrap()
 }
@@ -53,6 +56,7 @@ pub fn batch(base: Offset, records: usize, value: usize, time: i64) -> AppendBat
     AppendBatch { body: bytes.slice(HEADER_LEN..), header }
 }
 
+#[allow(dead_code, reason = "not every test that includes this appends so")]
 pub fn append(log: &mut Log, records: usize, value: usize) {
     log.append(batch(log.log_end(), records, value, 1000)).unwrap();
     log.write().unwrap();
@@ -62,6 +66,7 @@ pub fn no_producers() -> ProducerSnapshot {
     ProducerSnapshot::default()
 }
 
+#[allow(dead_code, reason = "not every test that includes this flushes so")]
 pub fn flush(log: &mut Log) -> Offset {
     let job = log.begin_flush(&mut no_producers).unwrap();
     log.finish_flush(job.run())

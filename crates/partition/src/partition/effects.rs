@@ -4,7 +4,7 @@ use ottla_log::LogError;
 use ottla_replica::{AppendError, DeleteError, Effect, Event};
 use ottla_wire::Offset;
 
-use super::{Partition, Turn, Waiter, Wish};
+use super::{AppendOutcome, Partition, Turn, Waiter, Wish};
 use crate::marker::Marker;
 use crate::restore::Rebuilt;
 
@@ -14,6 +14,9 @@ impl<W, D> Partition<W, D> {
         let mut completed = self.step_once(turn, event);
         while let Some(event) = completed {
             completed = self.step_once(turn, event);
+        }
+        if self.unwritten {
+            self.take_back(turn);
         }
     }
 
@@ -46,6 +49,8 @@ impl<W, D> Partition<W, D> {
     /// already done. That holds for truncations, of which there is one at a time.
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Event>, LogError> {
         match effect {
+            // It would come after what is not there.
+            Effect::Write(_) | Effect::Aborted(_) if self.unwritten => {}
             Effect::Write(batch) => {
                 if self.lodgers.keeps_markers && batch.header.is_control() {
                     self.lodgers.markers.extend(Marker::of(&batch));
@@ -67,7 +72,7 @@ impl<W, D> Partition<W, D> {
             }
             Effect::MoveLogStart(start) => {
                 // Queued writes count, too.
-                self.log.write()?;
+                self.write()?;
                 self.log.move_start(start)?;
             }
             Effect::EpochsChanged => self.log.store_epochs(self.core.epochs().entries()),
@@ -84,10 +89,49 @@ impl<W, D> Partition<W, D> {
     /// Cuts the log and rebuilds the producers from the rest. A flush may be running. The core ignores its
     /// result, and the next flush writes the current epochs.
     fn truncate(&mut self, to: Offset) -> Result<Event, LogError> {
+        self.write()?;
         let end = self.log.truncate_to(to)?;
         let mut rebuilt = Rebuilt::new(self.core.config());
         self.log.replay(&mut rebuilt)?;
         Ok(Event::Truncated { end, producers: rebuilt.into_producers() })
+    }
+
+    /// Writes what is queued, and takes back what there is no room for.
+    pub(super) fn write_now(&mut self, turn: Turn) {
+        match self.write() {
+            Err(error) => self.storage_failed(turn, error),
+            Ok(()) if self.unwritten => self.take_back(turn),
+            Ok(()) => {}
+        }
+    }
+
+    /// Writes what is queued. Where there is no room for it, it is for the end of the step to take it back.
+    fn write(&mut self) -> Result<(), LogError> {
+        match self.log.write() {
+            Err(LogError::Full { .. }) => {
+                self.unwritten = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// What was queued is not in the log and never was: nobody has seen it yet, and nobody hears otherwise.
+    fn take_back(&mut self, turn: Turn) {
+        self.unwritten = false;
+        let end = self.log.log_end();
+        let lost = |outcome: &AppendOutcome| matches!(outcome, Ok(appended) if appended.last_offset >= end);
+        let outcomes = self.held.iter_mut().map(|(_, outcome)| outcome);
+        let of_lodgers = self.lodgers.outcomes.iter_mut().map(|(.., outcome)| outcome);
+        for outcome in outcomes.chain(of_lodgers).filter(|outcome| lost(outcome)) {
+            *outcome = Err(AppendError::NoRoom);
+        }
+        self.lodgers.markers.retain(|marker| marker.offset < end);
+        let mut rebuilt = Rebuilt::new(self.core.config());
+        match self.log.replay(&mut rebuilt) {
+            Ok(()) => self.step(turn, Event::Unwritten { end, producers: rebuilt.into_producers() }),
+            Err(error) => self.storage_failed(turn, error),
+        }
     }
 
     /// The disk has failed. No promise of this turn may leave as a success, and nothing in it is reported to

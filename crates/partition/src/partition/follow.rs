@@ -1,6 +1,7 @@
 //! Cuts a leader's answer to what the log can take at once.
 
 use bytes::Bytes;
+use ottla_log::Writer;
 use ottla_replica::{Event, LeaderAnswer, LeaderReply};
 use ottla_wire::batch::BatchHeader;
 
@@ -14,15 +15,25 @@ impl<W, D> Partition<W, D> {
     /// only the part that fits into it is taken. The rest is fetched again.
     pub fn leader_answered(&mut self, turn: Turn, mut answer: LeaderAnswer) {
         if let LeaderReply::Records { records, .. } = &mut answer.reply {
-            if let Ok(first) = BatchHeader::parse(records)
-                && first.base_offset >= self.log.log_end()
-            {
-                self.roll_for(turn, &first);
-            }
+            let has_room = self.has_room_for_run(turn, records);
             let fits = self.fitting(turn, records);
             records.truncate(fits);
+            if !has_room {
+                answer.reply = LeaderReply::Failed;
+            }
         }
         self.step(turn, Event::LeaderAnswered(answer));
+    }
+
+    /// Makes room for a run, in the log and on the disk.
+    fn has_room_for_run(&mut self, turn: Turn, records: &Bytes) -> bool {
+        let Ok(first) = BatchHeader::parse(records) else { return true };
+        if first.base_offset < self.log.log_end() || self.failure.is_some() {
+            return true;
+        }
+        // What coordinators have written elsewhere is copied as long as they may write here.
+        let writer = if self.lodgers.keeps_markers { Writer::Broker } else { Writer::Client };
+        self.log.room().take(records.len() as u64, writer) && self.roll_for(turn, &first)
     }
 
     /// The number of bytes of a run that fit into the current segment. The first batch always does. Bytes

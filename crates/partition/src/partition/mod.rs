@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::vec::Drain;
 
 use ottla_coordinator::Moment;
-use ottla_log::{FlushJob, Log, LogConfig, LogError};
+use ottla_log::{FlushJob, Log, LogConfig, LogError, Writer};
 use ottla_replica::{
     Acks, Append, AppendError, Appended, DeleteError, DeleteRecords, DeleteTo, Effect, Event, FetchRequest,
     IsrProposal, ProducerState, Replica, ReplicaConfig, ReplyId, VerificationGuard, View,
@@ -110,6 +110,14 @@ enum Waiter<W> {
     Lodger(usize, Generation),
 }
 
+/// What a batch is written for.
+fn writer_of<W>(waiter: &Waiter<W>) -> Writer {
+    match waiter {
+        Waiter::Sender(_) => Writer::Client,
+        Waiter::Lodger(..) => Writer::Broker,
+    }
+}
+
 /// Results for lodgers, until they take them.
 #[derive(Debug, Default)]
 struct ForLodgers {
@@ -136,6 +144,10 @@ pub struct Partition<W, D> {
     flushing: Flushing,
     /// Why the log failed. The partition is offline from then on.
     failure: Option<LogError>,
+    /// The disk is full, and the core does not know yet that what was queued is not in the log.
+    unwritten: bool,
+    /// Whether coordinators could write at the last tick.
+    had_room: bool,
     /// The last stable offset when last looked at, and since when it has held readers up.
     held_at: (Offset, Option<Instant>),
     /// A turn has begun and has not ended.
@@ -157,6 +169,8 @@ impl<W, D> Partition<W, D> {
             effects: Vec::new(),
             flushing: Flushing::default(),
             failure: None,
+            unwritten: false,
+            had_room: true,
             held_at: (Offset(-1), None),
             touched: false,
             lodgers: ForLodgers::default(),
@@ -273,7 +287,12 @@ impl<W, D> Partition<W, D> {
         if self.log.flush_due(turn.now) {
             self.want_flush();
         }
-        due.retention || self.has_waiters() || !self.wishes.is_empty() || self.is_flush_wanted()
+        let had_room = std::mem::replace(&mut self.had_room, self.log.room().is_left_for_broker());
+        due.retention
+            || self.has_waiters()
+            || had_room != self.had_room
+            || !self.wishes.is_empty()
+            || self.is_flush_wanted()
     }
 
     /// Writes what the turn has queued, begins a flush if one is wanted, and returns the effects.
@@ -284,9 +303,7 @@ impl<W, D> Partition<W, D> {
 
     pub(crate) fn finish_turn(&mut self, turn: Turn) -> (PartitionView, Option<FlushJob>) {
         self.touched = false;
-        if let Err(error) = self.log.write() {
-            self.storage_failed(turn, error);
-        }
+        self.write_now(turn);
         let flush = self.begin_flush(turn);
         let view = self.view_now(turn.now);
         self.log.set_high_watermark(view.replica.high_watermark);
@@ -324,21 +341,49 @@ impl<W, D> Partition<W, D> {
     fn put(&mut self, turn: Turn, waiter: Waiter<W>, append: impl FnOnce(ReplyId) -> Append) {
         let reply = self.next_reply();
         let append = append(reply);
-        self.roll_for(turn, append.batch.header());
+        if !self.has_room_for(turn, append.batch.header(), writer_of(&waiter)) {
+            return self.refuse(waiter);
+        }
         self.appends.push(reply, waiter);
         self.step(turn, Event::Append(append));
     }
 
+    /// Makes room for a batch that comes next, in the log and on the disk. Who does not lead has other things
+    /// to say.
+    fn has_room_for(&mut self, turn: Turn, batch: &BatchHeader, writer: Writer) -> bool {
+        if !self.core.leads() || self.failure.is_some() {
+            return true;
+        }
+        self.log.room().take(batch.total_len() as u64, writer) && self.roll_for(turn, batch)
+    }
+
+    fn refuse(&mut self, waiter: Waiter<W>) {
+        match waiter {
+            Waiter::Sender(waiter) => self.held.push((waiter, Err(AppendError::NoRoom))),
+            Waiter::Lodger(lodger, generation) => {
+                self.lodgers.outcomes.push((lodger, generation, Err(AppendError::NoRoom)));
+            }
+        }
+    }
+
     /// Starts a segment before this batch if the batch does not fit into the current one, or that one is old.
     /// This happens before the core takes the batch, because the snapshot has the producers without it.
-    fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) {
+    /// False if there is no room for a segment.
+    fn roll_for(&mut self, turn: Turn, batch: &BatchHeader) -> bool {
         // The core has not assigned the offsets of a producer's batch yet, but their number decides whether
         // it fits.
         let next = BatchHeader { base_offset: batch.base_offset.max(self.log.log_end()), ..*batch };
-        if self.log.roll_due(&next, turn.wall)
-            && let Err(error) = self.log.roll(&self.core.snapshot_producers())
-        {
-            self.storage_failed(turn, error);
+        if !self.log.roll_due(&next, turn.wall) {
+            return true;
+        }
+        self.write_now(turn);
+        match self.log.roll(&self.core.snapshot_producers()) {
+            Ok(()) => true,
+            Err(LogError::Full { .. }) => false,
+            Err(error) => {
+                self.storage_failed(turn, error);
+                true
+            }
         }
     }
 
@@ -346,12 +391,14 @@ impl<W, D> Partition<W, D> {
         if self.failure.is_some() {
             return;
         }
+        self.write_now(turn);
         let (core, before) = (&self.core, self.core.view());
         match self.log.retain(turn.wall, before.high_watermark, &mut || core.snapshot_producers()) {
             Ok(retained) if retained.log_start > before.log_start => {
                 self.step(turn, Event::LogStartMoved(retained.log_start));
             }
-            Ok(_) => {}
+            // What there is no room for now is done at the next time.
+            Ok(_) | Err(LogError::Full { .. }) => {}
             Err(error) => self.storage_failed(turn, error),
         }
         self.log.close_idle_files();

@@ -1,6 +1,7 @@
 //! The partition's part in transactions: their ends, and guards for writes that are not confirmed yet.
 
 use ottla_coordinator::Producer;
+use ottla_log::Writer;
 use ottla_replica::{AppendError, Event, VerificationGuard, WriteMarker};
 use ottla_wire::batch::{BatchHeader, ControlRecord, end_txn_marker};
 use ottla_wire::{Instant, Sequence};
@@ -38,8 +39,10 @@ impl<W, D> Partition<W, D> {
             false => ControlRecord::Abort { coordinator_epoch },
         };
         let bytes = end_txn_marker(producer, producer_epoch, &outcome, turn.wall);
-        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes)) {
-            self.roll_for(turn, &header);
+        if let Ok(header) = bytes.and_then(|bytes| BatchHeader::parse(&bytes))
+            && !self.has_room_for(turn, &header, Writer::Broker)
+        {
+            return self.refuse(Waiter::Sender(waiter));
         }
         self.appends.push(reply, Waiter::Sender(waiter));
         self.step(

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{NODE, eventually, record, start, tiny};
@@ -39,9 +41,31 @@ async fn fails_and_recovers(fault: fn(&Disk) -> &AtomicBool) {
     quorum.shutdown().await;
 }
 
+/// Proposals wait for room, and nothing is lost; a stop does not wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_the_quorum() {
-    fails_and_recovers(|disk| &disk.faults.full).await;
+async fn a_full_disk_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let (quorum, _) = start(dir.path(), &disk, &tiny()).await.unwrap();
+    for round in 0..8 {
+        disk.faults.full.store(true, Ordering::SeqCst);
+        let mut waiting = std::pin::pin!(quorum.propose(record(format!("record {round}"))));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+        assert!(early.is_err(), "{early:?}");
+        disk.faults.full.store(false, Ordering::SeqCst);
+        assert_eq!(waiting.await, Ok(round + 1));
+    }
+    disk.faults.full.store(true, Ordering::SeqCst);
+    let late = tokio::time::timeout(Duration::from_millis(50), quorum.propose(record("unknown"))).await;
+    assert!(late.is_err(), "{late:?}");
+    quorum.shutdown().await;
+
+    let disk = Disk::default();
+    let (quorum, recorder) = start(dir.path(), &disk, &tiny()).await.unwrap();
+    let texts = recorder.texts();
+    assert_eq!(texts[..8], (0..8).map(|round| format!("record {round}")).collect::<Vec<_>>());
+    assert_eq!(quorum.propose(record("again")).await, Ok(texts.len() as u64 + 1));
+    quorum.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,18 @@ impl Deletions {
         });
     }
 
+    /// The log ends at `end`, before what these were to delete.
+    pub fn fail_above(&mut self, end: Offset, effects: &mut Vec<Effect>) {
+        self.waiting.retain(|deletion| {
+            let above = deletion.before > end;
+            if above {
+                effects
+                    .push(Effect::DeleteReplied { to: deletion.reply, outcome: Err(DeleteError::TimedOut) });
+            }
+            !above
+        });
+    }
+
     pub fn fail(self, why: DeleteError, effects: &mut Vec<Effect>) {
         effects.extend(
             self.waiting.iter().map(|one| Effect::DeleteReplied { to: one.reply, outcome: Err(why) }),

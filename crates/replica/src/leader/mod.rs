@@ -123,6 +123,14 @@ impl Leader {
         }
     }
 
+    /// What was appended last did not get into the log: whoever waits for it is told.
+    pub fn unwritten(&mut self, local: &mut Local, effects: &mut Vec<Effect>) {
+        self.epoch_start = self.epoch_start.min(local.log_end);
+        local.begin_epoch(self.epoch, local.log_end, effects);
+        self.waiters.fail_from(local.log_end, AppendError::NoRoom, effects);
+        self.deletions.fail_above(local.log_end, effects);
+    }
+
     /// Deadlines, followers that lag, proposals that got lost.
     pub fn tick(&mut self, now: Instant, local: &mut Local, effects: &mut Vec<Effect>) {
         self.waiters.expire(now, effects);

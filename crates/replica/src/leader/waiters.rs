@@ -64,6 +64,14 @@ impl Waiters {
         effects.extend(self.in_sync.waiting.drain(..).map(|waiter| waiter.answer(Err(why))));
     }
 
+    /// Nothing is in the log from `end` on.
+    pub fn fail_from(&mut self, end: Offset, why: AppendError, effects: &mut Vec<Effect>) {
+        for queue in [&mut self.local, &mut self.in_sync] {
+            let kept = queue.waiting.partition_point(|waiter| waiter.is_due(end));
+            effects.extend(queue.waiting.drain(kept..).map(|waiter| waiter.answer(Err(why))));
+        }
+    }
+
     /// Whoever has waited long enough does not know whether its batch is safe, and is told so.
     pub fn expire(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.local.expire(now, effects);

@@ -130,6 +130,15 @@ impl ProducerTable {
         self.verifications.expire(silent);
     }
 
+    /// Takes from an older table of the same log what the log does not say: when producers were heard, and
+    /// who is under verification.
+    pub(crate) fn take_over(&mut self, old: &mut ProducerTable) {
+        for (id, entry) in &mut self.entries {
+            entry.heard = old.entries.get(id).and_then(|old| old.heard);
+        }
+        self.verifications = std::mem::take(&mut old.verifications);
+    }
+
     /// The log was dropped.
     pub fn clear(&mut self) {
         self.entries.clear();

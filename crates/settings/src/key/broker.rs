@@ -47,6 +47,7 @@ keys! { &BROKER;
     LISTENER_SECURITY_PROTOCOL_MAP: String = "listener.security.protocol.map";
     LISTENERS: Vec<String> = "listeners";
     LOG_DIR: Vec<String> = "log.dir";
+    LOG_DIR_RESERVE_BYTES: usize = "log.dir.reserve.bytes";
     LOG_DIRS: Vec<String> = "log.dirs";
     LOG_RETENTION_CHECK_INTERVAL_MS: Duration = "log.retention.check.interval.ms";
     MAX_CONNECTION_CREATION_RATE: i32 = "max.connection.creation.rate";

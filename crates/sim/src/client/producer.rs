@@ -322,6 +322,7 @@ fn is_final(why: &AppendError) -> bool {
         | AppendError::TooManyWaiters { .. }
         | AppendError::TooManyProducers { .. }
         | AppendError::Storage
+        | AppendError::NoRoom
         | AppendError::OutOfOrderSequence { .. } => false,
         AppendError::DuplicateSequence { .. }
         | AppendError::InvalidProducerEpoch { .. }

@@ -171,6 +171,7 @@ impl Partition {
         if due.retention && !self.has_failed() {
             // A failure takes the directory offline, which the process looks at.
             let _offline = self.dir.checkpoint();
+            self.dir.look_for_room(turn.now);
             self.dir.do_chores();
         }
     }

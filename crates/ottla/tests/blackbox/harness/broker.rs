@@ -166,22 +166,6 @@ impl Setup {
     }
 }
 
-impl Setup {
-    /// Starts a broker that may refuse: the exit code and the log if it does. What it does while it serves is
-    /// up to `serves`.
-    #[track_caller]
-    pub fn start_or_refused(&mut self, serves: impl FnOnce(&Broker)) -> (Option<i32>, String) {
-        let mut broker = Broker::spawn(self.command());
-        if let Ok((addr, metrics)) = broker.ready.recv_timeout(PATIENCE) {
-            (broker.addr, broker.metrics) = (addr, metrics);
-            serves(&broker);
-            return (None, broker.log());
-        }
-        let status = broker.await_exit();
-        (status.code(), broker.log())
-    }
-}
-
 /// A running broker. Killed when dropped; a failing test then shows the end of its log.
 pub struct Broker {
     child: Child,
