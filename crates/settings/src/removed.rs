@@ -1,6 +1,6 @@
-//! Names that are no broker settings and stand in files for Kafka all the same: settings that it once had, and
-//! those of its authorizer. They are skipped with a warning that says what takes their place, or why nobody
-//! reads them.
+//! Names that are no broker settings and stand in files for Kafka all the same: settings that it once had,
+//! and those of its authorizer. They are skipped with a warning that says what takes their place, or why
+//! nobody reads them.
 
 const ZOOKEEPER: &str =
     "Kafka 4.0 removed it with ZooKeeper; the brokers keep the metadata themselves (process.roles)";
