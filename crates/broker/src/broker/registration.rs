@@ -104,19 +104,15 @@ impl Membership {
     }
 }
 
-/// Asks the controller, and asks again while there is none: there will be one.
+/// Asks the controller, for as long as there is none: there will be one. What is asked here may arrive twice.
 async fn ask<R: TryFrom<Response>>(
     ctx: &Context,
     request: impl Into<Request> + Clone,
 ) -> Result<R, StartError> {
-    let mut told = false;
     loop {
         match ctx.controller.ask(request.clone()).await {
-            Err(error @ AskError::NotController { .. }) => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(%error, "waiting for a controller");
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
+            Err(error @ (AskError::NotController { .. } | AskError::TimedOut)) => {
+                tracing::warn!(%error, "waiting for a controller");
             }
             answer => return answer.map_err(|error| StartError::Join(error.to_string())),
         }

@@ -12,7 +12,8 @@ use ottla_controller::controller::{Entries, Entry, Outcome, Request, Response};
 use ottla_tasks::Tasks;
 use tokio::sync::watch;
 
-use super::{AskError, Waiter};
+use super::error::AskError;
+use super::handle::Waiter;
 use crate::metadata::Applied;
 
 /// The decisions of one round.

@@ -16,8 +16,10 @@ use ottla_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::Random;
+use super::error::AskError;
+use super::handle::{QueuedRequest, Waiter};
 use super::round::{Reached, Round};
-use super::{AskError, QueuedRequest, Random, Waiter};
 use crate::clock::Clock;
 use crate::metadata::Applied;
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_controller::controller::{ENTRY_BYTES_MAX, bootstrap_records};
+use ottla_controller::controller::{ENTRY_BYTES_MAX, Request, Response, bootstrap_records};
 use ottla_controller::image::Feature;
+use ottla_link::Office;
+use ottla_link::seam::now;
 use ottla_quorum::{Leadership, MetadataLog, ProposeError, StateMachine};
 use ottla_settings::BrokerSettings;
 use ottla_tasks::Tasks;
@@ -26,6 +28,9 @@ use tokio::sync::watch;
 use super::{AskError, ControllerHandle, ControllerTask, Reached};
 use crate::clock::Clock;
 use crate::metadata::{Applied, Inbox, Machine};
+
+/// As long as a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const CLUSTER: &str = "cluster";
 
@@ -181,7 +186,7 @@ impl World {
             previous_broker_epoch: -1,
             ..Default::default()
         };
-        let response: BrokerRegistrationResponse = within(self.controller.ask(request)).await?;
+        let response: BrokerRegistrationResponse = self.ask_once(request).await?;
         Ok(response.error_code)
     }
 
@@ -194,7 +199,7 @@ impl World {
             want_fence,
             ..Default::default()
         };
-        within(self.controller.ask(request)).await
+        self.ask_once(request).await
     }
 
     /// Registers and unfences these brokers.
@@ -206,15 +211,15 @@ impl World {
     }
 
     async fn create(&self, name: &str, partitions: i32, replicas: i16) -> Result<ErrorCode, AskError> {
-        let topic = CreatableTopic {
-            name: name.into(),
-            num_partitions: partitions,
-            replication_factor: replicas,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        let response: CreateTopicsResponse = within(self.controller.ask(request)).await?;
+        let response: CreateTopicsResponse = self.ask_once(creation(name, partitions, replicas)).await?;
         Ok(ErrorCode::from_code(response.topics[0].error_code).unwrap())
+    }
+
+    /// Asks the task of this node, once.
+    async fn ask_once<R: TryFrom<Response>>(&self, request: impl Into<Request>) -> Result<R, AskError> {
+        let way = self.controller.find().await?;
+        let response = way.ask(request.into(), now() + PATIENCE).await?;
+        Ok(R::try_from(response).ok().unwrap())
     }
 
     /// Waits until the image satisfies `is`.
@@ -231,9 +236,45 @@ impl World {
     }
 }
 
-/// Waits as long as a busy machine may take.
+fn creation(name: &str, partitions: i32, replicas: i16) -> CreateTopicsRequest {
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: replicas,
+        ..Default::default()
+    };
+    CreateTopicsRequest { topics: vec![topic], ..Default::default() }
+}
+
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
+    tokio::time::timeout(PATIENCE, what).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_controller() {
+    let world = World::start(&[]);
+    world.join(&[1]).await;
+    world.log.lead(2, 2);
+    let asked = within(world.controller.ask_within(60_000, creation("t", 1, 1)));
+    let elected = async {
+        // It is refused before.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.log.lead(3, 1);
+    };
+    let (response, ()) = tokio::join!(asked, elected);
+    let response: CreateTopicsResponse = response.unwrap();
+    assert_eq!(response.topics[0].error_code, ErrorCode::None.code());
+}
+
+#[tokio::test]
+async fn the_search_for_a_controller_ends_with_the_time_of_the_request() {
+    let world = World::start(&[]);
+    world.join(&[1]).await;
+    world.log.lead(2, 2);
+    let asked = within(world.controller.ask_within::<CreateTopicsResponse>(100, creation("t", 1, 1)));
+    let error = asked.await.unwrap_err();
+    assert!(matches!(error, AskError::NotController { .. } | AskError::TimedOut), "{error}");
+    assert!(world.applied.load().image.topic("t").is_none());
 }
 
 #[tokio::test]
