@@ -52,7 +52,9 @@ pub async fn handle(call: &mut Call<'_>, request: FetchRequest) -> Result<Respon
         Ok(fetch) => fetch.serve(call, &request, &mut files).await,
         Err(error) => FetchResponse { error_code: ErrorCode::from(error).code(), ..Default::default() },
     };
-    let mute = call.charge(records_len(&response));
+    let bytes = records_len(&response);
+    crate::metrics::add(&call.ctx.metrics.bytes_out, bytes);
+    let mute = call.charge(bytes);
     response.set_throttle_time(mute);
     let encoded = encode_parts(call.key, call.version, call.correlation_id, &response)?;
     let mut parts = Vec::with_capacity(encoded.parts.len());
@@ -309,7 +311,6 @@ impl Fetch {
         if call.version >= NEW_LEADERS_VERSION {
             name_new_leaders(call, &mut response);
         }
-        crate::metrics::add(&call.ctx.metrics.bytes_out, records_len(&response));
         response
     }
 
